@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A disk: the bytes behind a virtio-blk device. Engines: file and block device by io_uring, NBD by libnbd.
+ *
+ * A `struct gd_disk` is opened once for a device. Each queue thread opens a `struct gd_disk_queue` on it, with that
+ * thread's own io_uring, prepares I/O on it and hands it the completions that carry its tag. Nothing here blocks,
+ * except open and close. Guest memory never comes here: buffers are grantiod's own.
+ *
+ * Errors: 0 or -errno; gd_disk_open() also fills one line that names the image and what is wrong with it.
+ */
+#ifndef GD_DISK_H
+#define GD_DISK_H
+
+#include <liburing.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "backend/log.h"
+
+struct gd_disk_config {
+	const char *target;  /* path, nbd://host[:port]/export, nbd+unix:///export?socket=path; copied */
+	bool readonly;
+	bool discard;        /* discard-enable */
+	bool direct;         /* try O_DIRECT (falls back where the file system has none, with a note) */
+	const char *const *allow; /* NULL-terminated directories that images must lie under, after realpath(); NULL: any */
+};
+
+/* What the engine can do. Sizes in bytes. `size` may change: see gd_disk_refresh(). */
+struct gd_disk_info {
+	uint64_t size;
+	uint32_t block_size;     /* logical: every offset and length is a multiple; 512 at least */
+	uint32_t physical_size;
+	uint32_t align;          /* alignment that buffers need in memory */
+	uint32_t max_transfer;   /* longest single read or write, 0: no limit */
+	uint64_t max_discard;    /* 0: cannot */
+	uint64_t max_write_zeroes;
+	uint32_t discard_align;
+	bool readonly, flush, multi_queue /* more than one gd_disk_queue may be open */;
+	char serial[21];         /* stable for the image; NUL-terminated */
+};
+
+enum gd_disk_op { GD_DISK_READ, GD_DISK_WRITE, GD_DISK_FLUSH, GD_DISK_DISCARD, GD_DISK_WRITE_ZEROES };
+
+/* One I/O; the caller's memory, until `done` has run (exactly once, in the queue's thread, maybe within submit). */
+struct gd_disk_io {
+	enum gd_disk_op op;
+	bool unmap;             /* WRITE_ZEROES: deallocating is fine */
+	bool fua;               /* WRITE: on stable storage when done (write-through) */
+	uint64_t offset, length;/* bytes; within info.size, multiples of block_size: the caller has checked */
+	void *buf;              /* READ, WRITE: `length` bytes, aligned to info.align */
+	int result;             /* 0 or -errno; short reads and writes are continued, or are -EIO at the image's end */
+	void (*done)(struct gd_disk_io *io);
+	/* the engine's */
+	uint64_t progress;
+	uint32_t cookie;
+	struct gd_disk_io *next;
+};
+
+struct gd_disk;
+struct gd_disk_queue;
+
+int gd_disk_open(struct gd_disk **disk, const struct gd_disk_config *config, struct gd_log *log, char *error, size_t size);
+void gd_disk_close(struct gd_disk *disk); /* all queues closed before; takes NULL */
+void gd_disk_info(const struct gd_disk *disk, struct gd_disk_info *info);
+/* Look at the image's size again; true when it changed. Any thread. */
+bool gd_disk_refresh(struct gd_disk *disk);
+
+/*
+ * `ring` is the calling thread's. The queue's SQEs carry user_data with `tag` in the top 8 bits; the caller passes every CQE
+ * with that tag to gd_disk_queue_cqe(). `depth`: most I/Os in flight.
+ */
+int gd_disk_queue_open(struct gd_disk_queue **queue, struct gd_disk *disk, struct io_uring *ring, uint8_t tag, unsigned depth);
+/* Nothing may be in flight (see gd_disk_queue_busy). Takes NULL. */
+void gd_disk_queue_close(struct gd_disk_queue *queue);
+
+/*
+ * Prepare an I/O; the caller submits the ring afterwards (once a batch). Always accepts: failures arrive through `done`.
+ * If the ring has no free SQE, submits it once and goes on.
+ */
+void gd_disk_submit(struct gd_disk_queue *queue, struct gd_disk_io *io);
+void gd_disk_queue_cqe(struct gd_disk_queue *queue, struct io_uring_cqe *cqe);
+unsigned gd_disk_queue_busy(const struct gd_disk_queue *queue); /* in flight */
+
+#endif

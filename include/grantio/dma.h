@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * DMA by grants: a device sees grant references instead of guest-physical addresses, so that its backend reaches the
+ * mapped buffers, while they are mapped, and nothing else.
+ *
+ * Concepts. A `struct gio_dma` belongs to one device and names its backend's domain. *Mapping* a buffer grants every
+ * 4 KiB unit that it touches, by a run of consecutive references, and yields one DMA address. *Unmapping* ends those
+ * grants; one that the backend still holds is quarantined with its page (grantio/grant.h), and the device goes on.
+ *
+ * Threads: any function here may be called on the same `struct gio_dma` at once; a buffer belongs to one caller.
+ * Errors: 0 or -GIO_E*; on failure nothing is granted and everything is as before the call.
+ * Not defended: whole units are granted. Bytes that share a 4 KiB unit with a buffer are visible to the backend while
+ * it is mapped (writable, if the device may write); lay out memory accordingly.
+ */
+#ifndef GRANTIO_DMA_H
+#define GRANTIO_DMA_H
+
+#include <grantio/grant.h>
+#include <grantio/os.h>
+#include <grantio/types.h>
+
+enum gio_dma_dir {
+	GIO_DMA_TO_DEVICE,   /* the device reads: granted read-only */
+	GIO_DMA_FROM_DEVICE, /* the device writes */
+	GIO_DMA_BOTH
+};
+
+/* What a device's DMA layer has done; read with gio_dma_stats(). */
+struct gio_dma_stats {
+	uint64_t maps;        /* buffers mapped */
+	uint64_t unmaps;      /* buffers unmapped */
+	uint64_t failures;    /* maps refused (references, memory, range) */
+	uint64_t granted;     /* references granted to the backend now */
+	uint64_t quarantined; /* references sent to quarantine at unmap, so far */
+};
+
+struct gio_dma {
+	struct gio_os *os;
+	struct gio_grants *grants;
+	gio_domid_t backend;
+	struct gio_dma_stats stats; /* updated atomically */
+};
+
+/*
+ * Set up `dma` for a device whose backend is `backend`. `mask` is the device's DMA mask: all 64 bits, or -GIO_ERANGE,
+ * since the address of a grant has bit 63. `grants` and `os` stay the caller's and must outlive `dma`.
+ */
+int gio_dma_init(struct gio_dma *dma, struct gio_os *os, struct gio_grants *grants, gio_domid_t backend, uint64_t mask);
+
+/* Map `len` bytes (not 0) at `va`, which may start and end anywhere in a page; its frames need not be consecutive. */
+int gio_dma_map(struct gio_dma *dma, const void *va, size_t len, enum gio_dma_dir dir, gio_dma_t *addr);
+
+/* The same for memory known by its frames: `len` bytes at `offset` in consecutive frames from `gfn` on. */
+int gio_dma_map_gfn(struct gio_dma *dma, gio_gfn_t gfn, uint32_t offset, size_t len, enum gio_dma_dir dir,
+		    gio_dma_t *addr);
+
+/* End what gio_dma_map* made: the same address and length. Never fails; a held grant is quarantined. */
+void gio_dma_unmap(struct gio_dma *dma, gio_dma_t addr, size_t len);
+
+/* One element of a scatter-gather list. */
+struct gio_sg {
+	const void *va;
+	size_t len;
+	gio_dma_t addr; /* filled by gio_dma_map_sg */
+};
+
+/* Map every element, or none. */
+int gio_dma_map_sg(struct gio_dma *dma, struct gio_sg *sg, unsigned count, enum gio_dma_dir dir);
+void gio_dma_unmap_sg(struct gio_dma *dma, const struct gio_sg *sg, unsigned count);
+
+/*
+ * Coherent memory: whole zeroed pages for `bytes` bytes, granted read-write until gio_dma_free(). For rings and
+ * whatever else both sides keep reading. NULL when pages or references run out.
+ */
+void *gio_dma_alloc(struct gio_dma *dma, size_t bytes, gio_dma_t *addr);
+/* Takes NULL. Pages that the backend still maps go to quarantine and return to the system later. */
+void gio_dma_free(struct gio_dma *dma, void *va, size_t bytes, gio_dma_t addr);
+
+void gio_dma_stats(const struct gio_dma *dma, struct gio_dma_stats *out);
+
+#endif

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The machine as a guest sees it: its RAM, its grant table, its vCPUs' device accesses, its interrupts.
+ * For programs that are guests (guest/os/model, the nbdkit plugin, `grantio bench`, scenarios, hostile tests).
+ *
+ * Threads: all functions may be called at once. Errors: 0 or -errno.
+ */
+#ifndef GM_GUEST_H
+#define GM_GUEST_H
+
+#include "machine.h"
+
+#include <stddef.h>
+
+struct gm_guest;
+
+/* Become the guest `domid` of the machine in `dir`. One process at a time: -EBUSY. */
+int gm_guest_open(struct gm_guest **guest, const char *dir, uint16_t domid);
+void gm_guest_close(struct gm_guest *guest); /* the domain stays; takes NULL */
+
+struct gm_machine *gm_guest_machine(struct gm_guest *guest);
+uint16_t gm_guest_domid(const struct gm_guest *guest);
+
+/* The guest's RAM: frame n is at ram + n * 4096. */
+void *gm_guest_ram(struct gm_guest *guest, size_t *bytes);
+
+/* Grant table: see gio_os_grant_table() for the fields' meaning; version 1 or 2, `entries` at least. */
+struct gm_grant_table {
+	void *shared;
+	uint16_t *status;
+	uint32_t entries, max, version;
+};
+int gm_guest_grant_version(struct gm_guest *guest, uint32_t version); /* clears the table; -EBUSY with active grants */
+int gm_guest_grant_table(struct gm_guest *guest, uint32_t entries, struct gm_grant_table *out);
+
+/*
+ * A device access by one of the guest's vCPUs (the library picks a free one). Blocks until the ioreq server answers,
+ * `timeout_ms` (-1: for ever) at the most: -ETIMEDOUT, and that vCPU then stays stuck, as it would on Xen.
+ * Addresses that nobody serves read as ones and swallow writes (0, not an error).
+ */
+int gm_guest_mmio(struct gm_guest *guest, uint64_t addr, unsigned size, bool write, uint64_t *value, int timeout_ms);
+
+/* Block until interrupt `irq` is raised (edge; pulses that nobody waited for are kept as one). -ETIMEDOUT, -EINTR by wake. */
+int gm_guest_irq_wait(struct gm_guest *guest, unsigned irq, int timeout_ms);
+/* Make every gm_guest_irq_wait of that interrupt return -EINTR once. */
+void gm_guest_irq_wake(struct gm_guest *guest, unsigned irq);
+
+/* Where a disk is, as the toolstack told the guest. */
+struct gm_guest_disk {
+	uint16_t backend;
+	uint64_t base;
+	unsigned irq;
+	unsigned devid;
+};
+/*
+ * Find disk `name` ("xvda", a devid, or NULL for the first) in the guest's own xenstore directory, waiting until its
+ * backend says state 2 or more, `timeout_ms` at the most. -ENOENT, -ETIMEDOUT, -EPROTO.
+ */
+int gm_guest_find_disk(struct gm_guest *guest, const char *name, int timeout_ms, struct gm_guest_disk *out);
+
+/* The system for the guest library (grantio/os.h) on this guest; made by guest/os/model. */
+struct gio_os;
+int gio_os_model_open(struct gio_os **os, struct gm_guest *guest);
+void gio_os_model_close(struct gio_os *os); /* takes NULL */
+/* Pages that are allocated or held now: part of the leak oracle. */
+size_t gio_os_model_pages_used(struct gio_os *os);
+
+#endif
