@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: MIT
+# A short front for meson and ninja. Everything is built below build/; `make help` lists the targets.
+
+BUILD ?= build
+JOBS  ?= $(shell nproc)
+MESON_FLAGS ?=
+
+.PHONY: help build run test test-tsan test-clang check bench install clean ci
+
+help:
+	@echo 'make run      two guests, three disks, real clients, and a backend that is refused (no Xen needed)'
+	@echo 'make test     all tests, under AddressSanitizer and UBSan'
+	@echo 'make bench    measure, and write docs/performance.md and its chart anew'
+	@echo 'make build    the optimised build, in $(BUILD)/release'
+	@echo 'make install  grantiod, grantio, the nbdkit plugin (PREFIX=/usr/local, DESTDIR=)'
+	@echo 'make check    headers alone, symbol prefixes, cross builds, formatting'
+	@echo 'make ci       what continuous integration runs: all of the tests, three compilers'
+	@echo 'make clean    remove $(BUILD)/'
+
+# $(call configure,DIR,OPTIONS): set up a build folder once.
+configure = test -f $(BUILD)/$(1)/build.ninja || meson setup $(BUILD)/$(1) $(2) $(MESON_FLAGS) >/dev/null
+# $(call compile,DIR): ninja prints nothing while all goes well.
+compile = ninja -C $(BUILD)/$(1) -j$(JOBS) --quiet
+test_run = ./scripts/test.sh $(BUILD)/$(1)
+
+build:
+	@./scripts/setup.sh build
+	@$(call configure,release,--buildtype=release)
+	@$(call compile,release)
+
+run: build
+	@./scripts/setup.sh run
+	@./scripts/run.sh $(BUILD)/release
+
+test:
+	@./scripts/setup.sh build test
+	@$(call configure,asan,-Dwerror=true -Db_sanitize=address$(comma)undefined -Db_lundef=false)
+	@$(call compile,asan)
+	@$(call test_run,asan)
+
+test-tsan:
+	@./scripts/setup.sh build test
+	@$(call configure,tsan,-Dwerror=true -Db_sanitize=thread -Db_lundef=false)
+	@$(call compile,tsan)
+	@$(call test_run,tsan) --suite threads
+
+test-clang:
+	@./scripts/setup.sh build test ci
+	@export CC=clang; $(call configure,clang,-Dwerror=true --buildtype=release)
+	@$(call compile,clang)
+	@$(call test_run,clang)
+
+check:
+	@./scripts/setup.sh build ci
+	@$(call configure,release,--buildtype=release)
+	@$(call compile,release)
+	@./scripts/check.sh $(BUILD)
+
+bench: build
+	@./scripts/setup.sh run bench
+	@./bench/report.sh $(BUILD)/release
+
+PREFIX ?= /usr/local
+install: build
+	@meson configure $(BUILD)/release -Dprefix=$(PREFIX)
+	@meson install -C $(BUILD)/release
+
+ci:
+	@bash .ci/run
+
+clean:
+	rm -rf $(BUILD)
+
+comma := ,

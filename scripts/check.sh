@@ -1,0 +1,62 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Static checks: every header compiles alone, external symbols carry their component's prefix, the guest library builds for
+# arm64 and armhf and needs nothing but its system services, sources are formatted. One line a check; exit 1 if any failed.
+# Usage: check.sh BUILD_ROOT   (BUILD_ROOT/release must be built)
+set -u
+build=$1
+failures=0
+report() { # NAME STATUS
+	if [ "$2" = 0 ]; then echo "ok - $1"; else echo "not ok - $1"; failures=$((failures + 1)); fi
+}
+
+headers_alone() {
+	bad=0
+	for header in $(git ls-files 'include/*.h' 'guest/*.h' 'backend/*.h' 'model/*.h' 'cli/*.h' 'client/*.h' 'tests/*.h'); do
+		case $header in include/*|guest/*) std=c11 ;; *) std=gnu11 ;; esac
+		gcc -std=$std -D_GNU_SOURCE -Wall -Wextra -Werror -fsyntax-only -I. -Iinclude -x c "$header" || bad=1
+	done
+	return $bad
+}
+
+# Symbols that a library or program defines for others to see, without those of the C runtime and the sanitizers.
+exported() { nm --defined-only --extern-only --format=posix "$@" 2>/dev/null | awk 'NF > 1 && $2 ~ /[TDBRVWC]/ { print $1 }' | sort -u; }
+
+symbols() { # PREFIX-REGEX FILE...
+	pattern=$1; shift
+	wrong=$(exported "$@" | grep -Ev "$pattern")
+	[ -z "$wrong" ] && return 0
+	echo "$wrong" | sed 's/^/  without its prefix: /'
+	return 1
+}
+
+# All that the freestanding library may leave to its host: system services, and the four functions that GCC asks of any.
+guest_needs() { # LIBRARY NM
+	extra=$($2 --undefined-only --format=posix "$1" 2>/dev/null | awk 'NF > 1 { print $1 }' | sort -u |
+		grep -Ev '^(gio_|memcpy$|memset$|memmove$|memcmp$|_GLOBAL_OFFSET_TABLE_$|__stack_chk)')
+	[ -z "$extra" ] && return 0
+	echo "$extra" | sed 's/^/  needs: /'
+	return 1
+}
+
+cross() { # ARCH TRIPLET
+	dir=$build/cross-$1
+	[ -f "$dir/build.ninja" ] || meson setup "$dir" -Dguest_only=true -Dwerror=true --buildtype=release \
+		--cross-file "scripts/cross/$1.ini" >/dev/null || return 1
+	ninja -C "$dir" --quiet && guest_needs "$dir/guest/libgrantio-guest.a" "$2-nm"
+}
+
+formatted() { git ls-files '*.c' '*.h' | xargs clang-format --dry-run -Werror; }
+
+objects() { find "$build/release/$1" -name '*.o' ! -path '*/tests/*'; }
+
+headers_alone; report "every header compiles alone" $?
+symbols '^gio_' "$build/release/guest/libgrantio-guest.a"; report "symbols of the guest library: gio_" $?
+symbols '^(gd_|main$)' $(objects backend); report "symbols of grantiod: gd_" $?
+symbols '^(gm_|xen|gio_os_|main$)' $(objects model); report "symbols of the model: gm_, and the libxen* interface" $?
+symbols '^(gc_|main$)' $(objects cli); report "symbols of the command line: gc_" $?
+guest_needs "$build/release/guest/libgrantio-guest.a" nm; report "the guest library needs its system services only" $?
+cross arm64 aarch64-linux-gnu; report "the guest library for arm64" $?
+cross armhf arm-linux-gnueabihf; report "the guest library for armhf" $?
+formatted; report "formatting" $?
+exit $((failures > 0))
