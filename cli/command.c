@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli/command.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define CONTEXT_MAX 64
+
+static char context[CONTEXT_MAX]; /* "disk attach": the command that runs */
+
+static void context_add(const char *name)
+{
+	size_t used = strlen(context);
+
+	snprintf(context + used, sizeof(context) - used, "%s%s", used ? " " : "", name);
+}
+
+/* The whole line in one write, so that lines of several processes do not mix. */
+static void line_put(const char *format, va_list list)
+{
+	char text[1024];
+
+	vsnprintf(text, sizeof(text), format, list);
+	for (char *c = text; *c; c++) {
+		if ((unsigned char)*c < ' ' || *c == 0x7f)
+			*c = '?'; /* one line, whatever the value holds */
+	}
+	fprintf(stderr, "grantio: %s%s%s\n", context, context[0] ? ": " : "", text);
+}
+
+int gc_fail(const char *format, ...)
+{
+	va_list list;
+
+	va_start(list, format);
+	line_put(format, list);
+	va_end(list);
+	return GC_FAILED;
+}
+
+int gc_usage(const char *format, ...)
+{
+	va_list list;
+
+	va_start(list, format);
+	line_put(format, list);
+	va_end(list);
+	return GC_USAGE;
+}
+
+void gc_warn(const char *format, ...)
+{
+	va_list list;
+
+	va_start(list, format);
+	line_put(format, list);
+	va_end(list);
+}
+
+static void help_options(const struct gc_option *options)
+{
+	printf("\nOptions:\n");
+	for (; options && options->name; options++) {
+		char left[40];
+
+		snprintf(left, sizeof(left), "--%s%s%s", options->name, options->value ? " " : "",
+			 options->value ? options->value : "");
+		printf("  %-22s %s\n", left, options->help);
+	}
+	printf("  %-22s %s\n", "--help", "this text");
+}
+
+static void help_commands(const struct gc_command *const *commands)
+{
+	printf("\nCommands:\n");
+	for (; *commands; commands++)
+		printf("  %-22s %s\n", (*commands)->name, (*commands)->summary);
+	printf("\nEach has its own --help.\n");
+}
+
+static int help_print(const struct gc_command *command)
+{
+	printf("Usage: grantio%s%s%s%s%s\n", context[0] ? " " : "", context, command->commands ? " COMMAND" : "",
+	       command->args ? " " : "", command->args ? command->args : "");
+	printf("\n%s.\n", command->summary);
+	if (command->details)
+		printf("\n%s", command->details);
+	help_options(command->options);
+	if (command->commands)
+		help_commands(command->commands);
+	return fflush(stdout) ? GC_FAILED : GC_OK;
+}
+
+static bool is_help(const char *text)
+{
+	return strcmp(text, "--help") == 0 || strcmp(text, "-h") == 0;
+}
+
+static bool help_wanted(int argc, char **argv)
+{
+	for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+		if (is_help(argv[i]))
+			return true;
+	}
+	return false;
+}
+
+static const struct gc_command *command_find(const struct gc_command *const *commands, const char *name)
+{
+	for (; *commands; commands++) {
+		if (strcmp((*commands)->name, name) == 0)
+			return *commands;
+	}
+	return NULL;
+}
+
+static int dispatch(const struct gc_command *command, int argc, char **argv)
+{
+	if (!command->commands)
+		return help_wanted(argc, argv) ? help_print(command) : command->run(argc, argv);
+	if (argc < 2)
+		return gc_usage("a command is missing (see --help)");
+	if (is_help(argv[1]))
+		return help_print(command);
+	if (command->run && argv[1][0] == '-')
+		return command->run(argc, argv); /* the options of the whole program */
+
+	const struct gc_command *next = command_find(command->commands, argv[1]);
+
+	if (!next)
+		return gc_usage("command '%s': no such command (see --help)", argv[1]);
+	context_add(next->name);
+	return dispatch(next, argc - 1, argv + 1);
+}
+
+int gc_command_dispatch(const struct gc_command *root, int argc, char **argv)
+{
+	context[0] = '\0';
+	return dispatch(root, argc, argv);
+}

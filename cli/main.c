@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/* grantio: the command line of the Xen model and of virtio disks by grants. */
+#include "cli/command.h"
+
+#include <stdio.h>
+
+static const struct gc_option root_options[] = {
+	{"version", NULL, "the version"},
+	{0},
+};
+
+static int root_run(int argc, char **argv)
+{
+	struct gc_args args;
+
+	if (!gc_args_parse(&args, root_options, argc, argv, 0, 0))
+		return GC_USAGE;
+	printf("grantio %s\n", GC_VERSION);
+	return fflush(stdout) ? GC_FAILED : GC_OK;
+}
+
+static const struct gc_command *const commands[] = {
+	NULL,
+};
+
+static const struct gc_command root = {
+	.name = "grantio",
+	.summary = "Virtio for Xen guests that share only what they grant",
+	.options = root_options,
+	.run = root_run,
+	.commands = commands,
+};
+
+int main(int argc, char **argv)
+{
+	return gc_command_dispatch(&root, argc, argv);
+}

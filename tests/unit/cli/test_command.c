@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: MIT */
+/* The command table: dispatch, options, numbers; and that every fault is one line. */
+#include "cli/command.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+static const struct gc_option options[] = {
+	{"name", "NAME", "a value"},
+	{"force", NULL, "a flag"},
+	{0},
+};
+static struct gc_args seen;
+
+static int leaf_run(int argc, char **argv)
+{
+	return gc_args_parse(&seen, options, argc, argv, 1, 2) ? GC_OK : GC_USAGE;
+}
+
+static int fail_run(int argc, char **argv)
+{
+	(void)argc;
+	return gc_fail("%s: a\nb", argv[0]);
+}
+
+static const struct gc_command leaf = {"leaf", "takes arguments", "ONE [TWO]", options, "More.\n", leaf_run, NULL};
+static const struct gc_command fail = {"fail", "fails", NULL, NULL, NULL, fail_run, NULL};
+static const struct gc_command *const group_commands[] = {&leaf, &fail, NULL};
+static const struct gc_command group = {"group", "holds commands", NULL, NULL, NULL, NULL, group_commands};
+static const struct gc_command *const root_commands[] = {&group, NULL};
+static const struct gc_command root = {"grantio", "a test", NULL, NULL, NULL, NULL, root_commands};
+
+static char text[8192]; /* what the last command wrote */
+
+/* Run words with one stream caught. */
+static int run(FILE *stream, const char *const *words)
+{
+	char *argv[16] = {NULL};
+	FILE *catch = tmpfile();
+	int saved, argc = 0, code;
+	size_t got;
+
+	assert_non_null(catch);
+	for (; words[argc]; argc++)
+		argv[argc] = (char *)(uintptr_t)words[argc];
+	fflush(stream);
+	saved = dup(fileno(stream));
+	dup2(fileno(catch), fileno(stream));
+	code = gc_command_dispatch(&root, argc, argv);
+	fflush(stream);
+	dup2(saved, fileno(stream));
+	close(saved);
+	rewind(catch);
+	got = fread(text, 1, sizeof(text) - 1, catch);
+	text[got] = '\0';
+	fclose(catch);
+	return code;
+}
+
+#define ERR(...) run(stderr, (const char *const[]){"grantio", __VA_ARGS__, NULL})
+#define OUT(...) run(stdout, (const char *const[]){"grantio", __VA_ARGS__, NULL})
+
+static void one_line(const char *wanted)
+{
+	assert_string_equal(text, wanted);
+	assert_ptr_equal(strchr(text, '\n'), text + strlen(text) - 1);
+}
+
+static void test_dispatch(void **state)
+{
+	(void)state;
+	assert_int_equal(ERR("group", "leaf", "one", "--name", "x", "two", "--force"), GC_OK);
+	assert_string_equal(text, "");
+	assert_int_equal(seen.args, 2);
+	assert_string_equal(seen.arg[1], "two");
+	assert_string_equal(seen.option[0], "x");
+	assert_string_equal(seen.option[1], "");
+	assert_int_equal(ERR("group", "leaf", "--name=y=z", "--", "--force"), GC_OK);
+	assert_string_equal(seen.option[0], "y=z");
+	assert_null(seen.option[1]);
+	assert_string_equal(seen.arg[0], "--force");
+	assert_int_equal(ERR("group", "fail"), GC_FAILED);
+	one_line("grantio: group fail: fail: a?b\n");
+}
+
+static void test_usage(void **state)
+{
+	(void)state;
+	assert_int_equal(run(stderr, (const char *const[]){"grantio", NULL}), GC_USAGE);
+	one_line("grantio: a command is missing (see --help)\n");
+	assert_int_equal(ERR("nothing"), GC_USAGE);
+	one_line("grantio: command 'nothing': no such command (see --help)\n");
+	assert_int_equal(ERR("group", "nothing"), GC_USAGE);
+	one_line("grantio: group: command 'nothing': no such command (see --help)\n");
+	assert_int_equal(ERR("group", "leaf"), GC_USAGE);
+	one_line("grantio: group leaf: an argument is missing: 0 given, 1 needed (see --help)\n");
+	assert_int_equal(ERR("group", "leaf", "1", "2", "3"), GC_USAGE);
+	one_line("grantio: group leaf: argument '3': one too many (see --help)\n");
+	assert_int_equal(ERR("group", "leaf", "1", "--foo"), GC_USAGE);
+	one_line("grantio: group leaf: option '--foo': no such option (see --help)\n");
+	assert_int_equal(ERR("group", "leaf", "1", "-x"), GC_USAGE);
+	one_line("grantio: group leaf: option '-x': no such option (see --help)\n");
+	assert_int_equal(ERR("group", "leaf", "1", "--name"), GC_USAGE);
+	one_line("grantio: group leaf: option --name: NAME is missing\n");
+	assert_int_equal(ERR("group", "leaf", "1", "--force=1"), GC_USAGE);
+	one_line("grantio: group leaf: option --force: takes no value\n");
+	assert_int_equal(ERR("group", "leaf", "1", "--force", "--force"), GC_USAGE);
+	one_line("grantio: group leaf: option --force: given twice\n");
+}
+
+static void test_help(void **state)
+{
+	(void)state;
+	assert_int_equal(OUT("--help"), GC_OK);
+	assert_non_null(strstr(text, "Usage: grantio COMMAND\n"));
+	assert_non_null(strstr(text, "group "));
+	assert_int_equal(OUT("group", "-h"), GC_OK);
+	assert_non_null(strstr(text, "Usage: grantio group COMMAND\n"));
+	assert_int_equal(OUT("group", "leaf", "--foo", "--help"), GC_OK);
+	assert_non_null(strstr(text, "Usage: grantio group leaf ONE [TWO]\n"));
+	assert_non_null(strstr(text, "--name NAME"));
+	assert_non_null(strstr(text, "More.\n"));
+}
+
+static bool number(const char *value, uint64_t *out)
+{
+	return gc_number("n", value, 2, 300, out);
+}
+
+static bool size(const char *value, uint64_t *out)
+{
+	return gc_size("s", value, 1, UINT64_MAX, out);
+}
+
+static void test_numbers(void **state)
+{
+	static const char *const bad_numbers[] = {
+		"", " 7", "+7", "-7", "7x", "0x", "1", "301", "99999999999999999999", "0x12d"};
+	static const char *const bad_sizes[] = {"", "M", "1MM", "1P", "0", "16777216T", "1.5G"};
+	FILE *null = freopen("/dev/null", "w", stderr);
+	uint64_t value;
+
+	(void)state;
+	assert_non_null(null);
+	assert_true(number("2", &value) && value == 2);
+	assert_true(number("0x12C", &value) && value == 300);
+	assert_true(size("64M", &value) && value == 64 << 20);
+	assert_true(size("3k", &value) && value == 3072);
+	assert_true(size("512", &value) && value == 512);
+	for (size_t i = 0; i < sizeof(bad_numbers) / sizeof(*bad_numbers); i++)
+		assert_false(number(bad_numbers[i], &value));
+	for (size_t i = 0; i < sizeof(bad_sizes) / sizeof(*bad_sizes); i++)
+		assert_false(size(bad_sizes[i], &value));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_dispatch),
+		cmocka_unit_test(test_usage),
+		cmocka_unit_test(test_help),
+		cmocka_unit_test(test_numbers),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
