@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: MIT */
+#include "disk_priv.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Xen keeps the first entries of a grant table for itself (GNTTAB_NR_RESERVED_ENTRIES, public/grant_table.h). */
+#define FIRST_GREF 8
+
+/* A wake-up that came between two waits is made good after this long. */
+#define IRQ_WAIT_MS 250
+
+struct report {
+	char *text;
+	size_t size;
+};
+
+__attribute__((format(printf, 3, 4))) static int report(const struct report *to, int error, const char *format, ...)
+{
+	va_list args;
+	int used;
+
+	va_start(args, format);
+	used = vsnprintf(to->text, to->size, format, args);
+	va_end(args);
+	if (used >= 0 && (size_t)used < to->size)
+		snprintf(to->text + used, to->size - (size_t)used, ": %s", strerror(-error));
+	return error;
+}
+
+/* ---- the interrupt thread ----------------------------------------------------------------------------------- */
+
+/* An interrupt between two waits is not lost: the model keeps a pulse that nobody waited for. */
+static void *irq_main(void *arg)
+{
+	struct gp_disk *disk = arg;
+
+	pthread_setname_np(pthread_self(), "guest-irq");
+	while (!atomic_load_explicit(&disk->stop, memory_order_relaxed)) {
+		if (gm_guest_irq_wait(disk->guest, disk->place.irq, IRQ_WAIT_MS))
+			continue;
+		gio_blk_interrupt(disk->blk);
+		if (disk->reaped)
+			disk->reaped(disk->opaque);
+	}
+	return NULL;
+}
+
+/* The program's signals are for its own threads. */
+static int irq_start(struct gp_disk *disk)
+{
+	sigset_t all, before;
+	int ret;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	ret = pthread_create(&disk->irq_thread, NULL, irq_main, disk);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return -ret;
+}
+
+static void irq_stop(struct gp_disk *disk)
+{
+	atomic_store_explicit(&disk->stop, true, memory_order_relaxed);
+	gm_guest_irq_wake(disk->guest, disk->place.irq);
+	pthread_join(disk->irq_thread, NULL);
+}
+
+/* ---- open and close ----------------------------------------------------------------------------------------- */
+
+static int guest_open(struct gp_disk *disk, const struct gp_disk_config *config, const struct report *to)
+{
+	int ret = gm_guest_open(&disk->guest, config->machine, config->domid);
+
+	if (ret)
+		return report(to, ret, "domain %u of machine %s: cannot be its guest", config->domid, config->machine);
+	ret = gio_os_model_open(&disk->os, disk->guest);
+	if (ret) {
+		report(to, ret, "domain %u: no memory for the guest's system", config->domid);
+		goto close_guest;
+	}
+	ret = gio_grants_init(&disk->grants, disk->os, FIRST_GREF);
+	if (ret) {
+		report(to, ret, "domain %u: grant table", config->domid);
+		goto close_os;
+	}
+	return 0;
+
+close_os:
+	gio_os_model_close(disk->os);
+close_guest:
+	gm_guest_close(disk->guest);
+	return ret;
+}
+
+static int guest_close(struct gp_disk *disk, struct gp_disk_leaks *leaks)
+{
+	struct gio_grants_stats grants;
+	size_t pages;
+
+	gio_grants_stats(disk->grants, &grants);
+	leaks->grants = grants.used;
+	leaks->held = gio_grants_exit(disk->grants);
+	pages = gio_os_model_pages_used(disk->os);
+	leaks->pages = pages;
+	gio_os_model_close(disk->os);
+	gm_guest_close(disk->guest);
+	return leaks->grants || leaks->held || leaks->pages ? -EBUSY : 0;
+}
+
+static int device_open(struct gp_disk *disk, const struct gp_disk_config *config, const struct report *to)
+{
+	const char *name = config->name ? config->name : "(first)";
+	struct gio_blk_config blk = {
+		.os = disk->os,
+		.grants = disk->grants,
+		.queues = config->queues,
+		.queue_size = config->queue_size,
+		.indirect = config->indirect,
+		.no_event_idx = config->no_event_idx,
+	};
+	struct gio_blk_info info;
+	int ret;
+
+	ret = gm_guest_find_disk(disk->guest, config->name, (int)config->wait_ms, &disk->place);
+	if (ret == -ENOENT)
+		return report(to, ret, "domain %u has no disk %s", config->domid, name);
+	if (ret == -ETIMEDOUT)
+		return report(to, ret, "domain %u, disk %s: no backend within %u ms", config->domid, name,
+			      config->wait_ms);
+	if (ret)
+		return report(to, ret, "domain %u, disk %s: its store entries", config->domid, name);
+	blk.backend = disk->place.backend;
+	blk.base = disk->place.base;
+	ret = gio_blk_open(&disk->blk, &blk);
+	if (ret)
+		return report(to, ret, "domain %u, disk %s at 0x%llx: virtio-blk driver", config->domid, name,
+			      (unsigned long long)disk->place.base);
+	gio_blk_info(disk->blk, &info);
+	disk->queues = info.queues ? info.queues : 1;
+	ret = gp_limits_init(&disk->limits, &info);
+	if (ret) {
+		report(to, ret,
+		       "domain %u, disk %s: no block of %u bytes fits in a request (size_max %u, seg_max %u, ring %u)",
+		       config->domid, name, info.block_size, info.size_max, info.seg_max, info.queue_size);
+		gio_blk_close(disk->blk);
+	}
+	return ret;
+}
+
+static int parts_open(struct gp_disk *disk, const struct gp_disk_config *config, const struct report *to)
+{
+	int ret = device_open(disk, config, to);
+
+	if (ret)
+		return ret;
+	ret = gp_pool_init(disk, config->buffers);
+	if (ret) {
+		report(to, ret, "domain %u: buffers in guest RAM", config->domid);
+		goto close_device;
+	}
+	ret = irq_start(disk);
+	if (ret) {
+		report(to, ret, "interrupt thread");
+		goto exit_pool;
+	}
+	return 0;
+
+exit_pool:
+	gp_pool_exit(disk);
+close_device:
+	gio_blk_close(disk->blk);
+	return ret;
+}
+
+int gp_disk_open(struct gp_disk **disk, const struct gp_disk_config *config, char *error, size_t size)
+{
+	const struct report to = {error, size};
+	struct gp_disk_leaks leaks;
+	struct gp_disk *d = calloc(1, sizeof(*d));
+	int ret;
+
+	if (!d)
+		return report(&to, -ENOMEM, "disk");
+	d->timeout_ms = config->timeout_ms;
+	d->reaped = config->reaped;
+	d->opaque = config->opaque;
+	ret = guest_open(d, config, &to);
+	if (ret)
+		goto free_disk;
+	ret = parts_open(d, config, &to);
+	if (ret)
+		goto close_guest;
+	*disk = d;
+	return 0;
+
+close_guest:
+	guest_close(d, &leaks);
+free_disk:
+	free(d);
+	return ret;
+}
+
+int gp_disk_close(struct gp_disk *disk, struct gp_disk_leaks *leaks)
+{
+	struct gp_disk_leaks mine = {0};
+	int ret;
+
+	if (leaks)
+		*leaks = mine;
+	if (!disk)
+		return 0;
+	irq_stop(disk);
+	gio_blk_close(disk->blk);
+	gp_pool_exit(disk);
+	ret = guest_close(disk, &mine);
+	if (leaks)
+		*leaks = mine;
+	free(disk);
+	return ret;
+}
+
+/* ---- what it is --------------------------------------------------------------------------------------------- */
+
+void gp_disk_info(struct gp_disk *disk, struct gio_blk_info *info)
+{
+	gio_blk_info(disk->blk, info);
+}
+
+uint64_t gp_disk_size(struct gp_disk *disk)
+{
+	struct gio_blk_info info;
+
+	gio_blk_info(disk->blk, &info);
+	return info.capacity > UINT64_MAX / GIO_BLK_SECTOR ? UINT64_MAX / GIO_BLK_SECTOR * GIO_BLK_SECTOR
+							   : info.capacity * GIO_BLK_SECTOR;
+}
+
+const struct gp_limits *gp_disk_limits(const struct gp_disk *disk)
+{
+	return &disk->limits;
+}
+
+struct gio_blk *gp_disk_blk(struct gp_disk *disk)
+{
+	return disk->blk;
+}
+
+struct gm_guest *gp_disk_guest(struct gp_disk *disk)
+{
+	return disk->guest;
+}
+
+const struct gm_guest_disk *gp_disk_place(const struct gp_disk *disk)
+{
+	return &disk->place;
+}
+
+void *gp_disk_pages(struct gp_disk *disk, size_t npages)
+{
+	return gio_os_pages_alloc(disk->os, npages);
+}
+
+void gp_disk_pages_free(struct gp_disk *disk, void *va, size_t npages)
+{
+	gio_os_pages_free(disk->os, va, npages);
+}
