@@ -9,6 +9,11 @@
  * for one thread (the interrupt handler). `done` runs in the thread that reaps, without locks held.
  * Errors: 0 or -GIO_E*. What the device writes is never trusted: a used entry that is wrong marks the device broken,
  * and every request in flight completes with -GIO_EPROTO.
+ * What the backend sees: its rings, headers, status bytes and indirect tables, in pages that hold nothing else and stay
+ * granted while the device is open; and data buffers, from submit until completion (before `done` runs their grants
+ * have ended), read-only if the device is to read. Bytes beside a buffer in its first and last 4 KiB unit are visible
+ * with it (grantio/dma.h).
+ * Not defended: the device owns the disk. It may lie about what it has read or written, and may never answer.
  */
 #ifndef GRANTIO_VIRTIO_BLK_H
 #define GRANTIO_VIRTIO_BLK_H
@@ -16,71 +21,92 @@
 #include <grantio/dma.h>
 #include <grantio/types.h>
 
-#define GIO_BLK_SECTOR 512u
+#define GIO_BLK_SECTOR	 512u
 #define GIO_BLK_ID_BYTES 20u
 
 struct gio_blk_config {
 	struct gio_os *os;
 	struct gio_grants *grants;
-	gio_domid_t backend;  /* the domain that serves the device */
-	uint64_t base;        /* guest-physical address of the virtio-mmio registers */
-	unsigned queues;      /* wanted; the device may have fewer. 0: one */
-	unsigned queue_size;  /* wanted, a power of two; the device may have fewer. 0: the device's */
-	bool indirect;        /* use indirect descriptors if offered: a grant more per request, a slab page exposed */
-	bool no_event_idx;    /* do not accept VIRTIO_F_EVENT_IDX */
+	gio_domid_t backend; /* the domain that serves the device */
+	uint64_t base;	     /* guest-physical address of the virtio-mmio registers */
+	unsigned queues;     /* wanted; the device may have fewer. 0: one */
+	unsigned queue_size; /* wanted, a power of two from 4 on; the device may have fewer. 0: its own, up to 1024 */
+	bool indirect;	   /* use indirect descriptors if offered (small requests; tables are granted once, at open) */
+	bool no_event_idx; /* do not accept VIRTIO_F_EVENT_IDX */
 };
 
 struct gio_blk_info {
-	uint64_t capacity;        /* sectors of 512 bytes */
-	uint32_t block_size;      /* logical block size in bytes */
-	uint32_t size_max;        /* largest segment in bytes, 0: no limit */
-	uint32_t seg_max;         /* most segments in a request */
-	uint32_t max_discard;     /* sectors per DISCARD, 0: not offered */
-	uint32_t max_write_zeroes;/* sectors per WRITE_ZEROES, 0: not offered */
-	uint8_t physical_exp;     /* log2 of logical blocks per physical block */
-	bool readonly, flush, writeback;
+	uint64_t capacity;	   /* sectors of 512 bytes */
+	uint32_t block_size;	   /* logical block size in bytes */
+	uint32_t size_max;	   /* largest segment in bytes, 0: no limit */
+	uint32_t seg_max;	   /* most segments in a request, at least 1 */
+	uint32_t max_discard;	   /* sectors per DISCARD, 0: not offered */
+	uint32_t max_write_zeroes; /* sectors per WRITE_ZEROES, 0: not offered */
+	uint8_t physical_exp;	   /* log2 of logical blocks per physical block */
+	bool readonly;		   /* WRITE, DISCARD and WRITE_ZEROES are refused with -GIO_EROFS */
+	bool flush;		   /* FLUSH is offered */
+	bool writeback;		   /* completed writes need a FLUSH to be on stable storage */
 	unsigned queues, queue_size;
-	uint64_t features;        /* negotiated */
+	uint64_t features; /* negotiated */
 };
 
 enum gio_blk_op { GIO_BLK_READ, GIO_BLK_WRITE, GIO_BLK_FLUSH, GIO_BLK_DISCARD, GIO_BLK_WRITE_ZEROES, GIO_BLK_GET_ID };
 
 /*
  * One request. The caller owns it and its buffers and keeps both until `done` has been called, which happens exactly
- * once for each accepted request; `result` is then 0, -GIO_EIO, -GIO_EOPNOTSUPP or -GIO_EPROTO.
+ * once for each accepted request; `result` is then 0, -GIO_EIO (failed, or a status that virtio does not know),
+ * -GIO_EOPNOTSUPP or -GIO_EPROTO. In `done` the request may be changed, freed, or submitted again.
  */
 struct gio_blk_req {
 	enum gio_blk_op op;
-	uint64_t sector;       /* first sector, in units of 512 bytes */
-	uint64_t sectors;      /* DISCARD and WRITE_ZEROES: how many */
-	bool unmap;            /* WRITE_ZEROES: the device may deallocate */
-	struct gio_sg *sg;     /* READ, WRITE, GET_ID: the data; `addr` of each is the driver's */
+	uint64_t sector;   /* first sector, in units of 512 bytes */
+	uint64_t sectors;  /* DISCARD and WRITE_ZEROES: how many */
+	bool unmap;	   /* WRITE_ZEROES: the device may deallocate */
+	struct gio_sg *sg; /* READ, WRITE: whole sectors in all; GET_ID: GIO_BLK_ID_BYTES; `addr` is the driver's */
 	unsigned segments;
 	int result;
 	void (*done)(struct gio_blk_req *req);
-	void *opaque;          /* the caller's */
-	uint16_t head;         /* the driver's */
+	void *opaque;		  /* the caller's */
+	struct gio_blk_req *next; /* the driver's, from here on */
+	uint16_t slot;
 };
 
 struct gio_blk;
 
+/*
+ * Find the device, agree on features, set its queues up and start it (virtio 1.2, 3.1.1 and 5.2.5). `config` is copied.
+ * -GIO_ENODEV: no virtio-blk device of version 2, a required feature missing, or a ring too small for a request;
+ * -GIO_EINVAL: `queue_size`; -GIO_EPROTO: the device misbehaves; -GIO_ENOMEM, -GIO_ENOSPC. On failure nothing is left
+ * allocated or granted, and the device is reset, or FAILED if it was refused.
+ */
 int gio_blk_open(struct gio_blk **blk, const struct gio_blk_config *config);
-/* Resets the device; requests in flight complete with -GIO_EIO. Takes NULL. */
+/*
+ * Resets the device; then requests in flight complete with -GIO_EIO, and all memory is given back. No other call may
+ * run or follow, interrupts included; not to be called from `done`. Takes NULL.
+ */
 void gio_blk_close(struct gio_blk *blk);
 
-/* Read again after an interrupt that returned GIO_BLK_IRQ_CONFIG. */
+/* Read again after an interrupt that returned GIO_BLK_IRQ_CONFIG: capacity and writeback may then have changed. */
 void gio_blk_info(struct gio_blk *blk, struct gio_blk_info *info);
 
-/* Queue a request; the device learns of it by gio_blk_kick(). -GIO_ENOSPC: ring or references are full, try after a completion. */
+/*
+ * Queue a request; the device learns of it by gio_blk_kick(). On failure it is not queued and `done` is not called:
+ * -GIO_ENOSPC, -GIO_ENOMEM: ring or references are full, try after a completion; -GIO_EINVAL: the queue, or segments
+ * that are empty, too large, too many or not whole sectors; -GIO_ERANGE: beyond the capacity, or more sectors than the
+ * device takes at once; -GIO_EROFS; -GIO_EOPNOTSUPP: not offered; -GIO_EPROTO: the device is broken.
+ */
 int gio_blk_submit(struct gio_blk *blk, unsigned queue, struct gio_blk_req *req);
 /* Tell the device of what was submitted, unless it asked not to be told. Once a batch. */
 void gio_blk_kick(struct gio_blk *blk, unsigned queue);
-/* Complete what the device has used, at most the ring's size a call; returns how many. */
+/*
+ * Complete what the device has used, at most `queue_size` requests a call, and ask for an interrupt at the next;
+ * returns how many. When it returns `queue_size`, call it again: no interrupt may come for what is left.
+ */
 unsigned gio_blk_poll(struct gio_blk *blk, unsigned queue);
 
 #define GIO_BLK_IRQ_QUEUE  1u /* the device used buffers */
 #define GIO_BLK_IRQ_CONFIG 2u /* capacity or another field changed, or the device needs a reset */
-/* Read and acknowledge the interrupt, poll every queue; returns the causes. */
+/* Read and acknowledge the interrupt, poll every queue until it is empty; returns the causes. */
 unsigned gio_blk_interrupt(struct gio_blk *blk);
 
 /* True once the device set DEVICE_NEEDS_RESET or broke the protocol: submit then fails with -GIO_EPROTO. */

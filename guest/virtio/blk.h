@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Inside of the virtio-blk driver (grantio/virtio_blk.h): blk.c opens, closes and dispatches; blk_config.c reads the
+ * configuration space; blk_queue.c carries requests.
+ *
+ * Locks: each queue has one, the configuration has one; they never nest, and `done`, register accesses and anything
+ * that may sleep happen without them.
+ */
+#ifndef GRANTIO_VIRTIO_BLK_DRIVER_H
+#define GRANTIO_VIRTIO_BLK_DRIVER_H
+
+#include <abi/virtio_blk.h>
+#include <grantio/virtio_blk.h>
+
+#include "mmio.h"
+#include "virtq.h"
+
+/* Buffers of an indirect table. Requests with more use the ring's descriptors, as if there were no tables. */
+#define BLK_TABLE_ENTRIES 16u
+
+/* Header and status: what every request has beside its data. */
+#define BLK_EXTRA_BUFS 2u
+
+struct blk_queue {
+	struct gio_lock lock;
+	struct gio_virtq vq;
+	uint64_t capacity; /* a copy for each queue, so that submit takes no other lock */
+	uint64_t requests, kicks;
+
+	/*
+	 * Request slots. Headers lie in one array, status bytes in another, each indexed by slot, in coherent memory
+	 * granted once: so a request costs no grant beside its data, and neither array shares a page with anything
+	 * private. A slot is taken by next fit, upwards from the last one taken: requests submitted together get
+	 * adjacent slots, and so a backend fetches the headers of a batch, and writes its statuses back, by one
+	 * copy of adjacent bytes each instead of one per request. Next fit and not a FIFO of free slots, because a
+	 * FIFO takes on the order of completions for good, while this returns to ascending order each time around.
+	 */
+	uint32_t slots;
+	uint32_t cursor;	   /* where the search for a free slot begins */
+	uint32_t *busy;		   /* a bit for each slot, those that do not exist set */
+	struct gio_blk_req **reqs; /* in flight, by slot; NULL: none */
+	void *shared;		   /* the arrays: headers, then ranges, tables, statuses */
+	size_t shared_bytes;
+	gio_dma_t shared_addr;
+	struct gio_virtio_blk_outhdr *headers;
+	struct gio_virtio_blk_range *ranges; /* NULL when the device offers neither DISCARD nor WRITE_ZEROES */
+	struct gio_virtq_desc *tables;	     /* BLK_TABLE_ENTRIES for each slot; NULL without indirect */
+	uint8_t *statuses;
+};
+
+struct gio_blk {
+	struct gio_os *os;
+	struct gio_dma dma;
+	struct gio_mmio mmio;
+	struct gio_lock info_lock; /* for `info` and `interrupts` */
+	struct gio_blk_info info;  /* all but `capacity` and `writeback` stay as they were at open */
+	uint64_t interrupts;
+	uint32_t broken;     /* atomic; set once, never cleared */
+	unsigned queues;     /* that are initialised */
+	unsigned queues_max; /* that `queue` has room for */
+	struct blk_queue *queue;
+};
+
+/* What a request needs, worked out before any lock is taken. */
+struct blk_plan {
+	enum gio_dma_dir dir;  /* of the data segments */
+	uint32_t type;	       /* enum gio_virtio_blk_type */
+	uint64_t first, count; /* sectors that must lie within the capacity */
+	uint32_t bufs;	       /* buffers of the chain, header and status included */
+	bool range;	       /* carries a struct gio_virtio_blk_range */
+	bool table;	       /* goes through the slot's indirect table */
+};
+
+/* ---- blk_config.c ------------------------------------------------------------------------------------------------ */
+
+/* Features that this driver can use, given what the caller wants. */
+uint64_t gio_blk_features_wanted(const struct gio_blk_config *config);
+/* Fill `info` (but queues and queue_size) by what the device says; `offered_queues` as well. -GIO_EPROTO. */
+int gio_blk_config_load(struct gio_mmio *mmio, uint64_t features, struct gio_blk_info *info, unsigned *offered_queues);
+/* Load capacity and writeback again. -GIO_EAGAIN: the device keeps changing them; -GIO_EPROTO: they make no sense. */
+int gio_blk_config_reload(struct gio_mmio *mmio, struct gio_blk_info *info);
+
+/* ---- blk_queue.c ------------------------------------------------------------------------------------------------- */
+
+/* Memory for a queue of `size` entries. On failure there is nothing to undo. */
+int gio_blk_queue_init(struct blk_queue *q, struct gio_dma *dma, uint32_t size, const struct gio_blk_info *info);
+void gio_blk_queue_exit(struct blk_queue *q, struct gio_dma *dma);
+
+int gio_blk_queue_submit(struct gio_blk *blk, struct blk_queue *q, struct gio_blk_req *req,
+			 const struct blk_plan *plan);
+/* Complete at most `max` requests. -GIO_EPROTO in `err` when the ring broke; what came before has been completed. */
+unsigned gio_blk_queue_complete(struct gio_blk *blk, struct blk_queue *q, unsigned max, int *err);
+/* Complete everything in flight with `result`; the ring is of no use afterwards. */
+unsigned gio_blk_queue_fail(struct gio_blk *blk, struct blk_queue *q, int result);
+
+#endif
