@@ -8,9 +8,13 @@
  * grants; one that the backend still holds is quarantined with its page (grantio/grant.h), and the device goes on.
  *
  * Threads: any function here may be called on the same `struct gio_dma` at once; a buffer belongs to one caller.
- * Errors: 0 or -GIO_E*; on failure nothing is granted and everything is as before the call.
+ * Errors: 0 or -GIO_E*; on failure nothing is granted and everything is as before the call. Where a call may fail:
+ * -GIO_EINVAL (no bytes, or NULL), -GIO_EOVERFLOW (the range wraps, or no table could hold it), -GIO_ENOSPC (no run of
+ * references at the hypervisor's limit), -GIO_ENOMEM, -GIO_ERANGE (a frame too large for a table of version 1).
+ * Unmapping an address or a length that no map returned changes nothing and is counted in `misuses`.
  * Not defended: whole units are granted. Bytes that share a 4 KiB unit with a buffer are visible to the backend while
- * it is mapped (writable, if the device may write); lay out memory accordingly.
+ * it is mapped (writable, if the device may write); lay out memory accordingly. An address of another device of the
+ * same grant table counts as ours. Xen has no write-only grants: what the device writes it can also read.
  */
 #ifndef GRANTIO_DMA_H
 #define GRANTIO_DMA_H
@@ -27,18 +31,19 @@ enum gio_dma_dir {
 
 /* What a device's DMA layer has done; read with gio_dma_stats(). */
 struct gio_dma_stats {
-	uint64_t maps;        /* buffers mapped */
+	uint64_t maps;	      /* buffers mapped */
 	uint64_t unmaps;      /* buffers unmapped */
 	uint64_t failures;    /* maps refused (references, memory, range) */
 	uint64_t granted;     /* references granted to the backend now */
 	uint64_t quarantined; /* references sent to quarantine at unmap, so far */
+	uint64_t misuses;     /* unmaps refused: not what a map returned, a caller's error */
 };
 
 struct gio_dma {
 	struct gio_os *os;
 	struct gio_grants *grants;
 	gio_domid_t backend;
-	struct gio_dma_stats stats; /* updated atomically */
+	_Alignas(8) struct gio_dma_stats stats; /* updated atomically, without locks */
 };
 
 /*
@@ -50,11 +55,18 @@ int gio_dma_init(struct gio_dma *dma, struct gio_os *os, struct gio_grants *gran
 /* Map `len` bytes (not 0) at `va`, which may start and end anywhere in a page; its frames need not be consecutive. */
 int gio_dma_map(struct gio_dma *dma, const void *va, size_t len, enum gio_dma_dir dir, gio_dma_t *addr);
 
-/* The same for memory known by its frames: `len` bytes at `offset` in consecutive frames from `gfn` on. */
+/*
+ * The same for memory known by its frames: `len` bytes at `offset` in consecutive frames from `gfn` on. `gfn` counts
+ * units of 4 KiB also where the system's pages are larger, and `offset` may reach beyond the first unit: a Linux page
+ * of 16 or 64 KiB is given by its first unit and the offset in that page.
+ */
 int gio_dma_map_gfn(struct gio_dma *dma, gio_gfn_t gfn, uint32_t offset, size_t len, enum gio_dma_dir dir,
 		    gio_dma_t *addr);
 
-/* End what gio_dma_map* made: the same address and length. Never fails; a held grant is quarantined. */
+/*
+ * End what gio_dma_map* made: the same address and length. Never fails; a held grant is quarantined. Afterwards what
+ * the device wrote is visible.
+ */
 void gio_dma_unmap(struct gio_dma *dma, gio_dma_t addr, size_t len);
 
 /* One element of a scatter-gather list. */
@@ -64,8 +76,9 @@ struct gio_sg {
 	gio_dma_t addr; /* filled by gio_dma_map_sg */
 };
 
-/* Map every element, or none. */
+/* Map every element, or none (then every `addr` is 0). No elements is not an error. */
 int gio_dma_map_sg(struct gio_dma *dma, struct gio_sg *sg, unsigned count, enum gio_dma_dir dir);
+/* End what gio_dma_map_sg() made: the same list. */
 void gio_dma_unmap_sg(struct gio_dma *dma, const struct gio_sg *sg, unsigned count);
 
 /*
@@ -73,7 +86,10 @@ void gio_dma_unmap_sg(struct gio_dma *dma, const struct gio_sg *sg, unsigned cou
  * whatever else both sides keep reading. NULL when pages or references run out.
  */
 void *gio_dma_alloc(struct gio_dma *dma, size_t bytes, gio_dma_t *addr);
-/* Takes NULL. Pages that the backend still maps go to quarantine and return to the system later. */
+/*
+ * Takes NULL. The same bytes and address. Pages that the backend still maps go to quarantine and return to the system
+ * later. An address that is not ours is counted, and the pages are kept: they may be granted still.
+ */
 void gio_dma_free(struct gio_dma *dma, void *va, size_t bytes, gio_dma_t addr);
 
 void gio_dma_stats(const struct gio_dma *dma, struct gio_dma_stats *out);

@@ -2,7 +2,22 @@
 /*
  * Grant references in runs, and the grants made with them.
  *
- * (Owner of this room: extend the concepts block, keep these signatures unless there is a reason.)
+ * Concepts. A *grant reference* is an index into the guest's grant table. A *run* is a number of consecutive
+ * references: it is allocated, its references are each given a page (*access*), and at last it is *revoked*: the
+ * grants end and the references are free again. Allocating and freeing cost the same however large and however full
+ * the table is. The table grows when no run is left, up to the hypervisor's limit.
+ *
+ * *Quarantine.* A grant cannot be ended while the peer has its page mapped (or copies from it). Revoking never waits
+ * and never fails: such a grant stays behind, its reference stays allocated and its page held (gio_os_page_get), until
+ * the peer lets go; later allocations and revocations look after it, and gio_grants_reap() does. In a version 2 table
+ * a grant in quarantine is closed to new use; in version 1 the hypervisor offers no way to close a grant in use.
+ *
+ * Errors: 0 (or a count) or -GIO_E*. On failure everything is as before the call. A caller's error that can be told
+ * (a run freed twice, one that was never allocated, a wrong length) changes nothing and is counted in `misuses`.
+ * Threads: any function may be called at once, but init and exit; a reference belongs to the caller that allocated it.
+ * The lock is held for a bounded number of steps and never while the system is asked for memory or for more table, so
+ * that gio_grants_alloc() may sleep only if gio_os_grant_table() or gio_os_alloc() does.
+ * Not defended: a caller that uses a reference that it did not allocate, where that looks right.
  */
 #ifndef GRANTIO_GRANT_H
 #define GRANTIO_GRANT_H
@@ -14,33 +29,47 @@ struct gio_grants; /* one per grant table */
 
 struct gio_grants_stats {
 	uint32_t entries;     /* references that exist (the reserved first ones apart) */
-	uint32_t used;        /* allocated now, those in quarantine included */
+	uint32_t used;	      /* allocated now, those in quarantine included */
 	uint32_t quarantined; /* ended by us, still held by a backend */
+	uint32_t misuses;     /* frees and revocations refused so far, each a caller's error */
 };
 
 /*
  * Take over the guest's grant table from reference `first` on (8: Xen's reserved entries, GNTTAB_NR_RESERVED_ENTRIES).
+ * `os` stays the caller's and must outlive `*grants`. -GIO_ENOMEM, -GIO_EIO (a table that makes no sense), -GIO_ERANGE
+ * (one of more than 2^28 entries).
  */
 int gio_grants_init(struct gio_grants **grants, struct gio_os *os, gio_gref_t first);
-/* Ends what can be ended. Takes NULL. The number of grants that a backend still holds: their pages are never freed. */
+
+/*
+ * Ends what can be ended, the runs that callers left allocated among them. Takes NULL. Returns the number of grants
+ * that a backend still holds: their pages are never freed.
+ */
 uint32_t gio_grants_exit(struct gio_grants *grants);
 
-/* A run of `count` consecutive free references. -GIO_ENOSPC at the hypervisor's limit, -GIO_ENOMEM. */
+/* A run of `count` consecutive free references. -GIO_ENOSPC at the hypervisor's limit, -GIO_ENOMEM, -GIO_EINVAL (0). */
 int gio_grants_alloc(struct gio_grants *grants, uint32_t count, gio_gref_t *first);
-/* Give a run back; none of its grants may be active. */
+/* Give a run back, as it was allocated; none of its grants may be active. */
 void gio_grants_free(struct gio_grants *grants, gio_gref_t first, uint32_t count);
 
-/* Let `domid` access frame `gfn` by reference `ref`, which the caller has allocated. -GIO_ERANGE: frame too large. */
+/*
+ * Let `domid` access frame `gfn` by reference `ref`, which the caller has allocated. -GIO_ERANGE: frame too large for a
+ * table of version 1; -GIO_EBUSY: the reference grants something already; -GIO_EINVAL: not an allocated reference.
+ */
 int gio_grant_access(struct gio_grants *grants, gio_gref_t ref, gio_domid_t domid, gio_gfn_t gfn, bool readonly);
 
-/* End one grant. 0, or -GIO_EAGAIN while the peer still holds it: the entry is then unchanged and still active. */
+/*
+ * End one grant; the reference stays the caller's. 0 (also if it was not active), or -GIO_EAGAIN while the peer still
+ * holds it: the entry is then unchanged and still active. -GIO_EINVAL: not an allocated reference.
+ */
 int gio_grant_end(struct gio_grants *grants, gio_gref_t ref);
 
 /*
- * End a run of grants and free its references. Those still held go to quarantine, with a hold on their page
- * (gio_os_page_get), and are ended and freed later. Returns how many went there.
+ * End a run of grants and free its references; for a run as it was allocated, of which any may be active. Those still
+ * held go to quarantine, with a hold on their page (gio_os_page_get), and are ended and freed later. Needs no memory.
+ * Returns how many went there, or -GIO_EINVAL (a caller's error, as above): not exactly an allocated run.
  */
-uint32_t gio_grants_revoke(struct gio_grants *grants, gio_gref_t first, uint32_t count);
+int gio_grants_revoke(struct gio_grants *grants, gio_gref_t first, uint32_t count);
 
 /* Try the quarantine again, a bounded number of entries a call; returns how many remain. Also done on its own. */
 uint32_t gio_grants_reap(struct gio_grants *grants);

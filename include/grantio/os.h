@@ -4,7 +4,11 @@
  * linking (guest/os/model: the Xen model; tests/unit: a fake that can fail on demand; kmod: Linux).
  *
  * `struct gio_os` is the system's own; the library only hands it back. All functions may be called from any thread
- * unless noted. The memory functions may fail; nothing else here can.
+ * unless noted. The memory functions and the growth of the grant table may fail; nothing else here can.
+ *
+ * Beyond this header a port has to bring memcpy, memmove, memset and memcmp, which a compiler may call even for
+ * freestanding code (for a structure's assignment, for one). Nothing else is called: no libc, no libatomic (the largest
+ * atomic access is 64 bits, aligned), no 64-bit division.
  */
 #ifndef GRANTIO_OS_H
 #define GRANTIO_OS_H
@@ -30,7 +34,7 @@ gio_gfn_t gio_os_gfn(struct gio_os *os, const void *va);
 
 /*
  * Keep a frame from being reused, although its owner frees it, until the matching put: how the quarantine keeps a page
- * that a backend still has mapped. Called with locks held: must not sleep.
+ * that a backend still has mapped. Holds count. Both are called with locks held: must not sleep.
  */
 void gio_os_page_get(struct gio_os *os, gio_gfn_t gfn);
 void gio_os_page_put(struct gio_os *os, gio_gfn_t gfn);
@@ -51,16 +55,17 @@ void gio_os_unlock(struct gio_lock *lock);
 
 /* Where the guest's grant table is, and how large (Xen: GNTTABOP_setup_table, _query_size, _set_version). */
 struct gio_os_grant_table {
-	void *shared;      /* entries, contiguous: 8 bytes each in version 1, 16 in version 2 */
-	uint16_t *status;  /* version 2 only: the status word of each entry; NULL in version 1 */
-	uint32_t entries;  /* entries that exist now */
-	uint32_t max;      /* entries that the hypervisor would allow */
-	uint32_t version;  /* 1 or 2 */
+	void *shared;	  /* entries, contiguous: 8 bytes each in version 1, 16 in version 2 */
+	uint16_t *status; /* version 2 only: the status word of each entry; NULL in version 1 */
+	uint32_t entries; /* entries that exist now */
+	uint32_t max;	  /* entries that the hypervisor would allow */
+	uint32_t version; /* 1 or 2 */
 };
 
 /*
  * Make the table at least `entries` long (0: as it is) and describe it. The address of an entry never changes by
- * growth. -GIO_ENOSPC above the hypervisor's limit, -GIO_ENOMEM, else 0. May sleep; callers serialise.
+ * growth. -GIO_ENOSPC above the hypervisor's limit, -GIO_ENOMEM, else 0. May sleep, and is called without locks;
+ * several threads may call it at once (each then sees a table at least as long as it asked for).
  */
 int gio_os_grant_table(struct gio_os *os, uint32_t entries, struct gio_os_grant_table *out);
 

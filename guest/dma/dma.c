@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: MIT */
+#include <grantio/dma.h>
+
+#include <abi/dma_addr.h>
+
+#define MAX_PAGES (UINT64_C(1) << 28) /* no grant table has more entries */
+
+static void stat_add(uint64_t *counter, uint64_t n)
+{
+	__atomic_fetch_add(counter, n, __ATOMIC_RELAXED);
+}
+
+static uint64_t stat_read(const uint64_t *counter)
+{
+	return __atomic_load_n(counter, __ATOMIC_RELAXED);
+}
+
+int gio_dma_init(struct gio_dma *dma, struct gio_os *os, struct gio_grants *grants, gio_domid_t backend, uint64_t mask)
+{
+	if (mask != UINT64_MAX)
+		return -GIO_ERANGE;
+	*dma = (struct gio_dma){.os = os, .grants = grants, .backend = backend};
+	return 0;
+}
+
+/* A buffer as the 4 KiB units that it touches. */
+struct units {
+	bool by_va;
+	const char *va;	 /* by_va: of the first unit; the frame of each is asked of the system */
+	gio_gfn_t gfn;	 /* else: of the first unit; the frames are consecutive */
+	uint32_t offset; /* in the first unit */
+	uint32_t count;
+};
+
+static gio_gfn_t unit_gfn(const struct gio_dma *dma, const struct units *units, uint32_t i)
+{
+	return units->by_va ? gio_os_gfn(dma->os, units->va + ((size_t)i << GIO_PAGE_SHIFT)) : units->gfn + i;
+}
+
+static int units_count(uint32_t offset, uint64_t len, uint32_t *count)
+{
+	uint64_t pages;
+
+	if (!len)
+		return -GIO_EINVAL;
+	if (len > MAX_PAGES << GIO_PAGE_SHIFT)
+		return -GIO_EOVERFLOW;
+	pages = gio_dma_pages(offset, len);
+	if (pages > MAX_PAGES)
+		return -GIO_EOVERFLOW;
+	*count = (uint32_t)pages;
+	return 0;
+}
+
+static int units_of_va(const void *va, size_t len, struct units *units)
+{
+	uint32_t offset = (uint32_t)((uintptr_t)va & GIO_PAGE_MASK);
+
+	if (!va)
+		return -GIO_EINVAL;
+	if (len > UINTPTR_MAX - (uintptr_t)va)
+		return -GIO_EOVERFLOW;
+	*units = (struct units){.by_va = true, .va = (const char *)va - offset, .offset = offset};
+	return units_count(offset, len, &units->count);
+}
+
+static int units_of_gfn(gio_gfn_t gfn, uint32_t offset, size_t len, struct units *units)
+{
+	int ret;
+
+	*units = (struct units){.gfn = gfn + (offset >> GIO_PAGE_SHIFT), .offset = offset & GIO_PAGE_MASK};
+	ret = units_count(units->offset, len, &units->count);
+	if (ret)
+		return ret;
+	/* Neither the first nor the last frame may wrap. */
+	return units->gfn < gfn || units->count - 1 > UINT64_MAX - units->gfn ? -GIO_EOVERFLOW : 0;
+}
+
+static void count_unmap(struct gio_dma *dma, uint32_t count, int held)
+{
+	stat_add(&dma->stats.granted, -(uint64_t)count);
+	stat_add(&dma->stats.quarantined, (uint64_t)held);
+}
+
+/* Grant the units; on failure end those granted, which the backend may have found meanwhile. */
+static int grant_units(struct gio_dma *dma, const struct units *units, bool readonly, gio_dma_t *addr)
+{
+	gio_gref_t first;
+	int ret = gio_grants_alloc(dma->grants, units->count, &first);
+
+	if (ret)
+		return ret;
+	stat_add(&dma->stats.granted, units->count);
+	for (uint32_t i = 0; i < units->count; i++) {
+		ret = gio_grant_access(dma->grants, first + i, dma->backend, unit_gfn(dma, units, i), readonly);
+		if (ret)
+			goto revoke;
+	}
+	*addr = gio_dma_addr(first, units->offset);
+	return 0;
+
+revoke:
+	count_unmap(dma, units->count, gio_grants_revoke(dma->grants, first, units->count));
+	return ret;
+}
+
+/* Counts a map, or a failure. */
+static int counted(struct gio_dma *dma, unsigned maps, int ret)
+{
+	if (ret)
+		stat_add(&dma->stats.failures, 1);
+	else
+		stat_add(&dma->stats.maps, maps);
+	return ret;
+}
+
+static int map_va(struct gio_dma *dma, const void *va, size_t len, enum gio_dma_dir dir, gio_dma_t *addr)
+{
+	struct units units;
+	int ret = units_of_va(va, len, &units);
+
+	return ret ? ret : grant_units(dma, &units, dir == GIO_DMA_TO_DEVICE, addr);
+}
+
+int gio_dma_map(struct gio_dma *dma, const void *va, size_t len, enum gio_dma_dir dir, gio_dma_t *addr)
+{
+	return counted(dma, 1, map_va(dma, va, len, dir, addr));
+}
+
+int gio_dma_map_gfn(struct gio_dma *dma, gio_gfn_t gfn, uint32_t offset, size_t len, enum gio_dma_dir dir,
+		    gio_dma_t *addr)
+{
+	struct units units;
+	int ret = units_of_gfn(gfn, offset, len, &units);
+
+	if (!ret)
+		ret = grant_units(dma, &units, dir == GIO_DMA_TO_DEVICE, addr);
+	return counted(dma, 1, ret);
+}
+
+/* False, and counted: that is nothing we mapped. */
+static bool unmap(struct gio_dma *dma, gio_dma_t addr, size_t len)
+{
+	uint32_t count;
+	int held = -GIO_EINVAL;
+
+	if (gio_dma_addr_valid(addr) && !units_count(gio_dma_addr_offset(addr), len, &count))
+		held = gio_grants_revoke(dma->grants, gio_dma_addr_gref(addr), count);
+	if (held < 0) {
+		stat_add(&dma->stats.misuses, 1);
+		return false;
+	}
+	count_unmap(dma, count, held);
+	return true;
+}
+
+void gio_dma_unmap(struct gio_dma *dma, gio_dma_t addr, size_t len)
+{
+	if (unmap(dma, addr, len))
+		stat_add(&dma->stats.unmaps, 1);
+}
+
+int gio_dma_map_sg(struct gio_dma *dma, struct gio_sg *sg, unsigned count, enum gio_dma_dir dir)
+{
+	int ret = 0;
+	unsigned i;
+
+	for (i = 0; i < count && !ret; i++)
+		ret = map_va(dma, sg[i].va, sg[i].len, dir, &sg[i].addr);
+	if (!ret)
+		return counted(dma, count, 0);
+	sg[i - 1].addr = 0; /* the one that failed */
+	for (unsigned done = 0; done < count; done++) {
+		if (done < i - 1)
+			unmap(dma, sg[done].addr, sg[done].len);
+		sg[done].addr = 0;
+	}
+	return counted(dma, 0, ret);
+}
+
+void gio_dma_unmap_sg(struct gio_dma *dma, const struct gio_sg *sg, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		gio_dma_unmap(dma, sg[i].addr, sg[i].len);
+}
+
+void *gio_dma_alloc(struct gio_dma *dma, size_t bytes, gio_dma_t *addr)
+{
+	uint32_t pages;
+	void *va;
+
+	if (units_count(0, bytes, &pages))
+		goto failed;
+	va = gio_os_pages_alloc(dma->os, pages);
+	if (!va)
+		goto failed;
+	if (map_va(dma, va, bytes, GIO_DMA_BOTH, addr))
+		goto free_pages;
+	counted(dma, 1, 0);
+	return va;
+
+free_pages:
+	gio_os_pages_free(dma->os, va, pages);
+failed:
+	stat_add(&dma->stats.failures, 1);
+	return NULL;
+}
+
+void gio_dma_free(struct gio_dma *dma, void *va, size_t bytes, gio_dma_t addr)
+{
+	uint32_t pages;
+
+	if (!va || !unmap(dma, addr, bytes))
+		return;
+	stat_add(&dma->stats.unmaps, 1);
+	if (!units_count(0, bytes, &pages)) /* cannot fail: unmap() found the length right */
+		gio_os_pages_free(dma->os, va, pages);
+}
+
+void gio_dma_stats(const struct gio_dma *dma, struct gio_dma_stats *out)
+{
+	out->maps = stat_read(&dma->stats.maps);
+	out->unmaps = stat_read(&dma->stats.unmaps);
+	out->failures = stat_read(&dma->stats.failures);
+	out->granted = stat_read(&dma->stats.granted);
+	out->quarantined = stat_read(&dma->stats.quarantined);
+	out->misuses = stat_read(&dma->stats.misuses);
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Entries: the grant table itself, one grant at a time, and its growth.
+ *
+ * One file per owner of the table implements this header, chosen by linking: entry.c where the guest library owns it
+ * (abi/grant_table.h, versions 1 and 2); a kernel module puts the kernel's own grant calls here.
+ *
+ * An entry is *inactive*, *active* (the peer may use it), or *closing*: no longer open to new use, but still in use.
+ * In version 1 the marks of use and the permission are one word, and an entry in use cannot be closed: until it is
+ * found unused for an instant, the peer may go on using it. In version 2 revoking closes it at once.
+ *
+ * Threads: an entry belongs to one caller at a time; different entries may be worked on at once. gio_entries_claim()
+ * wants its callers serialised. Nothing here sleeps but open and grow.
+ * Not defended: what the hypervisor writes is believed.
+ */
+#ifndef GRANTIO_GUEST_GRANT_ENTRY_H
+#define GRANTIO_GUEST_GRANT_ENTRY_H
+
+#include <grantio/os.h>
+#include <grantio/types.h>
+
+struct gio_entries;
+
+/* The guest's table as it is. -GIO_ENOMEM, -GIO_EIO (a table that makes no sense). `os` stays the caller's. */
+int gio_entries_open(struct gio_entries **entries, struct gio_os *os);
+/* Leaves the entries as they are. Takes NULL. */
+void gio_entries_close(struct gio_entries *entries);
+
+/* References [0, count) exist, as far as they have been claimed; `max` is what the hypervisor would allow. */
+uint32_t gio_entries_count(const struct gio_entries *entries);
+uint32_t gio_entries_max(const struct gio_entries *entries);
+
+struct gio_entries_range {
+	gio_gref_t first;
+	uint32_t count;
+};
+
+/*
+ * Ask the system for references, so that a run of `want` becomes possible; the last `tail` that were claimed are free.
+ * `range` is then what may be claimed. Several threads may do so at once. -GIO_ENOSPC at the hypervisor's limit,
+ * -GIO_ENOMEM.
+ */
+int gio_entries_grow(struct gio_entries *entries, uint32_t tail, uint32_t want, struct gio_entries_range *range);
+/* Take possession: cuts `range` down to what nobody claimed before, perhaps nothing (count 0). */
+void gio_entries_claim(struct gio_entries *entries, struct gio_entries_range *range);
+
+/* Activate. -GIO_EINVAL: no such entry; -GIO_ERANGE: version 1 and a frame above 32 bits; -GIO_EBUSY: active already.
+ */
+int gio_entry_set(struct gio_entries *entries, gio_gref_t ref, gio_domid_t domid, gio_gfn_t gfn, bool readonly);
+/* True unless the entry is inactive. False for references that do not exist. */
+bool gio_entry_active(const struct gio_entries *entries, gio_gref_t ref);
+
+/*
+ * Make an active entry inactive. -GIO_EAGAIN: it is in use, and active as before (in version 2 the peer's first use
+ * within this call may have been refused). 0 if it was inactive. The reference must exist.
+ */
+int gio_entry_end(struct gio_entries *entries, gio_gref_t ref);
+
+/*
+ * The same, for good: 0, or -GIO_EAGAIN with the entry closing (version 2) or active (version 1). Repeat until 0.
+ * After 0, whatever the peer wrote to the page is visible, and nothing of its is to come.
+ */
+int gio_entry_revoke(struct gio_entries *entries, gio_gref_t ref);
+
+#endif

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: MIT */
+#include <grantio/grant.h>
+
+#include "entry.h"
+#include "quarantine.h"
+#include "run.h"
+
+#define REAP_ASIDE 2u  /* entries of the quarantine that an allocation or a revocation looks after */
+#define REAP_CALL  64u /* entries that gio_grants_reap(), or an allocation that found nothing, tries */
+
+struct gio_grants {
+	struct gio_os *os;
+	struct gio_entries *entries;
+	struct gio_lock lock; /* of what follows */
+	struct gio_runs runs;
+	struct gio_quarantine quarantine;
+	uint32_t misuses;
+};
+
+/* Under the lock, or before anybody else has `grants`: make what `range` names ours. Its metadata exists. */
+static void claim(struct gio_grants *grants, struct gio_entries_range *range)
+{
+	gio_entries_claim(grants->entries, range);
+	if (range->count)
+		gio_runs_add(&grants->runs, range->first, range->count); /* cannot fail: reserved, and claimed once */
+}
+
+/* Add [first, the table's end). */
+static int add_initial(struct gio_grants *grants, gio_gref_t first)
+{
+	uint32_t count = gio_entries_count(grants->entries);
+	int ret;
+
+	if (first >= count)
+		return 0;
+	ret = gio_runs_reserve(&grants->runs, first, count - first);
+	return ret ? ret : gio_runs_add(&grants->runs, first, count - first);
+}
+
+int gio_grants_init(struct gio_grants **grants, struct gio_os *os, gio_gref_t first)
+{
+	struct gio_grants *g = gio_os_alloc(os, sizeof(*g));
+	int ret;
+
+	if (!g)
+		return -GIO_ENOMEM;
+	g->os = os;
+	ret = gio_entries_open(&g->entries, os);
+	if (ret)
+		goto free_grants;
+	ret = gio_runs_init(&g->runs, os, gio_entries_max(g->entries));
+	if (ret)
+		goto close_entries;
+	ret = add_initial(g, first);
+	if (ret)
+		goto exit_runs;
+	gio_os_lock_init(&g->lock);
+	gio_quarantine_init(&g->quarantine, os, g->entries, &g->runs);
+	*grants = g;
+	return 0;
+
+exit_runs:
+	gio_runs_exit(&g->runs);
+close_entries:
+	gio_entries_close(g->entries);
+free_grants:
+	gio_os_free(os, g, sizeof(*g));
+	return ret;
+}
+
+/* End one grant; if it is in use, hold its page. True if it is held now. */
+static bool revoke_or_hold(struct gio_grants *grants, gio_gref_t ref)
+{
+	if (!gio_entry_revoke(grants->entries, ref))
+		return false;
+	gio_os_page_get(grants->os, gio_runs_slot(&grants->runs, ref)->value);
+	return true;
+}
+
+uint32_t gio_grants_exit(struct gio_grants *grants)
+{
+	uint32_t held, pos = 0, first, count;
+
+	if (!grants)
+		return 0;
+	gio_quarantine_reap(&grants->quarantine, UINT32_MAX);
+	held = grants->quarantine.count;
+	while (gio_runs_next(&grants->runs, &pos, &first, &count))
+		for (uint32_t i = 0; i < count; i++)
+			held += revoke_or_hold(grants, first + i);
+	gio_os_lock_exit(&grants->lock);
+	gio_runs_exit(&grants->runs);
+	gio_entries_close(grants->entries);
+	gio_os_free(grants->os, grants, sizeof(*grants));
+	return held;
+}
+
+/* Under the lock: a run from what is there, the quarantine included. */
+static int take(struct gio_grants *grants, uint32_t count, gio_gref_t *first)
+{
+	int ret;
+
+	gio_quarantine_reap(&grants->quarantine, REAP_ASIDE);
+	ret = gio_runs_alloc(&grants->runs, count, first);
+	if (ret == -GIO_ENOSPC && gio_quarantine_reap(&grants->quarantine, REAP_CALL))
+		ret = gio_runs_alloc(&grants->runs, count, first);
+	return ret;
+}
+
+/* Without the lock, since it may sleep: have the table grow, and make the metadata for what is new. */
+static int grow(struct gio_grants *grants, uint32_t tail, uint32_t want, struct gio_entries_range *range)
+{
+	int ret = gio_entries_grow(grants->entries, tail, want, range);
+
+	return ret ? ret : gio_runs_reserve(&grants->runs, range->first, range->count);
+}
+
+int gio_grants_alloc(struct gio_grants *grants, uint32_t count, gio_gref_t *first)
+{
+	int ret;
+
+	gio_os_lock(&grants->lock);
+	/* Bounded: each round finds the table longer than the one before, by our growth or another's, up to its limit.
+	 */
+	while ((ret = take(grants, count, first)) == -GIO_ENOSPC) {
+		uint32_t tail = gio_runs_tail(&grants->runs, gio_entries_count(grants->entries));
+		struct gio_entries_range range;
+
+		gio_os_unlock(&grants->lock);
+		ret = grow(grants, tail, count, &range);
+		if (ret)
+			return ret;
+		gio_os_lock(&grants->lock);
+		claim(grants, &range);
+	}
+	gio_os_unlock(&grants->lock);
+	return ret;
+}
+
+/* Make a run nobody else's to free; counts a caller's error. */
+static int retire(struct gio_grants *grants, gio_gref_t first, uint32_t count)
+{
+	int ret;
+
+	gio_os_lock(&grants->lock);
+	ret = gio_runs_retire(&grants->runs, first, count);
+	if (ret)
+		grants->misuses++;
+	gio_os_unlock(&grants->lock);
+	return ret;
+}
+
+static bool any_active(const struct gio_grants *grants, gio_gref_t first, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		if (gio_entry_active(grants->entries, first + i))
+			return true;
+	return false;
+}
+
+void gio_grants_free(struct gio_grants *grants, gio_gref_t first, uint32_t count)
+{
+	bool active;
+
+	if (retire(grants, first, count))
+		return;
+	active = any_active(grants, first, count);
+	gio_os_lock(&grants->lock);
+	if (active) {
+		gio_runs_restore(&grants->runs, first, count);
+		grants->misuses++;
+	} else {
+		gio_runs_release(&grants->runs, first, count);
+	}
+	gio_os_unlock(&grants->lock);
+}
+
+int gio_grant_access(struct gio_grants *grants, gio_gref_t ref, gio_domid_t domid, gio_gfn_t gfn, bool readonly)
+{
+	int ret;
+
+	if (!gio_runs_plausible(&grants->runs, ref))
+		return -GIO_EINVAL;
+	ret = gio_entry_set(grants->entries, ref, domid, gfn, readonly);
+	if (!ret)
+		gio_runs_slot(&grants->runs, ref)->value = gfn;
+	return ret;
+}
+
+int gio_grant_end(struct gio_grants *grants, gio_gref_t ref)
+{
+	if (!gio_runs_plausible(&grants->runs, ref))
+		return -GIO_EINVAL;
+	return gio_entry_end(grants->entries, ref);
+}
+
+/*
+ * Under the lock: take the retired run apart into what ended, which is released in one piece between any two held
+ * references, and what is held (its link says 1), which goes to quarantine.
+ */
+static void sort_out(struct gio_grants *grants, gio_gref_t first, uint32_t count)
+{
+	while (count) {
+		bool held = gio_runs_slot(&grants->runs, first)->link;
+		uint32_t len = 1;
+
+		while (!held && len < count && !gio_runs_slot(&grants->runs, first + len)->link)
+			len++;
+		if (len < count)
+			gio_runs_split(&grants->runs, first, count, len);
+		if (held)
+			gio_quarantine_push(&grants->quarantine, first);
+		else
+			gio_runs_release(&grants->runs, first, len);
+		first += len;
+		count -= len;
+	}
+}
+
+int gio_grants_revoke(struct gio_grants *grants, gio_gref_t first, uint32_t count)
+{
+	int held = 0, ret = retire(grants, first, count);
+
+	if (ret)
+		return ret;
+	for (uint32_t i = 0; i < count; i++) {
+		bool h = revoke_or_hold(grants, first + i);
+
+		gio_runs_slot(&grants->runs, first + i)->link = h;
+		held += h;
+	}
+	gio_os_lock(&grants->lock);
+	gio_quarantine_reap(&grants->quarantine, REAP_ASIDE);
+	if (held)
+		sort_out(grants, first, count);
+	else
+		gio_runs_release(&grants->runs, first, count);
+	gio_os_unlock(&grants->lock);
+	return held;
+}
+
+uint32_t gio_grants_reap(struct gio_grants *grants)
+{
+	uint32_t left;
+
+	gio_os_lock(&grants->lock);
+	gio_quarantine_reap(&grants->quarantine, REAP_CALL);
+	left = grants->quarantine.count;
+	gio_os_unlock(&grants->lock);
+	return left;
+}
+
+void gio_grants_stats(struct gio_grants *grants, struct gio_grants_stats *out)
+{
+	gio_os_lock(&grants->lock);
+	out->entries = grants->runs.total;
+	out->used = grants->runs.used;
+	out->quarantined = grants->quarantine.count;
+	out->misuses = grants->misuses;
+	gio_os_unlock(&grants->lock);
+}

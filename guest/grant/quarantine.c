@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+#include "quarantine.h"
+
+void gio_quarantine_init(struct gio_quarantine *q, struct gio_os *os, struct gio_entries *entries,
+			 struct gio_runs *runs)
+{
+	*q = (struct gio_quarantine){.os = os, .entries = entries, .runs = runs};
+}
+
+void gio_quarantine_push(struct gio_quarantine *q, gio_gref_t ref)
+{
+	if (q->count)
+		gio_runs_slot(q->runs, q->tail)->link = ref;
+	else
+		q->head = ref;
+	q->tail = ref;
+	q->count++;
+}
+
+static gio_gref_t pop(struct gio_quarantine *q)
+{
+	gio_gref_t ref = q->head;
+
+	q->head = gio_runs_slot(q->runs, ref)->link; /* of the last one: stale, and not used as count is 0 */
+	q->count--;
+	return ref;
+}
+
+uint32_t gio_quarantine_reap(struct gio_quarantine *q, uint32_t most)
+{
+	uint32_t ended = 0;
+
+	if (most > q->count)
+		most = q->count;
+	for (uint32_t i = 0; i < most; i++) {
+		gio_gref_t ref = pop(q);
+
+		if (gio_entry_revoke(q->entries, ref)) {
+			gio_quarantine_push(q, ref);
+			continue;
+		}
+		gio_os_page_put(q->os, gio_runs_slot(q->runs, ref)->value);
+		gio_runs_release(q->runs, ref, 1);
+		ended++;
+	}
+	return ended;
+}
