@@ -6,7 +6,19 @@
  * thread's own io_uring, prepares I/O on it and hands it the completions that carry its tag. Nothing here blocks,
  * except open and close. Guest memory never comes here: buffers are grantiod's own.
  *
- * Errors: 0 or -errno; gd_disk_open() also fills one line that names the image and what is wrong with it.
+ * Errors: 0 or -errno; gd_disk_open() also fills one line that names the image and what is wrong with it. What goes
+ * wrong while the disk is served is logged by the engine (limited in rate), naming the image, the offset and the size;
+ * the caller need not.
+ *
+ * Exclusive use: a writable disk takes the image for itself alone, a read-only one shares it with readers, by open file
+ * description locks that QEMU's programs understand (and honour, unless told not to: `qemu-img -U`), and by O_EXCL on
+ * block devices.
+ *
+ * NBD: a queue is a connection. When the server goes, I/O in flight fails with -EIO; I/O that comes later waits up to 5
+ * s for the server to come back and then fails likewise; connecting again is tried for as long as the queue is open. If
+ * the server may have lost acknowledged writes that were not flushed, the next FLUSH fails.
+ *
+ * Not defended: an image that others write to without regard to locks; an NBD server that lies about what it stored.
  */
 #ifndef GD_DISK_H
 #define GD_DISK_H
@@ -19,25 +31,27 @@
 #include "backend/log.h"
 
 struct gd_disk_config {
-	const char *target;  /* path, nbd://host[:port]/export, nbd+unix:///export?socket=path; copied */
+	const char *target; /* absolute path, nbd://host[:port]/export, nbd+unix:///export?socket=path; copied */
 	bool readonly;
-	bool discard;        /* discard-enable */
-	bool direct;         /* try O_DIRECT (falls back where the file system has none, with a note) */
-	const char *const *allow; /* NULL-terminated directories that images must lie under, after realpath(); NULL: any */
+	bool discard; /* discard-enable */
+	bool direct;  /* try O_DIRECT (falls back where the file system has none, with a note) */
+	/* NULL-terminated directories that files and devices must lie under, after symbolic links; NULL: any. Not for
+	 * NBD. */
+	const char *const *allow;
 };
 
 /* What the engine can do. Sizes in bytes. `size` may change: see gd_disk_refresh(). */
 struct gd_disk_info {
 	uint64_t size;
-	uint32_t block_size;     /* logical: every offset and length is a multiple; 512 at least */
+	uint32_t block_size; /* logical: every offset and length is a multiple; 512 at least */
 	uint32_t physical_size;
-	uint32_t align;          /* alignment that buffers need in memory */
-	uint32_t max_transfer;   /* longest single read or write, 0: no limit */
-	uint64_t max_discard;    /* 0: cannot */
+	uint32_t align;	       /* alignment that buffers need in memory */
+	uint32_t max_transfer; /* longest single read or write, 0: no limit */
+	uint64_t max_discard;  /* 0: cannot */
 	uint64_t max_write_zeroes;
 	uint32_t discard_align;
 	bool readonly, flush, multi_queue /* more than one gd_disk_queue may be open */;
-	char serial[21];         /* stable for the image; NUL-terminated */
+	char serial[21]; /* stable for the image; NUL-terminated */
 };
 
 enum gd_disk_op { GD_DISK_READ, GD_DISK_WRITE, GD_DISK_FLUSH, GD_DISK_DISCARD, GD_DISK_WRITE_ZEROES };
@@ -45,11 +59,11 @@ enum gd_disk_op { GD_DISK_READ, GD_DISK_WRITE, GD_DISK_FLUSH, GD_DISK_DISCARD, G
 /* One I/O; the caller's memory, until `done` has run (exactly once, in the queue's thread, maybe within submit). */
 struct gd_disk_io {
 	enum gd_disk_op op;
-	bool unmap;             /* WRITE_ZEROES: deallocating is fine */
-	bool fua;               /* WRITE: on stable storage when done (write-through) */
-	uint64_t offset, length;/* bytes; within info.size, multiples of block_size: the caller has checked */
-	void *buf;              /* READ, WRITE: `length` bytes, aligned to info.align */
-	int result;             /* 0 or -errno; short reads and writes are continued, or are -EIO at the image's end */
+	bool unmap;		 /* WRITE_ZEROES: deallocating is fine */
+	bool fua;		 /* WRITE, WRITE_ZEROES: on stable storage when done (write-through) */
+	uint64_t offset, length; /* bytes; within info.size, multiples of block_size: the caller has checked */
+	void *buf;		 /* READ, WRITE: `length` bytes, aligned to info.align */
+	int result;		 /* 0 or -errno; short reads and writes are continued, or are -EIO at the image's end */
 	void (*done)(struct gd_disk_io *io);
 	/* the engine's */
 	uint64_t progress;
@@ -60,23 +74,41 @@ struct gd_disk_io {
 struct gd_disk;
 struct gd_disk_queue;
 
-int gd_disk_open(struct gd_disk **disk, const struct gd_disk_config *config, struct gd_log *log, char *error, size_t size);
+/*
+ * Open an image; blocks, for NBD at most 10 s. `log` outlives the disk and may be NULL; `error` (`size` bytes) gets one
+ * line "target: what is wrong", without a newline, and is empty on success.
+ */
+int gd_disk_open(struct gd_disk **disk, const struct gd_disk_config *config, struct gd_log *log, char *error,
+		 size_t size);
 void gd_disk_close(struct gd_disk *disk); /* all queues closed before; takes NULL */
 void gd_disk_info(const struct gd_disk *disk, struct gd_disk_info *info);
-/* Look at the image's size again; true when it changed. Any thread. */
+/*
+ * Look at the image's size again; true when it changed, and then gd_disk_info() tells it. Any thread. An NBD server
+ * tells its size only when a connection is made: what the latest one told is taken over here.
+ */
 bool gd_disk_refresh(struct gd_disk *disk);
 
 /*
- * `ring` is the calling thread's. The queue's SQEs carry user_data with `tag` in the top 8 bits; the caller passes every CQE
- * with that tag to gd_disk_queue_cqe(). `depth`: most I/Os in flight.
+ * `ring` is the calling thread's. The queue's SQEs carry user_data with `tag` in the top 8 bits; the caller passes
+ * every CQE with that tag to gd_disk_queue_cqe(). `depth`: most I/Os in flight, up to 32768; more than these wait
+ * within the queue. NBD connects here, which blocks for at most 10 s, and leaves SQEs to be submitted.
  */
-int gd_disk_queue_open(struct gd_disk_queue **queue, struct gd_disk *disk, struct io_uring *ring, uint8_t tag, unsigned depth);
-/* Nothing may be in flight (see gd_disk_queue_busy). Takes NULL. */
+int gd_disk_queue_open(struct gd_disk_queue **queue, struct gd_disk *disk, struct io_uring *ring, uint8_t tag,
+		       unsigned depth);
+/*
+ * Make what is in flight end soon: what waits fails with -ECANCELED, and so does what an NBD server has not answered.
+ * File I/O that the system has begun runs to its end. Then only gd_disk_queue_cqe() until nothing is busy, and close.
+ */
+void gd_disk_queue_cancel(struct gd_disk_queue *queue);
+/*
+ * Nothing may be in flight (see gd_disk_queue_busy), and not from within `done`. Takes NULL. The ring may still hold
+ * CQEs with the tag: drop them.
+ */
 void gd_disk_queue_close(struct gd_disk_queue *queue);
 
 /*
- * Prepare an I/O; the caller submits the ring afterwards (once a batch). Always accepts: failures arrive through `done`.
- * If the ring has no free SQE, submits it once and goes on.
+ * Prepare an I/O; the caller submits the ring afterwards (once a batch). Always accepts: failures arrive through
+ * `done`. If the ring has no free SQE, submits it once and goes on.
  */
 void gd_disk_submit(struct gd_disk_queue *queue, struct gd_disk_io *io);
 void gd_disk_queue_cqe(struct gd_disk_queue *queue, struct io_uring_cqe *cqe);
