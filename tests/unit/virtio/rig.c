@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+#include "rig.h"
+
+static unsigned completions;
+
+void rig_init(struct rig *rig, uint32_t grant_version)
+{
+	*rig = (struct rig){0};
+	rig->os = fake_os_new(&(struct fake_os_config){.pages = 1024, .version = grant_version});
+	assert_int_equal(gio_grants_init(&rig->grants, rig->os, 8), 0);
+	rig->dev = fake_dev_new(rig->os);
+	rig->config = (struct gio_blk_config){
+		.os = rig->os, .grants = rig->grants, .backend = FAKE_DEV_DOMID, .base = FAKE_DEV_BASE};
+}
+
+void rig_open(struct rig *rig)
+{
+	assert_int_equal(gio_blk_open(&rig->blk, &rig->config), 0);
+}
+
+void rig_close_with(struct rig *rig, unsigned faults)
+{
+	gio_blk_close(rig->blk);
+	assert_int_equal(rig->dev->faults, faults);
+	fake_dev_delete(rig->dev);
+	gio_grants_reap(rig->grants);
+	assert_int_equal(rig_grants(rig), 0);
+	assert_int_equal(gio_grants_exit(rig->grants), 0);
+	assert_int_equal(fake_os_delete(rig->os), 0);
+}
+
+void rig_close(struct rig *rig)
+{
+	rig_close_with(rig, 0);
+}
+
+uint8_t *rig_pages(struct rig *rig, size_t pages, int fill)
+{
+	uint8_t *p = gio_os_pages_alloc(rig->os, pages);
+
+	assert_non_null(p);
+	memset(p, fill, pages * GIO_PAGE_SIZE);
+	return p;
+}
+
+void rig_pages_free(struct rig *rig, uint8_t *p, size_t pages)
+{
+	gio_os_pages_free(rig->os, p, pages);
+}
+
+static void rig_done(struct gio_blk_req *req)
+{
+	struct rig_req *r = req->opaque;
+
+	r->done++;
+	r->order = __atomic_add_fetch(&completions, 1, __ATOMIC_RELAXED);
+}
+
+void rig_req_init(struct rig *rig, struct rig_req *r, enum gio_blk_op op, uint64_t sector)
+{
+	*r = (struct rig_req){.req = {.op = op, .sector = sector, .done = rig_done, .opaque = r, .result = 1},
+			      .rig = rig};
+	r->req.sg = r->sg;
+}
+
+void rig_req_data(struct rig_req *r, void *p, size_t len)
+{
+	assert_true(r->req.segments < RIG_SEGMENTS);
+	r->sg[r->req.segments++] = (struct gio_sg){.va = p, .len = len};
+}
+
+int rig_submit(struct rig *rig, struct rig_req *r)
+{
+	return gio_blk_submit(rig->blk, 0, &r->req);
+}
+
+unsigned rig_interrupt(struct rig *rig)
+{
+	unsigned causes = 0;
+
+	while (__atomic_exchange_n(&rig->dev->irq, false, __ATOMIC_SEQ_CST))
+		causes |= gio_blk_interrupt(rig->blk);
+	return causes;
+}
+
+int rig_run(struct rig *rig, struct rig_req *r)
+{
+	assert_int_equal(rig_submit(rig, r), 0);
+	gio_blk_kick(rig->blk, 0);
+	rig_interrupt(rig);
+	assert_int_equal(r->done, 1);
+	return r->req.result;
+}
+
+int rig_io(struct rig *rig, enum gio_blk_op op, uint64_t sector, void *p, size_t len)
+{
+	struct rig_req r;
+
+	rig_req_init(rig, &r, op, sector);
+	if (len)
+		rig_req_data(&r, p, len);
+	return rig_run(rig, &r);
+}
+
+uint32_t rig_grants(struct rig *rig)
+{
+	struct gio_grants_stats s;
+
+	gio_grants_stats(rig->grants, &s);
+	assert_int_equal(s.misuses, 0);
+	return s.used;
+}
