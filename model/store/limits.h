@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What one domain can take of the store. The values are xenstored's defaults (tools/xenstore, Xen 4.17) where it has
+ * such a limit. Domain 0 is bound only where "all" is said.
+ */
+#ifndef GM_STORE_LIMITS_H
+#define GM_STORE_LIMITS_H
+
+#define GM_STORE_NODES_MAX	 1000 /* nodes that a domain owns */
+#define GM_STORE_NODE_BYTES	 2048 /* of one node that a domain changes: value and names of children */
+#define GM_STORE_WATCHES_MAX	 128
+#define GM_STORE_TRANSACTIONS	 10	 /* open at once */
+#define GM_STORE_TOUCHED_MAX	 1024	 /* nodes that one transaction reads or changes */
+#define GM_STORE_PERMS_DOMAIN	 5	 /* permissions of one node, set by a domain */
+#define GM_STORE_PERMS_MAX	 16	 /* the same, all */
+#define GM_STORE_CONNECTIONS	 32	 /* sockets of one domain; more are closed at once */
+#define GM_STORE_CONNECTIONS_0	 512	 /* of domain 0 */
+#define GM_STORE_UNREAD_PAUSE	 65536	 /* all: unread bytes of output after which no more requests are taken */
+#define GM_STORE_UNREAD_MAX	 262144	 /* unread bytes (events count too) after which the connection is ended */
+#define GM_STORE_UNREAD_MAX_0	 8388608 /* of domain 0 */
+#define GM_STORE_REQUESTS_A_TURN 16	 /* all: requests of one connection before others have their turn */
+
+#endif

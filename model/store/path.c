@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+#include "model/store/path.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+bool gm_path_special(const char *path)
+{
+	return path[0] == '@';
+}
+
+static bool path_valid(const char *path)
+{
+	static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-/_@";
+	size_t length = strlen(path);
+
+	if (path[strspn(path, allowed)] || strstr(path, "//"))
+		return false;
+	return length == 1 || path[length - 1] != '/';
+}
+
+int gm_path_resolve(char *out, uint16_t domid, const char *path, bool special)
+{
+	int length;
+
+	if (gm_path_special(path)) {
+		if (!special || (strcmp(path, "@introduceDomain") != 0 && strcmp(path, "@releaseDomain") != 0))
+			return -EINVAL;
+		strcpy(out, path); /* fits: one of these two */
+		return 0;
+	}
+	if (path[0] == '/')
+		length = snprintf(out, GM_PATH_MAX, "%s", path);
+	else if (path[0] && strlen(path) <= XENSTORE_REL_PATH_MAX)
+		length = snprintf(out, GM_PATH_MAX, "/local/domain/%u/%s", domid, path);
+	else
+		return -EINVAL;
+	return length < GM_PATH_MAX && path_valid(out) ? 0 : -EINVAL;
+}
+
+size_t gm_path_parent(const char *path)
+{
+	size_t length = (size_t)(strrchr(path, '/') - path); /* not NULL: the path is absolute */
+
+	return length ? length : 1;
+}
+
+bool gm_path_below(const char *path, const char *above)
+{
+	size_t length = strlen(above);
+
+	if (strncmp(path, above, length) != 0)
+		return false;
+	return !path[length] || path[length] == '/' || (length == 1 && above[0] == '/');
+}
+
+bool gm_path_next(const char *path, size_t *at, const char **name, size_t *length)
+{
+	if (path[*at] == '/')
+		(*at)++;
+	if (!path[*at])
+		return false;
+	*name = path + *at;
+	*length = strcspn(*name, "/");
+	*at += *length;
+	return true;
+}

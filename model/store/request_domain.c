@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+/* Requests on domains, most of them domain 0's alone. */
+#include "model/store/request.h"
+
+#include "model/store/limits.h"
+#include "model/store/watch.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define DOMID_MAX 0x7fefu /* DOMID_FIRST_RESERVED - 1, xen.h */
+
+static int domid_parse(const char *text, uint16_t *domid)
+{
+	unsigned value = 0;
+
+	if (!*text)
+		return -EINVAL;
+	for (; *text; text++) {
+		if (*text < '0' || *text > '9')
+			return -EINVAL;
+		value = value * 10 + (unsigned)(*text - '0');
+		if (value > DOMID_MAX)
+			return -EINVAL;
+	}
+	*domid = (uint16_t)value;
+	return 0;
+}
+
+/* The domain that the payload, one string, names. */
+static int domid_only(const struct gm_request *request, uint16_t *domid)
+{
+	const char *text;
+	int rc = gm_request_strings(request, &text, 1, NULL);
+
+	return rc ? rc : domid_parse(text, domid);
+}
+
+/* Domain, frame and event channel of its ring; the model's domains have sockets instead and ignore the last two. */
+int gm_request_introduce(struct gm_request *request)
+{
+	const char *string[3];
+	uint16_t domid;
+	int rc;
+
+	rc = gm_request_strings(request, string, 3, NULL);
+	if (rc)
+		return rc;
+	rc = domid_parse(string[0], &domid);
+	if (rc)
+		return rc;
+	rc = gm_store_domain_socket_add(request->store, domid);
+	if (rc == -EEXIST)
+		return gm_request_done(request); /* again: xenstored would connect to the ring anew */
+	if (rc)
+		return rc;
+	gm_watch_fire(request->store, NULL, "@introduceDomain", GM_CHANGED);
+	return gm_request_done(request);
+}
+
+int gm_request_release(struct gm_request *request)
+{
+	uint16_t domid;
+	int rc;
+
+	rc = domid_only(request, &domid);
+	if (rc)
+		return rc;
+	if (domid == 0)
+		return -EINVAL;
+	rc = gm_store_domain_socket_remove(request->store, domid);
+	if (!rc)
+		rc = gm_store_forget(request->store, domid);
+	if (rc)
+		return rc;
+	gm_watch_fire(request->store, NULL, "@releaseDomain", GM_CHANGED);
+	return gm_request_done(request);
+}
+
+int gm_request_resume(struct gm_request *request)
+{
+	uint16_t domid;
+	int rc;
+
+	rc = domid_only(request, &domid);
+	if (rc)
+		return rc;
+	return gm_store_domain_find(request->store, domid) ? gm_request_done(request) : -ENOENT;
+}
+
+int gm_request_domain_path(struct gm_request *request)
+{
+	char path[32];
+	uint16_t domid;
+	int rc;
+
+	rc = domid_only(request, &domid);
+	if (rc)
+		return rc;
+	gm_connection_reply(request->connection, path,
+			    (size_t)snprintf(path, sizeof(path), "/local/domain/%u", domid) + 1);
+	return 0;
+}
+
+int gm_request_is_introduced(struct gm_request *request)
+{
+	uint16_t domid;
+	int rc;
+
+	rc = domid_only(request, &domid);
+	if (rc)
+		return rc;
+	gm_connection_reply(request->connection, gm_store_domain_find(request->store, domid) ? "T" : "F", 2);
+	return 0;
+}
+
+/* xenstore-control: "help" and "quota". */
+int gm_request_control(struct gm_request *request)
+{
+	const char *command, *rest;
+	char answer[256];
+	int rc;
+
+	rc = gm_request_strings(request, &command, 1, &rest);
+	if (rc)
+		return rc;
+	if (strcmp(command, "help") == 0)
+		snprintf(answer, sizeof(answer), "Control commands supported:\n\thelp\n\tquota\n");
+	else if (strcmp(command, "quota") == 0)
+		snprintf(answer, sizeof(answer),
+			 "nodes: %d\nwatches: %d\ntransactions: %d\ntransaction-nodes: %d\nnode-size: %d\n"
+			 "permissions: %d\nconnections: %d\n",
+			 GM_STORE_NODES_MAX, GM_STORE_WATCHES_MAX, GM_STORE_TRANSACTIONS, GM_STORE_TOUCHED_MAX,
+			 GM_STORE_NODE_BYTES, GM_STORE_PERMS_DOMAIN, GM_STORE_CONNECTIONS);
+	else
+		return -EINVAL;
+	gm_connection_reply(request->connection, answer, strlen(answer) + 1);
+	return 0;
+}

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: MIT */
+/* Requests on nodes. */
+#include "model/store/request.h"
+
+#include "model/store/limits.h"
+#include "model/store/watch.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The node that the payload, one string, names; no special one. */
+static int node_only(struct gm_request *request, unsigned rights, const struct gm_node **node)
+{
+	const char *name;
+	int rc;
+
+	rc = gm_request_strings(request, &name, 1, NULL);
+	if (rc)
+		return rc;
+	return gm_path_special(name) ? -EINVAL : gm_request_node(request, name, rights, node);
+}
+
+int gm_request_read(struct gm_request *request)
+{
+	const struct gm_node *node;
+	int rc;
+
+	rc = node_only(request, GM_RIGHT_READ, &node);
+	if (rc)
+		return rc;
+	gm_connection_reply(request->connection, node->value, node->length);
+	return 0;
+}
+
+/* ---- directory ---- */
+
+/* Copy the names of children behind the first `skip` bytes of them, whole names only, at most `room` bytes. */
+static size_t names_copy(char *out, size_t room, const struct gm_node *node, size_t skip)
+{
+	size_t at = 0, used = 0;
+
+	for (uint32_t i = 0; i < node->children; i++) {
+		size_t bytes = strlen(node->child[i]->name) + 1;
+
+		if (at >= skip) {
+			if (used + bytes > room)
+				break;
+			memcpy(out + used, node->child[i]->name, bytes);
+			used += bytes;
+		}
+		at += bytes;
+	}
+	return used;
+}
+
+int gm_request_directory(struct gm_request *request)
+{
+	char names[XENSTORE_PAYLOAD_MAX];
+	const struct gm_node *node;
+	int rc;
+
+	rc = node_only(request, GM_RIGHT_READ, &node);
+	if (rc)
+		return rc;
+	if (node->child_bytes > sizeof(names))
+		return -E2BIG;
+	gm_connection_reply(request->connection, names, names_copy(names, sizeof(names), node, 0));
+	return 0;
+}
+
+/* The answer is the node's generation, names from an offset on, and one more NUL behind the last of them. */
+int gm_request_directory_part(struct gm_request *request)
+{
+	char answer[XENSTORE_PAYLOAD_MAX], *end;
+	const struct gm_node *node;
+	const char *string[2];
+	unsigned long offset;
+	size_t used, got = 0;
+	int rc;
+
+	rc = gm_request_strings(request, string, 2, NULL);
+	if (rc)
+		return rc;
+	offset = strtoul(string[1], &end, 10);
+	if (*end || end == string[1] || gm_path_special(string[0]))
+		return -EINVAL;
+	rc = gm_request_node(request, string[0], GM_RIGHT_READ, &node);
+	if (rc)
+		return rc;
+	used = (size_t)snprintf(answer, sizeof(answer), "%" PRIu64, node->generation) + 1;
+	if (offset < node->child_bytes)
+		got = names_copy(answer + used, sizeof(answer) - used - 1, node, offset);
+	used += got;
+	if (offset >= node->child_bytes || offset + got >= node->child_bytes)
+		answer[used++] = '\0';
+	gm_connection_reply(request->connection, answer, used);
+	return 0;
+}
+
+/* ---- changing ---- */
+
+/* The paths above request->path that are touched by making or removing it: all that are missing, and the first that is
+ * not. */
+static int touch_above(struct gm_request *request)
+{
+	char above[GM_PATH_MAX];
+	int rc;
+
+	strcpy(above, request->path); /* of the same size */
+	do {
+		above[gm_path_parent(above)] = '\0';
+		rc = gm_transaction_touch(request->connection, request->transaction, above, GM_TOUCH_READ);
+	} while (!rc && !gm_tree_find(request->tree, above)); /* ends at "/" at the latest */
+	return rc;
+}
+
+/* Note in the transaction, if there is one, what will be done to request->path. */
+static int touch(struct gm_request *request, enum gm_touch how, bool above)
+{
+	int rc;
+
+	if (!request->transaction)
+		return 0;
+	rc = above ? touch_above(request) : 0;
+	return rc ? rc : gm_transaction_touch(request->connection, request->transaction, request->path, how);
+}
+
+/* May the domain have the node of request->path with a value of that length? 0 or -ENOSPC. */
+static int limits_check(const struct gm_request *request, size_t length)
+{
+	const struct gm_node *node;
+	unsigned missing;
+	size_t names;
+
+	if (request->domid == 0)
+		return 0;
+	node = gm_tree_nearest(request->tree, request->path, &missing);
+	if (!missing)
+		return node->child_bytes + length > GM_STORE_NODE_BYTES ? -ENOSPC : 0;
+	names = node->child_bytes + strlen(request->path); /* more than the new names have */
+	if (length > GM_STORE_NODE_BYTES || names + node->length > GM_STORE_NODE_BYTES)
+		return -ENOSPC;
+	return gm_tree_owned(request->tree, request->domid) + missing > GM_STORE_NODES_MAX ? -ENOSPC : 0;
+}
+
+static int value_write(struct gm_request *request, bool made, const char *value, size_t length)
+{
+	int rc;
+
+	rc = limits_check(request, length);
+	if (rc)
+		return rc;
+	rc = touch(request, GM_TOUCH_MODIFIED, made);
+	if (rc)
+		return rc;
+	rc = gm_tree_write(request->tree, request->path, request->domid, value, length);
+	if (rc)
+		return rc;
+	if (!request->transaction)
+		gm_watch_fire(request->store, NULL, request->path, GM_CHANGED);
+	return gm_request_done(request);
+}
+
+int gm_request_write(struct gm_request *request)
+{
+	const char *name, *value;
+	const struct gm_node *node;
+	int rc;
+
+	rc = gm_request_strings(request, &name, 1, &value);
+	if (rc)
+		return rc;
+	if (gm_path_special(name))
+		return -EINVAL;
+	rc = gm_request_node(request, name, GM_RIGHT_WRITE, &node);
+	if (rc && rc != -ENOENT)
+		return rc;
+	return value_write(request, rc == -ENOENT, value, request->length - (size_t)(value - request->data));
+}
+
+int gm_request_mkdir(struct gm_request *request)
+{
+	const struct gm_node *node;
+	int rc = node_only(request, GM_RIGHT_WRITE, &node);
+
+	if (rc == -ENOENT)
+		return value_write(request, true, "", 0);
+	return rc ? rc : gm_request_done(request);
+}
+
+/* What is missing may be removed, if its parent is there. */
+static int missing_remove(struct gm_request *request)
+{
+	unsigned missing;
+
+	gm_tree_nearest(request->tree, request->path, &missing);
+	return missing == 1 ? gm_request_done(request) : -ENOENT;
+}
+
+int gm_request_rm(struct gm_request *request)
+{
+	const struct gm_node *node;
+	struct gm_tree before;
+	int rc = node_only(request, GM_RIGHT_WRITE, &node);
+
+	if (rc == -ENOENT)
+		return missing_remove(request);
+	if (rc)
+		return rc;
+	if (strcmp(request->path, "/") == 0)
+		return -EINVAL;
+	rc = touch(request, GM_TOUCH_REMOVED, true);
+	if (rc)
+		return rc;
+	if (gm_tree_copy(&before, request->tree))
+		return -ENOMEM;
+	rc = gm_tree_remove(request->tree, request->path);
+	if (!rc && !request->transaction)
+		gm_watch_fire(request->store, &before, request->path, GM_REMOVED);
+	gm_tree_exit(&before);
+	return rc ? rc : gm_request_done(request);
+}
+
+/* ---- permissions ---- */
+
+int gm_request_get_perms(struct gm_request *request)
+{
+	char text[GM_PERMS_TEXT_MAX];
+	const struct gm_node *node;
+	const char *name;
+	int rc;
+
+	rc = gm_request_strings(request, &name, 1, NULL);
+	if (rc)
+		return rc;
+	rc = gm_request_node(request, name, GM_RIGHT_READ, &node);
+	if (rc)
+		return rc;
+	gm_connection_reply(request->connection, text, gm_perms_format(&node->perms, text));
+	return 0;
+}
+
+static int perms_check(const struct gm_request *request, const struct gm_node *node, const struct gm_perms *perms)
+{
+	if (gm_path_special(request->path) && request->transaction)
+		return -EINVAL;
+	if (request->domid == 0)
+		return 0;
+	if (perms->count > GM_STORE_PERMS_DOMAIN)
+		return -ENOSPC;
+	return perms->entry[0].domid == node->perms.entry[0].domid ? 0 : -EPERM;
+}
+
+int gm_request_set_perms(struct gm_request *request)
+{
+	const char *name, *text;
+	const struct gm_node *node;
+	struct gm_perms perms;
+	struct gm_tree before;
+	int rc;
+
+	rc = gm_request_strings(request, &name, 1, &text);
+	if (rc)
+		return rc;
+	rc = gm_perms_parse(&perms, text, request->length - (size_t)(text - request->data));
+	if (rc)
+		return rc;
+	rc = gm_request_node(request, name, GM_RIGHTS_ALL, &node);
+	if (rc)
+		return rc;
+	rc = perms_check(request, node, &perms);
+	if (rc)
+		return rc;
+	rc = touch(request, GM_TOUCH_MODIFIED, false);
+	if (rc)
+		return rc;
+	if (gm_tree_copy(&before, request->tree))
+		return -ENOMEM;
+	rc = gm_tree_perms_set(request->tree, request->path, &perms);
+	if (!rc && !request->transaction)
+		gm_watch_fire(request->store, &before, request->path, GM_CHANGED);
+	gm_tree_exit(&before);
+	return rc ? rc : gm_request_done(request);
+}
