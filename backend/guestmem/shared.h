@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Loads and stores of memory that a guest shares with us and changes whenever it likes. Each call is exactly one access
+ * of exactly that width: the compiler can neither repeat it nor tear it, so that what was checked is what is used.
+ * Callers keep the result; nobody loads the same field twice and believes both.
+ *
+ * The plain ones order nothing; _acquire and _release order as C11 says. Virtio's fields are little-endian, and so is
+ * every system this is built for (asserted in abi/virtio_ring.h).
+ */
+#ifndef GD_SHARED_H
+#define GD_SHARED_H
+
+#include <stdint.h>
+
+static inline uint16_t gd_shared_load16(const void *field)
+{
+	return __atomic_load_n((const uint16_t *)field, __ATOMIC_RELAXED);
+}
+
+static inline uint16_t gd_shared_load16_acquire(const void *field)
+{
+	return __atomic_load_n((const uint16_t *)field, __ATOMIC_ACQUIRE);
+}
+
+static inline uint64_t gd_shared_load64(const void *field)
+{
+	return __atomic_load_n((const uint64_t *)field, __ATOMIC_RELAXED);
+}
+
+static inline void gd_shared_store16(void *field, uint16_t value)
+{
+	__atomic_store_n((uint16_t *)field, value, __ATOMIC_RELAXED);
+}
+
+static inline void gd_shared_store16_release(void *field, uint16_t value)
+{
+	__atomic_store_n((uint16_t *)field, value, __ATOMIC_RELEASE);
+}
+
+static inline void gd_shared_store32(void *field, uint32_t value)
+{
+	__atomic_store_n((uint32_t *)field, value, __ATOMIC_RELAXED);
+}
+
+/* A full barrier between this thread's accesses before and after it; callers say which two they mean. */
+static inline void gd_shared_barrier(void)
+{
+	__sync_synchronize();
+}
+
+#endif
