@@ -16,14 +16,14 @@
 struct gd_vdev;
 
 struct gd_vdev_config {
-	uint16_t domid;          /* the guest */
-	struct gd_log *log;      /* the caller's, outlives the device */
-	struct gd_disk *disk;    /* consumed on success; stays the caller's on failure */
-	unsigned queues;         /* most request queues to offer, 1 to 16 */
-	unsigned queue_size;     /* most descriptors a queue, power of two up to 1024 */
-	bool indirect;           /* offer VIRTIO_F_INDIRECT_DESC (off by default for grant users: design, decision 4) */
-	bool writeback;          /* initial cache mode; the guest may change it by CONFIG_WCE */
-	bool discard;            /* offer DISCARD and WRITE_ZEROES where the engine can */
+	uint16_t domid;	      /* the guest */
+	struct gd_log *log;   /* the caller's, outlives the device */
+	struct gd_disk *disk; /* consumed on success; stays the caller's on failure */
+	unsigned queues;      /* most request queues to offer, 1 to 16 */
+	unsigned queue_size;  /* most descriptors a queue, power of two up to 1024 */
+	bool indirect;	      /* offer VIRTIO_F_INDIRECT_DESC (off by default for grant users: design, decision 4) */
+	bool writeback;	      /* initial cache mode; the guest may change it by CONFIG_WCE */
+	bool discard;	      /* offer DISCARD and WRITE_ZEROES where the engine can */
 	/* Raise the device's interrupt (edge). Called from queue threads and from vdev_mmio_write; must not block. */
 	void (*raise)(void *opaque);
 	void *opaque;
@@ -34,8 +34,8 @@ int gd_vdev_open(struct gd_vdev **vdev, const struct gd_vdev_config *config);
 void gd_vdev_close(struct gd_vdev *vdev);
 
 /*
- * Register accesses, from the domain's ioreq thread. `offset` and `size` are the guest's: anything is answered, unknown or
- * misaligned ones by 0 (reads) or nothing (writes). They answer at once: no disk I/O is waited for.
+ * Register accesses, from the domain's ioreq thread. `offset` and `size` are the guest's: anything is answered, unknown
+ * or misaligned ones by 0 (reads) or nothing (writes). They answer at once: no disk I/O is waited for.
  */
 uint64_t gd_vdev_read(struct gd_vdev *vdev, uint64_t offset, unsigned size);
 void gd_vdev_write(struct gd_vdev *vdev, uint64_t offset, unsigned size, uint64_t value);
@@ -45,13 +45,13 @@ void gd_vdev_refresh(struct gd_vdev *vdev);
 
 /* Counted since open, for `grantio stats` and the bench. */
 struct gd_vdev_stats {
-	uint64_t requests, errors;       /* completed; with an error status */
+	uint64_t requests, errors; /* completed; with an error status */
 	uint64_t bytes_read, bytes_written;
-	uint64_t batches;                /* drained batches */
-	uint64_t kicks;                  /* QUEUE_NOTIFY writes */
-	uint64_t interrupts;             /* raised */
-	uint64_t syscalls;               /* made by the queue threads: io_uring_enter, eventfd, ioctl */
-	uint64_t copy_calls, copy_ops;   /* xengnttab_grant_copy calls, segments in them */
+	uint64_t batches;	       /* drained batches */
+	uint64_t kicks;		       /* QUEUE_NOTIFY writes */
+	uint64_t interrupts;	       /* raised */
+	uint64_t syscalls;	       /* made by the queue threads: io_uring_enter, eventfd, ioctl */
+	uint64_t copy_calls, copy_ops; /* xengnttab_grant_copy calls, segments in them */
 	uint64_t resets, needs_reset;
 };
 void gd_vdev_stats(struct gd_vdev *vdev, struct gd_vdev_stats *out);

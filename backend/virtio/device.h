@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the threads of one device share: its status, its interrupt, and what is left of it after a reset.
+ * All fields that change are atomics; every function may be called by any thread.
+ */
+#ifndef GD_DEVICE_H
+#define GD_DEVICE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <abi/virtio_mmio.h>
+
+#include "backend/log.h"
+
+struct gd_device {
+	struct gd_log *log;
+	void (*raise)(void *opaque);
+	void *opaque;
+
+	uint32_t status;      /* GIO_VIRTIO_STATUS_* */
+	uint32_t interrupt;   /* GIO_VIRTIO_MMIO_INT_*: InterruptStatus */
+	uint32_t orphans;     /* I/Os in flight that belong to queues which are gone */
+	uint64_t interrupts;  /* counted: raised */
+	uint64_t needs_reset; /* counted */
+};
+
+/* Set bits of InterruptStatus, then raise the interrupt. */
+void gd_device_interrupt(struct gd_device *device, uint32_t bits);
+
+/*
+ * The device cannot go on: DEVICE_NEEDS_RESET, and a configuration interrupt once the driver is there (2.1.2). `why`
+ * and `value` make the one line in the log.
+ */
+void gd_device_break(struct gd_device *device, unsigned queue, const char *why, int err);
+
+static inline uint32_t gd_device_status(const struct gd_device *device)
+{
+	return __atomic_load_n(&device->status, __ATOMIC_ACQUIRE);
+}
+
+#endif

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The device's side of a split virtqueue (virtio 1.2, 2.7) over mapped rings.
+ *
+ * The rings belong to a hostile guest. Whatever is read there is read once; the device's own position in both rings is
+ * kept here and never read back; nothing read is used before it was checked. What cannot be a driver's doing (an index
+ * that jumps by more than the ring holds, a head or link outside the table, a chain that does not end) is -EPROTO: the
+ * ring is not to be trusted any more, and the device needs a reset. A single bad request is not noticed here.
+ *
+ * Threads: the queue's own thread, but for opening and closing, which happen while it is not at work.
+ */
+#ifndef GD_QUEUE_H
+#define GD_QUEUE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "backend/guestmem/guestmem.h"
+
+/* What the driver wrote into the queue's registers: nothing of it is checked yet. */
+struct gd_queue_layout {
+	gio_dma_t desc, driver, device; /* descriptor table, available ring, used ring */
+	uint32_t size;			/* entries */
+	bool event_idx, indirect;	/* negotiated */
+};
+
+struct gd_queue {
+	struct gd_guestmap desc, avail, used;
+	uint16_t size;
+	bool event_idx, indirect;
+	bool armed;	     /* the guest is to kick us; without EVENT_IDX: as `flags` says */
+	uint16_t next_avail; /* next available entry to look at */
+	uint16_t next_used;  /* next used entry to write */
+	uint16_t published;  /* what the used index says */
+};
+
+/* A descriptor, copied. */
+struct gd_desc {
+	gio_dma_t addr;
+	uint32_t length;
+	uint16_t flags, next;
+};
+
+/*
+ * Map the three parts: `size` must be a power of two up to `size_max`, addresses aligned (2.7). -EPROTO: they are not,
+ * or the size; -EFAULT: not granted, the used ring for writing; or the system's error. Nothing stays mapped then.
+ */
+int gd_queue_open(struct gd_queue *queue, struct gd_guestmem *mem, const struct gd_queue_layout *layout,
+		  uint32_t size_max);
+void gd_queue_close(struct gd_queue *queue, struct gd_guestmem *mem);
+
+/* Look at the available index, once. How many chains wait to be taken, or -EPROTO. */
+int gd_queue_look(struct gd_queue *queue);
+/* The head of the first chain that waits (gd_queue_look() said that there is one), or -EPROTO. It stays first. */
+int gd_queue_head(const struct gd_queue *queue);
+/* Take the first `n` chains, or give the last -n back. */
+void gd_queue_advance(struct gd_queue *queue, int n);
+
+/* Copy descriptor `index`, which is below `size`. */
+struct gd_desc gd_queue_desc(const struct gd_queue *queue, uint16_t index);
+
+/*
+ * Ask for a kick at the next chain. True when the ring is still empty, so that sleeping is safe; else look again.
+ */
+bool gd_queue_arm(struct gd_queue *queue);
+/* Ask for none while we are at work. */
+void gd_queue_disarm(struct gd_queue *queue);
+
+/* Write a used entry; the guest sees it at gd_queue_publish(). At most `size` before that. */
+void gd_queue_use(struct gd_queue *queue, uint16_t head, uint32_t written);
+/* Show all used entries with one store of the index. True when the guest wants an interrupt for them. */
+bool gd_queue_publish(struct gd_queue *queue);
+
+#endif

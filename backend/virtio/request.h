@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A virtio-blk request on its way: from the chain that a guest made available to its used entry.
+ *
+ * There is one for each head of the queue, so that none is ever allocated; while it is `busy` the guest must not use
+ * that head again. Its data lies in a run of the queue's arena, at the same offset in its page as in the guest's where
+ * the disk's alignment allows it (a copy then never touches two of our pages for one of the guest's).
+ */
+#ifndef GD_REQUEST_H
+#define GD_REQUEST_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <abi/virtio_blk.h>
+
+#include "backend/disk/disk.h"
+#include "backend/virtio/chain.h"
+
+#define GD_REQUEST_INLINE 4u /* data segments that need no page of their own */
+
+struct gd_request {
+	struct gio_virtio_blk_outhdr header; /* as fetched */
+	struct gd_disk_io io;
+	struct gd_request *next; /* in the list of those that are done */
+	void *owner;		 /* the struct gd_serve */
+
+	uint16_t head;
+	bool busy;
+	bool has_status;  /* status_addr can be written */
+	uint8_t status;	  /* GIO_VIRTIO_BLK_S_*: what will be written there */
+	int fault;	  /* of the fetch, then of the data's push: set by the copy batch */
+	int status_fault; /* of the status's push */
+	gio_dma_t status_addr;
+	uint32_t push; /* bytes of `data` that go to the guest */
+
+	/* The data: all device-readable bytes behind the header, or all device-writable ones before the status. */
+	uint8_t *data;
+	uint32_t length;
+	uint32_t segments;
+	struct gd_segment *segment; /* `few`, or in the last page of the run */
+	struct gd_segment few[GD_REQUEST_INLINE];
+	bool writable; /* the data is device-writable */
+	void *run;     /* of the arena; NULL: no data */
+	uint32_t pages;
+
+	/* Several I/Os one after the other: ranges of DISCARD and WRITE_ZEROES, a flush in writethrough mode. */
+	uint32_t step, steps;
+	bool flush_last;
+} __attribute__((aligned(64)));
+
+#endif

@@ -1,0 +1,514 @@
+/* SPDX-License-Identifier: MIT */
+#include "backend/virtio/serve.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend/guestmem/count.h"
+
+#define HEADER_BYTES ((uint32_t)sizeof(struct gio_virtio_blk_outhdr))
+
+/* The longest request fits an empty arena, so that one that waits for room gets it at the latest when it is alone. */
+_Static_assert(GD_BLK_REQUEST_BYTES / GD_ARENA_PAGE + 2 <= GD_SERVE_ARENA_PAGES, "");
+/* And an empty copy batch: a segment's ends may each take one page more than its bytes, the header's cut one again. */
+_Static_assert(GD_BLK_REQUEST_BYTES / GD_ARENA_PAGE + 2 * GD_CHAIN_SEGMENTS + 2 <= GD_SERVE_SEGMENTS, "");
+_Static_assert(GD_CHAIN_SEGMENTS * sizeof(struct gd_segment) <= GD_ARENA_PAGE, "");
+
+int gd_serve_init(struct gd_serve *serve, const struct gd_serve_config *config)
+{
+	struct gd_disk_info info;
+	size_t requests = config->queue_size * sizeof(struct gd_request);
+	int err;
+
+	gd_disk_info(config->disk, &info);
+	*serve = (struct gd_serve){.log = config->log, .blk = config->blk};
+	serve->done_tail = &serve->done;
+	serve->align = info.align > GIO_VIRTIO_BLK_SECTOR ? info.align : GIO_VIRTIO_BLK_SECTOR;
+	if (serve->align > GD_ARENA_PAGE)
+		return -EINVAL;
+	serve->requests = aligned_alloc(64, requests);
+	serve->chains = calloc(GD_SERVE_BATCH, sizeof(*serve->chains));
+	serve->batch = calloc(GD_SERVE_BATCH, sizeof(*serve->batch));
+	if (config->indirect)
+		serve->tables = aligned_alloc(GD_ARENA_PAGE, GD_SERVE_BATCH * GD_CHAIN_TABLE_BYTES);
+	err = -ENOMEM;
+	if (!serve->requests || !serve->chains || !serve->batch || (config->indirect && !serve->tables))
+		goto err_exit;
+	memset(serve->requests, 0, requests);
+	err = gd_arena_open(&serve->arena, GD_SERVE_ARENA_PAGES);
+	if (err)
+		goto err_exit;
+	err = gd_copy_open(&serve->copy, config->domid, GD_SERVE_SEGMENTS);
+	if (err)
+		goto err_exit;
+	return 0;
+
+err_exit:
+	gd_serve_exit(serve);
+	return err;
+}
+
+void gd_serve_exit(struct gd_serve *serve)
+{
+	gd_copy_close(serve->copy);
+	gd_arena_close(serve->arena);
+	free(serve->requests);
+	free(serve->chains);
+	free(serve->batch);
+	free(serve->tables);
+	*serve = (struct gd_serve){0};
+}
+
+/* ---- requests' lives -------------------------------------------------------------------------------------------- */
+
+static void request_hold(struct gd_serve *serve, struct gd_request *r, uint16_t head)
+{
+	r->head = head;
+	r->owner = serve;
+	r->busy = true;
+	r->run = NULL;
+	r->io.done = NULL; /* no I/O yet */
+}
+
+static void request_release(struct gd_serve *serve, struct gd_request *r)
+{
+	if (r->run)
+		gd_arena_put(serve->arena, r->run, r->pages);
+	r->run = NULL;
+	r->busy = false;
+}
+
+static void request_done(struct gd_serve *serve, struct gd_request *r)
+{
+	r->next = NULL;
+	*serve->done_tail = r;
+	serve->done_tail = &r->next;
+}
+
+static void io_done(struct gd_disk_io *io)
+{
+	struct gd_request *r = (struct gd_request *)((char *)io - offsetof(struct gd_request, io));
+	struct gd_serve *serve = r->owner;
+
+	serve->inflight--;
+	request_done(serve, r); /* looked at in finish: `done` may run within gd_disk_submit() */
+}
+
+static void request_submit(struct gd_serve *serve, struct gd_request *r)
+{
+	r->io.done = io_done;
+	serve->inflight++;
+	gd_disk_submit(serve->disk, &r->io);
+}
+
+/* One call for all that was added. What it could not do is noted in the requests' faults. */
+static void copies_run(struct gd_serve *serve)
+{
+	int err = gd_copy_run(serve->copy);
+
+	if (err)
+		gd_log_guest(serve->log, GD_ERR, "grant copy failed: %s", strerror(-err));
+}
+
+/* ---- taking ----------------------------------------------------------------------------------------------------- */
+
+static struct gd_chain *chain_at(struct gd_serve *serve, unsigned i)
+{
+	return &serve->chains[i];
+}
+
+static uint8_t *table_at(struct gd_serve *serve, unsigned i)
+{
+	return serve->tables + (size_t)i * GD_CHAIN_TABLE_BYTES;
+}
+
+/* Take the first chain of the ring as number `i` of the batch. 0 or -EPROTO. */
+static int head_take(struct gd_serve *serve, unsigned i)
+{
+	int head = gd_queue_head(serve->queue);
+	struct gd_request *r;
+	int err;
+
+	if (head < 0)
+		return head;
+	r = &serve->requests[head];
+	if (r->busy)
+		return -EPROTO; /* the device has that chain already */
+	err = gd_chain_walk(chain_at(serve, i), serve->queue, (uint16_t)head);
+	if (err)
+		return err;
+	request_hold(serve, r, (uint16_t)head);
+	r->fault = 0;
+	serve->batch[i] = r;
+	gd_queue_advance(serve->queue, 1);
+	return 0;
+}
+
+/* Put the requests from `first` to `end` of the batch back into the ring: nothing was done for them. */
+static void batch_return(struct gd_serve *serve, unsigned first, unsigned end)
+{
+	for (unsigned i = first; i < end; i++)
+		request_release(serve, serve->batch[i]);
+	gd_queue_advance(serve->queue, -(int)(end - first));
+}
+
+/* Fetch all indirect tables of the batch by one copy, and walk them. */
+static void tables_fetch(struct gd_serve *serve, unsigned count)
+{
+	bool any = false;
+
+	for (unsigned i = 0; i < count; i++) {
+		struct gd_segment *table = &chain_at(serve, i)->table;
+
+		/* Cannot lack room: GD_SERVE_BATCH tables of a page or less each, in an empty batch. */
+		if (table->length == 0)
+			continue;
+		gd_copy_add(serve->copy, GD_COPY_FETCH, table->addr, table_at(serve, i), table->length,
+			    &serve->batch[i]->fault);
+		any = true;
+	}
+	if (!any)
+		return;
+	copies_run(serve);
+	for (unsigned i = 0; i < count; i++) {
+		if (chain_at(serve, i)->table.length == 0)
+			continue;
+		if (serve->batch[i]->fault)
+			chain_at(serve, i)->why = "the indirect table cannot be read";
+		else
+			gd_chain_walk_table(chain_at(serve, i), table_at(serve, i));
+	}
+}
+
+/* What is wrong with a chain as a virtio-blk request, whatever its type. */
+static const char *chain_fault(const struct gd_serve *serve, const struct gd_chain *chain)
+{
+	uint64_t most = GD_BLK_REQUEST_BYTES;
+
+	if (serve->blk->info.max_transfer && serve->blk->info.max_transfer < most)
+		most = serve->blk->info.max_transfer;
+	if (chain->why)
+		return chain->why;
+	if (chain->readable_bytes < HEADER_BYTES)
+		return "the request's header is shorter than 16 bytes";
+	if (chain->writable_bytes < 1)
+		return "the request has no status byte";
+	if (chain->readable_bytes > HEADER_BYTES && chain->writable_bytes > 1)
+		return "the request has data in both directions";
+	if (chain->readable_bytes - HEADER_BYTES > most || chain->writable_bytes - 1 > most)
+		return "the request is longer than SIZE_MAX and SEG_MAX allow";
+	return NULL;
+}
+
+/* The data segments: all readable bytes behind the header, or all writable ones before the status. */
+static void segments_cut(struct gd_request *r, const struct gd_chain *chain)
+{
+	const struct gd_segment *from = chain->segments + (r->writable ? chain->readable : 0);
+	uint32_t count = r->writable ? chain->writable : chain->readable, skip = r->writable ? 0 : HEADER_BYTES;
+	uint32_t left = r->length;
+
+	r->segments = 0;
+	for (uint32_t i = 0; i < count && left > 0; i++) {
+		struct gd_segment s = from[i];
+
+		if (s.length <= skip) {
+			skip -= s.length;
+			continue;
+		}
+		s.addr += skip;
+		s.length -= skip;
+		skip = 0;
+		if (s.length > left)
+			s.length = left;
+		left -= s.length;
+		r->segment[r->segments++] = s;
+	}
+}
+
+/* Where the data begins in its first page: as in the guest's, if the disk can do with that. */
+static uint32_t data_offset(const struct gd_serve *serve, const struct gd_chain *chain, const struct gd_request *r)
+{
+	gio_dma_t addr = 0;
+
+	if (r->writable)
+		addr = chain->segments[chain->readable].addr;
+	else if (chain->segments[0].length == HEADER_BYTES)
+		addr = chain->segments[1].addr;
+	return addr % serve->align ? 0 : (uint32_t)(addr % GD_ARENA_PAGE);
+}
+
+/* Get the buffers for a good chain's data. -ENOMEM: not now. */
+static int buffers_get(struct gd_serve *serve, struct gd_request *r, const struct gd_chain *chain)
+{
+	uint32_t offset, most = chain->readable > chain->writable ? chain->readable : chain->writable;
+
+	r->writable = chain->writable_bytes > 1;
+	r->length = (uint32_t)(r->writable ? chain->writable_bytes - 1 : chain->readable_bytes - HEADER_BYTES);
+	r->segment = r->few;
+	r->segments = 0;
+	if (r->length == 0)
+		return 0;
+	offset = data_offset(serve, chain, r);
+	r->pages = (offset + r->length + GD_ARENA_PAGE - 1) / GD_ARENA_PAGE + (most > GD_REQUEST_INLINE);
+	r->run = gd_arena_get(serve->arena, r->pages);
+	if (!r->run)
+		return -ENOMEM;
+	r->data = (uint8_t *)r->run + offset;
+	if (most > GD_REQUEST_INLINE)
+		r->segment = (struct gd_segment *)((char *)r->run + (size_t)(r->pages - 1) * GD_ARENA_PAGE);
+	segments_cut(r, chain);
+	return 0;
+}
+
+/* Segments of the copy batch that a chain takes at most: its pages, and the cut behind the header. */
+static unsigned chain_cost(const struct gd_chain *chain)
+{
+	unsigned cost = 1;
+
+	for (uint32_t i = 0; i < chain->readable; i++)
+		cost += gd_copy_cost(chain->segments[i].addr, chain->segments[i].length);
+	return cost;
+}
+
+static void header_fetch(struct gd_serve *serve, struct gd_request *r, const struct gd_chain *chain)
+{
+	uint32_t have = 0;
+
+	for (uint32_t i = 0; i < chain->readable && have < HEADER_BYTES; i++) {
+		uint32_t n = chain->segments[i].length;
+
+		if (n > HEADER_BYTES - have)
+			n = HEADER_BYTES - have;
+		gd_copy_add(serve->copy, GD_COPY_FETCH, chain->segments[i].addr, (char *)&r->header + have, n,
+			    &r->fault);
+		have += n;
+	}
+}
+
+static void data_copy(struct gd_serve *serve, enum gd_copy_dir dir, struct gd_request *r, uint32_t length)
+{
+	uint8_t *data = r->data;
+
+	for (uint32_t i = 0; i < r->segments && length > 0; i++) {
+		uint32_t n = r->segment[i].length < length ? r->segment[i].length : length;
+
+		gd_copy_add(serve->copy, dir, r->segment[i].addr, data, n, &r->fault);
+		data += n;
+		length -= n;
+	}
+}
+
+/* A request that ends here: nothing of it was read, or what was read is no use. */
+static void request_refuse(struct gd_serve *serve, struct gd_request *r, const char *why)
+{
+	gd_log_guest(serve->log, GD_INFO, "request %u refused: %s", r->head, why);
+	r->status = GIO_VIRTIO_BLK_S_IOERR;
+	r->push = 0;
+	request_done(serve, r);
+}
+
+/* Ask for a chain's header and data. -ENOMEM, -ENOSPC: no buffers or no room in the copy batch; it can wait. */
+static int request_fetch(struct gd_serve *serve, struct gd_request *r, struct gd_chain *chain)
+{
+	int err;
+
+	r->has_status = gd_chain_status(chain, &r->status_addr);
+	r->status_fault = 0;
+	chain->why = chain_fault(serve, chain);
+	if (chain->why)
+		return 0;
+	if (chain_cost(chain) > gd_copy_room(serve->copy))
+		return -ENOSPC;
+	err = buffers_get(serve, r, chain);
+	if (err)
+		return err;
+	header_fetch(serve, r, chain);
+	if (!r->writable)
+		data_copy(serve, GD_COPY_FETCH, r, r->length);
+	return 0;
+}
+
+static void request_start(struct gd_serve *serve, struct gd_request *r, const struct gd_chain *chain)
+{
+	if (chain->why)
+		request_refuse(serve, r, chain->why);
+	else if (r->fault)
+		request_refuse(serve, r, "its header or data cannot be read");
+	else if (gd_blk_start(serve->blk, r))
+		request_submit(serve, r);
+	else
+		request_done(serve, r);
+}
+
+int gd_serve_take(struct gd_serve *serve)
+{
+	int waiting = gd_queue_look(serve->queue);
+	unsigned count, taken, fetched;
+
+	serve->stalled = serve->more = false;
+	if (waiting <= 0)
+		return waiting;
+	count = (unsigned)waiting < GD_SERVE_BATCH ? (unsigned)waiting : GD_SERVE_BATCH;
+	for (taken = 0; taken < count; taken++) {
+		int err = head_take(serve, taken);
+
+		if (err) {
+			batch_return(serve, 0, taken);
+			return err;
+		}
+	}
+	tables_fetch(serve, taken);
+	for (fetched = 0; fetched < taken; fetched++) {
+		int err = request_fetch(serve, serve->batch[fetched], chain_at(serve, fetched));
+
+		if (err) {
+			serve->stalled = err == -ENOMEM;
+			batch_return(serve, fetched, taken);
+			break;
+		}
+	}
+	serve->more = !serve->stalled && fetched < (unsigned)waiting;
+	copies_run(serve);
+	for (unsigned i = 0; i < fetched; i++)
+		request_start(serve, serve->batch[i], chain_at(serve, i));
+	if (fetched > 0)
+		gd_count_add(&serve->stats.batches, 1);
+	return (int)fetched;
+}
+
+/* ---- finishing -------------------------------------------------------------------------------------------------- */
+
+/* Segments that a request's answer takes at most: data and status. */
+static unsigned answer_cost(const struct gd_request *r)
+{
+	unsigned cost = 1;
+
+	for (uint32_t i = 0; r->push > 0 && i < r->segments; i++)
+		cost += gd_copy_cost(r->segment[i].addr, r->segment[i].length);
+	return cost;
+}
+
+static void status_push(struct gd_serve *serve, struct gd_request *r)
+{
+	if (r->has_status)
+		gd_copy_add(serve->copy, GD_COPY_PUSH, r->status_addr, &r->status, 1, &r->status_fault);
+}
+
+static void answer_push(struct gd_serve *serve, struct gd_request *r)
+{
+	r->fault = 0;
+	if (r->push > 0)
+		data_copy(serve, GD_COPY_PUSH, r, r->push);
+	status_push(serve, r);
+}
+
+/* Data that could not be written to the guest is an error of that request: its status says so, by one copy for all. */
+static void faults_push(struct gd_serve *serve, struct gd_request *first)
+{
+	for (struct gd_request *r = first; r; r = r->next) {
+		if (!r->fault)
+			continue;
+		r->status = GIO_VIRTIO_BLK_S_IOERR;
+		r->push = 0;
+		status_push(serve, r);
+		gd_log_guest(serve->log, GD_INFO, "request %u: its data cannot be written to the guest", r->head);
+	}
+	copies_run(serve);
+}
+
+static void request_count(struct gd_serve *serve, const struct gd_request *r)
+{
+	gd_count_add(&serve->stats.requests, 1);
+	if (r->status != GIO_VIRTIO_BLK_S_OK)
+		gd_count_add(&serve->stats.errors, 1);
+	else if (r->io.op == GD_DISK_READ && r->header.type == GIO_VIRTIO_BLK_T_IN)
+		gd_count_add(&serve->stats.bytes_read, r->push);
+	else if (r->header.type == GIO_VIRTIO_BLK_T_OUT)
+		gd_count_add(&serve->stats.bytes_written, r->length);
+}
+
+static void request_use(struct gd_serve *serve, struct gd_request *r)
+{
+	bool told = r->has_status && !r->status_fault;
+
+	request_count(serve, r);
+	gd_queue_use(serve->queue, r->head, told ? r->push + 1 : 0);
+}
+
+/* Cut off the first requests of the list whose answers fit one copy call; at least one, which always does. */
+static struct gd_request *answers_gather(struct gd_serve *serve, struct gd_request *list)
+{
+	struct gd_request *last = list, *rest;
+
+	for (struct gd_request *r = list; r && answer_cost(r) <= gd_copy_room(serve->copy); r = r->next) {
+		answer_push(serve, r);
+		last = r;
+	}
+	rest = last->next;
+	last->next = NULL;
+	return rest;
+}
+
+/* Split what is done into requests that are over (returned) and those whose next I/O goes to the disk. */
+static struct gd_request *done_sort(struct gd_serve *serve)
+{
+	struct gd_request *r, *next, *over = NULL, **tail = &over, *list = serve->done;
+
+	serve->done = NULL;
+	serve->done_tail = &serve->done;
+	for (r = list; r; r = next) {
+		next = r->next;
+		r->next = NULL;
+		if (r->io.done && serve->queue && gd_blk_next(serve->blk, r)) {
+			request_submit(serve, r);
+			continue;
+		}
+		*tail = r;
+		tail = &r->next;
+	}
+	return over;
+}
+
+static void list_release(struct gd_serve *serve, struct gd_request *list)
+{
+	struct gd_request *next;
+
+	for (struct gd_request *r = list; r; r = next) {
+		next = r->next;
+		request_release(serve, r);
+	}
+}
+
+static void list_finish(struct gd_serve *serve, struct gd_request *list)
+{
+	bool faults = false;
+
+	copies_run(serve);
+	for (struct gd_request *r = list; r; r = r->next)
+		faults = faults || r->fault;
+	if (faults)
+		faults_push(serve, list);
+	for (struct gd_request *r = list; r; r = r->next)
+		request_use(serve, r);
+	list_release(serve, list);
+}
+
+bool gd_serve_finish(struct gd_serve *serve)
+{
+	while (serve->done) {
+		struct gd_request *list = done_sort(serve);
+
+		if (!serve->queue) {
+			list_release(serve, list);
+			continue;
+		}
+		while (list) {
+			struct gd_request *rest = answers_gather(serve, list);
+
+			list_finish(serve, list);
+			list = rest;
+		}
+	}
+	return serve->queue && gd_queue_publish(serve->queue);
+}

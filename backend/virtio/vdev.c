@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: MIT */
+#include "backend/virtio/mmio.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <abi/virtio_ring.h>
+
+#include "backend/guestmem/count.h"
+
+/* The last orphan of a reset is gone: every queue may go on. In a worker's thread. */
+static void vdev_drained(void *opaque)
+{
+	struct gd_vdev *vdev = opaque;
+
+	for (unsigned i = 0; i < vdev->config.queues; i++)
+		gd_worker_kick(vdev->queues[i].worker);
+}
+
+static int config_check(const struct gd_vdev_config *config)
+{
+	if (config->queues < 1 || config->queues > GD_VDEV_QUEUES || config->queue_size > GD_VDEV_QUEUE_SIZE)
+		return -EINVAL;
+	if (!gio_virtq_size_valid(config->queue_size) || !config->disk || !config->raise || !config->log)
+		return -EINVAL;
+	return 0;
+}
+
+static int workers_open(struct gd_vdev *vdev)
+{
+	struct gd_worker_config config = {.device = &vdev->device,
+					  .blk = &vdev->blk,
+					  .disk = vdev->config.disk,
+					  .domid = vdev->config.domid,
+					  .queue_size = vdev->config.queue_size,
+					  .indirect = vdev->config.indirect,
+					  .drained = vdev_drained,
+					  .opaque = vdev};
+
+	for (config.index = 0; config.index < vdev->config.queues; config.index++) {
+		int err = gd_worker_open(&vdev->queues[config.index].worker, &config);
+
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+static void workers_close(struct gd_vdev *vdev)
+{
+	for (unsigned i = 0; i < vdev->config.queues; i++)
+		gd_worker_close(vdev->queues[i].worker);
+}
+
+static int blk_open(struct gd_vdev *vdev)
+{
+	struct gd_blk_config config;
+	struct gd_disk_info info;
+
+	gd_disk_info(vdev->config.disk, &info);
+	if (!info.multi_queue)
+		vdev->config.queues = 1;
+	config = (struct gd_blk_config){.queues = vdev->config.queues,
+					.queue_size = vdev->config.queue_size,
+					.indirect = vdev->config.indirect,
+					.writeback = vdev->config.writeback,
+					.discard = vdev->config.discard};
+	return gd_blk_init(&vdev->blk, &info, &config);
+}
+
+int gd_vdev_open(struct gd_vdev **out, const struct gd_vdev_config *config)
+{
+	struct gd_vdev *vdev;
+	int err = config_check(config);
+
+	if (err)
+		return err;
+	vdev = calloc(1, sizeof(*vdev));
+	if (!vdev)
+		return -ENOMEM;
+	vdev->config = *config;
+	vdev->device = (struct gd_device){.log = config->log, .raise = config->raise, .opaque = config->opaque};
+	err = blk_open(vdev);
+	if (err)
+		goto err_free_vdev;
+	err = gd_guestmem_open(&vdev->mem, config->domid);
+	if (err)
+		goto err_exit_blk;
+	err = workers_open(vdev);
+	if (err)
+		goto err_close_workers;
+	*out = vdev;
+	return 0;
+
+err_close_workers:
+	workers_close(vdev);
+	gd_guestmem_close(vdev->mem);
+err_exit_blk:
+	gd_blk_exit(&vdev->blk);
+err_free_vdev:
+	free(vdev);
+	return err;
+}
+
+void gd_vdev_close(struct gd_vdev *vdev)
+{
+	if (!vdev)
+		return;
+	gd_vdev_reset(vdev);
+	for (unsigned i = 0; i < vdev->config.queues; i++)
+		gd_worker_end(vdev->queues[i].worker);
+	workers_close(vdev);
+	gd_guestmem_close(vdev->mem);
+	gd_blk_exit(&vdev->blk);
+	gd_disk_close(vdev->config.disk);
+	free(vdev);
+}
+
+/* ---- queues ----------------------------------------------------------------------------------------------------- */
+
+static void queue_work(struct gd_vdev *vdev, unsigned index)
+{
+	struct gd_vdev_queue *q = &vdev->queues[index];
+	int err = gd_worker_start(q->worker, &q->queue);
+
+	if (!err)
+		return;
+	gd_log(vdev->config.log, GD_ERR, "queue %u: cannot start its thread: %s", index, strerror(-err));
+	gd_device_break(&vdev->device, index, "no thread", err);
+}
+
+void gd_vdev_queue_start(struct gd_vdev *vdev, unsigned index)
+{
+	struct gd_vdev_queue *q = &vdev->queues[index];
+	struct gd_queue_layout layout = {.desc = q->desc,
+					 .driver = q->driver,
+					 .device = q->device,
+					 .size = q->num,
+					 .event_idx = vdev->features & GIO_VIRTIO_F_EVENT_IDX,
+					 .indirect = vdev->features & GIO_VIRTIO_F_INDIRECT_DESC};
+	int err;
+
+	if (q->ready)
+		return;
+	err = gd_queue_open(&q->queue, vdev->mem, &layout, vdev->config.queue_size);
+	if (err) {
+		gd_device_break(&vdev->device, index, "its rings cannot be mapped", err);
+		return;
+	}
+	q->ready = true;
+	if (gd_device_status(&vdev->device) & GIO_VIRTIO_STATUS_DRIVER_OK)
+		queue_work(vdev, index);
+}
+
+void gd_vdev_queue_stop(struct gd_vdev *vdev, unsigned index)
+{
+	struct gd_vdev_queue *q = &vdev->queues[index];
+
+	if (!q->ready)
+		return;
+	gd_worker_stop(q->worker);
+	gd_queue_close(&q->queue, vdev->mem);
+	q->ready = false;
+}
+
+void gd_vdev_driver_ok(struct gd_vdev *vdev)
+{
+	gd_blk_negotiated(&vdev->blk, vdev->features);
+	for (unsigned i = 0; i < vdev->config.queues; i++)
+		if (vdev->queues[i].ready)
+			queue_work(vdev, i);
+}
+
+void gd_vdev_reset(struct gd_vdev *vdev)
+{
+	for (unsigned i = 0; i < vdev->config.queues; i++) {
+		struct gd_vdev_queue *q = &vdev->queues[i];
+
+		gd_vdev_queue_stop(vdev, i);
+		*q = (struct gd_vdev_queue){.worker = q->worker};
+	}
+	vdev->device_features_sel = vdev->driver_features_sel = vdev->queue_sel = 0;
+	vdev->features = 0;
+	gd_blk_reset(&vdev->blk);
+	/* No thread of the device is left that could set a bit of these, but for a change of size: harmless. */
+	__atomic_store_n(&vdev->device.interrupt, 0, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&vdev->device.status, 0, __ATOMIC_SEQ_CST);
+}
+
+/* ---- from outside ----------------------------------------------------------------------------------------------- */
+
+void gd_vdev_refresh(struct gd_vdev *vdev)
+{
+	struct gd_disk_info info;
+
+	if (!gd_disk_refresh(vdev->config.disk))
+		return;
+	gd_disk_info(vdev->config.disk, &info);
+	if (!gd_blk_resize(&vdev->blk, info.size))
+		return;
+	gd_log(vdev->config.log, GD_NOTICE, "size is now %llu bytes", (unsigned long long)info.size);
+	if (gd_device_status(&vdev->device) & GIO_VIRTIO_STATUS_DRIVER_OK)
+		gd_device_interrupt(&vdev->device, GIO_VIRTIO_MMIO_INT_CONFIG);
+}
+
+void gd_vdev_stats(struct gd_vdev *vdev, struct gd_vdev_stats *out)
+{
+	*out = (struct gd_vdev_stats){.kicks = gd_count_read(&vdev->kicks),
+				      .resets = gd_count_read(&vdev->resets),
+				      .interrupts = gd_count_read(&vdev->device.interrupts),
+				      .needs_reset = gd_count_read(&vdev->device.needs_reset)};
+	for (unsigned i = 0; i < vdev->config.queues; i++)
+		gd_worker_stats(vdev->queues[i].worker, out);
+}

@@ -1,0 +1,468 @@
+/* SPDX-License-Identifier: MIT */
+#include "backend/virtio/worker.h"
+
+#include <errno.h>
+#include <liburing.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "backend/guestmem/count.h"
+#include "backend/guestmem/shared.h"
+#include "backend/virtio/serve.h"
+#include "backend/virtio/wait.h"
+
+#define TAG_WAKE  0u /* in the top 8 bits of user_data */
+#define TAG_DISK  1u
+#define TAG_SHIFT 56u
+
+#define STACK_BYTES (256u * 1024)
+
+struct gd_worker {
+	struct gd_worker_config config;
+	struct gd_serve serve;
+	int eventfd;
+
+	/* Between the threads: atomics. */
+	bool kicked, asleep, changed;
+	uint64_t wakes; /* eventfd writes */
+
+	/* Between the threads, under the lock. */
+	pthread_mutex_t lock;
+	pthread_cond_t settled;
+	struct gd_queue *wanted; /* what it is to serve */
+	struct gd_queue *served; /* what it has */
+	bool quit;
+	bool up;    /* the thread has finished its set-up */
+	int failed; /* or why it could not */
+
+	bool running; /* the control side's: there is a thread to join */
+	pthread_t thread;
+
+	/* The thread's own. */
+	struct io_uring ring;
+	uint64_t wake_count; /* where the eventfd is read to */
+	bool wake_armed;     /* a read of the eventfd is in the ring */
+	bool broken;	     /* the ring in `attached` lied */
+	bool dry;	     /* see wait.h */
+	struct gd_queue *attached;
+	unsigned orphans;
+	uint64_t syscalls; /* gd_count */
+};
+
+/* ---- the control side ------------------------------------------------------------------------------------------- */
+
+int gd_worker_open(struct gd_worker **worker, const struct gd_worker_config *config)
+{
+	struct gd_serve_config serve = {.log = config->device->log,
+					.blk = config->blk,
+					.disk = config->disk,
+					.domid = config->domid,
+					.queue_size = config->queue_size,
+					.indirect = config->indirect};
+	struct gd_worker *w = calloc(1, sizeof(*w));
+	int err;
+
+	if (!w)
+		return -ENOMEM;
+	w->config = *config;
+	w->eventfd = eventfd(0, EFD_CLOEXEC);
+	if (w->eventfd < 0) {
+		err = -errno;
+		goto err_free_worker;
+	}
+	err = gd_serve_init(&w->serve, &serve);
+	if (err)
+		goto err_close_eventfd;
+	pthread_mutex_init(&w->lock, NULL);
+	pthread_cond_init(&w->settled, NULL);
+	*worker = w;
+	return 0;
+
+err_close_eventfd:
+	close(w->eventfd);
+err_free_worker:
+	free(w);
+	return err;
+}
+
+void gd_worker_kick(struct gd_worker *w)
+{
+	uint64_t one = 1;
+
+	__atomic_store_n(&w->kicked, true, __ATOMIC_RELEASE);
+	/* Orders our store of `kicked` before our load of `asleep`. Pairs with the barrier in sleep_begin(). */
+	gd_shared_barrier();
+	if (!__atomic_load_n(&w->asleep, __ATOMIC_RELAXED) || !__atomic_exchange_n(&w->asleep, false, __ATOMIC_ACQ_REL))
+		return;
+	/* Cannot fail: the counter is far from its limit, each sleep is ended by one write. */
+	if (write(w->eventfd, &one, sizeof(one)) != sizeof(one))
+		return;
+	__atomic_fetch_add(&w->wakes, 1, __ATOMIC_RELAXED);
+}
+
+/* Tell the thread that `wanted` or `quit` is new. */
+static void control_notify(struct gd_worker *w)
+{
+	__atomic_store_n(&w->changed, true, __ATOMIC_RELEASE);
+	gd_worker_kick(w);
+}
+
+static void *worker_main(void *opaque);
+
+static int thread_create(struct gd_worker *w)
+{
+	pthread_attr_t attr;
+	sigset_t all, before;
+	int err;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, STACK_BYTES);
+	sigfillset(&all); /* signals are the main thread's */
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	err = pthread_create(&w->thread, &attr, worker_main, w);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	pthread_attr_destroy(&attr);
+	return -err;
+}
+
+/* Begin the thread, and wait until it has its ring and its way to the disk, or could not get them. */
+static int thread_begin(struct gd_worker *w)
+{
+	int err;
+
+	w->up = false;
+	w->failed = 0;
+	err = thread_create(w);
+	if (err)
+		return err;
+	pthread_mutex_lock(&w->lock);
+	while (!w->up && !w->failed)
+		pthread_cond_wait(&w->settled, &w->lock);
+	err = w->failed;
+	pthread_mutex_unlock(&w->lock);
+	if (err)
+		pthread_join(w->thread, NULL);
+	w->running = !err;
+	return err;
+}
+
+int gd_worker_start(struct gd_worker *w, struct gd_queue *queue)
+{
+	if (!w->running) {
+		int err = thread_begin(w);
+
+		if (err)
+			return err;
+	}
+	pthread_mutex_lock(&w->lock);
+	w->wanted = queue;
+	pthread_mutex_unlock(&w->lock);
+	control_notify(w);
+	return 0;
+}
+
+void gd_worker_stop(struct gd_worker *w)
+{
+	if (!w->running)
+		return;
+	pthread_mutex_lock(&w->lock);
+	w->wanted = NULL;
+	pthread_mutex_unlock(&w->lock);
+	control_notify(w);
+	pthread_mutex_lock(&w->lock);
+	while (w->served)
+		pthread_cond_wait(&w->settled, &w->lock);
+	pthread_mutex_unlock(&w->lock);
+}
+
+void gd_worker_end(struct gd_worker *w)
+{
+	if (!w->running)
+		return;
+	gd_worker_stop(w);
+	pthread_mutex_lock(&w->lock);
+	w->quit = true;
+	pthread_mutex_unlock(&w->lock);
+	control_notify(w);
+	pthread_join(w->thread, NULL);
+	w->running = false;
+}
+
+void gd_worker_close(struct gd_worker *w)
+{
+	if (!w)
+		return;
+	gd_serve_exit(&w->serve);
+	pthread_cond_destroy(&w->settled);
+	pthread_mutex_destroy(&w->lock);
+	close(w->eventfd);
+	free(w);
+}
+
+void gd_worker_stats(const struct gd_worker *w, struct gd_vdev_stats *out)
+{
+	const struct gd_copy_stats *copies = gd_copy_counters(w->serve.copy);
+	const struct gd_serve_stats *serve = &w->serve.stats;
+
+	out->requests += gd_count_read(&serve->requests);
+	out->errors += gd_count_read(&serve->errors);
+	out->bytes_read += gd_count_read(&serve->bytes_read);
+	out->bytes_written += gd_count_read(&serve->bytes_written);
+	out->batches += gd_count_read(&serve->batches);
+	out->copy_calls += gd_count_read(&copies->calls);
+	out->copy_ops += gd_count_read(&copies->segments);
+	out->syscalls += gd_count_read(&w->syscalls) + gd_count_read(&w->wakes) + gd_count_read(&copies->calls);
+}
+
+/* ---- the thread: its ring --------------------------------------------------------------------------------------- */
+
+/* The cheapest kind of ring that the kernel knows: completions are made ready only when we ask, by this thread alone.
+ */
+static int ring_open(struct gd_worker *w)
+{
+	static const unsigned flags[] = {IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
+					 IORING_SETUP_COOP_TASKRUN, 0};
+	/* Each request has one I/O in flight; engines may need one entry more, and the eventfd needs one. */
+	unsigned entries = 2 * w->config.queue_size + 8;
+	int err = -EINVAL;
+
+	for (unsigned i = 0; i < sizeof(flags) / sizeof(flags[0]) && err == -EINVAL; i++)
+		err = io_uring_queue_init(entries, &w->ring, flags[i]);
+	return err;
+}
+
+static void wake_arm(struct gd_worker *w)
+{
+	struct io_uring_sqe *sqe;
+
+	if (w->wake_armed)
+		return;
+	sqe = io_uring_get_sqe(&w->ring);
+	if (!sqe)
+		return; /* full: it is submitted now, and the next sleep arms it */
+	io_uring_prep_read(sqe, w->eventfd, &w->wake_count, sizeof(w->wake_count), 0);
+	io_uring_sqe_set_data64(sqe, (uint64_t)TAG_WAKE << TAG_SHIFT);
+	w->wake_armed = true;
+}
+
+static void cqe_handle(struct gd_worker *w, struct io_uring_cqe *cqe)
+{
+	if (io_uring_cqe_get_data64(cqe) >> TAG_SHIFT == TAG_DISK)
+		gd_disk_queue_cqe(w->serve.disk, cqe);
+	else
+		w->wake_armed = false;
+}
+
+static void cqes_reap(struct gd_worker *w)
+{
+	struct io_uring_cqe *cqe;
+	unsigned head, n = 0;
+
+	io_uring_for_each_cqe(&w->ring, head, cqe)
+	{
+		cqe_handle(w, cqe);
+		n++;
+	}
+	io_uring_cq_advance(&w->ring, n);
+}
+
+/* Submit what is prepared and wait as planned, in one system call. */
+static void ring_enter(struct gd_worker *w, struct gd_wait plan)
+{
+	struct __kernel_timespec limit = {.tv_nsec = (long long)plan.timeout_us * 1000};
+	struct io_uring_cqe *cqe;
+
+	if (plan.completions == 0 && io_uring_sq_ready(&w->ring) == 0)
+		return;
+	gd_count_add(&w->syscalls, 1);
+	if (plan.timeout_us)
+		io_uring_submit_and_wait_timeout(&w->ring, &cqe, plan.completions, &limit, NULL);
+	else if (plan.completions)
+		io_uring_submit_and_wait(&w->ring, plan.completions);
+	else
+		io_uring_submit_and_get_events(&w->ring);
+}
+
+/* ---- the thread: control ---------------------------------------------------------------------------------------- */
+
+/* Let go of the ring. I/O in flight becomes the device's orphans. */
+static void ring_detach(struct gd_worker *w)
+{
+	w->serve.queue = NULL;
+	gd_serve_finish(&w->serve); /* what was done and not finished is dropped */
+	/* Those of an earlier ring are counted already: nothing was submitted since. */
+	__atomic_fetch_add(&w->config.device->orphans, w->serve.inflight - w->orphans, __ATOMIC_SEQ_CST);
+	w->orphans = w->serve.inflight;
+	w->attached = NULL;
+	w->broken = false;
+}
+
+/* Follow the control side. False: the thread is to end. */
+static bool control_follow(struct gd_worker *w)
+{
+	bool quit;
+
+	if (!__atomic_exchange_n(&w->changed, false, __ATOMIC_ACQUIRE))
+		return true;
+	pthread_mutex_lock(&w->lock);
+	if (w->wanted != w->attached) {
+		if (w->attached)
+			ring_detach(w);
+		w->attached = w->wanted;
+		w->served = w->wanted;
+		pthread_cond_broadcast(&w->settled);
+	}
+	quit = w->quit;
+	pthread_mutex_unlock(&w->lock);
+	return !quit;
+}
+
+/* Some orphans are gone. The last one of the device lets all queues go on. */
+static void orphans_count(struct gd_worker *w)
+{
+	unsigned gone = w->orphans - w->serve.inflight;
+
+	/* Nothing new is submitted before the device has no orphans: what is in flight are orphans all. */
+	if (w->orphans == 0 || gone == 0)
+		return;
+	w->orphans -= gone;
+	if (__atomic_sub_fetch(&w->config.device->orphans, gone, __ATOMIC_SEQ_CST) == 0)
+		w->config.drained(w->config.opaque);
+}
+
+static bool worker_serving(const struct gd_worker *w)
+{
+	return w->attached && !w->broken && __atomic_load_n(&w->config.device->orphans, __ATOMIC_ACQUIRE) == 0;
+}
+
+/* ---- the thread: at work ---------------------------------------------------------------------------------------- */
+
+static void interrupt_raise(struct gd_worker *w)
+{
+	gd_count_add(&w->syscalls, 1); /* one event, whatever the system makes of it */
+	gd_device_interrupt(w->config.device, GIO_VIRTIO_MMIO_INT_QUEUE);
+}
+
+static void worker_take(struct gd_worker *w)
+{
+	int n;
+
+	w->serve.stalled = w->serve.more = false;
+	/* Before the ring is looked at: a kick that comes after the look is not lost. */
+	__atomic_store_n(&w->kicked, false, __ATOMIC_SEQ_CST);
+	if (!worker_serving(w))
+		return;
+	w->serve.queue = w->attached;
+	gd_queue_disarm(w->serve.queue);
+	n = gd_serve_take(&w->serve);
+	if (n >= 0)
+		return;
+	w->broken = true;
+	w->serve.queue = NULL;
+	gd_device_break(w->config.device, w->config.index, "the ring cannot be trusted", n);
+}
+
+static void worker_finish(struct gd_worker *w)
+{
+	if (gd_serve_finish(&w->serve))
+		interrupt_raise(w);
+	orphans_count(w);
+}
+
+/* Be ready to be woken. False: there is news, do not sleep. */
+static bool sleep_begin(struct gd_worker *w)
+{
+	if (w->serve.queue && !w->serve.stalled && !gd_queue_arm(w->serve.queue))
+		return false;
+	wake_arm(w);
+	if (!w->wake_armed)
+		return false;
+	__atomic_store_n(&w->asleep, true, __ATOMIC_RELEASE);
+	/* Orders our store of `asleep` before our load of `kicked`. Pairs with the barrier in gd_worker_kick(). */
+	gd_shared_barrier();
+	if (!__atomic_load_n(&w->kicked, __ATOMIC_ACQUIRE))
+		return true;
+	__atomic_store_n(&w->asleep, false, __ATOMIC_RELAXED);
+	return false;
+}
+
+/* Wait as planned. How many I/Os were completed. */
+static unsigned wait_once(struct gd_worker *w, struct gd_wait plan)
+{
+	unsigned before = w->serve.inflight;
+	bool sleep = plan.completions > 0 && plan.timeout_us == 0;
+
+	if (sleep && !sleep_begin(w))
+		plan.completions = 0;
+	ring_enter(w, plan);
+	if (sleep)
+		__atomic_store_n(&w->asleep, false, __ATOMIC_RELAXED);
+	cqes_reap(w);
+	return before - w->serve.inflight;
+}
+
+static void worker_wait(struct gd_worker *w)
+{
+	struct gd_wait_state state = {.inflight = w->serve.inflight, .more = w->serve.more, .dry = w->dry};
+	struct gd_wait plan = gd_wait_plan(&state);
+	unsigned n = wait_once(w, plan);
+
+	w->dry = plan.timeout_us && n == 0;
+	if (!state.dry || n == 0)
+		return;
+	/* The first completion of a slow disk: gather those that come with it. */
+	state = (struct gd_wait_state){.inflight = w->serve.inflight};
+	plan = gd_wait_plan(&state);
+	if (plan.timeout_us)
+		wait_once(w, plan);
+}
+
+static int worker_set_up(struct gd_worker *w)
+{
+	char name[16];
+	int err;
+
+	snprintf(name, sizeof(name), "%.12s.%u", w->config.device->log->name, w->config.index % 100);
+	pthread_setname_np(pthread_self(), name);
+	prctl(PR_SET_TIMERSLACK, 1); /* the gathering is shorter than the usual 50 us of slack */
+	err = ring_open(w);
+	if (err)
+		return err;
+	err = gd_disk_queue_open(&w->serve.disk, w->config.disk, &w->ring, TAG_DISK, w->config.queue_size);
+	if (err)
+		io_uring_queue_exit(&w->ring);
+	return err;
+}
+
+static void *worker_main(void *opaque)
+{
+	struct gd_worker *w = opaque;
+	int err = worker_set_up(w);
+	bool stay = true;
+
+	pthread_mutex_lock(&w->lock);
+	w->up = !err;
+	w->failed = err;
+	pthread_cond_broadcast(&w->settled);
+	pthread_mutex_unlock(&w->lock);
+	if (err)
+		return NULL;
+	while (stay || w->serve.inflight > 0) {
+		stay = control_follow(w) && stay;
+		worker_take(w);
+		worker_finish(w);
+		if (!stay && w->serve.inflight == 0)
+			break;
+		worker_wait(w);
+		worker_finish(w);
+	}
+	gd_disk_queue_close(w->serve.disk);
+	io_uring_queue_exit(&w->ring);
+	return NULL;
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A queue's thread: one io_uring waits for everything, the disk's completions and the kick.
+ *
+ * The thread begins when its queue is started for the first time and ends when the worker is closed. In between it is
+ * given a ring and deprived of it again (reset). To be deprived never waits for the disk: I/O that is in flight then is
+ * an *orphan*, which completes into our own buffers and is dropped. No queue of the device takes a new request before
+ * the last orphan is gone, so that an old write cannot overtake a new one.
+ *
+ * Wake-up protocol (worker_kick against worker_sleep): whoever has news stores `kicked`, then looks at `asleep`; the
+ * thread stores `asleep`, then looks at `kicked`; each with a full barrier in between. So either the thread sees the
+ * news and does not sleep, or the other sees that it sleeps and writes the eventfd. While the thread is at work a kick
+ * is one store and costs no system call.
+ *
+ * Threads: open, start, stop and close by one thread (or one at a time); kick by any.
+ */
+#ifndef GD_WORKER_H
+#define GD_WORKER_H
+
+#include "backend/virtio/blk.h"
+#include "backend/virtio/device.h"
+#include "backend/virtio/queue.h"
+#include "backend/virtio/vdev.h"
+
+struct gd_worker;
+
+struct gd_worker_config {
+	struct gd_device *device;
+	struct gd_blk *blk;
+	struct gd_disk *disk;
+	uint16_t domid;
+	unsigned index; /* of the queue */
+	unsigned queue_size;
+	bool indirect;
+	void (*drained)(void *opaque); /* the device's last orphan is gone: kick all workers; in a worker's thread */
+	void *opaque;
+};
+
+int gd_worker_open(struct gd_worker **worker, const struct gd_worker_config *config); /* 0 or -errno; no thread yet */
+/*
+ * End the thread, once the last I/O in flight is done. Before any worker of the device is closed: threads kick each
+ * other.
+ */
+void gd_worker_end(struct gd_worker *worker);
+void gd_worker_close(struct gd_worker *worker); /* takes NULL */
+
+/* Serve `queue`, which stays the caller's and is touched by nobody else until gd_worker_stop(). 0 or -errno. */
+int gd_worker_start(struct gd_worker *worker, struct gd_queue *queue);
+/* When it returns the queue is not touched any more. Does not wait for the disk. Harmless when not started. */
+void gd_worker_stop(struct gd_worker *worker);
+
+void gd_worker_kick(struct gd_worker *worker);
+
+/* Add what this worker counted. Any thread. */
+void gd_worker_stats(const struct gd_worker *worker, struct gd_vdev_stats *out);
+
+#endif
