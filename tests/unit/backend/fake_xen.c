@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+/* libxengnttab over an array. Symbols as in xengnttab.h; semantics as in Xen's grant_table.c and Linux's gntdev. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <xengnttab.h>
+
+#include "fake.h"
+
+struct fake_xen xen;
+
+struct xengntdev_handle {
+	int unused;
+};
+
+static unsigned add(unsigned *counter, unsigned n)
+{
+	return __atomic_fetch_add(counter, n, __ATOMIC_SEQ_CST);
+}
+
+/* True when this is the call that is to fail. */
+static bool strikes(unsigned *countdown)
+{
+	unsigned n = __atomic_load_n(countdown, __ATOMIC_SEQ_CST);
+
+	while (n > 0)
+		if (__atomic_compare_exchange_n(countdown, &n, n - 1, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+			return n == 1;
+	return false;
+}
+
+void fake_xen_reset(void)
+{
+	if (xen.ram)
+		munmap(xen.ram, (size_t)FAKE_PAGES * FAKE_PAGE);
+	memset(&xen, 0, sizeof(xen));
+	xen.ram =
+		mmap(NULL, (size_t)FAKE_PAGES * FAKE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_true(xen.ram != MAP_FAILED);
+	memset(xen.grants, FAKE_WRITABLE, sizeof(xen.grants));
+}
+
+xengnttab_handle *xengnttab_open(struct xentoollog_logger *logger, unsigned flags)
+{
+	(void)flags;
+	assert_non_null(logger); /* the library's own would let a guest fill the log */
+	if (strikes(&xen.fail_open)) {
+		errno = ENOENT;
+		return NULL;
+	}
+	add(&xen.handles, 1);
+	return calloc(1, sizeof(xengnttab_handle));
+}
+
+int xengnttab_close(xengnttab_handle *handle)
+{
+	add(&xen.handles, -1u);
+	free(handle);
+	return 0;
+}
+
+static int16_t access_check(uint32_t ref, uint16_t domid, bool write)
+{
+	if (domid != FAKE_DOMID)
+		return GNTST_bad_domain;
+	if (ref < FAKE_GREF_BASE || ref - FAKE_GREF_BASE >= FAKE_PAGES)
+		return GNTST_bad_gntref;
+	if (xen.grants[ref - FAKE_GREF_BASE] == FAKE_NONE)
+		return GNTST_bad_gntref;
+	if (write && xen.grants[ref - FAKE_GREF_BASE] == FAKE_READONLY)
+		return GNTST_general_error;
+	return GNTST_okay;
+}
+
+void *xengnttab_map_domain_grant_refs(xengnttab_handle *handle, uint32_t count, uint32_t domid, uint32_t *refs,
+				      int prot)
+{
+	(void)handle;
+	add(&xen.maps, 1);
+	if (strikes(&xen.fail_map)) {
+		errno = xen.fail_errno;
+		return NULL;
+	}
+	for (uint32_t i = 0; i < count; i++) {
+		errno = EINVAL; /* as gntdev's mmap says when a grant is refused */
+		if (access_check(refs[i], (uint16_t)domid, prot & PROT_WRITE) != GNTST_okay)
+			return NULL;
+		assert_int_equal(refs[i], refs[0] + i);
+	}
+	add(&xen.mapped, count);
+	add(prot & PROT_WRITE ? &xen.writable : &xen.readable, count);
+	return fake_page(refs[0] - FAKE_GREF_BASE);
+}
+
+int xengnttab_unmap(xengnttab_handle *handle, void *start, uint32_t count)
+{
+	(void)handle, (void)start;
+	add(&xen.unmaps, 1);
+	add(&xen.mapped, -count);
+	return 0;
+}
+
+/* Operations as gntdev makes them: one for each local page of a segment. */
+static unsigned segment_operations(const void *local, uint16_t length)
+{
+	return (unsigned)(((uintptr_t)local % FAKE_PAGE + length + FAKE_PAGE - 1) / FAKE_PAGE);
+}
+
+static void segment_copy(xengnttab_grant_copy_segment_t *seg)
+{
+	bool fetch = seg->flags == GNTCOPY_source_gref;
+	void *local = fetch ? seg->dest.virt : seg->source.virt;
+	const uint32_t ref = fetch ? seg->source.foreign.ref : seg->dest.foreign.ref;
+	uint16_t offset = fetch ? seg->source.foreign.offset : seg->dest.foreign.offset;
+
+	add(&xen.operations, segment_operations(local, seg->len));
+	seg->status = strikes(&xen.eagain)
+			      ? GNTST_eagain
+			      : access_check(ref, fetch ? seg->source.foreign.domid : seg->dest.foreign.domid, !fetch);
+	if (seg->status != GNTST_okay) {
+		add(&xen.refused, 1);
+		return;
+	}
+	if (fetch)
+		memcpy(local, fake_page(ref - FAKE_GREF_BASE) + offset, seg->len);
+	else
+		memcpy(fake_page(ref - FAKE_GREF_BASE) + offset, local, seg->len);
+}
+
+int xengnttab_grant_copy(xengnttab_handle *handle, uint32_t count, xengnttab_grant_copy_segment_t *segs)
+{
+	(void)handle;
+	add(&xen.copies, 1);
+	add(&xen.segments, count);
+	if (strikes(&xen.fail_copy)) {
+		errno = ENOMEM;
+		return -1;
+	}
+	for (uint32_t i = 0; i < count; i++) {
+		const union xengnttab_copy_ptr *remote =
+			segs[i].flags == GNTCOPY_source_gref ? &segs[i].source : &segs[i].dest;
+
+		if (remote->foreign.offset + segs[i].len > FAKE_PAGE) {
+			add(&xen.crossings, 1);
+			errno = EINVAL;
+			return -1;
+		}
+		segment_copy(&segs[i]);
+	}
+	return 0;
+}
