@@ -197,7 +197,7 @@ static unsigned type_serve(struct fake_dev *dev, const struct fake_chain *chain,
 
 	if (chain->buf[0].len != sizeof(header) || buf_copy(dev, &chain->buf[0], &header, false))
 		return GIO_VIRTIO_BLK_S_IOERR;
-	dev->last_type = header.type;
+	__atomic_store_n(&dev->last_type, header.type, __ATOMIC_RELAXED);
 	switch (header.type) {
 	case GIO_VIRTIO_BLK_T_IN:
 		return data_serve(dev, chain, header.sector, true, len);
@@ -228,7 +228,7 @@ uint32_t fake_dev_serve(struct fake_dev *dev, const struct fake_chain *chain)
 		return 0;
 	}
 	status = type_serve(dev, chain, &len);
-	dev->served++;
+	__atomic_fetch_add(&dev->served, 1, __ATOMIC_RELAXED);
 	if (dev->serve_hook)
 		status = dev->serve_hook(dev, chain, status);
 	byte = (uint8_t)status;
@@ -519,9 +519,15 @@ void fake_dev_config_changed(struct fake_dev *dev)
 	fake_dev_raise(dev, GIO_VIRTIO_MMIO_INT_CONFIG);
 }
 
+void fake_dev_mmio(struct fake_dev *dev, struct fake_os_mmio *out)
+{
+	*out = (struct fake_os_mmio){.read = dev_read, .write = dev_write, .opaque = dev};
+}
+
 struct fake_dev *fake_dev_new(struct gio_os *os)
 {
 	struct fake_dev *dev = calloc(1, sizeof(*dev));
+	struct fake_os_mmio mmio;
 
 	if (!dev)
 		abort(); /* the host has no memory */
@@ -546,7 +552,8 @@ struct fake_dev *fake_dev_new(struct gio_os *os)
 						     .max_write_zeroes_seg = 1,
 						     .write_zeroes_may_unmap = 1};
 	memcpy(dev->id, "a disk of twenty by", sizeof(dev->id));
-	fake_os_set_mmio(os, &(struct fake_os_mmio){.read = dev_read, .write = dev_write, .opaque = dev});
+	fake_dev_mmio(dev, &mmio);
+	fake_os_set_mmio(os, &mmio);
 	return dev;
 }
 

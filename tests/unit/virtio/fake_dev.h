@@ -91,6 +91,9 @@ struct fake_dev *fake_dev_new(struct gio_os *os);
 void fake_dev_delete(struct fake_dev *dev);  /* lets go of all it has mapped */
 void fake_dev_release(struct fake_dev *dev); /* the same, and goes on */
 
+/* Its register hooks, for a test that stands between them and the system. */
+void fake_dev_mmio(struct fake_dev *dev, struct fake_os_mmio *out);
+
 /* Take the next available chain; false when there is none. */
 bool fake_dev_take(struct fake_dev *dev, unsigned queue, struct fake_chain *chain);
 /* Do what a chain asks for and write its status; returns the bytes written. */
