@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * grantiod's settings: command line, and a file of `key = value` lines with the same names. The command line wins.
+ *
+ * Errors: -EINVAL and one line in `error`: where ("grantiod" or "FILE:LINE"), which setting, its value, what is wrong.
+ * Threads: filled by main before any thread starts, constant from then on.
+ */
+#ifndef GD_CONFIG_H
+#define GD_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "backend/log.h"
+
+#define GD_CONFIG_IMAGE_DIRS 16
+#define GD_CONFIG_DISKS	     64
+#define GD_CONFIG_ERROR	     512
+
+/* The image of a device whose xenstore directory names none (xl's `virtio=` devices): `disk = 3/0 /path` in the file.
+ */
+struct gd_config_disk {
+	uint16_t domid;
+	uint32_t devid;
+	char *target;
+};
+
+struct gd_config {
+	char *image_dirs[GD_CONFIG_IMAGE_DIRS + 1]; /* NULL-terminated; none: images may lie anywhere */
+	struct gd_config_disk disks[GD_CONFIG_DISKS];
+	unsigned disk_count;
+	unsigned queues;     /* request queues to offer for a device, 1 to 16 */
+	unsigned queue_size; /* descriptors a queue, power of two, 2 to 1024 */
+	bool indirect;	     /* offer indirect descriptors */
+	bool discard;	     /* offer discard where xenstore and image allow */
+	bool direct;	     /* use O_DIRECT where xenstore and file system allow */
+	enum gd_level level;
+	char *control;	    /* path of the control socket; NULL: none */
+	bool help, version; /* asked for on the command line */
+};
+
+void gd_config_init(struct gd_config *config);
+void gd_config_exit(struct gd_config *config);
+
+/* Command line, and the file that it names by --config. */
+int gd_config_parse(struct gd_config *config, int argc, char **argv, char error[GD_CONFIG_ERROR]);
+/* A file's settings on top of what `config` holds. -errno when it cannot be read. */
+int gd_config_file(struct gd_config *config, const char *path, char error[GD_CONFIG_ERROR]);
+/* The image for a device, or NULL. */
+const char *gd_config_disk(const struct gd_config *config, uint16_t domid, uint32_t devid);
+
+extern const char gd_config_usage[];
+
+#endif

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: MIT */
+#include "backend/sizewatch.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/inotify.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#define REARM_SECONDS 1
+
+struct gd_sizewatch {
+	struct gd_loop *loop;
+	struct gd_loop_source inotify, timer;
+	struct gd_sizewatch_file *files;
+};
+
+static void timer_start(struct gd_sizewatch *watch)
+{
+	struct itimerspec when = {.it_value.tv_sec = REARM_SECONDS};
+	struct itimerspec left;
+
+	/* Cannot fail: the descriptor and both structures are ours. */
+	timerfd_gettime(watch->timer.fd, &left);
+	if (!left.it_value.tv_sec && !left.it_value.tv_nsec)
+		timerfd_settime(watch->timer.fd, 0, &when, NULL);
+}
+
+/* Two files of one inode share a watch descriptor (IN_MASK_ADD not needed: the masks are the same). */
+static void file_arm(struct gd_sizewatch *watch, struct gd_sizewatch_file *file)
+{
+	file->wd = inotify_add_watch(watch->inotify.fd, file->path, IN_MODIFY | IN_ATTRIB | IN_ONESHOT);
+	if (file->wd < 0)
+		gd_log(file->log, GD_DEBUG, "%s: its size is not watched: %s", file->path, strerror(errno));
+}
+
+static void inotify_event(struct gd_sizewatch *watch, const struct inotify_event *event)
+{
+	for (struct gd_sizewatch_file *file = watch->files; file; file = file->next) {
+		if (file->wd != event->wd)
+			continue;
+		file->wd = -1;
+		if (event->mask & (IN_MODIFY | IN_ATTRIB))
+			file->changed(file);
+		timer_start(watch);
+	}
+}
+
+static void inotify_ready(struct gd_loop_source *source, uint32_t events)
+{
+	char buffer[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
+	struct gd_sizewatch *watch = source->opaque;
+	ssize_t got = read(source->fd, buffer, sizeof(buffer));
+
+	(void)events;
+	for (ssize_t at = 0; at + (ssize_t)sizeof(struct inotify_event) <= got;) {
+		const struct inotify_event *event = (const void *)(buffer + at);
+
+		inotify_event(watch, event);
+		at += (ssize_t)(sizeof(*event) + event->len);
+	}
+}
+
+/* Watch again, and only then look: what changed in between is seen by the one or by the other. */
+static void timer_ready(struct gd_loop_source *source, uint32_t events)
+{
+	struct gd_sizewatch *watch = source->opaque;
+	uint64_t count;
+
+	(void)events;
+	if (read(source->fd, &count, sizeof(count)) < 0)
+		return;
+	for (struct gd_sizewatch_file *file = watch->files; file; file = file->next)
+		if (file->wd < 0) {
+			file_arm(watch, file);
+			file->changed(file);
+		}
+}
+
+int gd_sizewatch_open(struct gd_sizewatch **out, struct gd_loop *loop)
+{
+	struct gd_sizewatch *watch = calloc(1, sizeof(*watch));
+	int ret;
+
+	if (!watch)
+		return -ENOMEM;
+	watch->loop = loop;
+	watch->inotify = (struct gd_loop_source){inotify_init1(IN_CLOEXEC | IN_NONBLOCK), inotify_ready, watch};
+	if (watch->inotify.fd < 0) {
+		ret = -errno;
+		goto free_watch;
+	}
+	watch->timer = (struct gd_loop_source){timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK), timer_ready,
+					       watch};
+	if (watch->timer.fd < 0) {
+		ret = -errno;
+		goto close_inotify;
+	}
+	ret = gd_loop_add(loop, &watch->inotify, EPOLLIN);
+	if (ret)
+		goto close_timer;
+	ret = gd_loop_add(loop, &watch->timer, EPOLLIN);
+	if (ret)
+		goto remove_inotify;
+	*out = watch;
+	return 0;
+
+remove_inotify:
+	gd_loop_remove(loop, &watch->inotify);
+close_timer:
+	close(watch->timer.fd);
+close_inotify:
+	close(watch->inotify.fd);
+free_watch:
+	free(watch);
+	return ret;
+}
+
+void gd_sizewatch_close(struct gd_sizewatch *watch)
+{
+	if (!watch)
+		return;
+	gd_loop_remove(watch->loop, &watch->timer);
+	gd_loop_remove(watch->loop, &watch->inotify);
+	close(watch->timer.fd);
+	close(watch->inotify.fd);
+	free(watch);
+}
+
+void gd_sizewatch_add(struct gd_sizewatch *watch, struct gd_sizewatch_file *file)
+{
+	if (file->path[0] != '/')
+		return;
+	file_arm(watch, file);
+	file->next = watch->files;
+	watch->files = file;
+}
+
+void gd_sizewatch_remove(struct gd_sizewatch *watch, struct gd_sizewatch_file *file)
+{
+	struct gd_sizewatch_file **link = &watch->files;
+	bool shared = false;
+
+	while (*link && *link != file)
+		link = &(*link)->next;
+	if (!*link)
+		return;
+	*link = file->next;
+	for (struct gd_sizewatch_file *other = watch->files; other; other = other->next)
+		shared |= other->wd == file->wd;
+	if (file->wd >= 0 && !shared)
+		inotify_rm_watch(watch->inotify.fd, file->wd);
+}
