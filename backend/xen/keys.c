@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: MIT */
+#include "backend/xen/keys.h"
+#include "backend/number.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SPI_FIRST    32u /* GICv2/v3: shared peripheral interrupts */
+#define SPI_LAST     1019u
+#define ADDRESS_BITS 48
+
+const char *const gd_class_names[GD_CLASSES] = {"virtio_disk", "virtio"};
+
+const char *const gd_key_names[GD_KEYS] = {
+	[GD_KEY_FRONTEND] = "frontend",
+	[GD_KEY_FRONTEND_ID] = "frontend-id",
+	[GD_KEY_ONLINE] = "online",
+	[GD_KEY_STATE] = "state",
+	[GD_KEY_SPECIFICATION] = "specification",
+	[GD_KEY_TYPE] = "type",
+	[GD_KEY_TRANSPORT] = "transport",
+	[GD_KEY_GRANT_USAGE] = "grant_usage",
+	[GD_KEY_BASE] = "base",
+	[GD_KEY_IRQ] = "irq",
+	[GD_KEY_MODE] = "mode",
+	[GD_KEY_DEVICE_TYPE] = "device-type",
+	[GD_KEY_DEV] = "dev",
+	[GD_KEY_DISCARD] = "discard-enable",
+	[GD_KEY_DIRECT_SAFE] = "direct-io-safe",
+	[GD_KEY_PARAMS] = "params",
+	[GD_KEY_IOREQ_SERVER] = "grantio-ioreq-server",
+};
+
+void gd_keys_free(struct gd_keys *keys)
+{
+	for (unsigned i = 0; i < GD_KEYS; i++) {
+		free(keys->value[i]);
+		keys->value[i] = NULL;
+	}
+}
+
+/* What the checks of one device have in common. */
+struct check {
+	const struct gd_device_id *id;
+	uint16_t backend;
+	const char *config_target;
+	struct gd_keys_device *out;
+	char *error;
+};
+
+/* "KEY 'VALUE': MESSAGE"; the value is cut and made printable, since it ends up in a log. */
+__attribute__((format(printf, 4, 5))) static int refuse(char *error, enum gd_key key, const char *value,
+							const char *format, ...)
+{
+	char shown[65], message[GD_KEYS_ERROR - 100];
+	size_t length = strnlen(value, sizeof(shown) - 1);
+	va_list args;
+
+	for (size_t i = 0; i < length; i++)
+		shown[i] = (char)(isprint((unsigned char)value[i]) ? value[i] : '?');
+	shown[length] = '\0';
+	va_start(args, format);
+	vsnprintf(message, sizeof(message), format, args);
+	va_end(args);
+	snprintf(error, GD_KEYS_ERROR, "%s '%s%s': %s", gd_key_names[key], shown, value[length] ? "..." : "", message);
+	return -EINVAL;
+}
+
+static int incomplete(char *error, enum gd_key key)
+{
+	snprintf(error, GD_KEYS_ERROR, "waiting for key '%s'", gd_key_names[key]);
+	return -EAGAIN;
+}
+
+static int check_number(char *error, enum gd_key key, const char *value, bool hex, uint64_t max, uint64_t *out)
+{
+	return gd_number(value, hex, max, out) ? 0
+					       : refuse(error, key, value, "must be a number, at most %" PRIu64, max);
+}
+
+static int check_flag(char *error, enum gd_key key, const char *value, bool *out)
+{
+	if (strcmp(value, "0") && strcmp(value, "1"))
+		return refuse(error, key, value, "must be 0 or 1");
+	*out = value[0] == '1';
+	return 0;
+}
+
+static int check_word(char *error, enum gd_key key, const char *value, const char *word)
+{
+	return strcmp(value, word) ? refuse(error, key, value, "must be %s", word) : 0;
+}
+
+int gd_keys_life(const struct gd_keys *keys, struct gd_keys_life *out, char error[GD_KEYS_ERROR])
+{
+	const char *state = keys->value[GD_KEY_STATE], *online = keys->value[GD_KEY_ONLINE];
+	uint64_t number = 0;
+	int ret;
+
+	if (!state)
+		return incomplete(error, GD_KEY_STATE);
+	if (!online)
+		return incomplete(error, GD_KEY_ONLINE);
+	ret = check_number(error, GD_KEY_STATE, state, false, GD_STATE_MAX, &number);
+	if (!ret && !number)
+		ret = refuse(error, GD_KEY_STATE, state, "must be 1 to %u", GD_STATE_MAX);
+	if (!ret)
+		ret = check_flag(error, GD_KEY_ONLINE, online, &out->online);
+	if (!ret)
+		out->state = (unsigned)number;
+	return ret;
+}
+
+static int check_frontend(const struct check *check, const char *value)
+{
+	char expected[96];
+
+	snprintf(expected, sizeof(expected), "/local/domain/%u/device/%s/%" PRIu32, check->id->domid,
+		 gd_class_names[check->id->class], check->id->devid);
+	return check_word(check->error, GD_KEY_FRONTEND, value, expected);
+}
+
+static int check_frontend_id(const struct check *check, const char *value)
+{
+	uint64_t number = 0;
+	int ret = check_number(check->error, GD_KEY_FRONTEND_ID, value, false, GD_DOMID_MAX, &number);
+
+	if (!ret && number != check->id->domid)
+		ret = refuse(check->error, GD_KEY_FRONTEND_ID, value, "the directory is for domain %u",
+			     check->id->domid);
+	return ret;
+}
+
+static int check_specification(const struct check *check, const char *value)
+{
+	return value ? check_word(check->error, GD_KEY_SPECIFICATION, value, "virtio") : 0;
+}
+
+/* Virtio devices of other types have other backends, on the same paths: theirs, and no error. */
+static int check_type(const struct check *check, const char *value)
+{
+	if (check->id->class != GD_VIRTIO || !strcmp(value, "virtio,device2"))
+		return 0;
+	refuse(check->error, GD_KEY_TYPE, value, "not a disk (virtio,device2), left to its own backend");
+	return -ENODEV;
+}
+
+static int check_transport(const struct check *check, const char *value)
+{
+	return check_word(check->error, GD_KEY_TRANSPORT, value, "mmio");
+}
+
+/* Absent: what libxl then does for the guest. Without grants we would have to map any of its pages: refused. */
+static int check_grant_usage(const struct check *check, const char *value)
+{
+	bool grants = false;
+	int ret = value ? check_flag(check->error, GD_KEY_GRANT_USAGE, value, &grants) : 0;
+
+	if (ret)
+		return ret;
+	if (!value && check->backend == 0)
+		return refuse(check->error, GD_KEY_GRANT_USAGE, "",
+			      "absent, so the guest of a backend in domain 0 uses no grants; set grant_usage=1");
+	if (value && !grants)
+		return refuse(check->error, GD_KEY_GRANT_USAGE, value,
+			      "guest memory is reached by grants only; set grant_usage=1");
+	return 0;
+}
+
+/* Decimal under virtio_disk, 0x... under virtio; xl leaves it 0 on x86. */
+static int check_base(const struct check *check, const char *value)
+{
+	uint64_t base = 0;
+	int ret = check_number(check->error, GD_KEY_BASE, value, true, (UINT64_C(1) << ADDRESS_BITS) - GD_MMIO_SIZE,
+			       &base);
+
+	if (ret)
+		return ret;
+	if (!base)
+		return refuse(check->error, GD_KEY_BASE, value, "no address (xl gives one on Arm only)");
+	if (base % GD_MMIO_SIZE)
+		return refuse(check->error, GD_KEY_BASE, value, "must be a multiple of 0x%x", GD_MMIO_SIZE);
+	check->out->base = base;
+	return 0;
+}
+
+static int check_irq(const struct check *check, const char *value)
+{
+	uint64_t irq = 0;
+	int ret = check_number(check->error, GD_KEY_IRQ, value, false, SPI_LAST, &irq);
+
+	if (!ret && irq < SPI_FIRST)
+		ret = refuse(check->error, GD_KEY_IRQ, value, "must be %u to %u", SPI_FIRST, SPI_LAST);
+	if (!ret)
+		check->out->irq = (unsigned)irq;
+	return ret;
+}
+
+static int check_mode(const struct check *check, const char *value)
+{
+	if (!value)
+		return 0; /* generic virtio devices have none: writable */
+	if (strcmp(value, "r") && strcmp(value, "w"))
+		return refuse(check->error, GD_KEY_MODE, value, "must be r or w");
+	check->out->readonly = value[0] == 'r';
+	return 0;
+}
+
+static int check_device_type(const struct check *check, const char *value)
+{
+	if (value && strcmp(value, "disk") && strcmp(value, "cdrom"))
+		return refuse(check->error, GD_KEY_DEVICE_TYPE, value, "must be disk or cdrom");
+	if (value && value[0] == 'c')
+		check->out->readonly = true;
+	return 0;
+}
+
+static bool plain_name(const char *name)
+{
+	size_t length = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789");
+
+	return length && length <= 16 && !name[length];
+}
+
+static int check_dev(const struct check *check, const char *value)
+{
+	return value && !plain_name(value) ? refuse(check->error, GD_KEY_DEV, value, "must be a name as xvda") : 0;
+}
+
+static int check_discard(const struct check *check, const char *value)
+{
+	return value ? check_flag(check->error, GD_KEY_DISCARD, value, &check->out->discard) : 0;
+}
+
+/* Safe with us in any case, since I/O is done on our own buffers: so absent means yes, and only an explicit 0 no. */
+static int check_direct_safe(const struct check *check, const char *value)
+{
+	return value ? check_flag(check->error, GD_KEY_DIRECT_SAFE, value, &check->out->direct) : 0;
+}
+
+static int check_params(const struct check *check, const char *value)
+{
+	const char *target = value ? value : check->config_target;
+
+	if (!target) {
+		snprintf(check->error, GD_KEYS_ERROR,
+			 "no image: neither key 'params' nor `disk = %u/%" PRIu32 " IMAGE` in the settings",
+			 check->id->domid, check->id->devid);
+		return -EINVAL;
+	}
+	if (target[0] != '/' && !strstr(target, "://"))
+		return refuse(check->error, GD_KEY_PARAMS, target, "must be an absolute path or an nbd:// address");
+	check->out->target = target;
+	return 0;
+}
+
+static int check_ioreq_server(const struct check *check, const char *value)
+{
+	uint64_t number = 0;
+
+	/* Our own note, and only a hint: what is not a number is as good as absent. */
+	if (value && gd_number(value, false, UINT16_MAX, &number)) {
+		check->out->server = true;
+		check->out->server_id = (uint16_t)number;
+	}
+	return 0;
+}
+
+#define IN_DISK	  (1u << GD_VIRTIO_DISK)
+#define IN_VIRTIO (1u << GD_VIRTIO)
+#define IN_BOTH	  (IN_DISK | IN_VIRTIO)
+
+/* In the order in which they are checked: what says whose device it is comes first. */
+static const struct {
+	enum gd_key key;
+	unsigned required; /* IN_*: must be there; else the check gets NULL where it is absent */
+	int (*check)(const struct check *check, const char *value);
+} checks[] = {
+	{GD_KEY_FRONTEND, IN_BOTH, check_frontend},
+	{GD_KEY_FRONTEND_ID, IN_BOTH, check_frontend_id},
+	{GD_KEY_TYPE, IN_VIRTIO, check_type},
+	{GD_KEY_SPECIFICATION, 0, check_specification},
+	{GD_KEY_TRANSPORT, IN_BOTH, check_transport},
+	{GD_KEY_BASE, IN_BOTH, check_base},
+	{GD_KEY_IRQ, IN_BOTH, check_irq},
+	{GD_KEY_MODE, IN_DISK, check_mode},
+	{GD_KEY_DEVICE_TYPE, 0, check_device_type},
+	{GD_KEY_DEV, 0, check_dev},
+	{GD_KEY_DISCARD, 0, check_discard},
+	{GD_KEY_DIRECT_SAFE, 0, check_direct_safe},
+	{GD_KEY_PARAMS, IN_DISK, check_params},
+	{GD_KEY_IOREQ_SERVER, 0, check_ioreq_server},
+	{GD_KEY_GRANT_USAGE, 0, check_grant_usage},
+};
+
+int gd_keys_device(const struct gd_keys *keys, const struct gd_device_id *id, uint16_t backend,
+		   const char *config_target, struct gd_keys_device *out, char error[GD_KEYS_ERROR])
+{
+	struct check check = {id, backend, config_target, out, error};
+	int ret = 0;
+
+	*out = (struct gd_keys_device){.discard = true, .direct = true};
+	for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]) && !ret; i++) {
+		const char *value = keys->value[checks[i].key];
+
+		if (!value && checks[i].required & 1u << id->class)
+			ret = incomplete(error, checks[i].key);
+		else
+			ret = checks[i].check(&check, value);
+	}
+	return ret;
+}
+
+void gd_keys_name(const struct gd_keys *keys, const struct gd_device_id *id, char *name, size_t size)
+{
+	const char *dev = keys->value[GD_KEY_DEV];
+
+	if (dev && plain_name(dev))
+		snprintf(name, size, "%s", dev);
+	else
+		snprintf(name, size, "%s%" PRIu32, id->class == GD_VIRTIO ? "virtio" : "", id->devid);
+}
+
+/* Take one "/number" off the front of `*tail`. */
+static bool path_number(const char **tail, uint64_t max, uint64_t *out)
+{
+	char text[24];
+	size_t length = strcspn(*tail + 1, "/");
+
+	if (length >= sizeof(text))
+		return false;
+	memcpy(text, *tail + 1, length);
+	text[length] = '\0';
+	*tail += 1 + length;
+	return gd_number(text, false, max, out);
+}
+
+int gd_keys_path(const char *tail, uint16_t *domid, uint32_t *devid)
+{
+	uint64_t number = 0;
+
+	if (!*tail)
+		return 0;
+	if (*tail != '/' || !path_number(&tail, GD_DOMID_MAX, &number))
+		return -EINVAL;
+	*domid = (uint16_t)number;
+	if (!*tail)
+		return 1;
+	if (!path_number(&tail, GD_DEVID_MAX, &number))
+		return -EINVAL;
+	*devid = (uint32_t)number;
+	return 2;
+}

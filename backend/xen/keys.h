@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A device's xenstore directory, as text and as checked values. Pure functions: no xenstore here.
+ *
+ * The directory is the toolstack's word, and is checked all the same: one wrong value refuses that device, with a
+ * line that names key and value. A key that is absent is no error: toolstacks may write them one by one, so the device
+ * waits for it (-EAGAIN). Formats: what libxl writes (xen-contracts, section 5).
+ *
+ * Threads: any. Errors: -EAGAIN incomplete, -EINVAL refused, -ENODEV somebody else's device; with a line in `error`.
+ */
+#ifndef GD_KEYS_H
+#define GD_KEYS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define GD_KEYS_ERROR 256
+#define GD_DOMID_MAX  0x7fefu	  /* xen/xen.h: DOMID_FIRST_RESERVED - 1 */
+#define GD_DEVID_MAX  0x1fffffffu /* of a vdev, xen-vbd-interface(7) */
+#define GD_MMIO_SIZE  0x200u	  /* libxl: VIRTIO_MMIO_DEV_SIZE */
+
+/* Kinds of backend directories: xl's `disk=[specification=virtio]`, and `virtio=[type=virtio,device2]`. */
+enum gd_class { GD_VIRTIO_DISK, GD_VIRTIO, GD_CLASSES };
+extern const char *const gd_class_names[GD_CLASSES]; /* as in the path */
+
+/* Names a device in one xenstore: backend/<class>/<domid>/<devid>. */
+struct gd_device_id {
+	enum gd_class class;
+	uint16_t domid;
+	uint32_t devid;
+};
+
+enum gd_key {
+	GD_KEY_FRONTEND,
+	GD_KEY_FRONTEND_ID,
+	GD_KEY_ONLINE,
+	GD_KEY_STATE,
+	GD_KEY_SPECIFICATION,
+	GD_KEY_TYPE,
+	GD_KEY_TRANSPORT,
+	GD_KEY_GRANT_USAGE,
+	GD_KEY_BASE,
+	GD_KEY_IRQ,
+	GD_KEY_MODE,
+	GD_KEY_DEVICE_TYPE,
+	GD_KEY_DEV,
+	GD_KEY_DISCARD,
+	GD_KEY_DIRECT_SAFE,
+	GD_KEY_PARAMS,
+	GD_KEY_IOREQ_SERVER, /* ours: see xen/domain.h */
+	GD_KEYS
+};
+extern const char *const gd_key_names[GD_KEYS];
+
+/* The directory as read; NULL: no such key. */
+struct gd_keys {
+	char *value[GD_KEYS];
+};
+void gd_keys_free(struct gd_keys *keys);
+
+/* xen/io/xenbus.h: enum xenbus_state. */
+enum gd_bus_state {
+	GD_STATE_INITIALISING = 1,
+	GD_STATE_INIT_WAIT = 2,
+	GD_STATE_CONNECTED = 4,
+	GD_STATE_CLOSING = 5,
+	GD_STATE_CLOSED = 6,
+	GD_STATE_MAX = 8
+};
+
+/* Where the device is in its life: `state` and `online`. */
+struct gd_keys_life {
+	unsigned state; /* 1 to 8 */
+	bool online;
+};
+int gd_keys_life(const struct gd_keys *keys, struct gd_keys_life *out, char error[GD_KEYS_ERROR]);
+
+/* Everything else. `target` points into `keys` or is `config_target`. */
+struct gd_keys_device {
+	uint64_t base; /* guest-physical, of GD_MMIO_SIZE bytes of registers */
+	unsigned irq;  /* Arm SPI, 32 to 1019 */
+	const char *target;
+	bool readonly, discard, direct;
+	bool server;	    /* a former grantiod noted its ioreq server: */
+	uint16_t server_id; /* this one */
+};
+
+/*
+ * Check a device's keys. `backend`: our own domain. `config_target`: the image that our settings name for the device,
+ * or NULL; `params` comes before it.
+ */
+int gd_keys_device(const struct gd_keys *keys, const struct gd_device_id *id, uint16_t backend,
+		   const char *config_target, struct gd_keys_device *out, char error[GD_KEYS_ERROR]);
+
+/* What to call the device: `dev` if it is a plain name, else its number. */
+void gd_keys_name(const struct gd_keys *keys, const struct gd_device_id *id, char *name, size_t size);
+
+/* The part of a watched path behind the class directory, "", "/1", "/1/51712" or longer. How many numbers it has, or
+ * -EINVAL. */
+int gd_keys_path(const char *tail, uint16_t *domid, uint32_t *devid);
+
+#endif
