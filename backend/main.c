@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * grantiod: serves virtio disks to Xen guests that share only what they grant.
+ *
+ * The main thread waits: for xenstore, for signals, for jobs that have ended, for the control socket. Guests are
+ * answered by threads of their own (xen/ioreq.h), their queues worked by others (virtio/vdev.h).
+ */
+#include "backend/config.h"
+#include "backend/control.h"
+#include "backend/job.h"
+#include "backend/log.h"
+#include "backend/loop.h"
+#include "backend/sizewatch.h"
+#include "backend/xen/xenbus.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#define STOP_SECONDS 10 /* for I/O in flight to end; then the kernel ends it */
+
+struct daemon {
+	struct gd_config config;
+	struct gd_loop *loop;
+	struct gd_jobs *jobs;
+	struct gd_sizewatch *sizewatch;
+	struct gd_xenbus *xenbus;
+	struct gd_control *control;
+	struct gd_loop_source signals;
+	bool stop;
+};
+
+static void signals_ready(struct gd_loop_source *source, uint32_t events)
+{
+	struct daemon *daemon = source->opaque;
+	struct signalfd_siginfo info;
+
+	(void)events;
+	if (read(source->fd, &info, sizeof(info)) != sizeof(info))
+		return;
+	if (info.ssi_signo == SIGHUP) {
+		gd_log(NULL, GD_NOTICE, "SIGHUP: looking at all images again");
+		gd_xenbus_refresh(daemon->xenbus);
+		return;
+	}
+	gd_log(NULL, GD_NOTICE, "%s: stopping", info.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM");
+	daemon->stop = true;
+}
+
+/* Blocked before any thread is made, so that all of them have them blocked. */
+static int signals_open(struct daemon *daemon)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	signal(SIGPIPE, SIG_IGN); /* sockets' ends are errors like others */
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	daemon->signals =
+		(struct gd_loop_source){signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK), signals_ready, daemon};
+	return daemon->signals.fd < 0 ? -errno : gd_loop_add(daemon->loop, &daemon->signals, EPOLLIN);
+}
+
+/* sd_notify(3)'s protocol: a datagram to the socket named by NOTIFY_SOCKET ('@': abstract). */
+static void notify_ready(void)
+{
+	static const char message[] = "READY=1";
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	const char *path = getenv("NOTIFY_SOCKET");
+	size_t length = path ? strlen(path) : 0;
+	socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length);
+	int fd;
+
+	if (!path || (path[0] != '/' && path[0] != '@') || length >= sizeof(address.sun_path))
+		return;
+	memcpy(address.sun_path, path, length);
+	if (path[0] == '@')
+		address.sun_path[0] = '\0';
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || sendto(fd, message, sizeof(message) - 1, MSG_NOSIGNAL, (struct sockaddr *)&address, size) < 0)
+		gd_log(NULL, GD_WARN, "NOTIFY_SOCKET '%s': %s", path, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+}
+
+static int daemon_open(struct daemon *daemon)
+{
+	int ret = gd_loop_open(&daemon->loop);
+
+	if (!ret)
+		ret = signals_open(daemon);
+	if (!ret)
+		ret = gd_jobs_open(&daemon->jobs, daemon->loop);
+	if (!ret)
+		ret = gd_sizewatch_open(&daemon->sizewatch, daemon->loop);
+	if (ret) {
+		gd_log(NULL, GD_ERR, "cannot start: %s", strerror(-ret));
+		return ret;
+	}
+	ret = gd_xenbus_open(&daemon->xenbus, &daemon->config, daemon->loop, daemon->jobs, daemon->sizewatch);
+	if (!ret && daemon->config.control)
+		ret = gd_control_open(&daemon->control, daemon->config.control, daemon->loop, daemon->xenbus);
+	return ret;
+}
+
+/* Takes what was opened; all devices are closed. */
+static void daemon_close(struct daemon *daemon)
+{
+	gd_control_close(daemon->control);
+	gd_xenbus_close(daemon->xenbus);
+	gd_sizewatch_close(daemon->sizewatch);
+	gd_jobs_close(daemon->jobs);
+	if (daemon->loop && daemon->signals.fd > 0)
+		close(daemon->signals.fd);
+	gd_loop_close(daemon->loop);
+	gd_config_exit(&daemon->config);
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static int daemon_run(struct daemon *daemon)
+{
+	int ret = 0;
+
+	while (!daemon->stop && !ret) {
+		ret = gd_loop_step(daemon->loop, -1);
+		gd_xenbus_work(daemon->xenbus);
+		if (gd_xenbus_lost(daemon->xenbus))
+			ret = -EPIPE;
+	}
+	return ret;
+}
+
+/* False: something does not end. Its thread may be anywhere, so there is no orderly end of the process either. */
+static bool daemon_stop(struct daemon *daemon)
+{
+	int64_t end = now_ms() + STOP_SECONDS * 1000, now;
+
+	gd_xenbus_stop(daemon->xenbus);
+	while (!gd_xenbus_idle(daemon->xenbus) && (now = now_ms()) < end) {
+		int ret = gd_loop_step(daemon->loop, (int)(end - now));
+
+		if (ret && ret != -ETIMEDOUT)
+			break;
+		gd_xenbus_work(daemon->xenbus);
+	}
+	if (gd_xenbus_idle(daemon->xenbus))
+		return true;
+	gd_xenbus_complain(daemon->xenbus);
+	return false;
+}
+
+int main(int argc, char **argv)
+{
+	struct daemon daemon = {0};
+	char error[GD_CONFIG_ERROR];
+	int ret;
+
+	gd_config_init(&daemon.config);
+	if (gd_config_parse(&daemon.config, argc, argv, error)) {
+		fprintf(stderr, "%s\n", error);
+		gd_config_exit(&daemon.config);
+		return 2;
+	}
+	if (daemon.config.help || daemon.config.version) {
+		printf("%s", daemon.config.help ? gd_config_usage : "grantiod " GD_VERSION "\n");
+		gd_config_exit(&daemon.config);
+		return 0;
+	}
+	gd_log_level(daemon.config.level);
+	ret = daemon_open(&daemon);
+	if (!ret) {
+		gd_log(NULL, GD_NOTICE, "ready");
+		notify_ready();
+		ret = daemon_run(&daemon);
+		if (!daemon_stop(&daemon)) {
+			gd_control_close(daemon.control); /* removes its socket */
+			_exit(1);
+		}
+	}
+	daemon_close(&daemon);
+	return ret ? 1 : 0;
+}

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: MIT */
+#include "backend/xen/device.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define REG_STATUS	 0x070u /* virtio 1.2, 4.2.2 */
+#define STATUS_DRIVER_OK 4u	/* virtio 1.2, 2.1 */
+
+/* ---- the guest's side: called by its ioreq thread, from the bus --------------------------------------------- */
+
+static uint64_t place_read(void *opaque, uint64_t offset, unsigned size)
+{
+	struct gd_device *device = opaque;
+
+	return gd_vdev_read(device->vdev, offset, size);
+}
+
+static void place_write(void *opaque, uint64_t offset, unsigned size, uint64_t value)
+{
+	struct gd_device *device = opaque;
+	uint64_t one = 1;
+
+	gd_vdev_write(device->vdev, offset, size, value);
+	/* Once in the device's life, whatever the guest does: it cannot make us write to xenstore again and again. */
+	if (offset == REG_STATUS && value & STATUS_DRIVER_OK &&
+	    !__atomic_exchange_n(&device->driver_ok, true, __ATOMIC_RELAXED) &&
+	    write(device->env->wake, &one, sizeof(one)) < 0)
+		gd_log(&device->log, GD_DEBUG, "cannot wake the main thread"); /* cannot happen: far from 2^64 - 1 */
+}
+
+/* Called by the device's queue threads as well. */
+static void device_raise(void *opaque)
+{
+	gd_irq_raise(opaque);
+}
+
+bool gd_device_driver_ok(const struct gd_device *device)
+{
+	return __atomic_load_n(&device->driver_ok, __ATOMIC_RELAXED);
+}
+
+/* ---- jobs --------------------------------------------------------------------------------------------------- */
+
+static void open_run(struct gd_job *job)
+{
+	struct gd_device *device = job->opaque;
+	const struct gd_config *config = device->env->config;
+	struct gd_disk_config disk = {
+		.target = device->target,
+		.readonly = device->keys.readonly,
+		.discard = device->keys.discard && config->discard,
+		.direct = device->keys.direct && config->direct,
+		.allow = config->image_dirs[0] ? (const char *const *)config->image_dirs : NULL,
+	};
+
+	device->result = gd_disk_open(&device->disk, &disk, &device->log, device->error, sizeof(device->error));
+	if (!device->result)
+		gd_disk_info(device->disk, &device->info);
+}
+
+static void refresh_run(struct gd_job *job)
+{
+	struct gd_device *device = job->opaque;
+
+	gd_vdev_refresh(device->vdev);
+}
+
+/* The vdev's threads may raise the interrupt to the last. */
+static void close_run(struct gd_job *job)
+{
+	struct gd_device *device = job->opaque;
+
+	gd_vdev_close(device->vdev);
+	gd_irq_close(device->irq);
+	gd_disk_close(device->disk); /* where it was not yet served */
+	device->vdev = NULL;
+	device->irq = NULL;
+	device->disk = NULL;
+}
+
+static int job_start(struct gd_device *device, void (*run)(struct gd_job *job), const char *what)
+{
+	char name[32];
+	int ret;
+
+	device->job.run = run;
+	snprintf(name, sizeof(name), "d%u-%s", device->id.domid, what);
+	ret = gd_job_start(device->env->jobs, &device->job, name);
+	device->busy = !ret;
+	return ret;
+}
+
+static void device_idle(struct gd_device *device)
+{
+	device->phase = GD_DEVICE_IDLE;
+	device->env->changed(device);
+}
+
+static void device_close(struct gd_device *device)
+{
+	int ret = job_start(device, close_run, "close");
+
+	if (!ret)
+		return;
+	/* No thread to be had: then the main thread waits. Better than a guest's pages held for ever. */
+	gd_log(&device->log, GD_WARN, "closing without a thread of its own: %s", strerror(-ret));
+	close_run(&device->job);
+	device_idle(device);
+}
+
+static void job_done(struct gd_job *job)
+{
+	struct gd_device *device = job->opaque;
+
+	device->busy = false;
+	if (device->phase == GD_DEVICE_OPENING && !device->result) {
+		device->phase = GD_DEVICE_OPENED;
+		device->env->changed(device);
+	} else if (device->phase == GD_DEVICE_OPENING) {
+		device_idle(device);
+	} else if (device->phase == GD_DEVICE_CLOSING && device->job.run == close_run) {
+		device_idle(device);
+	} else if (device->phase == GD_DEVICE_CLOSING) {
+		device_close(device); /* it was looking at the image's size */
+	} else if (device->refresh) {
+		device->refresh = false;
+		gd_device_refresh(device);
+	}
+}
+
+/* ---- life --------------------------------------------------------------------------------------------------- */
+
+static void file_changed(struct gd_sizewatch_file *file)
+{
+	gd_device_refresh(file->opaque);
+}
+
+struct gd_device *gd_device_new(struct gd_device_env *env, const struct gd_device_id *id, const char *name)
+{
+	struct gd_device *device = calloc(1, sizeof(*device));
+
+	if (!device)
+		return NULL;
+	device->env = env;
+	device->id = *id;
+	gd_log_init(&device->log, id->domid, name);
+	device->job = (struct gd_job){.done = job_done, .opaque = device};
+	device->file = (struct gd_sizewatch_file){.log = &device->log, .changed = file_changed, .opaque = device};
+	return device;
+}
+
+int gd_device_fail(struct gd_device *device, int ret, const char *what)
+{
+	snprintf(device->error, sizeof(device->error), "%s: %s", what, strerror(-ret));
+	device->result = ret;
+	return ret;
+}
+
+void gd_device_free(struct gd_device *device)
+{
+	free(device->said);
+	free(device->target);
+	free(device);
+}
+
+int gd_device_open(struct gd_device *device, const struct gd_keys_device *keys)
+{
+	char *target = strdup(keys->target);
+	int ret = -ENOMEM;
+
+	if (!target)
+		goto fail;
+	free(device->target);
+	device->target = target;
+	device->keys = *keys;
+	device->keys.target = target;
+	device->phase = GD_DEVICE_OPENING;
+	ret = job_start(device, open_run, "open");
+	if (!ret)
+		return 0;
+	device->phase = GD_DEVICE_IDLE;
+fail:
+	return gd_device_fail(device, ret, "cannot open its image");
+}
+
+static int vdev_open(struct gd_device *device)
+{
+	const struct gd_config *config = device->env->config;
+	struct gd_vdev_config vdev = {
+		.domid = device->id.domid,
+		.log = &device->log,
+		.disk = device->disk,
+		.queues = config->queues,
+		.queue_size = config->queue_size,
+		.indirect = config->indirect,
+		.writeback = true,
+		.discard = device->keys.discard && config->discard,
+		.raise = device_raise,
+	};
+	int ret = gd_irq_line_open(&device->irq, device->id.domid, device->keys.irq, &device->log);
+
+	if (ret)
+		return gd_device_fail(device, ret, "cannot open its interrupt");
+	vdev.opaque = device->irq;
+	ret = gd_vdev_open(&device->vdev, &vdev);
+	if (ret)
+		return gd_device_fail(device, ret, "cannot set up the device");
+	device->disk = NULL; /* the vdev's now */
+	return 0;
+}
+
+int gd_device_serve(struct gd_device *device)
+{
+	int ret = vdev_open(device);
+
+	if (ret)
+		return ret;
+	__atomic_store_n(&device->driver_ok, false, __ATOMIC_RELAXED);
+	device->connected = false;
+	device->place = (struct gd_domain_device){
+		.range = {device->keys.base, GD_MMIO_SIZE, place_read, place_write, device},
+		.irq = device->keys.irq,
+	};
+	device->result = gd_domain_attach(device->env->domains, device->id.domid,
+					  device->keys.server ? &device->keys.server_id : NULL, &device->place,
+					  device->error, sizeof(device->error));
+	if (device->result)
+		return device->result;
+	device->phase = GD_DEVICE_SERVED;
+	device->file.path = device->target;
+	gd_sizewatch_add(device->env->sizewatch, &device->file);
+	return 0;
+}
+
+void gd_device_stop(struct gd_device *device)
+{
+	gd_sizewatch_remove(device->env->sizewatch, &device->file);
+	gd_domain_detach(device->env->domains, &device->place);
+	device->phase = GD_DEVICE_CLOSING;
+	device->refresh = false;
+	if (!device->busy)
+		device_close(device);
+}
+
+void gd_device_refresh(struct gd_device *device)
+{
+	int ret;
+
+	if (device->phase != GD_DEVICE_SERVED)
+		return;
+	if (device->busy) {
+		device->refresh = true;
+		return;
+	}
+	ret = job_start(device, refresh_run, "size");
+	if (ret)
+		gd_log(&device->log, GD_WARN, "cannot look at the image's size: %s", strerror(-ret));
+}

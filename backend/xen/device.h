@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One virtio disk of one guest, from its directory in xenstore to its queues: opened, served, closed.
+ *
+ *   IDLE --open--> OPENING --(image open)--> OPENED --serve--> SERVED --stop--> CLOSING --> IDLE
+ *                                               \-----------------stop----------/
+ *
+ * Opening an image, closing one and asking for its size may block on a server elsewhere: each is a job (backend/job.h).
+ * When a job has ended, `changed` is called in the main thread, and the owner decides what comes next.
+ *
+ * Threads: the main thread. The guest's ioreq thread comes in by the bus only; what it leaves here is atomic.
+ * Errors: 0 or -errno, with a line in `error`.
+ */
+#ifndef GD_DEVICE_H
+#define GD_DEVICE_H
+
+#include "backend/config.h"
+#include "backend/disk/disk.h"
+#include "backend/job.h"
+#include "backend/sizewatch.h"
+#include "backend/virtio/vdev.h"
+#include "backend/xen/domain.h"
+#include "backend/xen/irq.h"
+#include "backend/xen/keys.h"
+
+#define GD_DEVICE_ERROR 512
+
+enum gd_device_phase { GD_DEVICE_IDLE, GD_DEVICE_OPENING, GD_DEVICE_OPENED, GD_DEVICE_SERVED, GD_DEVICE_CLOSING };
+
+struct gd_device;
+
+/* What devices share; constant, outlives them. */
+struct gd_device_env {
+	const struct gd_config *config;
+	struct gd_jobs *jobs;
+	struct gd_domains *domains;
+	struct gd_sizewatch *sizewatch;
+	int wake;				   /* eventfd: written when a guest's driver has come up */
+	void (*changed)(struct gd_device *device); /* a job has ended */
+	void *opaque;
+};
+
+struct gd_device {
+	struct gd_device_env *env;
+	struct gd_device_id id;
+	struct gd_log log;
+	enum gd_device_phase phase;
+
+	/* As it was opened last. */
+	struct gd_keys_device keys; /* keys.target: the device's own copy */
+	char *target;
+	struct gd_disk_info info; /* of the image, when it was opened */
+
+	/* The owner's (xen/xenbus.c). */
+	struct gd_device *next;
+	bool dirty;	 /* its directory is to be read again */
+	bool connected;	 /* state 4 was written */
+	char *said;	 /* the last complaint, so that it is not said twice */
+	bool error_node; /* and that it stands in xenstore */
+	int result;	 /* of the last opening or serving: 0, or -errno and: */
+	char error[GD_DEVICE_ERROR];
+
+	/* private */
+	struct gd_job job;
+	bool busy;    /* the job is running */
+	bool refresh; /* asked for while busy */
+	struct gd_disk *disk;
+	struct gd_vdev *vdev;
+	struct gd_irq *irq;
+	struct gd_domain_device place;
+	struct gd_sizewatch_file file;
+	bool driver_ok; /* atomic; written by the ioreq thread */
+};
+
+/* A device that is known, and IDLE. `name`: gd_keys_name(). */
+struct gd_device *gd_device_new(struct gd_device_env *env, const struct gd_device_id *id, const char *name);
+void gd_device_free(struct gd_device *device); /* IDLE */
+/* Note why it cannot be served: device->result and device->error ("WHAT: text of `ret`"). Returns `ret`. */
+int gd_device_fail(struct gd_device *device, int ret, const char *what);
+
+/* IDLE -> OPENING, and on to OPENED (or back to IDLE, with device->result) by `changed`. `keys` is copied. */
+int gd_device_open(struct gd_device *device, const struct gd_keys_device *keys);
+/* OPENED -> SERVED. On failure it stays OPENED, with device->result: stop it. */
+int gd_device_serve(struct gd_device *device);
+/* OPENED, SERVED -> CLOSING, and on to IDLE by `changed`. The guest's accesses end here and now. */
+void gd_device_stop(struct gd_device *device);
+
+/* Look at the image's size, soon; nothing where it is not SERVED. */
+void gd_device_refresh(struct gd_device *device);
+/* True once the guest's driver has said DRIVER_OK. */
+bool gd_device_driver_ok(const struct gd_device *device);
+
+#endif

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Guests that have devices of ours: an ioreq server for each, from its first device to its last.
+ *
+ * Order of an end: the range is unmapped (Xen sends no more), the device leaves the bus (the answering thread is not in
+ * it, and will not be), and only then may it be closed. The last one ends thread and server with it.
+ *
+ * Threads: the main thread. Errors: 0 or -errno, with a line in `error`.
+ */
+#ifndef GD_DOMAIN_H
+#define GD_DOMAIN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "backend/xen/bus.h"
+
+struct gd_domains;
+struct gd_domain;
+
+/* A device's place in its guest; the caller's memory, until detached. */
+struct gd_domain_device {
+	struct gd_bus_range range;
+	unsigned irq; /* no two devices of a guest share one */
+	/* private */
+	struct gd_domain *domain; /* NULL: not attached */
+	struct gd_domain_device *next;
+};
+
+int gd_domains_open(struct gd_domains **domains);
+void gd_domains_close(struct gd_domains *domains); /* no devices are attached; takes NULL */
+
+/*
+ * Have the guest's accesses answered by the device. `adopt`: number of the ioreq server that a former grantiod noted
+ * for it, or NULL.
+ */
+int gd_domain_attach(struct gd_domains *domains, uint16_t domid, const uint16_t *adopt, struct gd_domain_device *device,
+		     char *error, size_t size);
+/* When it returns no call into the device runs or will come. One that is not attached is left alone. */
+void gd_domain_detach(struct gd_domains *domains, struct gd_domain_device *device);
+
+/* The guest's ioreq server, to be noted for our successor. The device is attached. */
+uint16_t gd_domain_server(const struct gd_domain_device *device);
+uint64_t gd_domain_answered(const struct gd_domain_device *device); /* ioreqs of the whole guest */
+/* False: the guest that had our server has ended, and this is another of the same number. True where we have none. */
+bool gd_domain_alive(struct gd_domains *domains, uint16_t domid);
+
+#endif

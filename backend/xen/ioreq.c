@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: MIT */
+#include "backend/xen/ioreq.h"
+#include "backend/xen/restrict.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include <xen/memory.h>
+#include <xendevicemodel.h>
+#include <xenevtchn.h>
+#include <xenforeignmemory.h>
+
+#define FRAME_SIZE     4096u /* XC_PAGE_SIZE */
+#define VCPUS_MAX      4096u /* of any guest; bounds what Xen tells us */
+#define NOTIFY_RETRIES 3
+#define EVENT_FAILURES 16 /* in a row, before the event channel is given up */
+
+struct gd_ioreq {
+	uint16_t domid;
+	struct gd_log *log;
+	struct gd_bus *bus;
+	xenevtchn_handle *evtchn;
+	xenforeignmemory_handle *memory;
+	xendevicemodel_handle *devicemodel;
+	ioservid_t id;
+	bool adopted;
+	unsigned vcpus;
+	xenforeignmemory_resource_handle *resource;
+	struct ioreq *slots;  /* one for each vCPU */
+	evtchn_port_t *ports; /* ours, the other ends of the slots' vp_eport; `bound` of them */
+	unsigned bound;
+	int stop; /* eventfd */
+	bool running;
+	pthread_t thread;
+	uint64_t answered; /* atomic */
+};
+
+static int last_error(void)
+{
+	return errno ? -errno : -EIO;
+}
+
+/* Tell a vCPU that its answer is there. If that fails it waits for ever, so it is tried again. */
+static void vcpu_notify(struct gd_ioreq *ioreq, unsigned vcpu)
+{
+	for (unsigned i = 0; i < NOTIFY_RETRIES; i++)
+		if (!xenevtchn_notify(ioreq->evtchn, ioreq->ports[vcpu]))
+			return;
+	gd_log_guest(ioreq->log, GD_ERR, "vcpu %u: cannot notify it of its answer: %s", vcpu, strerror(errno));
+}
+
+/*
+ * Look at every slot, whichever event it was: an event only says that there may be something, and one event may stand
+ * for several requests.
+ */
+static void scan(struct gd_ioreq *ioreq, bool left)
+{
+	for (unsigned vcpu = 0; vcpu < ioreq->bound; vcpu++)
+		if (gd_ioreq_slot(&ioreq->slots[vcpu], ioreq->bus, left)) {
+			__atomic_fetch_add(&ioreq->answered, 1, __ATOMIC_RELAXED);
+			vcpu_notify(ioreq, vcpu);
+		}
+}
+
+/*
+ * Consume one event, then let the next one in. Both before the scan: a request that is made after its slot was looked
+ * at raises a new event. False: the channel failed.
+ */
+static bool event_consume(struct gd_ioreq *ioreq)
+{
+	xenevtchn_port_or_error_t port = xenevtchn_pending(ioreq->evtchn);
+
+	if (port < 0)
+		return errno == EINTR || errno == EAGAIN;
+	return !xenevtchn_unmask(ioreq->evtchn, (evtchn_port_t)port);
+}
+
+static void *answer_thread(void *opaque)
+{
+	struct gd_ioreq *ioreq = opaque;
+	struct pollfd fds[] = {{.fd = xenevtchn_fd(ioreq->evtchn), .events = POLLIN},
+			       {.fd = ioreq->stop, .events = POLLIN}};
+	unsigned failures = 0;
+
+	scan(ioreq, ioreq->adopted);
+	while (!fds[1].revents) {
+		if (poll(fds, 2, -1) < 0) {
+			fds[1].revents = 0;
+			continue; /* EINTR: cannot fail otherwise */
+		}
+		if (fds[0].revents) {
+			failures = event_consume(ioreq) ? 0 : failures + 1;
+			scan(ioreq, false);
+		}
+		if (failures == EVENT_FAILURES) {
+			gd_log(ioreq->log, GD_ERR,
+			       "event channel failed: %s; the guest's accesses are not answered any more",
+			       strerror(errno));
+			fds[0].fd = -1; /* ignored by poll */
+			failures = 0;
+		}
+	}
+	return NULL;
+}
+
+static int server_find(struct gd_ioreq *ioreq, const struct gd_ioreq_config *config)
+{
+	if (config->adopt) {
+		ioreq->id = config->id;
+		ioreq->adopted = gd_ioreq_alive(ioreq);
+		if (ioreq->adopted) {
+			gd_log(ioreq->log, GD_NOTICE, "taking over ioreq server %u of a former grantiod", ioreq->id);
+			return 0;
+		}
+	}
+	return xendevicemodel_create_ioreq_server(ioreq->devicemodel, ioreq->domid, HVM_IOREQSRV_BUFIOREQ_OFF,
+						  &ioreq->id)
+		       ? last_error()
+		       : 0;
+}
+
+/* Each vCPU's channel: Xen names its end in the slot once the server is enabled, not before. */
+static int ports_bind(struct gd_ioreq *ioreq)
+{
+	ioreq->ports = calloc(ioreq->vcpus, sizeof(*ioreq->ports));
+	if (!ioreq->ports)
+		return -ENOMEM;
+	for (; ioreq->bound < ioreq->vcpus; ioreq->bound++) {
+		uint32_t remote = __atomic_load_n(&ioreq->slots[ioreq->bound].vp_eport, __ATOMIC_RELAXED);
+		xenevtchn_port_or_error_t port = xenevtchn_bind_interdomain(ioreq->evtchn, ioreq->domid, remote);
+
+		if (port < 0)
+			return last_error();
+		ioreq->ports[ioreq->bound] = (evtchn_port_t)port;
+	}
+	return 0;
+}
+
+static void ports_unbind(struct gd_ioreq *ioreq)
+{
+	while (ioreq->bound)
+		xenevtchn_unbind(ioreq->evtchn, ioreq->ports[--ioreq->bound]);
+	free(ioreq->ports);
+	ioreq->ports = NULL;
+}
+
+static int slots_map(struct gd_ioreq *ioreq)
+{
+	size_t frames = (ioreq->vcpus * sizeof(struct ioreq) + FRAME_SIZE - 1) / FRAME_SIZE;
+	void *address = NULL;
+
+	ioreq->resource = xenforeignmemory_map_resource(ioreq->memory, ioreq->domid, XENMEM_resource_ioreq_server,
+							ioreq->id, XENMEM_resource_ioreq_server_frame_ioreq(0), frames,
+							&address, PROT_READ | PROT_WRITE, 0);
+	if (!ioreq->resource)
+		return last_error();
+	ioreq->slots = address;
+	return 0;
+}
+
+static void handles_close(struct gd_ioreq *ioreq)
+{
+	if (ioreq->stop >= 0)
+		close(ioreq->stop);
+	if (ioreq->devicemodel)
+		xendevicemodel_close(ioreq->devicemodel);
+	if (ioreq->memory)
+		xenforeignmemory_close(ioreq->memory);
+	if (ioreq->evtchn)
+		xenevtchn_close(ioreq->evtchn);
+}
+
+/* Each handle can from here on do nothing but to this guest (where the system has it). */
+static int handles_open(struct gd_ioreq *ioreq)
+{
+	errno = 0;
+	ioreq->stop = eventfd(0, EFD_CLOEXEC);
+	ioreq->evtchn = ioreq->stop < 0 ? NULL : xenevtchn_open(NULL, 0);
+	ioreq->memory = !ioreq->evtchn ? NULL : xenforeignmemory_open(NULL, 0);
+	ioreq->devicemodel = !ioreq->memory ? NULL : xendevicemodel_open(NULL, 0);
+	if (!ioreq->devicemodel) {
+		int ret = last_error();
+
+		handles_close(ioreq);
+		return ret;
+	}
+	gd_restrict_note("xenevtchn", xenevtchn_restrict(ioreq->evtchn, ioreq->domid));
+	gd_restrict_note("xenforeignmemory", xenforeignmemory_restrict(ioreq->memory, ioreq->domid));
+	gd_restrict_note("xendevicemodel", xendevicemodel_restrict(ioreq->devicemodel, ioreq->domid));
+	return 0;
+}
+
+static int vcpus_count(struct gd_ioreq *ioreq)
+{
+	if (xendevicemodel_nr_vcpus(ioreq->devicemodel, ioreq->domid, &ioreq->vcpus))
+		return last_error();
+	return ioreq->vcpus && ioreq->vcpus <= VCPUS_MAX ? 0 : -ERANGE;
+}
+
+static int server_enable(struct gd_ioreq *ioreq, bool enable)
+{
+	return xendevicemodel_set_ioreq_server_state(ioreq->devicemodel, ioreq->domid, ioreq->id, enable) ? last_error()
+													  : 0;
+}
+
+static void server_destroy(struct gd_ioreq *ioreq)
+{
+	/* Fails when the guest has gone, and the server with it. */
+	if (xendevicemodel_destroy_ioreq_server(ioreq->devicemodel, ioreq->domid, ioreq->id))
+		gd_log(ioreq->log, GD_DEBUG, "ioreq server %u: not destroyed: %s", ioreq->id, strerror(errno));
+}
+
+int gd_ioreq_open(struct gd_ioreq **out, const struct gd_ioreq_config *config, char *error, size_t size)
+{
+	struct gd_ioreq *ioreq = calloc(1, sizeof(*ioreq));
+	const char *step = "opening the libraries' handles";
+	int ret = -ENOMEM;
+
+	if (!ioreq)
+		goto fail;
+	*ioreq = (struct gd_ioreq){.domid = config->domid, .log = config->log, .bus = config->bus, .stop = -1};
+	ret = handles_open(ioreq);
+	if (ret)
+		goto free_ioreq;
+	step = "counting the vCPUs";
+	ret = vcpus_count(ioreq);
+	if (ret)
+		goto close_handles;
+	step = "making an ioreq server";
+	ret = server_find(ioreq, config);
+	if (ret)
+		goto close_handles;
+	step = "mapping the ioreq page";
+	ret = slots_map(ioreq); /* before it is enabled: vp_eport is filled in then */
+	if (ret)
+		goto destroy_server;
+	step = "enabling the ioreq server";
+	ret = server_enable(ioreq, true);
+	if (ret)
+		goto unmap_slots;
+	step = "binding the vCPUs' event channels";
+	ret = ports_bind(ioreq);
+	if (ret)
+		goto disable_server;
+	*out = ioreq;
+	return 0;
+
+disable_server:
+	ports_unbind(ioreq);
+	if (!ioreq->adopted)
+		server_enable(ioreq, false);
+unmap_slots:
+	xenforeignmemory_unmap_resource(ioreq->memory, ioreq->resource);
+destroy_server:
+	if (!ioreq->adopted) /* then its maker may live after all, and serve it */
+		server_destroy(ioreq);
+close_handles:
+	handles_close(ioreq);
+free_ioreq:
+	free(ioreq);
+fail:
+	snprintf(error, size, "%s: %s", step, strerror(-ret));
+	return ret;
+}
+
+int gd_ioreq_start(struct gd_ioreq *ioreq)
+{
+	char name[16];
+	int ret;
+
+	if (ioreq->running)
+		return 0;
+	ret = pthread_create(&ioreq->thread, NULL, answer_thread, ioreq);
+	if (ret)
+		return -ret;
+	snprintf(name, sizeof(name), "d%u-ioreq", ioreq->domid);
+	pthread_setname_np(ioreq->thread, name);
+	ioreq->running = true;
+	return 0;
+}
+
+static void thread_stop(struct gd_ioreq *ioreq)
+{
+	uint64_t one = 1;
+
+	if (!ioreq->running)
+		return;
+	if (write(ioreq->stop, &one, sizeof(one)) < 0)
+		gd_log(ioreq->log, GD_ERR, "cannot stop its thread: %s", strerror(errno)); /* cannot fail: it is at 0 */
+	pthread_join(ioreq->thread, NULL);
+	ioreq->running = false;
+}
+
+void gd_ioreq_close(struct gd_ioreq *ioreq)
+{
+	if (!ioreq)
+		return;
+	thread_stop(ioreq);
+	server_enable(ioreq, false);
+	/* Those that came between the thread's last look and the end of the server. */
+	scan(ioreq, true);
+	ports_unbind(ioreq);
+	xenforeignmemory_unmap_resource(ioreq->memory, ioreq->resource);
+	server_destroy(ioreq);
+	handles_close(ioreq);
+	free(ioreq);
+}
+
+uint16_t gd_ioreq_id(const struct gd_ioreq *ioreq)
+{
+	return ioreq->id;
+}
+
+bool gd_ioreq_alive(struct gd_ioreq *ioreq)
+{
+	return !xendevicemodel_get_ioreq_server_info(ioreq->devicemodel, ioreq->domid, ioreq->id, NULL, NULL, NULL);
+}
+
+int gd_ioreq_map(struct gd_ioreq *ioreq, uint64_t base, uint64_t size)
+{
+	if (!xendevicemodel_map_io_range_to_ioreq_server(ioreq->devicemodel, ioreq->domid, ioreq->id, 1, base,
+							 base + size - 1))
+		return 0;
+	return ioreq->adopted && errno == EEXIST ? 0 : last_error();
+}
+
+void gd_ioreq_unmap(struct gd_ioreq *ioreq, uint64_t base, uint64_t size)
+{
+	/* Fails when the guest has gone. */
+	xendevicemodel_unmap_io_range_from_ioreq_server(ioreq->devicemodel, ioreq->domid, ioreq->id, 1, base,
+							base + size - 1);
+}
+
+uint64_t gd_ioreq_answered(const struct gd_ioreq *ioreq)
+{
+	return __atomic_load_n(&ioreq->answered, __ATOMIC_RELAXED);
+}

@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: MIT */
+#include "backend/xen/store.h"
+#include "backend/log.h"
+#include "backend/number.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xenstore.h>
+
+#define ATTEMPTS 5 /* at a transaction; a conflict also leaves a watch event behind, which brings us back */
+#define PATH	 160
+
+struct gd_store {
+	struct xs_handle *xs;
+	uint16_t domid;
+	char roots[GD_CLASSES][64]; /* /local/domain/N/backend/CLASS */
+};
+
+/* Our own domain's id: relative paths are those of the caller's domain. */
+static int own_domid(struct gd_store *store)
+{
+	char *text = xs_read(store->xs, XBT_NULL, "domid", NULL);
+	uint64_t domid;
+	int ret = 0;
+
+	if (!text) {
+		ret = errno ? -errno : -EIO;
+		gd_log(NULL, GD_ERR, "xenstore: cannot read our own 'domid': %s", strerror(-ret));
+		return ret;
+	}
+	if (gd_number(text, false, GD_DOMID_MAX, &domid)) {
+		store->domid = (uint16_t)domid;
+	} else {
+		gd_log(NULL, GD_ERR, "xenstore: domid '%.16s': must be a number, at most %u", text, GD_DOMID_MAX);
+		ret = -EINVAL;
+	}
+	free(text);
+	return ret;
+}
+
+static int watch(struct gd_store *store, const char *path)
+{
+	int ret;
+
+	errno = 0;
+	if (xs_watch(store->xs, path, path))
+		return 0;
+	ret = errno ? -errno : -EIO;
+	gd_log(NULL, GD_ERR, "xenstore: cannot watch '%s': %s", path, strerror(-ret));
+	return ret;
+}
+
+int gd_store_open(struct gd_store **out)
+{
+	struct gd_store *store = calloc(1, sizeof(*store));
+	int ret;
+
+	if (!store)
+		return -ENOMEM;
+	errno = 0;
+	store->xs = xs_open(0);
+	if (!store->xs) {
+		ret = errno ? -errno : -EIO;
+		gd_log(NULL, GD_ERR, "xenstore: cannot connect: %s (is xenstored running?)", strerror(-ret));
+		goto free_store;
+	}
+	ret = own_domid(store);
+	for (unsigned class = 0; class < GD_CLASSES && !ret; class ++) {
+		snprintf(store->roots[class], sizeof(store->roots[class]), "/local/domain/%u/backend/%s", store->domid,
+			 gd_class_names[class]);
+		ret = watch(store, store->roots[class]);
+	}
+	if (ret)
+		goto close_xs;
+	/* A driver domain may not be told of these (Xen 4.17 and later): directories come and go all the same. */
+	if (!xs_watch(store->xs, "@releaseDomain", "@releaseDomain") ||
+	    !xs_watch(store->xs, "@introduceDomain", "@introduceDomain"))
+		gd_log(NULL, GD_NOTICE,
+		       "xenstore: no word of domains that end (%s): relying on the backend directories",
+		       strerror(errno));
+	*out = store;
+	return 0;
+
+close_xs:
+	xs_close(store->xs);
+free_store:
+	free(store);
+	return ret;
+}
+
+void gd_store_close(struct gd_store *store)
+{
+	if (!store)
+		return;
+	xs_close(store->xs);
+	free(store);
+}
+
+uint16_t gd_store_domid(const struct gd_store *store)
+{
+	return store->domid;
+}
+
+int gd_store_fd(const struct gd_store *store)
+{
+	return xs_fileno(store->xs);
+}
+
+/* False: not one of ours to look at. `token` is the path that was watched. */
+static bool event_parse(const struct gd_store *store, const char *path, const char *token, struct gd_store_event *event)
+{
+	if (token[0] == '@') {
+		event->kind = GD_STORE_DOMAINS;
+		return true;
+	}
+	for (unsigned class = 0; class < GD_CLASSES; class ++) {
+		size_t length = strlen(store->roots[class]);
+		int depth;
+
+		if (strcmp(token, store->roots[class]) || strncmp(path, token, length))
+			continue;
+		depth = gd_keys_path(path + length, &event->id.domid, &event->id.devid);
+		if (depth < 0) {
+			gd_log(NULL, GD_WARN, "xenstore: '%.*s': not a device's directory", PATH, path);
+			return false;
+		}
+		event->kind = GD_STORE_DEVICES;
+		event->depth = (unsigned)depth;
+		event->id.class = (enum gd_class) class;
+		return true;
+	}
+	return false;
+}
+
+/* libxenstore's reading thread closes its end of the pipe when xenstored has gone; xs_check_watch() says EAGAIN. */
+static int nothing_or_gone(const struct gd_store *store)
+{
+	struct pollfd pipe = {.fd = xs_fileno(store->xs), .events = POLLIN};
+
+	return poll(&pipe, 1, 0) == 1 && pipe.revents & (POLLHUP | POLLERR | POLLNVAL) ? -EPIPE : 0;
+}
+
+int gd_store_next(struct gd_store *store, struct gd_store_event *event)
+{
+	for (;;) {
+		char **watched;
+		bool mine;
+
+		errno = 0;
+		watched = xs_check_watch(store->xs);
+		if (!watched && errno == EINTR)
+			continue;
+		if (!watched)
+			return errno == EAGAIN ? nothing_or_gone(store) : errno ? -errno : -EPIPE;
+		mine = event_parse(store, watched[XS_WATCH_PATH], watched[XS_WATCH_TOKEN], event);
+		free(watched);
+		if (mine)
+			return 1;
+	}
+}
+
+int gd_store_list(struct gd_store *store, enum gd_class class, const uint16_t *domid, gd_store_found *found,
+		  void *opaque)
+{
+	struct gd_device_id id = {.class = class, .domid = domid ? *domid : 0};
+	char path[PATH], **names;
+	unsigned count;
+
+	if (domid)
+		snprintf(path, sizeof(path), "%s/%u", store->roots[class], *domid);
+	else
+		snprintf(path, sizeof(path), "%s", store->roots[class]);
+	errno = 0;
+	names = xs_directory(store->xs, XBT_NULL, path, &count);
+	if (!names)
+		return errno ? -errno : -EIO;
+	for (unsigned i = 0; i < count; i++) {
+		uint64_t number;
+
+		if (!gd_number(names[i], false, domid ? GD_DEVID_MAX : GD_DOMID_MAX, &number)) {
+			gd_log(NULL, GD_WARN, "xenstore: '%s/%.64s': not a device's directory", path, names[i]);
+			continue;
+		}
+		if (domid)
+			id.devid = (uint32_t)number;
+		else
+			id.domid = (uint16_t)number;
+		found(opaque, &id);
+	}
+	free(names);
+	return 0;
+}
+
+static void device_path(const struct gd_store *store, const struct gd_device_id *id, const char *key, char path[PATH])
+{
+	snprintf(path, PATH, "%s/%u/%" PRIu32 "%s%s", store->roots[id->class], id->domid, id->devid, key ? "/" : "",
+		 key ? key : "");
+}
+
+/* 0, or -errno; *out is NULL where there is no such node. A NUL within the value becomes a byte that no check accepts.
+ */
+static int node_read(struct gd_store *store, xs_transaction_t transaction, const char *path, char **out)
+{
+	unsigned length;
+
+	errno = 0;
+	*out = xs_read(store->xs, transaction, path, &length);
+	if (!*out)
+		return errno == ENOENT ? 0 : errno ? -errno : -EIO;
+	for (char *nul = *out; (nul = memchr(nul, '\0', (size_t)(*out + length - nul))) != NULL; nul++)
+		*nul = '\1';
+	return 0;
+}
+
+/* True when there is a directory; -errno through `ret`. */
+static bool device_exists(struct gd_store *store, xs_transaction_t transaction, const struct gd_device_id *id, int *ret)
+{
+	char path[PATH], *value;
+
+	device_path(store, id, NULL, path);
+	*ret = node_read(store, transaction, path, &value);
+	free(value);
+	if (!*ret && !value)
+		*ret = -ENOENT;
+	return !*ret;
+}
+
+static int keys_read(struct gd_store *store, xs_transaction_t transaction, const struct gd_device_id *id,
+		     struct gd_keys *keys)
+{
+	char path[PATH];
+	int ret;
+
+	if (!device_exists(store, transaction, id, &ret))
+		return ret;
+	for (unsigned key = 0; key < GD_KEYS && !ret; key++) {
+		device_path(store, id, gd_key_names[key], path);
+		ret = node_read(store, transaction, path, &keys->value[key]);
+	}
+	return ret;
+}
+
+/* End a transaction: kept when `ret` is 0. -EAGAIN: somebody changed what it saw. */
+static int transaction_end(struct gd_store *store, xs_transaction_t transaction, int ret)
+{
+	errno = 0;
+	if (xs_transaction_end(store->xs, transaction, ret != 0) || ret)
+		return ret;
+	return errno ? -errno : -EIO;
+}
+
+static int transaction_start(struct gd_store *store, xs_transaction_t *transaction)
+{
+	errno = 0;
+	*transaction = xs_transaction_start(store->xs);
+	return *transaction != XBT_NULL ? 0 : errno ? -errno : -EIO;
+}
+
+int gd_store_read(struct gd_store *store, const struct gd_device_id *id, struct gd_keys *keys)
+{
+	int ret = -EAGAIN;
+
+	memset(keys, 0, sizeof(*keys));
+	for (unsigned i = 0; i < ATTEMPTS && ret == -EAGAIN; i++) {
+		xs_transaction_t transaction;
+
+		gd_keys_free(keys);
+		ret = transaction_start(store, &transaction);
+		if (!ret)
+			ret = transaction_end(store, transaction, keys_read(store, transaction, id, keys));
+	}
+	if (ret)
+		gd_keys_free(keys);
+	return ret;
+}
+
+static int key_write(struct gd_store *store, xs_transaction_t transaction, const struct gd_device_id *id,
+		     enum gd_key key, const char *value)
+{
+	char path[PATH];
+	int ret;
+
+	if (!device_exists(store, transaction, id, &ret))
+		return ret;
+	device_path(store, id, gd_key_names[key], path);
+	errno = 0;
+	if (xs_write(store->xs, transaction, path, value, (unsigned)strlen(value)))
+		return 0;
+	return errno ? -errno : -EIO;
+}
+
+int gd_store_write(struct gd_store *store, const struct gd_device_id *id, enum gd_key key, unsigned value)
+{
+	char text[16];
+	int ret = -EAGAIN;
+
+	snprintf(text, sizeof(text), "%u", value);
+	for (unsigned i = 0; i < ATTEMPTS && ret == -EAGAIN; i++) {
+		xs_transaction_t transaction;
+
+		ret = transaction_start(store, &transaction);
+		if (!ret)
+			ret = transaction_end(store, transaction, key_write(store, transaction, id, key, text));
+	}
+	return ret;
+}
+
+void gd_store_remove(struct gd_store *store, const struct gd_device_id *id, enum gd_key key)
+{
+	char path[PATH];
+
+	device_path(store, id, gd_key_names[key], path);
+	xs_rm(store->xs, XBT_NULL, path);
+}
+
+/* Best effort: the log has the line as well. */
+void gd_store_error(struct gd_store *store, const struct gd_device_id *id, const char *error)
+{
+	char path[PATH];
+
+	snprintf(path, sizeof(path), "/local/domain/%u/error/backend/%s/%u/%" PRIu32 "%s", store->domid,
+		 gd_class_names[id->class], id->domid, id->devid, error ? "/error" : "");
+	if (error)
+		xs_write(store->xs, XBT_NULL, path, error, (unsigned)strlen(error));
+	else
+		xs_rm(store->xs, XBT_NULL, path);
+}
+
+int gd_store_introduced(struct gd_store *store, uint16_t domid)
+{
+	errno = 0;
+	if (xs_is_domain_introduced(store->xs, domid))
+		return 1;
+	return -errno;
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What grantiod reads and writes in xenstore: the backend directories of its own domain, watched, and nothing that a
+ * guest may write. A guest that rewrites its own frontend directory causes no event here at all.
+ *
+ * Every call is a few round trips to xenstored, which the main thread waits for. Conflicting transactions are tried
+ * again a bounded number of times.
+ *
+ * Threads: one. Errors: 0 or -errno.
+ */
+#ifndef GD_STORE_H
+#define GD_STORE_H
+
+#include "backend/xen/keys.h"
+
+struct gd_store;
+
+/* Connect, learn our own domain id and set the watches. Failures are logged. */
+int gd_store_open(struct gd_store **store);
+void gd_store_close(struct gd_store *store); /* takes NULL */
+uint16_t gd_store_domid(const struct gd_store *store);
+
+int gd_store_fd(const struct gd_store *store); /* readable when gd_store_next() has something */
+
+struct gd_store_event {
+	enum { GD_STORE_DEVICES, GD_STORE_DOMAINS } kind; /* a backend directory changed; a domain came or went */
+	unsigned depth; /* DEVICES: how many of the following are known: 0 class, 1 and domid, 2 and devid */
+	struct gd_device_id id;
+};
+/* The next change: 1; 0 when there is none; -errno when xenstored has gone. Paths that are no device's are skipped. */
+int gd_store_next(struct gd_store *store, struct gd_store_event *event);
+
+/* The directories below a class (`domid` NULL) or one of its domains, told one by one. */
+typedef void gd_store_found(void *opaque, const struct gd_device_id *id);
+int gd_store_list(struct gd_store *store, enum gd_class class, const uint16_t *domid, gd_store_found *found,
+		  void *opaque);
+
+/* All keys of a device at one moment; free them with gd_keys_free(). -ENOENT: no directory. -EAGAIN: it keeps changing.
+ */
+int gd_store_read(struct gd_store *store, const struct gd_device_id *id, struct gd_keys *keys);
+
+/* Write one of the keys, but only while the directory exists (-ENOENT): a removed one must not come back. */
+int gd_store_write(struct gd_store *store, const struct gd_device_id *id, enum gd_key key, unsigned value);
+
+/* Remove one of the keys, if it is there. */
+void gd_store_remove(struct gd_store *store, const struct gd_device_id *id, enum gd_key key);
+
+/* Say, as xenbus backends do (error/backend/.../error), what is wrong with a device; NULL: nothing any more. */
+void gd_store_error(struct gd_store *store, const struct gd_device_id *id, const char *error);
+
+/* Whether xenstored knows the domain: 1, 0, or -errno where we may not ask (in a driver domain). */
+int gd_store_introduced(struct gd_store *store, uint16_t domid);
+
+#endif
