@@ -37,7 +37,7 @@ uint32_t shadow_find_used(const struct shadow *s, uint32_t from);
 /* Compare everything that can be seen. */
 const char *shadow_check(const struct shadow *s);
 
-/* Do what `bytes` say, four a step; checks after each. */
-const char *shadow_play(const uint8_t *bytes, size_t n);
+/* Do what `bytes` say, four a step; compare everything after each `every` steps and at the end. */
+const char *shadow_play(const uint8_t *bytes, size_t n, unsigned every);
 
 #endif

@@ -34,7 +34,7 @@ static void test_random_against_shadow(void **state)
 
 		for (size_t i = 0; i < sizeof(script); i++)
 			script[i] = (uint8_t)(next(&s) >> 7);
-		ok(shadow_play(script, sizeof(script)));
+		ok(shadow_play(script, sizeof(script), 1));
 	}
 }
 
