@@ -40,7 +40,8 @@ int gm_guest_grant_table(struct gm_guest *guest, uint32_t entries, struct gm_gra
  */
 int gm_guest_mmio(struct gm_guest *guest, uint64_t addr, unsigned size, bool write, uint64_t *value, int timeout_ms);
 
-/* Block until interrupt `irq` is raised (edge; pulses that nobody waited for are kept as one). -ETIMEDOUT, -EINTR by wake. */
+/* Block until interrupt `irq` is raised (edge; pulses that nobody waited for are kept as one). -ETIMEDOUT, -EINTR by
+ * wake. */
 int gm_guest_irq_wait(struct gm_guest *guest, unsigned irq, int timeout_ms);
 /* Make every gm_guest_irq_wait of that interrupt return -EINTR once. */
 void gm_guest_irq_wake(struct gm_guest *guest, unsigned irq);

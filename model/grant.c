@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: MIT */
+/* Pins: the checks of xen/common/grant_table.c, and the tracks that remember them. */
+#include "grant.h"
+#include "event.h"
+#include "ioreq.h"
+
+#include <errno.h>
+
+#define IN_USE	 (GTF_reading | GTF_writing)
+#define MAX_PINS 255u /* Xen counts each kind of pin in eight bits */
+#define TRIES	 5    /* Xen gives up on an entry that the guest keeps changing */
+
+uint32_t gm_grant_entries(struct gm_machine *machine, uint16_t domid)
+{
+	struct gm_domain *d = gm_dom(machine, domid);
+
+	return __atomic_load_n(&d->frames, __ATOMIC_ACQUIRE) * (d->version == 2 ? 256 : 512);
+}
+
+/* ---- entries, as they lie in the guest's table -------------------------------------------------------------- */
+
+/* The first word of an entry of either version: flags and domain. */
+union header {
+	uint32_t raw;
+	struct {
+		uint16_t flags, domid;
+	};
+};
+
+struct entry {
+	uint32_t *header;
+	uint16_t *in_use;	  /* where GTF_reading and GTF_writing are: in the header's flags, or the status word */
+	union grant_entry_v2 *v2; /* NULL in version 1 */
+	struct grant_entry_v1 *v1;
+};
+
+static struct entry entry_at(const struct gm_domain *d, const struct gm_attach *a, uint32_t ref)
+{
+	struct entry e = {0};
+
+	if (d->version == 2) {
+		e.v2 = (union grant_entry_v2 *)(void *)a->grants + ref;
+		e.header = (uint32_t *)(void *)e.v2;
+		e.in_use = (uint16_t *)(void *)(a->grants + (size_t)a->max_frames * GM_PAGE_SIZE) + ref;
+	} else {
+		e.v1 = (struct grant_entry_v1 *)(void *)a->grants + ref;
+		e.header = (uint32_t *)(void *)e.v1;
+		e.in_use = (uint16_t *)(void *)e.header;
+	}
+	return e;
+}
+
+/* What a permit_access entry lets one do, read once. */
+static void entry_read(const struct entry *e, uint16_t flags, struct gm_active *act)
+{
+	act->sub_page = 0;
+	act->start = 0;
+	act->length = GM_PAGE_SIZE;
+	if (e->v1) {
+		act->frame = __atomic_load_n(&e->v1->frame, __ATOMIC_RELAXED);
+	} else if (flags & GTF_sub_page) {
+		act->frame = __atomic_load_n(&e->v2->sub_page.frame, __ATOMIC_RELAXED);
+		act->start = __atomic_load_n(&e->v2->sub_page.page_off, __ATOMIC_RELAXED);
+		act->length = __atomic_load_n(&e->v2->sub_page.length, __ATOMIC_RELAXED);
+		act->sub_page = 1;
+	} else {
+		act->frame = __atomic_load_n(&e->v2->full_page.frame, __ATOMIC_RELAXED);
+	}
+}
+
+static void in_use_clear(const struct entry *e, uint16_t flags)
+{
+	/* Release: the last access to the page is done before the guest can see that it may have it back. */
+	__atomic_fetch_and(e->in_use, (uint16_t)~flags, __ATOMIC_RELEASE);
+}
+
+/* Is this header a grant to `domid`? Only an entry with no pins is asked: pins have fixed the answer. */
+static bool header_ok(union header h, uint16_t domid, bool copy)
+{
+	uint16_t mask = GTF_type_mask | (copy ? 0 : GTF_sub_page);
+
+	return (h.flags & mask) == GTF_permit_access && h.domid == domid;
+}
+
+/* Version 1: the bits go into the word that the guest owns, by compare-and-exchange. */
+static int16_t in_use_set_v1(const struct entry *e, uint16_t domid, bool pinned, bool write, bool copy, uint16_t *flags)
+{
+	union header h = {.raw = __atomic_load_n(e->header, __ATOMIC_ACQUIRE)}, set;
+
+	for (int i = 0; i < TRIES; i++) {
+		if (!pinned && !header_ok(h, domid, copy))
+			return GNTST_general_error;
+		if (write && h.flags & GTF_readonly)
+			return GNTST_general_error;
+		set = h;
+		set.flags |= write ? IN_USE : GTF_reading;
+		/* Acquire: the entry's frame is read after this; pairs with the guest's barrier before its flags. */
+		if (__atomic_compare_exchange_n(e->header, &h.raw, set.raw, false, __ATOMIC_ACQ_REL,
+						__ATOMIC_ACQUIRE)) {
+			*flags = set.flags;
+			return GNTST_okay;
+		}
+	}
+	return GNTST_general_error;
+}
+
+/* Version 2: the bits go into the status word, and then the header must still say the same. */
+static int16_t in_use_set_v2(const struct entry *e, uint16_t domid, bool pinned, bool write, bool copy, uint16_t *flags)
+{
+	union header h = {.raw = __atomic_load_n(e->header, __ATOMIC_ACQUIRE)};
+
+	if ((!pinned && !header_ok(h, domid, copy)) || (write && h.flags & GTF_readonly))
+		return GNTST_general_error;
+	__atomic_fetch_or(e->in_use, write ? IN_USE : GTF_reading, __ATOMIC_SEQ_CST);
+	/*
+	 * Full barrier between the store of the status and the second look at the flags; pairs with the guest's between
+	 * its store of the flags and its look at the status (Xen: Documentation of GNTTABOP_get_status_frames).
+	 */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	h.raw = __atomic_load_n(e->header, __ATOMIC_ACQUIRE);
+	if (!pinned && (!header_ok(h, domid, copy) || (write && h.flags & GTF_readonly))) {
+		in_use_clear(e, IN_USE);
+		return GNTST_general_error;
+	}
+	if (pinned && write && h.flags & GTF_readonly) {
+		in_use_clear(e, GTF_writing);
+		return GNTST_general_error;
+	}
+	*flags = h.flags;
+	return GNTST_okay;
+}
+
+/* ---- pins --------------------------------------------------------------------------------------------------- */
+
+static void track_store(struct gm_machine *m, uint32_t slot, uint32_t index, uint64_t track)
+{
+	__atomic_store_n(&m->state->track[slot][index], track, __ATOMIC_RELEASE);
+}
+
+/* The first pin, or the first that writes: ask the guest's entry. */
+static int16_t active_check(const struct gm_domain *d, const struct entry *e, struct gm_active *act, uint16_t domid,
+			    bool write, bool copy)
+{
+	bool pinned = act->readers || act->writers;
+	uint16_t flags = 0;
+	int16_t rc = e->v2 ? in_use_set_v2(e, domid, pinned, write, copy, &flags)
+			   : in_use_set_v1(e, domid, pinned, write, copy, &flags);
+
+	if (rc || pinned)
+		return rc;
+	entry_read(e, flags, act);
+	act->domid = domid;
+	if (act->frame < d->ram_frames)
+		return GNTST_okay;
+	in_use_clear(e, IN_USE);
+	return GNTST_bad_page;
+}
+
+int16_t gm_grant_pin(struct gm_machine *machine, struct gm_attach *attach, uint32_t ref, bool write, bool copy,
+		     uint32_t track, struct gm_pin *pin)
+{
+	struct gm_domain *d = gm_dom(machine, attach->domid);
+	struct gm_active *act;
+	struct entry e;
+	bool pinned;
+	int16_t rc;
+
+	if (!gm_dom_alive(machine, attach->domid) || __atomic_load_n(&d->epoch, __ATOMIC_ACQUIRE) != attach->epoch)
+		return GNTST_bad_domain;
+	if (ref >= gm_grant_entries(machine, attach->domid))
+		return GNTST_bad_gntref;
+	act = &attach->active[ref];
+	pinned = act->readers || act->writers;
+	if (pinned && (act->domid != machine->domid || (act->sub_page && !copy) ||
+		       (write ? act->writers : act->readers) == MAX_PINS))
+		return GNTST_general_error;
+	if (!pinned || (write && !act->writers)) {
+		e = entry_at(d, attach, ref);
+		rc = active_check(d, &e, act, machine->domid, write, copy);
+		if (rc)
+			return rc;
+	}
+	if (write)
+		act->writers++;
+	else
+		act->readers++;
+	__atomic_fetch_add(&d->active_count, !pinned, __ATOMIC_RELAXED);
+	*pin = (struct gm_pin){attach, act->frame, act->start, act->length, track};
+	track_store(machine, machine->proc, track,
+		    gm_track(attach->domid, ref, (write ? GM_TRACK_WRITE : 0) | (copy ? GM_TRACK_COPY : 0)));
+	return GNTST_okay;
+}
+
+/* Take one pin off. With grant_lock held. */
+static void active_release(struct gm_machine *m, struct gm_attach *a, uint32_t ref, bool write)
+{
+	struct gm_domain *d = gm_dom(m, a->domid);
+	struct gm_active *act = &a->active[ref];
+	struct entry e = entry_at(d, a, ref);
+
+	if (write ? !act->writers : !act->readers)
+		return; /* rebuilt meanwhile: not ours any more */
+	if (write)
+		act->writers--;
+	else
+		act->readers--;
+	if (write && !act->writers)
+		in_use_clear(&e, GTF_writing);
+	if (!act->readers && !act->writers) {
+		in_use_clear(&e, GTF_reading);
+		__atomic_fetch_sub(&d->active_count, 1, __ATOMIC_RELAXED);
+	}
+}
+
+void gm_grant_unpin(struct gm_machine *machine, const struct gm_pin *pin)
+{
+	uint64_t track = __atomic_load_n(&machine->state->track[machine->proc][pin->track], __ATOMIC_RELAXED);
+
+	track_store(machine, machine->proc, pin->track, 0);
+	active_release(machine, pin->attach, gm_track_ref(track), track & GM_TRACK_WRITE);
+}
+
+int gm_foreign_hold(struct gm_machine *machine, struct gm_attach *attach, uint32_t track)
+{
+	int err = -ESRCH;
+
+	gm_grant_lock(machine, attach);
+	if (gm_dom_alive(machine, attach->domid) &&
+	    __atomic_load_n(&gm_dom(machine, attach->domid)->epoch, __ATOMIC_ACQUIRE) == attach->epoch) {
+		gm_dom(machine, attach->domid)->foreign_count++;
+		track_store(machine, machine->proc, track, gm_track(attach->domid, 0, GM_TRACK_FOREIGN));
+		err = 0;
+	}
+	gm_grant_unlock(machine, attach->domid);
+	return err;
+}
+
+/* ---- tracks ------------------------------------------------------------------------------------------------- */
+
+bool gm_tracks_take(struct gm_machine *machine, uint32_t n, uint32_t *tracks)
+{
+	struct gm_proc *p = &machine->state->proc[machine->proc];
+	uint32_t end;
+	bool ok;
+
+	pthread_mutex_lock(&machine->lock);
+	end = p->tracks_end; /* only we write it */
+	ok = n <= machine->track_nfree + (GM_MAX_TRACKS - end);
+	for (uint32_t i = 0; i < n && ok; i++)
+		tracks[i] = machine->track_nfree ? machine->track_free[--machine->track_nfree] : end++;
+	if (ok)
+		__atomic_store_n(&p->tracks_end, end, __ATOMIC_RELEASE);
+	pthread_mutex_unlock(&machine->lock);
+	return ok;
+}
+
+void gm_tracks_give(struct gm_machine *machine, uint32_t n, const uint32_t *tracks)
+{
+	pthread_mutex_lock(&machine->lock);
+	for (uint32_t i = n; i > 0; i--)
+		machine->track_free[machine->track_nfree++] = tracks[i - 1];
+	pthread_mutex_unlock(&machine->lock);
+}
+
+/* The notification of a mapping that goes: clear the byte while the page is ours, then signal. */
+static void notify_run(struct gm_machine *m, uint32_t slot, uint32_t index, struct gm_attach *a, uint32_t ref)
+{
+	struct gm_proc *p = &m->state->proc[slot];
+
+	for (uint32_t i = 0; i < GM_MAX_NOTIFIES; i++) {
+		struct gm_notify *n = &p->notify[i];
+
+		if (!__atomic_load_n(&n->used, __ATOMIC_ACQUIRE) || n->track != index)
+			continue;
+		if (n->offset < GM_PAGE_SIZE && a->active[ref].frame < a->ram_frames)
+			__atomic_store_n(a->ram + a->active[ref].frame * GM_PAGE_SIZE + n->offset, 0, __ATOMIC_RELEASE);
+		if (n->port != UINT32_MAX)
+			gm_event_send(m, p->domid, n->port);
+		__atomic_store_n(&n->used, 0, __ATOMIC_RELEASE);
+	}
+}
+
+void gm_track_drop(struct gm_machine *machine, uint32_t slot, uint32_t index)
+{
+	uint64_t track = __atomic_load_n(&machine->state->track[slot][index], __ATOMIC_ACQUIRE);
+	uint16_t domid = gm_track_domid(track);
+	struct gm_attach *a = track ? gm_attach_get(machine, domid) : NULL;
+	bool dying;
+
+	if (!a) {
+		track_store(machine, slot, index, 0);
+		return;
+	}
+	gm_grant_lock(machine, a);
+	/* Again: rebuilding may have found it gone. */
+	track = __atomic_load_n(&machine->state->track[slot][index], __ATOMIC_ACQUIRE);
+	if (track & GM_TRACK_FOREIGN) {
+		track_store(machine, slot, index, 0);
+		gm_dom(machine, domid)->foreign_count--;
+	} else if (track) {
+		notify_run(machine, slot, index, a, gm_track_ref(track));
+		track_store(machine, slot, index, 0);
+		active_release(machine, a, gm_track_ref(track), track & GM_TRACK_WRITE);
+	}
+	gm_grant_unlock(machine, domid);
+	dying = gm_dom_state(machine, domid) == GM_DOMAIN_DYING;
+	gm_attach_put(machine, a);
+	if (dying) {
+		gm_big_lock(machine);
+		gm_domain_reap(machine, domid);
+		gm_big_unlock(machine);
+	}
+}
+
+/* ---- after a death ------------------------------------------------------------------------------------------ */
+
+static void rebuild_track(struct gm_domain *d, struct gm_attach *a, uint64_t track, uint16_t holder, uint32_t entries)
+{
+	uint32_t ref = gm_track_ref(track);
+
+	if (!(track & GM_TRACK_HELD) || gm_track_domid(track) != a->domid)
+		return;
+	if (track & GM_TRACK_FOREIGN) {
+		d->foreign_count++;
+	} else if (ref < entries) {
+		a->active[ref].domid = holder;
+		if (track & GM_TRACK_WRITE)
+			a->active[ref].writers++;
+		else
+			a->active[ref].readers++;
+	}
+}
+
+void gm_grant_rebuild(struct gm_machine *machine, struct gm_attach *attach)
+{
+	struct gm_domain *d = gm_dom(machine, attach->domid);
+	uint32_t entries = gm_grant_entries(machine, attach->domid), count = 0;
+
+	for (uint32_t i = 0; i < entries; i++)
+		attach->active[i].readers = attach->active[i].writers = 0;
+	d->foreign_count = 0;
+	for (uint32_t s = 0; s < GM_MAX_PROCS; s++) {
+		struct gm_proc *p = &machine->state->proc[s];
+		uint32_t end = __atomic_load_n(&p->tracks_end, __ATOMIC_ACQUIRE);
+
+		if (!__atomic_load_n(&p->state, __ATOMIC_ACQUIRE))
+			continue;
+		for (uint32_t t = 0; t < end && t < GM_MAX_TRACKS; t++)
+			rebuild_track(d, attach, __atomic_load_n(&machine->state->track[s][t], __ATOMIC_ACQUIRE),
+				      p->domid, entries);
+	}
+	for (uint32_t i = 0; i < entries; i++) {
+		const struct gm_active *act = &attach->active[i];
+		struct entry e = entry_at(d, attach, i);
+
+		count += act->readers || act->writers;
+		if (!act->writers)
+			in_use_clear(&e, GTF_writing);
+		if (!act->writers && !act->readers)
+			in_use_clear(&e, GTF_reading);
+	}
+	__atomic_store_n(&d->active_count, count, __ATOMIC_RELAXED);
+}

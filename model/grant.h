@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Grants, checked as Xen checks them (xen/common/grant_table.c; statuses in xen/grant_table.h).
+ *
+ * A pin is one use of a grant: a mapping, or one side of a copy while it lasts. While an entry has pins, its in-use
+ * bits (flags in version 1, the status word in version 2) are set, by compare-and-exchange with the guest.
+ * Transitive grants are refused (GNTST_general_error), as Xen does with `gnttab=no-transitive`.
+ */
+#ifndef GM_GRANT_H
+#define GM_GRANT_H
+
+#include "state.h"
+
+struct gm_pin {
+	struct gm_attach *attach; /* the granting domain; the pin does not own it */
+	uint64_t frame;
+	uint16_t start, length; /* what may be copied */
+	uint32_t track;
+};
+
+/* Take `n` free tracks of this process, or none: false. */
+bool gm_tracks_take(struct gm_machine *machine, uint32_t n, uint32_t *tracks);
+void gm_tracks_give(struct gm_machine *machine, uint32_t n, const uint32_t *tracks);
+
+/*
+ * Pin reference `ref` of the attached domain for the caller, and note that in `track`. With grant_lock held.
+ * `copy`: for the time of a copy (sub-page grants will do). GNTST_okay or the reason why not.
+ */
+int16_t gm_grant_pin(struct gm_machine *machine, struct gm_attach *attach, uint32_t ref, bool write, bool copy,
+		     uint32_t track, struct gm_pin *pin);
+/* With grant_lock held. */
+void gm_grant_unpin(struct gm_machine *machine, const struct gm_pin *pin);
+
+/* Note a foreign or resource mapping of the attached domain in a track. 0, or -ESRCH when it dies. */
+int gm_foreign_hold(struct gm_machine *machine, struct gm_attach *attach, uint32_t track);
+
+/* Release whatever track `index` of process `slot` holds, its unmap notification first; no locks held. */
+void gm_track_drop(struct gm_machine *machine, uint32_t slot, uint32_t index);
+
+/* References in the table now. */
+uint32_t gm_grant_entries(struct gm_machine *machine, uint16_t domid);
+
+/* Recompute pins and in-use bits from the tracks; with grant_lock held. */
+void gm_grant_rebuild(struct gm_machine *machine, struct gm_attach *attach);
+
+/* ---- mappings ----------------------------------------------------------------------------------------------- */
+
+struct gm_mapping {
+	uint8_t *addr;
+	uint32_t count;
+	uint32_t *tracks;
+	struct gm_mapping *next; /* the handle's */
+};
+
+/*
+ * Map a run of references as one range of memory. 0, -EINVAL (a grant was refused: all is undone), -ENOMEM.
+ * `domids` has one entry when `one_domain`. `prot` as for mmap.
+ */
+int gm_grant_map(struct gm_machine *machine, uint32_t count, const uint32_t *domids, bool one_domain,
+		 const uint32_t *refs, int prot, struct gm_mapping **out);
+/* Also when part of the mapping's pages were refused. Frees it. */
+void gm_grant_unmap(struct gm_machine *machine, struct gm_mapping *mapping);
+/* Set the unmap notification of a mapping's first pages: see struct gm_notify. 0 or -ENOMEM. */
+int gm_grant_notify(struct gm_machine *machine, const struct gm_mapping *mapping, uint32_t offset, uint32_t port);
+
+/* ---- copies ------------------------------------------------------------------------------------------------- */
+
+struct xengnttab_grant_copy_segment;
+/* As gntdev's IOCTL_GNTDEV_GRANT_COPY: 0 with a status in each segment, or -EINVAL for one that is malformed. */
+int gm_grant_copy(struct gm_machine *machine, uint32_t count, struct xengnttab_grant_copy_segment *segs);
+
+#endif

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: MIT */
+/* Where the guest's disks are: what the toolstack wrote to xenstore (data as xl 4.20 writes it). */
+#include "guest.h"
+#include "guest_priv.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <string.h>
+
+#include <xenstore.h>
+
+#define STATE_INITWAIT 2u /* xenbus: the backend is there */
+#define STATE_CLOSING  5u
+
+static const char *const device_dirs[] = {"device/virtio_disk", "device/virtio"};
+
+/* libxenstore finds a socket by the environment only; two threads must not do so at once. */
+static struct xs_handle *store_open(struct gm_guest *g)
+{
+	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+	struct xs_handle *xs = NULL;
+	char *path = NULL, *old;
+
+	if (asprintf(&path, "%s/store.%u", gm_machine_dir(g->m), g->m->domid) < 0)
+		return NULL;
+	pthread_mutex_lock(&lock);
+	old = getenv("XENSTORED_PATH");
+	old = old ? strdup(old) : NULL;
+	if (!setenv("XENSTORED_PATH", path, 1))
+		xs = xs_open(XS_OPEN_SOCKETONLY);
+	if (old)
+		setenv("XENSTORED_PATH", old, 1);
+	else
+		unsetenv("XENSTORED_PATH");
+	pthread_mutex_unlock(&lock);
+	free(old);
+	free(path);
+	return xs;
+}
+
+static char *read_key(struct xs_handle *xs, const char *dir, const char *key)
+{
+	char *path, *value = NULL;
+	unsigned len;
+
+	if (asprintf(&path, "%s/%s", dir, key) < 0)
+		return NULL;
+	value = xs_read(xs, XBT_NULL, path, &len);
+	free(path);
+	return value;
+}
+
+/* A number, decimal or 0x (xl writes both): 0, -ENOENT without the key, -EPROTO when it is none. */
+static int read_number(struct xs_handle *xs, const char *dir, const char *key, uint64_t max, uint64_t *out)
+{
+	char *s = read_key(xs, dir, key), *end;
+	int err = s ? 0 : -ENOENT;
+
+	if (s) {
+		errno = 0;
+		*out = strtoull(s, &end, 0);
+		if (errno || end == s || *end || *s == '-' || *out > max)
+			err = -EPROTO;
+	}
+	free(s);
+	return err;
+}
+
+static bool key_is(struct xs_handle *xs, const char *dir, const char *key, const char *want)
+{
+	char *s = read_key(xs, dir, key);
+	bool same = s && !strcmp(s, want);
+
+	free(s);
+	return same;
+}
+
+/* Does the device at `front` (its backend at `back`) go by this name? */
+static bool name_is(struct xs_handle *xs, const char *back, const char *devid, const char *name)
+{
+	return !name || !strcmp(name, devid) || key_is(xs, back, "dev", name);
+}
+
+/* Look at one device. 0: it is the one, and ready. -EAGAIN: it is, and not ready. -ENOENT: another. -EPROTO. */
+static int disk_look(struct xs_handle *xs, const char *front, const char *devid, const char *name,
+		     struct gm_guest_disk *out)
+{
+	uint64_t backend = 0, base = 0, irq = 0, id = 0, state = 0;
+	char *back = read_key(xs, front, "backend"), *end;
+	int err;
+
+	if (!back || !name_is(xs, back, devid, name)) {
+		free(back);
+		return -ENOENT;
+	}
+	id = strtoul(devid, &end, 10);
+	err = *end || id > UINT_MAX ? -EPROTO : read_number(xs, front, "backend-id", 0x7fef, &backend);
+	if (!err)
+		err = read_number(xs, back, "state", 6, &state);
+	if (err == -ENOENT || (!err && (state < STATE_INITWAIT || state >= STATE_CLOSING)))
+		err = -EAGAIN;
+	if (!err) {
+		err = read_number(xs, back, "base", UINT64_MAX, &base);
+		if (!err)
+			err = read_number(xs, back, "irq", 1019, &irq);
+		if (err == -ENOENT)
+			err = -EPROTO; /* a backend that is ready has both */
+	}
+	free(back);
+	*out = (struct gm_guest_disk){(uint16_t)backend, base, (unsigned)irq, (unsigned)id};
+	return err;
+}
+
+static int dir_look(struct xs_handle *xs, const char *dir, const char *name, struct gm_guest_disk *out)
+{
+	unsigned n = 0;
+	char **ids = xs_directory(xs, XBT_NULL, dir, &n);
+	int err = -ENOENT;
+
+	for (unsigned i = 0; i < n && err == -ENOENT; i++) {
+		char *front;
+
+		if (asprintf(&front, "%s/%s", dir, ids[i]) < 0)
+			err = -ENOMEM;
+		else
+			err = disk_look(xs, front, ids[i], name, out);
+		if (err != -ENOMEM)
+			free(front);
+	}
+	free(ids);
+	return err;
+}
+
+/* Be told of every change of the backend of each device; those we do not yet know come by the watch on the devices. */
+static void watch_backends(struct xs_handle *xs, const char *dir)
+{
+	unsigned n = 0;
+	char **ids = xs_directory(xs, XBT_NULL, dir, &n);
+
+	for (unsigned i = 0; i < n; i++) {
+		char *front, *back;
+
+		if (asprintf(&front, "%s/%s", dir, ids[i]) < 0)
+			continue;
+		back = read_key(xs, front, "backend");
+		if (back)
+			xs_watch(xs, back, "backend"); /* again and again: EEXIST is fine */
+		free(back);
+		free(front);
+	}
+	free(ids);
+}
+
+/* Wait for any watch to fire, and take all that have. */
+static int store_wait(struct xs_handle *xs, int64_t deadline)
+{
+	struct pollfd pfd = {.fd = xs_fileno(xs), .events = POLLIN};
+	char **event;
+	int n;
+
+	do
+		n = poll(&pfd, 1, gm_left_ms(deadline));
+	while (n < 0 && errno == EINTR);
+	if (n <= 0)
+		return -ETIMEDOUT;
+	while ((event = xs_check_watch(xs)))
+		free(event);
+	return errno == EAGAIN ? 0 : -EPIPE;
+}
+
+static int disk_find(struct xs_handle *xs, const char *name, int64_t deadline, struct gm_guest_disk *out)
+{
+	size_t dirs = sizeof(device_dirs) / sizeof(*device_dirs);
+	int err;
+
+	for (size_t i = 0; i < dirs; i++)
+		if (!xs_watch(xs, device_dirs[i], "device"))
+			return -errno;
+	for (;;) {
+		int found = -ENOENT;
+
+		for (size_t i = 0; i < dirs && found == -ENOENT; i++) {
+			watch_backends(xs, device_dirs[i]);
+			found = dir_look(xs, device_dirs[i], name, out);
+		}
+		if (found != -ENOENT && found != -EAGAIN)
+			return found;
+		err = store_wait(xs, deadline);
+		if (err)
+			return err == -ETIMEDOUT && found == -ENOENT ? -ENOENT : err;
+	}
+}
+
+int gm_guest_find_disk(struct gm_guest *guest, const char *name, int timeout_ms, struct gm_guest_disk *out)
+{
+	int64_t deadline = timeout_ms < 0 ? -1 : gm_now_ms() + timeout_ms;
+	struct xs_handle *xs = store_open(guest);
+	int err;
+
+	if (!xs)
+		return -ENOENT; /* no store, so no disk */
+	err = disk_find(xs, name, deadline, out);
+	xs_close(xs);
+	return err;
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Ioreq servers, as Xen's common/ioreq.c keeps them, and interrupt lines. Device model operations: 0 or -errno, as
+ * the hypercalls do. Servers belong to the domain that they serve and outlive the process that made them.
+ */
+#ifndef GM_IOREQ_H
+#define GM_IOREQ_H
+
+#include "state.h"
+
+#include <xen/hvm/ioreq.h>
+
+/* May the caller act as device model of `domid`? 0, -ESRCH, -EPERM. */
+int gm_dm_allowed(struct gm_machine *machine, uint16_t domid);
+
+int gm_server_create(struct gm_machine *machine, uint16_t domid, int buffered, uint16_t *id);
+int gm_server_destroy(struct gm_machine *machine, uint16_t domid, uint16_t id);
+int gm_server_enable(struct gm_machine *machine, uint16_t domid, uint16_t id, bool enable);
+int gm_server_buf_port(struct gm_machine *machine, uint16_t domid, uint16_t id, uint32_t *port);
+int gm_server_map(struct gm_machine *machine, uint16_t domid, uint16_t id, enum gm_io_type type, uint64_t start,
+		  uint64_t end);
+int gm_server_unmap(struct gm_machine *machine, uint16_t domid, uint16_t id, enum gm_io_type type, uint64_t start,
+		    uint64_t end);
+/* Check that `nr` of the server's pages from `frame` on can be had, and make them. */
+int gm_server_pages(struct gm_machine *machine, uint16_t domid, uint16_t id, uint64_t frame, uint64_t nr);
+
+/* All of a dying domain's servers; with big held. */
+void gm_servers_destroy(struct gm_machine *machine, uint16_t domid);
+
+/* Which server gets an access: its id, or -1; its generation and the vCPU's port. */
+int gm_server_select(struct gm_machine *machine, uint16_t domid, uint64_t addr, unsigned size, unsigned vcpu,
+		     uint32_t *gen, uint32_t *port);
+
+/* Page of a server in its domain's ioreq file: the buffered one (0) or the synchronous one (1). */
+static inline uint8_t *gm_server_page(const struct gm_attach *attach, unsigned id, unsigned which)
+{
+	return attach->io + (size_t)(id * 2 + which) * GM_PAGE_SIZE;
+}
+
+/*
+ * struct ioreq's `state` is four bits of a byte that it shares with flags; in atomic accesses the whole byte is meant.
+ * (A bit-field has no offsetof: checked against the layout in xen/hvm/ioreq.h by the unit test.)
+ */
+#define GM_IOREQ_STATE_OFFSET 30u
+#define GM_IOREQ_STATE_MASK   0x0fu
+
+void gm_vcpu_wake(struct gm_vcpu *vcpu);
+int gm_irq_set(struct gm_machine *machine, uint16_t domid, uint32_t irq, uint32_t level);
+
+/* Wake all that wait in the domain: it is crashed or dying. */
+void gm_domain_wake(struct gm_machine *machine, uint16_t domid);
+void gm_domain_crash(struct gm_machine *machine, uint16_t domid);
+/* Make the domain under this id, which is free; with big held (or before there is anybody). */
+int gm_domain_make(struct gm_machine *machine, uint16_t domid, const struct gm_domain_config *config);
+
+#endif
