@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The guest library's system (grantio/os.h) on a guest of the Xen model: pages come from the guest's RAM, so that they
+ * can be granted; bookkeeping comes from malloc, so that it cannot.
+ */
+#include <grantio/os.h>
+#include <model/guest.h>
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct page {
+	uint32_t holds;
+	bool allocated;
+};
+
+struct gio_os {
+	struct gm_guest *guest;
+	uint8_t *ram;
+	size_t npages;
+	pthread_mutex_t lock; /* all below */
+	struct page *pages;
+	size_t used; /* allocated or held */
+	size_t next; /* where to look first */
+};
+
+int gio_os_model_open(struct gio_os **os, struct gm_guest *guest)
+{
+	struct gio_os *o = calloc(1, sizeof(*o));
+	size_t bytes;
+
+	if (!o)
+		return -ENOMEM;
+	o->guest = guest;
+	o->ram = gm_guest_ram(guest, &bytes);
+	o->npages = bytes / GIO_PAGE_SIZE;
+	o->pages = calloc(o->npages, sizeof(*o->pages));
+	o->next = 1; /* frame 0 is never given out: no valid address is 0 */
+	if (!o->pages) {
+		free(o);
+		return -ENOMEM;
+	}
+	pthread_mutex_init(&o->lock, NULL);
+	*os = o;
+	return 0;
+}
+
+void gio_os_model_close(struct gio_os *os)
+{
+	if (!os)
+		return;
+	pthread_mutex_destroy(&os->lock);
+	free(os->pages);
+	free(os);
+}
+
+size_t gio_os_model_pages_used(struct gio_os *os)
+{
+	size_t used;
+
+	pthread_mutex_lock(&os->lock);
+	used = os->used;
+	pthread_mutex_unlock(&os->lock);
+	return used;
+}
+
+/* ---- memory ------------------------------------------------------------------------------------------------- */
+
+void *gio_os_alloc(struct gio_os *os, size_t bytes)
+{
+	(void)os;
+	return calloc(1, bytes);
+}
+
+void gio_os_free(struct gio_os *os, void *p, size_t bytes)
+{
+	(void)os, (void)bytes;
+	free(p);
+}
+
+static bool page_free(const struct page *page)
+{
+	return !page->allocated && !page->holds;
+}
+
+/* With the lock held: the first of `n` free pages in a row, looked for from `from` up to `to`; 0: none. */
+static size_t run_find(const struct gio_os *os, size_t n, size_t from, size_t to)
+{
+	size_t run = 0;
+
+	for (size_t i = from; i < to; i++) {
+		run = page_free(&os->pages[i]) ? run + 1 : 0;
+		if (run == n)
+			return i + 1 - n;
+	}
+	return 0;
+}
+
+void *gio_os_pages_alloc(struct gio_os *os, size_t npages)
+{
+	size_t at = 0;
+
+	if (!npages || npages >= os->npages)
+		return NULL;
+	pthread_mutex_lock(&os->lock);
+	at = run_find(os, npages, os->next, os->npages);
+	if (!at)
+		at = run_find(os, npages, 1, os->npages);
+	if (at) {
+		for (size_t i = at; i < at + npages; i++)
+			os->pages[i].allocated = true;
+		os->used += npages;
+		os->next = at + npages;
+	}
+	pthread_mutex_unlock(&os->lock);
+	return at ? memset(os->ram + at * GIO_PAGE_SIZE, 0, npages * GIO_PAGE_SIZE) : NULL;
+}
+
+void gio_os_pages_free(struct gio_os *os, void *va, size_t npages)
+{
+	size_t at;
+
+	if (!va)
+		return;
+	at = (size_t)gio_os_gfn(os, va);
+	pthread_mutex_lock(&os->lock);
+	for (size_t i = at; i < at + npages; i++) {
+		os->pages[i].allocated = false;
+		os->used -= !os->pages[i].holds;
+	}
+	if (at < os->next)
+		os->next = at; /* what was used last is warm */
+	pthread_mutex_unlock(&os->lock);
+}
+
+gio_gfn_t gio_os_gfn(struct gio_os *os, const void *va)
+{
+	return (gio_gfn_t)((size_t)((const uint8_t *)va - os->ram) / GIO_PAGE_SIZE);
+}
+
+void gio_os_page_get(struct gio_os *os, gio_gfn_t gfn)
+{
+	pthread_mutex_lock(&os->lock);
+	os->used += page_free(&os->pages[gfn]);
+	os->pages[gfn].holds++;
+	pthread_mutex_unlock(&os->lock);
+}
+
+void gio_os_page_put(struct gio_os *os, gio_gfn_t gfn)
+{
+	pthread_mutex_lock(&os->lock);
+	os->pages[gfn].holds--;
+	os->used -= page_free(&os->pages[gfn]);
+	pthread_mutex_unlock(&os->lock);
+}
+
+/* ---- locks -------------------------------------------------------------------------------------------------- */
+
+_Static_assert(sizeof(pthread_mutex_t) <= sizeof(struct gio_lock), "struct gio_lock has room for a mutex");
+_Static_assert(_Alignof(pthread_mutex_t) <= _Alignof(struct gio_lock), "and is aligned for one");
+
+static pthread_mutex_t *mutex_of(struct gio_lock *lock)
+{
+	return (pthread_mutex_t *)(void *)lock->opaque;
+}
+
+void gio_os_lock_init(struct gio_lock *lock)
+{
+	pthread_mutex_init(mutex_of(lock), NULL);
+}
+
+void gio_os_lock_exit(struct gio_lock *lock)
+{
+	pthread_mutex_destroy(mutex_of(lock));
+}
+
+void gio_os_lock(struct gio_lock *lock)
+{
+	pthread_mutex_lock(mutex_of(lock));
+}
+
+void gio_os_unlock(struct gio_lock *lock)
+{
+	pthread_mutex_unlock(mutex_of(lock));
+}
+
+/* ---- grant table and devices -------------------------------------------------------------------------------- */
+
+int gio_os_grant_table(struct gio_os *os, uint32_t entries, struct gio_os_grant_table *out)
+{
+	struct gm_grant_table table;
+	int err = gm_guest_grant_table(os->guest, entries, &table);
+
+	if (err)
+		return err == -ENOSPC ? -GIO_ENOSPC : -GIO_ENOMEM;
+	*out = (struct gio_os_grant_table){.shared = table.shared,
+					   .status = table.status,
+					   .entries = table.entries,
+					   .max = table.max,
+					   .version = table.version};
+	return 0;
+}
+
+uint32_t gio_os_mmio_read(struct gio_os *os, uint64_t addr, unsigned size)
+{
+	uint64_t value = UINT32_MAX;
+
+	/* A machine that is going down reads as ones, like a bus with nobody on it. */
+	if (gm_guest_mmio(os->guest, addr, size, false, &value, -1))
+		return UINT32_MAX;
+	return (uint32_t)value;
+}
+
+void gio_os_mmio_write(struct gio_os *os, uint64_t addr, unsigned size, uint32_t value)
+{
+	uint64_t v = value;
+
+	(void)gm_guest_mmio(os->guest, addr, size, true, &v, -1);
+}
