@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* grantio: the command line of the Xen model and of virtio disks by grants. */
 #include "cli/command.h"
+#include "cli/disk.h"
 
 #include <stdio.h>
 
@@ -20,6 +21,7 @@ static int root_run(int argc, char **argv)
 }
 
 static const struct gc_command *const commands[] = {
+	&gc_disk_command,
 	NULL,
 };
 

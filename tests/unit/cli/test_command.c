@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* The command table: dispatch, options, numbers; and that every fault is one line. */
-#include "cli/command.h"
+#include "catch.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 #include <cmocka.h>
 
 static const struct gc_option options[] = {
@@ -35,47 +34,20 @@ static const struct gc_command group = {"group", "holds commands", NULL, NULL, N
 static const struct gc_command *const root_commands[] = {&group, NULL};
 static const struct gc_command root = {"grantio", "a test", NULL, NULL, NULL, NULL, root_commands};
 
-static char text[8192]; /* what the last command wrote */
-
-/* Run words with one stream caught. */
-static int run(FILE *stream, const char *const *words)
-{
-	char *argv[16] = {NULL};
-	FILE *catch = tmpfile();
-	int saved, argc = 0, code;
-	size_t got;
-
-	assert_non_null(catch);
-	for (; words[argc]; argc++)
-		argv[argc] = (char *)(uintptr_t)words[argc];
-	fflush(stream);
-	saved = dup(fileno(stream));
-	dup2(fileno(catch), fileno(stream));
-	code = gc_command_dispatch(&root, argc, argv);
-	fflush(stream);
-	dup2(saved, fileno(stream));
-	close(saved);
-	rewind(catch);
-	got = fread(text, 1, sizeof(text) - 1, catch);
-	text[got] = '\0';
-	fclose(catch);
-	return code;
-}
-
-#define ERR(...) run(stderr, (const char *const[]){"grantio", __VA_ARGS__, NULL})
-#define OUT(...) run(stdout, (const char *const[]){"grantio", __VA_ARGS__, NULL})
+#define ERR(...) RUN(&root, __VA_ARGS__)
 
 static void one_line(const char *wanted)
 {
-	assert_string_equal(text, wanted);
-	assert_ptr_equal(strchr(text, '\n'), text + strlen(text) - 1);
+	assert_string_equal(cli_err, wanted);
+	assert_string_equal(cli_out, "");
+	assert_ptr_equal(strchr(cli_err, '\n'), cli_err + strlen(cli_err) - 1);
 }
 
 static void test_dispatch(void **state)
 {
 	(void)state;
 	assert_int_equal(ERR("group", "leaf", "one", "--name", "x", "two", "--force"), GC_OK);
-	assert_string_equal(text, "");
+	assert_string_equal(cli_err, "");
 	assert_int_equal(seen.args, 2);
 	assert_string_equal(seen.arg[1], "two");
 	assert_string_equal(seen.option[0], "x");
@@ -91,7 +63,7 @@ static void test_dispatch(void **state)
 static void test_usage(void **state)
 {
 	(void)state;
-	assert_int_equal(run(stderr, (const char *const[]){"grantio", NULL}), GC_USAGE);
+	assert_int_equal(cli_run(&root, (const char *const[]){"grantio", NULL}), GC_USAGE);
 	one_line("grantio: a command is missing (see --help)\n");
 	assert_int_equal(ERR("nothing"), GC_USAGE);
 	one_line("grantio: command 'nothing': no such command (see --help)\n");
@@ -116,15 +88,15 @@ static void test_usage(void **state)
 static void test_help(void **state)
 {
 	(void)state;
-	assert_int_equal(OUT("--help"), GC_OK);
-	assert_non_null(strstr(text, "Usage: grantio COMMAND\n"));
-	assert_non_null(strstr(text, "group "));
-	assert_int_equal(OUT("group", "-h"), GC_OK);
-	assert_non_null(strstr(text, "Usage: grantio group COMMAND\n"));
-	assert_int_equal(OUT("group", "leaf", "--foo", "--help"), GC_OK);
-	assert_non_null(strstr(text, "Usage: grantio group leaf ONE [TWO]\n"));
-	assert_non_null(strstr(text, "--name NAME"));
-	assert_non_null(strstr(text, "More.\n"));
+	assert_int_equal(RUN(&root, "--help"), GC_OK);
+	assert_non_null(strstr(cli_out, "Usage: grantio COMMAND\n"));
+	assert_non_null(strstr(cli_out, "group "));
+	assert_int_equal(RUN(&root, "group", "-h"), GC_OK);
+	assert_non_null(strstr(cli_out, "Usage: grantio group COMMAND\n"));
+	assert_int_equal(RUN(&root, "group", "leaf", "--foo", "--help"), GC_OK);
+	assert_non_null(strstr(cli_out, "Usage: grantio group leaf ONE [TWO]\n"));
+	assert_non_null(strstr(cli_out, "--name NAME"));
+	assert_non_null(strstr(cli_out, "More.\n"));
 }
 
 static bool number(const char *value, uint64_t *out)
@@ -142,11 +114,9 @@ static void test_numbers(void **state)
 	static const char *const bad_numbers[] = {
 		"", " 7", "+7", "-7", "7x", "0x", "1", "301", "99999999999999999999", "0x12d"};
 	static const char *const bad_sizes[] = {"", "M", "1MM", "1P", "0", "16777216T", "1.5G"};
-	FILE *null = freopen("/dev/null", "w", stderr);
 	uint64_t value;
 
 	(void)state;
-	assert_non_null(null);
 	assert_true(number("2", &value) && value == 2);
 	assert_true(number("0x12C", &value) && value == 300);
 	assert_true(size("64M", &value) && value == 64 << 20);

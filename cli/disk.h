@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A virtio disk in xenstore, as xl writes it (xl 4.20 on Arm: recordings in tests/unit/cli/fixtures). Works on
+ * libxenstore alone, so on real Xen too. Errors: 0 or -errno.
+ */
+#ifndef GC_DISK_H
+#define GC_DISK_H
+
+#include "cli/command.h"
+#include "cli/store.h"
+
+#define GC_DISK_NAME_MAX   32
+#define GC_DISK_TARGET_MAX 1024
+#define GC_DISK_WAIT_MS	   10000 /* libxl's LIBXL_HOTPLUG_TIMEOUT and LIBXL_INIT_TIMEOUT */
+
+struct gc_disk {
+	unsigned domid, backend;
+	uint32_t devid;
+	char name[GC_DISK_NAME_MAX]; /* as the user named it: "xvda" */
+	const char *target;
+	bool readonly, grants, discard, direct_io_safe;
+	uint64_t base;
+	unsigned irq;
+};
+
+struct gc_disk_paths {
+	char backend[GC_PATH_MAX], frontend[GC_PATH_MAX], libxl[GC_PATH_MAX];
+};
+
+extern const struct gc_command gc_disk_command, gc_disk_attach_command, gc_disk_detach_command, gc_disk_list_command;
+
+void gc_disk_paths(const struct gc_disk *disk, struct gc_disk_paths *paths);
+
+/*
+ * Write all that xl writes, in one transaction. Fills in base and irq; and devid and name if the name is empty.
+ * -ENODEV: no such domain, -EEXIST: it has that disk, -ENOSPC: no interrupt or name is free.
+ */
+int gc_disk_write(struct xs_handle *xs, struct gc_disk *disk);
+/* Remove it all. */
+int gc_disk_remove(struct xs_handle *xs, const struct gc_disk *disk);
+/*
+ * Ask the backend to let go of the disk and wait for that, as libxl does. 0, -ETIMEDOUT with the backend's last state.
+ * With `wait_ms` 0 it is only asked.
+ */
+int gc_disk_close(struct xs_handle *xs, const struct gc_disk *disk, int wait_ms, unsigned *state);
+
+/* Find a disk of the domain by name or device number: domid, backend, devid. -ENOENT. */
+int gc_disk_find(struct xs_handle *xs, unsigned domid, const char *vdev, struct gc_disk *disk);
+/* Call `each` for every virtio disk of the domain, or of all (-1), until it returns other than 0. */
+int gc_disk_each(struct xs_handle *xs, int domid,
+		 int (*each)(struct xs_handle *xs, const struct gc_disk *disk, void *arg), void *arg);
+
+/* "Connected" and so on; "-" for what is none. */
+const char *gc_disk_state_name(unsigned state);
+/* The table of `disk list`; `domid` -1: of all domains. -errno. */
+int gc_disk_table(struct xs_handle *xs, int domid);
+
+#endif

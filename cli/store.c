@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli/store.h"
+
+#include "cli/command.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define TRANSACTIONS_MOST 64
+
+const char *gc_machine_dir(const char *option)
+{
+	static char dir[64];
+	const char *env = getenv("GRANTIO_MACHINE");
+
+	if (option)
+		return option;
+	if (env && *env)
+		return env;
+	snprintf(dir, sizeof(dir), "/dev/shm/grantio-%u", (unsigned)getuid());
+	return dir;
+}
+
+static bool on_xen(void)
+{
+	return access("/run/xenstored/socket", F_OK) == 0 || access("/var/run/xenstored/socket", F_OK) == 0 ||
+	       access("/dev/xen/xenbus", F_OK) == 0 || access("/proc/xen/xenbus", F_OK) == 0;
+}
+
+struct xs_handle *gc_store_open(const char *machine)
+{
+	const char *env = getenv("GRANTIO_MACHINE");
+	char path[128];
+	struct xs_handle *xs;
+
+	if (machine || (!getenv("XENSTORED_PATH") && ((env && *env) || !on_xen()))) {
+		snprintf(path, sizeof(path), "%s/store", gc_machine_dir(machine));
+		if (setenv("XENSTORED_PATH", path, 1)) {
+			gc_fail("xenstore: %s", strerror(errno));
+			return NULL;
+		}
+	}
+	xs = xs_open(0);
+	if (!xs)
+		gc_fail("xenstore %s: %s", getenv("XENSTORED_PATH") ? getenv("XENSTORED_PATH") : "of Xen",
+			strerror(errno));
+	return xs;
+}
+
+char *gc_store_read(struct xs_handle *xs, const char *format, ...)
+{
+	char path[GC_PATH_MAX];
+	va_list list;
+
+	va_start(list, format);
+	vsnprintf(path, sizeof(path), format, list);
+	va_end(list);
+	return xs_read(xs, XBT_NULL, path, NULL);
+}
+
+uint64_t gc_store_number(struct xs_handle *xs, uint64_t missing, const char *format, ...)
+{
+	char path[GC_PATH_MAX], *value, *end;
+	uint64_t number = missing;
+	va_list list;
+
+	va_start(list, format);
+	vsnprintf(path, sizeof(path), format, list);
+	va_end(list);
+	value = xs_read(xs, XBT_NULL, path, NULL);
+	if (!value)
+		return missing;
+	if (*value >= '0' && *value <= '9') {
+		errno = 0;
+		number = strtoull(value, &end, 0);
+		if (errno || *end)
+			number = missing;
+	}
+	free(value);
+	return number;
+}
+
+/* ---- transactions ---- */
+
+void gc_tx_fail(struct gc_tx *tx, int error)
+{
+	if (!tx->error)
+		tx->error = error;
+}
+
+/* After a call of libxenstore. */
+static void tx_check(struct gc_tx *tx, bool ok)
+{
+	if (!ok)
+		gc_tx_fail(tx, errno ? -errno : -EIO);
+}
+
+static void tx_vwrite(struct gc_tx *tx, const char *path, const char *format, va_list list)
+{
+	char value[XENSTORE_PAYLOAD_MAX / 2];
+	int length = vsnprintf(value, sizeof(value), format, list);
+
+	if ((size_t)length >= sizeof(value))
+		gc_tx_fail(tx, -ENAMETOOLONG);
+	if (!tx->error)
+		tx_check(tx, xs_write(tx->xs, tx->id, path, value, (unsigned)length));
+}
+
+void gc_tx_write(struct gc_tx *tx, const char *path, const char *format, ...)
+{
+	va_list list;
+
+	va_start(list, format);
+	tx_vwrite(tx, path, format, list);
+	va_end(list);
+}
+
+void gc_tx_key(struct gc_tx *tx, const char *dir, const char *key, const char *format, ...)
+{
+	char path[GC_PATH_MAX];
+	va_list list;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, key);
+	va_start(list, format);
+	tx_vwrite(tx, path, format, list);
+	va_end(list);
+}
+
+void gc_tx_dir(struct gc_tx *tx, const char *path, unsigned owner, unsigned reader)
+{
+	struct xs_permissions perms[2] = {{.id = owner, .perms = XS_PERM_NONE}, {.id = reader, .perms = XS_PERM_READ}};
+
+	if (tx->error)
+		return;
+	if (!xs_rm(tx->xs, tx->id, path) && errno != ENOENT)
+		tx_check(tx, false);
+	if (!tx->error)
+		tx_check(tx, xs_mkdir(tx->xs, tx->id, path));
+	if (!tx->error)
+		tx_check(tx, xs_set_permissions(tx->xs, tx->id, path, perms, owner == reader ? 1 : 2));
+}
+
+char **gc_tx_list(struct gc_tx *tx, const char *path, unsigned *count)
+{
+	char **names;
+
+	*count = 0;
+	if (tx->error)
+		return NULL;
+	names = xs_directory(tx->xs, tx->id, path, count);
+	if (!names) {
+		*count = 0;
+		if (errno != ENOENT)
+			tx_check(tx, false);
+	}
+	return names;
+}
+
+char *gc_tx_read(struct gc_tx *tx, const char *path)
+{
+	char *value;
+
+	if (tx->error)
+		return NULL;
+	value = xs_read(tx->xs, tx->id, path, NULL);
+	if (!value && errno != ENOENT)
+		tx_check(tx, false);
+	return value;
+}
+
+bool gc_tx_exists(struct gc_tx *tx, const char *path)
+{
+	char *value = gc_tx_read(tx, path);
+
+	free(value);
+	return value != NULL;
+}
+
+static bool dir_empty(struct gc_tx *tx, const char *path)
+{
+	unsigned count;
+	char **names = gc_tx_list(tx, path, &count), *value = gc_tx_read(tx, path);
+	bool empty = !tx->error && count == 0 && value && !*value;
+
+	free(names);
+	free(value);
+	return empty;
+}
+
+void gc_tx_remove(struct gc_tx *tx, const char *path)
+{
+	char above[GC_PATH_MAX], *slash;
+
+	snprintf(above, sizeof(above), "%s", path);
+	do {
+		if (tx->error || (!xs_rm(tx->xs, tx->id, above) && errno != ENOENT)) {
+			tx_check(tx, false);
+			return;
+		}
+		slash = strrchr(above, '/');
+		*slash = '\0';
+	} while (above[0] && dir_empty(tx, above));
+}
+
+int gc_store_transact(struct xs_handle *xs, void (*work)(struct gc_tx *tx, void *arg), void *arg)
+{
+	for (int i = 0; i < TRANSACTIONS_MOST; i++) {
+		struct gc_tx tx = {.xs = xs, .id = xs_transaction_start(xs)};
+
+		if (tx.id == XBT_NULL)
+			return -errno;
+		work(&tx, arg);
+		if (xs_transaction_end(xs, tx.id, tx.error != 0))
+			return tx.error;
+		if (tx.error)
+			return tx.error;
+		if (errno != EAGAIN)
+			return -errno;
+	}
+	return -EAGAIN;
+}
+
+/* ---- waiting ---- */
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Wait for a watch event until the deadline, and take all that there are. */
+static int events_wait(struct xs_handle *xs, int64_t deadline)
+{
+	struct pollfd wait = {.fd = xs_fileno(xs), .events = POLLIN};
+	int64_t left = deadline - now_ms();
+	char **event;
+
+	if (left < 0 || poll(&wait, 1, (int)left) == 0)
+		return -ETIMEDOUT;
+	while ((event = xs_check_watch(xs)))
+		free(event);
+	return errno == EAGAIN ? 0 : -errno;
+}
+
+int gc_store_state_wait(struct xs_handle *xs, const char *path, bool (*done)(unsigned state), int timeout_ms,
+			unsigned *state)
+{
+	int64_t deadline = now_ms() + timeout_ms;
+	int rc = 0;
+
+	if (!xs_watch(xs, path, "state"))
+		return -errno;
+	for (;;) {
+		*state = (unsigned)gc_store_number(xs, 0, "%s", path);
+		if (done(*state))
+			break;
+		rc = events_wait(xs, deadline);
+		if (rc)
+			break;
+	}
+	xs_unwatch(xs, path, "state");
+	return rc;
+}

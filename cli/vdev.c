@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli/vdev.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <string.h>
+
+#define DISK_LIMIT  (1u << 20)
+#define DEVID_LIMIT (1u << 29) /* the extended form has its top bit at 28 */
+
+/* Decimal digits at *text, below `limit`; no leading zero. False: none, or too large. */
+static bool digits(const char **text, uint32_t limit, uint32_t *out)
+{
+	const char *start = *text;
+
+	for (*out = 0; **text >= '0' && **text <= '9'; (*text)++) {
+		*out = *out * 10 + (uint32_t)(**text - '0');
+		if (*out >= limit)
+			return false;
+	}
+	return *text > start && (start[0] != '0' || *text == start + 1);
+}
+
+/* a is 0, z is 25, aa is 26. */
+static bool letters(const char **text, uint32_t *out)
+{
+	const char *start = *text;
+	uint32_t value = 0;
+
+	for (; **text >= 'a' && **text <= 'z'; (*text)++) {
+		value = value * 26 + (uint32_t)(**text - 'a') + 1;
+		if (value > DISK_LIMIT)
+			return false;
+	}
+	*out = value - 1;
+	return *text > start;
+}
+
+/* The part of the name behind its class: letters and, maybe, a partition's number, from 1. */
+static bool disk_and_part(const char *text, uint32_t part_limit, uint32_t *disk, uint32_t *part)
+{
+	*part = 0;
+	if (!letters(&text, disk))
+		return false;
+	if (!*text)
+		return true;
+	return digits(&text, part_limit, part) && *part && !*text;
+}
+
+/* dN or dNpM. */
+static bool numbered(const char *text, uint32_t *disk, uint32_t *part)
+{
+	*part = 0;
+	if (!digits(&text, DISK_LIMIT, disk))
+		return false;
+	if (!*text)
+		return true;
+	return *text++ == 'p' && digits(&text, 256, part) && *part && !*text;
+}
+
+static uint32_t devid_xvd(uint32_t disk, uint32_t part)
+{
+	if (disk < 16 && part < 16)
+		return 202u << 8 | disk << 4 | part;
+	return 1u << 28 | disk << 8 | part;
+}
+
+static uint32_t devid_hd(uint32_t disk, uint32_t part)
+{
+	return (disk < 2 ? 3u : 22u) << 8 | (disk & 1) << 6 | part;
+}
+
+int gc_vdev_parse(const char *name, uint32_t *devid)
+{
+	const char *text = name;
+	uint32_t disk, part;
+
+	if (digits(&text, DEVID_LIMIT, devid) && !*text)
+		return 0;
+	if (strncmp(name, "xvd", 3) == 0 && disk_and_part(name + 3, 256, &disk, &part) && disk < DISK_LIMIT)
+		*devid = devid_xvd(disk, part);
+	else if (strncmp(name, "hd", 2) == 0 && disk_and_part(name + 2, 64, &disk, &part) && disk < 4)
+		*devid = devid_hd(disk, part);
+	else if (strncmp(name, "sd", 2) == 0 && disk_and_part(name + 2, 16, &disk, &part) && disk < 16)
+		*devid = 8u << 8 | disk << 4 | part;
+	else if (name[0] == 'd' && numbered(name + 1, &disk, &part))
+		*devid = devid_xvd(disk, part);
+	else
+		return -EINVAL;
+	return 0;
+}

@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: MIT */
+/* grantio disk against the store: the keys that xl writes, errors, detaching. The backend is played by the test. */
+#include "catch.h"
+#include "fixture.h"
+
+#include "cli/disk.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#undef REFUSED /* the store fixture's, for bytes on the wire */
+#define REFUSED(code, line, ...)                                             \
+	do {                                                                 \
+		int refused_ = RUN(&root, __VA_ARGS__);                      \
+                                                                             \
+		cli_refused(refused_, code, line, "line " STRING(__LINE__)); \
+	} while (0)
+#define DISK(...)                                                           \
+	do {                                                                \
+		if (RUN(&root, "disk", __VA_ARGS__))                        \
+			fail_msg("line " STRING(__LINE__) ": %s", cli_err); \
+	} while (0)
+
+static const struct gc_command *const commands[] = {&gc_disk_command, NULL};
+static const struct gc_command root = {.name = "grantio", .summary = "a test", .commands = commands};
+static struct xs_handle *xs;
+
+static void put(const char *path, const char *value)
+{
+	assert_true(xs_write(xs, XBT_NULL, path, value, (unsigned)strlen(value)));
+}
+
+static void domain_make(unsigned domid)
+{
+	struct xs_permissions perms[2] = {{.id = 0, .perms = XS_PERM_NONE}, {.id = domid, .perms = XS_PERM_READ}};
+	char path[64];
+
+	snprintf(path, sizeof(path), "/local/domain/%u", domid);
+	assert_true(xs_mkdir(xs, XBT_NULL, path));
+	assert_true(xs_set_permissions(xs, XBT_NULL, path, perms, 2));
+	snprintf(path, sizeof(path), "/libxl/%u/type", domid);
+	put(path, "pvh");
+}
+
+/* ---- a backend that answers with what it is told to ---- */
+
+static struct backend {
+	pthread_t thread;
+	struct xs_handle *xs;
+	int stop_fd;
+	const char *opened, *error; /* the state it answers 1 with, and what it says is wrong */
+} backend;
+
+static void backend_answer(const char *path)
+{
+	char *value, error[256];
+
+	if (strlen(path) < 6 || strcmp(path + strlen(path) - 6, "/state") != 0)
+		return;
+	value = xs_read(backend.xs, XBT_NULL, path, NULL);
+	if (value && strcmp(value, "1") == 0) {
+		if (backend.error) {
+			snprintf(error, sizeof(error), "/local/domain/0/error/backend/virtio_disk/1/51712/error");
+			xs_write(backend.xs, XBT_NULL, error, backend.error, (unsigned)strlen(backend.error));
+		}
+		xs_write(backend.xs, XBT_NULL, path, backend.opened, 1);
+	} else if (value && strcmp(value, "5") == 0) {
+		xs_write(backend.xs, XBT_NULL, path, "6", 1);
+	}
+	free(value);
+}
+
+static void *backend_run(void *arg)
+{
+	struct pollfd fds[2] = {{.fd = xs_fileno(backend.xs), .events = POLLIN},
+				{.fd = backend.stop_fd, .events = POLLIN}};
+	char **event;
+
+	while (!fds[1].revents) {
+		if (poll(fds, 2, -1) <= 0)
+			continue;
+		while ((event = xs_check_watch(backend.xs))) {
+			backend_answer(event[XS_WATCH_PATH]);
+			free(event);
+		}
+	}
+	return arg;
+}
+
+static void backend_start(unsigned domid, const char *opened, const char *error)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/local/domain/%u/backend/virtio_disk", domid);
+	backend = (struct backend){
+		.xs = xs_open_as(0), .stop_fd = eventfd(0, EFD_CLOEXEC), .opened = opened, .error = error};
+	assert_non_null(backend.xs);
+	assert_true(xs_watch(backend.xs, path, "b"));
+	assert_int_equal(pthread_create(&backend.thread, NULL, backend_run, NULL), 0);
+}
+
+static void backend_stop(void)
+{
+	uint64_t one = 1;
+
+	assert_int_equal(write(backend.stop_fd, &one, sizeof(one)), sizeof(one));
+	pthread_join(backend.thread, NULL);
+	close(backend.stop_fd);
+	xs_close(backend.xs);
+}
+
+static int disk_setup(void **state)
+{
+	int rc = store_setup(state);
+
+	xs = xs_open_as(0); /* sets XENSTORED_PATH too */
+	assert_non_null(xs);
+	domain_make(1);
+	domain_make(2);
+	return rc;
+}
+
+static int disk_teardown(void **state)
+{
+	xs_close(xs);
+	return store_teardown(state);
+}
+
+/* ---- the recordings ---- */
+
+/* The dump holds every line of the recording, in the same order, and of those directories no other line. */
+static void dump_compare(const char *fixture)
+{
+	static char dump[65536], recorded[65536];
+	FILE *pipe = popen("timeout 20 xenstore-ls -fp | grep virtio_disk", "r"), *file;
+	size_t got;
+
+	assert_non_null(pipe);
+	got = fread(dump, 1, sizeof(dump) - 1, pipe);
+	dump[got] = '\0';
+	assert_int_equal(pclose(pipe), 0);
+	file = fopen(fixture, "r");
+	assert_non_null(file);
+	got = fread(recorded, 1, sizeof(recorded) - 1, file);
+	recorded[got] = '\0';
+	fclose(file);
+	for (char *a = dump, *b = recorded; *a || *b;) { /* line by line: cmocka cuts long strings */
+		size_t a_length = strcspn(a, "\n"), b_length = strcspn(b, "\n");
+
+		if (a_length != b_length || memcmp(a, b, a_length) != 0)
+			fail_msg("%.*s instead of %.*s", (int)a_length, a, (int)b_length, b);
+		a += a_length + (a[a_length] == '\n');
+		b += b_length + (b[b_length] == '\n');
+	}
+}
+
+static void test_as_xl_dom0(void **state)
+{
+	(void)state;
+	backend_start(0, "2", NULL);
+	DISK("attach", "1", "/run/disk/a.raw", "--vdev", "xvda");
+	assert_string_equal(cli_out, "xvda\n");
+	dump_compare(FIXTURES "/xl-4.20-arm-dom0.txt");
+	backend_stop();
+}
+
+static void test_as_xl_driver_domain(void **state)
+{
+	(void)state;
+	backend_start(1, "2", NULL);
+	DISK("attach", "2", "/run/disk/a.raw", "--backend=1");
+	dump_compare(FIXTURES "/xl-4.20-arm-driverdomain.txt");
+	backend_stop();
+}
+
+static void expect(const char *dir, const char *key, const char *wanted)
+{
+	char path[256], *value;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, key);
+	value = xs_read(xs, XBT_NULL, path, NULL);
+	if (wanted ? !value || strcmp(value, wanted) != 0 : value != NULL)
+		fail_msg("%s is %s, not %s", path, value ? value : "missing", wanted ? wanted : "missing");
+	free(value);
+}
+
+static void test_options(void **state)
+{
+	static const char dir[] = "/local/domain/0/backend/virtio_disk/1/51728";
+
+	(void)state;
+	DISK("attach", "1", "/a", "--no-wait");
+	DISK("attach", "1", "nbd://localhost/x", "--no-wait", "--mode", "r", "--no-grants", "--direct-io-safe");
+	assert_string_equal(cli_out, "xvdb\n");
+	expect(dir, "params", "nbd://localhost/x");
+	expect(dir, "mode", "r");
+	expect(dir, "grant_usage", "0");
+	expect(dir, "discard-enable", "0");
+	expect(dir, "direct-io-safe", "1");
+	expect(dir, "base", "33554944");
+	expect(dir, "irq", "34");
+	DISK("attach", "1", "/c", "--no-wait", "--no-discard", "--vdev", "hda1");
+	expect("/local/domain/0/backend/virtio_disk/1/769", "discard-enable", "0");
+	expect("/local/domain/0/backend/virtio_disk/1/769", "mode", "w");
+	expect("/local/domain/0/backend/virtio_disk/1/769", "direct-io-safe", NULL);
+}
+
+/* Slots are used again; those of generic virtio devices are taken too; there are 11. */
+static void test_slots(void **state)
+{
+	(void)state;
+	put("/libxl/1/device/virtio/0/base", "0x2000200");
+	put("/libxl/1/device/virtio/0/irq", "34");
+	DISK("attach", "1", "/a", "--no-wait");
+	DISK("attach", "1", "/b", "--no-wait");
+	expect("/libxl/1/device/virtio_disk/51728", "base", "33555456");
+	expect("/libxl/1/device/virtio_disk/51728", "irq", "35");
+	DISK("detach", "1", "xvda", "--force");
+	DISK("attach", "1", "/c", "--no-wait");
+	expect("/libxl/1/device/virtio_disk/51712", "irq", "33");
+	for (int i = 0; i < 8; i++)
+		DISK("attach", "1", "/d", "--no-wait");
+	expect("/libxl/1/device/virtio_disk/51872", "irq", NULL);
+	REFUSED(1, "grantio: disk attach: domain 1: no virtio-mmio device is free, there are 11\n", "disk", "attach",
+		"1", "/e", "--no-wait");
+	DISK("attach", "2", "/a", "--no-wait"); /* each domain has its own */
+}
+
+static void test_detach(void **state)
+{
+	(void)state;
+	backend_start(0, "2", NULL);
+	DISK("attach", "1", "/a");
+	DISK("attach", "1", "/b");
+	DISK("detach", "1", "51712");
+	expect("/local/domain/0/backend/virtio_disk/1", "51712", NULL);
+	expect("/local/domain/1/device/virtio_disk", "51712", NULL);
+	expect("/libxl/1/device/virtio_disk", "51712", NULL);
+	expect("/local/domain/0/backend/virtio_disk/1", "51728", "");
+	DISK("detach", "1", "xvdb");
+	expect("/local/domain/0", "backend", NULL); /* empty directories go */
+	expect("/local/domain/1/device", "virtio_disk", NULL);
+	expect("/libxl", "1", "");
+	backend_stop();
+}
+
+static void test_refused_by_backend(void **state)
+{
+	(void)state;
+	backend_start(0, "6", "params '/none': No such file or directory");
+	REFUSED(1,
+		"grantio: disk attach: vdev 'xvda': refused by the backend: params '/none': No such file or "
+		"directory\n",
+		"disk", "attach", "1", "/none");
+	expect("/libxl/1/device", "virtio_disk", NULL); /* undone */
+	expect("/local/domain/0/backend", "virtio_disk", NULL);
+	backend_stop();
+}
+
+static void test_list(void **state)
+{
+	(void)state;
+	DISK("attach", "1", "/tmp/a \"quoted\"", "--no-wait");
+	DISK("attach", "2", "/b", "--no-wait", "--vdev", "xvdc", "--mode", "r");
+	DISK("list");
+	assert_non_null(strstr(
+		cli_out, "1     xvda   51712   0       Initialising Initialising w    yes    0x02000000 33  /tmp/a"));
+	assert_non_null(strstr(cli_out, "\n2     xvdc "));
+	DISK("list", "2");
+	assert_null(strstr(cli_out, "xvda"));
+	DISK("list", "1", "--json");
+	assert_string_equal(cli_out, "[\n  {\"domid\": 1, \"vdev\": \"xvda\", \"devid\": 51712, \"backend\": 0, "
+				     "\"backend_state\": 1, \"frontend_state\": 1, \"mode\": \"w\", \"grants\": true, "
+				     "\"base\": 33554432, \"irq\": 33, \"target\": \"/tmp/a \\\"quoted\\\"\"}\n]\n");
+	DISK("list", "7", "--json");
+	assert_string_equal(cli_out, "[\n]\n");
+}
+
+#define USAGE(text, ...)  REFUSED(2, "grantio: disk " text "\n", "disk", __VA_ARGS__)
+#define FAILED(text, ...) REFUSED(1, "grantio: disk " text "\n", "disk", __VA_ARGS__)
+
+static void test_bad_input(void **state)
+{
+	char longest[2048];
+
+	(void)state;
+	USAGE("attach: an argument is missing: 1 given, 2 needed (see --help)", "attach", "1");
+	USAGE("attach: domain 'x': not a number", "attach", "x", "/a");
+	USAGE("attach: domain '0': not between 1 and 32751", "attach", "0", "/a");
+	USAGE("attach: target 'a.raw': neither an absolute path nor a URI", "attach", "1", "a.raw");
+	USAGE("attach: target '': neither an absolute path nor a URI", "attach", "1", "");
+	USAGE("attach: vdev 'foo': not a disk's name (xvda, xvda1, hda, sda, d0p1, a number)", "attach", "1", "/a",
+	      "--vdev", "foo");
+	USAGE("attach: mode 'rw': neither w nor r", "attach", "1", "/a", "--mode=rw");
+	USAGE("attach: backend '-1': not a number", "attach", "1", "/a", "--backend", "-1");
+	USAGE("attach: option '--force': no such option (see --help)", "attach", "1", "/a", "--force");
+	USAGE("detach: vdev 'foo': not a disk's name (xvda, xvda1, hda, sda, d0p1, a number)", "detach", "1", "foo");
+	USAGE("list: domain '99999': not between 1 and 32751", "list", "99999");
+	memset(longest, 'a', sizeof(longest));
+	longest[0] = '/';
+	longest[sizeof(longest) - 1] = '\0';
+	USAGE("attach: target: longer than 1024 bytes", "attach", "1", longest);
+	FAILED("attach: domain 7: no such domain", "attach", "7", "/a");
+	FAILED("attach: domain 8: no such domain", "attach", "1", "/a", "--backend", "8");
+	FAILED("detach: vdev 'xvda': domain 1 has no such virtio disk", "detach", "1", "xvda");
+	DISK("attach", "1", "/a", "--no-wait");
+	FAILED("attach: vdev 'd0': domain 1 has device 51712 already", "attach", "1", "/b", "--no-wait", "--vdev",
+	       "d0");
+	expect("/local/domain/0/backend/virtio_disk/1/51712", "params", "/a");
+	setenv("XENSTORED_PATH", "/nonexistent/store", 1);
+	FAILED("list: xenstore /nonexistent/store: No such file or directory", "list");
+	FAILED("list: xenstore /none/store: No such file or directory", "list", "--machine", "/none");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_as_xl_dom0, disk_setup, disk_teardown),
+		cmocka_unit_test_setup_teardown(test_as_xl_driver_domain, disk_setup, disk_teardown),
+		cmocka_unit_test_setup_teardown(test_options, disk_setup, disk_teardown),
+		cmocka_unit_test_setup_teardown(test_slots, disk_setup, disk_teardown),
+		cmocka_unit_test_setup_teardown(test_detach, disk_setup, disk_teardown),
+		cmocka_unit_test_setup_teardown(test_refused_by_backend, disk_setup, disk_teardown),
+		cmocka_unit_test_setup_teardown(test_list, disk_setup, disk_teardown),
+		cmocka_unit_test_setup_teardown(test_bad_input, disk_setup, disk_teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
