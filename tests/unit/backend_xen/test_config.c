@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "backend/config.h"
+
+struct fixture {
+	struct gd_config config;
+	char error[GD_CONFIG_ERROR];
+	char path[32]; /* of a settings file */
+};
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	int fd;
+
+	if (!f)
+		return -1;
+	strcpy(f->path, "/tmp/gd-config-XXXXXX");
+	fd = mkstemp(f->path);
+	if (fd < 0)
+		return -1;
+	close(fd);
+	gd_config_init(&f->config);
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	gd_config_exit(&f->config);
+	unlink(f->path);
+	free(f);
+	return 0;
+}
+
+/* Up to three arguments; NULL ends them. */
+static int parse(struct fixture *f, const char *one, const char *two, const char *three)
+{
+	char *argv[] = {(char *)"grantiod", (char *)one, (char *)two, (char *)three, NULL};
+	int argc = 1 + !!one + !!two + !!three;
+
+	f->error[0] = '\0';
+	return gd_config_parse(&f->config, argc, argv, f->error);
+}
+
+static void file_write(struct fixture *f, const char *text)
+{
+	FILE *file = fopen(f->path, "w");
+
+	assert_non_null(file);
+	fputs(text, file);
+	assert_int_equal(fclose(file), 0);
+}
+
+static int parse_file(struct fixture *f, const char *text)
+{
+	file_write(f, text);
+	return parse(f, "--config", f->path, NULL);
+}
+
+static void has_defaults(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(parse(f, NULL, NULL, NULL), 0);
+	assert_int_equal(f->config.queues, 4);
+	assert_int_equal(f->config.queue_size, 256);
+	assert_false(f->config.indirect);
+	assert_true(f->config.discard);
+	assert_true(f->config.direct);
+	assert_int_equal(f->config.level, GD_INFO);
+	assert_null(f->config.control);
+	assert_null(f->config.image_dirs[0]);
+}
+
+static void takes_options(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(parse(f, "--queues", "16", "--indirect"), 0);
+	assert_int_equal(f->config.queues, 16);
+	assert_true(f->config.indirect);
+	assert_int_equal(parse(f, "--queue-size=1024", "--no-discard", "--no-direct"), 0);
+	assert_int_equal(f->config.queue_size, 1024);
+	assert_false(f->config.discard);
+	assert_false(f->config.direct);
+	assert_int_equal(parse(f, "--image-dir=/a", "--image-dir", "/b"), 0);
+	assert_string_equal(f->config.image_dirs[0], "/a");
+	assert_string_equal(f->config.image_dirs[1], "/b");
+	assert_null(f->config.image_dirs[2]);
+	assert_int_equal(parse(f, "--log-level=debug", "--control", "/run/x"), 0);
+	assert_int_equal(f->config.level, GD_DEBUG);
+	assert_string_equal(f->config.control, "/run/x");
+	assert_int_equal(parse(f, "--help", "--version", NULL), 0);
+	assert_true(f->config.help);
+	assert_true(f->config.version);
+}
+
+static void names_what_is_wrong(void **state)
+{
+	static const struct {
+		const char *one, *two, *error;
+	} cases[] = {
+		{"--queues", "99", "grantiod: --queues '99': must be 1 to 16"},
+		{"--queues=0", NULL, "grantiod: --queues '0': must be 1 to 16"},
+		{"--queues", "", "grantiod: --queues '': must be 1 to 16"},
+		{"--queues", "4x", "grantiod: --queues '4x': must be 1 to 16"},
+		{"--queues", "-1", "grantiod: --queues '-1': must be 1 to 16"},
+		{"--queue-size", "100", "grantiod: --queue-size '100': must be a power of two, 2 to 1024"},
+		{"--queue-size", "1", "grantiod: --queue-size '1': must be a power of two, 2 to 1024"},
+		{"--queue-size", "2048", "grantiod: --queue-size '2048': must be a power of two, 2 to 1024"},
+		{"--log-level", "loud", "grantiod: --log-level 'loud': must be err, warn, notice, info or debug"},
+		{"--image-dir", "images", "grantiod: --image-dir 'images': must be an absolute path"},
+		{"--control", "sock", "grantiod: --control 'sock': must be an absolute path"},
+		{"--queues", NULL, "grantiod: --queues: needs a value"},
+		{"--indirect=yes", NULL, "grantiod: --indirect 'yes': takes no value"},
+		{"--help=1", NULL, "grantiod: --help '1': takes no value"},
+		{"--nonsense", NULL, "grantiod: '--nonsense': no such option (see --help)"},
+		{"--queue", "4", "grantiod: '--queue': no such option (see --help)"},
+		{"--disk", "1/0 /x", "grantiod: '--disk': no such option (see --help)"},
+		{"image", NULL, "grantiod: 'image': no such argument (see --help)"},
+		{"--", NULL, "grantiod: '--': no such option (see --help)"},
+		{"--config", "/none/such", "grantiod: --config '/none/such': No such file or directory"},
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		assert_true(parse(f, cases[i].one, cases[i].two, NULL) < 0);
+		assert_string_equal(f->error, cases[i].error);
+	}
+}
+
+static void reads_a_file(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(parse_file(f, "# settings\n\n queues=2\nqueue-size  =  64  \nindirect = yes\nno-direct = yes\n"
+				       "no-discard = no\nimage-dir = /with space\nlog-level = err\n"
+				       "control = /run/c\ndisk = 3/0 /x y\ndisk = 3/1 nbd://h/e"),
+			 0);
+	assert_int_equal(f->config.queues, 2);
+	assert_int_equal(f->config.queue_size, 64);
+	assert_true(f->config.indirect);
+	assert_false(f->config.direct);
+	assert_true(f->config.discard);
+	assert_string_equal(f->config.image_dirs[0], "/with space");
+	assert_int_equal(f->config.level, GD_ERR);
+	assert_string_equal(f->config.control, "/run/c");
+	assert_string_equal(gd_config_disk(&f->config, 3, 0), "/x y");
+	assert_string_equal(gd_config_disk(&f->config, 3, 1), "nbd://h/e");
+	assert_null(gd_config_disk(&f->config, 3, 2));
+	assert_null(gd_config_disk(&f->config, 4, 0));
+}
+
+static void the_command_line_wins(void **state)
+{
+	struct fixture *f = *state;
+	char option[64];
+
+	file_write(f, "queues = 2\nqueue-size = 64\n");
+	snprintf(option, sizeof(option), "--config=%s", f->path);
+	assert_int_equal(parse(f, "--queues=8", option, NULL), 0);
+	assert_int_equal(f->config.queues, 8);
+	assert_int_equal(f->config.queue_size, 64);
+}
+
+static void names_the_line_of_a_file(void **state)
+{
+	static const struct {
+		const char *text, *error; /* behind "FILE:" */
+	} cases[] = {
+		{"queues = 2\nqueues = 17\n", "2: queues '17': must be 1 to 16"},
+		{"queues\n", "1: 'queues': must be key = value"},
+		{"= 3\n", "1:  '3': unknown setting"},
+		{"config = /x\n", "1: config '/x': unknown setting"},
+		{"\n\nqueue = 3", "3: queue '3': unknown setting"},
+		{"indirect = 1\n", "1: indirect '1': must be yes or no"},
+		{"disk = 3 /x\n", "1: disk '3 /x': must be DOMID/DEVID IMAGE"},
+		{"disk = 3/0\n", "1: disk '3/0': must be DOMID/DEVID IMAGE"},
+		{"disk = 40000/0 /x\n", "1: disk '40000/0 /x': must be DOMID/DEVID IMAGE"},
+		{"disk = 3/0 /x\ndisk = 3/0 /y\n", "2: disk '3/0 /y': names a device twice"},
+	};
+	struct fixture *f = *state;
+	char expected[128];
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		gd_config_exit(&f->config);
+		gd_config_init(&f->config);
+		snprintf(expected, sizeof(expected), "%s:%s", f->path, cases[i].error);
+		assert_int_equal(parse_file(f, cases[i].text), -EINVAL);
+		assert_string_equal(f->error, expected);
+	}
+}
+
+static void bounds_its_lists(void **state)
+{
+	struct fixture *f = *state;
+
+	for (unsigned i = 0; i < GD_CONFIG_IMAGE_DIRS; i++)
+		assert_int_equal(parse(f, "--image-dir", "/a", NULL), 0);
+	assert_int_equal(parse(f, "--image-dir", "/a", NULL), -EINVAL);
+	assert_string_equal(f->error, "grantiod: --image-dir '/a': is one more than 16");
+	assert_null(f->config.image_dirs[GD_CONFIG_IMAGE_DIRS]);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(has_defaults, setup, teardown),
+		cmocka_unit_test_setup_teardown(takes_options, setup, teardown),
+		cmocka_unit_test_setup_teardown(names_what_is_wrong, setup, teardown),
+		cmocka_unit_test_setup_teardown(reads_a_file, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_command_line_wins, setup, teardown),
+		cmocka_unit_test_setup_teardown(names_the_line_of_a_file, setup, teardown),
+		cmocka_unit_test_setup_teardown(bounds_its_lists, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
