@@ -38,6 +38,8 @@ static int engine_open(struct gd_disk **disk, const struct gd_disk_opening *open
 
 	if (target[0] == '/')
 		return gd_file_open(disk, opening);
+	if (!strncmp(target, "nbd://", 6) || !strncmp(target, "nbd+unix://", 11))
+		return gd_nbd_open(disk, opening);
 	if (colon)
 		return gd_disk_refuse(opening, -EPROTONOSUPPORT,
 				      "\"%.*s\" is not served: it is a path, nbd:// or nbd+unix://",

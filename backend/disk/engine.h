@@ -29,7 +29,9 @@ struct gd_disk_slot {
 	uint16_t index;
 	uint8_t mode; /* the engine's: what the submission in flight does */
 	uint8_t retries;
-	int error; /* the engine's */
+	int error; /* the engine's, as the rest */
+	uint64_t mark;
+	struct gd_disk_queue *owner; /* set while the command is with libnbd */
 };
 
 struct gd_disk_engine {
@@ -46,6 +48,9 @@ struct gd_disk_engine {
 	/* A completion of the engine's. `slot` is NULL for kinds other than GD_KIND_IO. */
 	void (*cqe)(struct gd_disk_queue *queue, enum gd_disk_kind kind, uint32_t generation, struct gd_disk_slot *slot,
 		    int result);
+	/* Called whenever something was started or came in: finish what can be, arm what is waited for. NULL: nothing
+	 * to do. */
+	void (*settle)(struct gd_disk_queue *queue);
 	void (*cancel)(struct gd_disk_queue *queue); /* NULL: I/O in flight runs to its end */
 };
 
@@ -107,6 +112,9 @@ void gd_queue_run(struct gd_disk_queue *queue, struct gd_disk_slot *slot);
 void gd_queue_finish(struct gd_disk_queue *queue, struct gd_disk_slot *slot, int result);
 /* Give waiting I/Os to free slots. */
 void gd_queue_pump(struct gd_disk_queue *queue);
+
+/* Log (limited) what went wrong with an I/O: "target: read of 512 bytes at 0: what". */
+void gd_io_complain(struct gd_disk_queue *queue, const struct gd_disk_io *io, const char *what);
 
 /* Is more to be done on this I/O's data? */
 static inline bool gd_io_unfinished(const struct gd_disk_io *io)

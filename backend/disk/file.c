@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -119,30 +120,16 @@ static int file_start(struct gd_disk_queue *queue, struct gd_disk_slot *slot)
 	return 0;
 }
 
-static const char *op_name(enum gd_disk_op op)
-{
-	static const char *const names[] = {"read", "write", "flush", "discard", "write zeroes"};
-
-	return names[op];
-}
-
-static void io_complain(struct gd_disk_queue *queue, const struct gd_disk_io *io, const char *what)
-{
-	gd_log_guest(queue->disk->log, GD_ERR, "%s: %s of %llu bytes at %llu: %s", queue->disk->target, op_name(io->op),
-		     (unsigned long long)io->length, (unsigned long long)io->offset, what);
-}
-
 /* Nothing was read or written: the image has become shorter than the disk. */
 static void file_end(struct gd_disk_queue *queue, struct gd_disk_slot *slot)
 {
 	uint64_t bytes = 0;
-	const struct gd_disk_io *io = slot->io;
+	char what[96];
 
 	gd_image_measure(&file_of(queue->disk)->image, &bytes);
-	gd_log_guest(queue->disk->log, GD_ERR, "%s: %s of %llu bytes at %llu: the image ends at %llu, it had %llu",
-		     queue->disk->target, op_name(io->op), (unsigned long long)io->length,
-		     (unsigned long long)io->offset, (unsigned long long)bytes,
-		     (unsigned long long)gd_disk_size(queue->disk));
+	snprintf(what, sizeof(what), "the image ends at %llu, it had %llu", (unsigned long long)bytes,
+		 (unsigned long long)gd_disk_size(queue->disk));
+	gd_io_complain(queue, slot->io, what);
 	gd_queue_finish(queue, slot, -EIO);
 }
 
@@ -167,7 +154,7 @@ static void file_fail(struct gd_disk_queue *queue, struct gd_disk_slot *slot, in
 	} else if (result == -EINTR && slot->retries++ < RETRIES_MAX) { /* fallocate on tmpfs */
 		gd_queue_run(queue, slot);
 	} else {
-		io_complain(queue, slot->io, gd_log_errno(result));
+		gd_io_complain(queue, slot->io, gd_log_errno(result));
 		gd_queue_finish(queue, slot, result);
 	}
 }

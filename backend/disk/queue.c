@@ -94,6 +94,19 @@ void gd_queue_finish(struct gd_disk_queue *queue, struct gd_disk_slot *slot, int
 	io_finish(queue, slot_put(queue, slot), result);
 }
 
+static const char *op_name(enum gd_disk_op op)
+{
+	static const char *const names[] = {"read", "write", "flush", "discard", "write zeroes"};
+
+	return names[op];
+}
+
+void gd_io_complain(struct gd_disk_queue *queue, const struct gd_disk_io *io, const char *what)
+{
+	gd_log_guest(queue->disk->log, GD_ERR, "%s: %s of %llu bytes at %llu: %s", queue->disk->target, op_name(io->op),
+		     (unsigned long long)io->length, (unsigned long long)io->offset, what);
+}
+
 void gd_queue_run(struct gd_disk_queue *queue, struct gd_disk_slot *slot)
 {
 	int result = queue->disk->engine->start(queue, slot);
@@ -146,6 +159,8 @@ static void queue_drain(struct gd_disk_queue *queue)
 			io->done(io);
 		}
 		gd_queue_pump(queue);
+		if (queue->disk->engine->settle)
+			queue->disk->engine->settle(queue);
 	} while (queue->finished.first);
 	queue->draining = false;
 }

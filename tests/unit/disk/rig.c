@@ -76,6 +76,18 @@ static void dir_remove(const char *path)
 	rmdir(path);
 }
 
+/* What cmocka had to say went to where stderr was: the lines that are not grantiod's. */
+static void failures_show(const struct rig *rig)
+{
+	char log[65536], *line, *rest;
+	ssize_t n = pread(rig->stderr_log, log, sizeof(log) - 1, 0);
+
+	log[n > 0 ? n : 0] = 0;
+	for (line = strtok_r(log, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
+		if (line[0] != '<' || getenv("RIG_LOG"))
+			fprintf(stderr, "%s\n", line);
+}
+
 int rig_teardown(void **state)
 {
 	struct rig *rig = *state;
@@ -84,6 +96,7 @@ int rig_teardown(void **state)
 	rig_close(rig);
 	rig_server_kill(rig);
 	dup2(rig->stderr_saved, STDERR_FILENO);
+	failures_show(rig);
 	close(rig->stderr_saved);
 	close(rig->stderr_log);
 	dir_remove(rig->dir);

@@ -74,6 +74,7 @@ void rig_server(struct rig *rig, const char *const *argv);
 /* The same on TCP, 127.0.0.1. */
 void rig_server_tcp(struct rig *rig, const char *const *argv);
 void rig_server_kill(struct rig *rig);
+void rig_server_wait(struct rig *rig); /* until it has ended by itself; fails after RIG_LIMIT */
 /* Run a program to its end, output discarded; its exit status, -1 if it could not be run. */
 int rig_command(const char *const *argv);
 double rig_now(void);

@@ -3,9 +3,11 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -85,6 +87,19 @@ void rig_server_tcp(struct rig *rig, const char *const *argv)
 	assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &length), 0);
 	snprintf(rig->uri, sizeof(rig->uri), "nbd://localhost:%u/", ntohs(address.sin_port));
 	server_start(rig, argv, listener);
+}
+
+void rig_server_wait(struct rig *rig)
+{
+	int watch = pidfd_open(rig->server, 0);
+	struct pollfd ended = {.fd = watch, .events = POLLIN};
+
+	assert_true(watch >= 0);
+	if (poll(&ended, 1, RIG_LIMIT * 1000) != 1)
+		fail_msg("the server has not ended after %d s", RIG_LIMIT);
+	close(watch);
+	waitpid(rig->server, NULL, 0);
+	rig->server = 0;
 }
 
 void rig_server_kill(struct rig *rig)

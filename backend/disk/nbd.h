@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * An NBD server: its address, and connections to it (libnbd handles). nbd_uri.c reads the URI, nbd_server.c connects,
+ * nbd.c is the engine. Only plain NBD: no TLS, no URI parameter but the socket.
+ */
+#ifndef GD_DISK_NBD_H
+#define GD_DISK_NBD_H
+
+#include "backend/disk/engine.h"
+
+#include <libnbd.h>
+#include <sys/socket.h>
+
+#define GD_NBD_ADDRESSES  8
+#define GD_NBD_CONNECT_MS 10000 /* for a connection to come about, the handshake included */
+
+struct gd_nbd_server {
+	char *export; /* "": the default one */
+	char *socket; /* nbd+unix: the path; else NULL */
+	char *host, *port;
+	struct sockaddr_storage addresses[GD_NBD_ADDRESSES]; /* nbd: what the host resolved to at open */
+	socklen_t lengths[GD_NBD_ADDRESSES];
+	unsigned count;
+};
+
+/* Read a URI; on failure what is wrong with it is in `why`. Either way to be closed. */
+int gd_nbd_uri_parse(struct gd_nbd_server *server, const char *uri, char *why, size_t size);
+/* Look the host up, for at most `milliseconds`. */
+int gd_nbd_server_resolve(struct gd_nbd_server *server, unsigned milliseconds, char *why, size_t size);
+void gd_nbd_server_close(struct gd_nbd_server *server);
+
+/* Begin to connect; does not block. `attempt` chooses among the addresses. NULL: see nbd_get_error(). */
+struct nbd_handle *gd_nbd_start(const struct gd_nbd_server *server, unsigned attempt);
+/* Connect, over all addresses (each has its share of the time), for at most `milliseconds`. */
+int gd_nbd_connect(struct nbd_handle **handle, const struct gd_nbd_server *server, unsigned milliseconds, char *why,
+		   size_t size);
+/* Say goodbye and close; takes NULL. No callback runs for what is in flight: libnbd forgets it. */
+void gd_nbd_end(struct nbd_handle *handle);
+/* Is an idle connection still good? Does not block. */
+bool gd_nbd_alive(struct nbd_handle *handle);
+/* What libnbd said last in this thread, or that the server closed the connection. `handle` may be NULL. */
+void gd_nbd_why(struct nbd_handle *handle, char *why, size_t size);
+/* Milliseconds of a clock that does not jump. */
+uint64_t gd_nbd_now(void);
+
+#endif

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: MIT */
+#include "backend/disk/nbd.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+uint64_t gd_nbd_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail: the clock exists and `now` is ours */
+	return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
+}
+
+static void addresses_take(struct gd_nbd_server *server, const struct addrinfo *info)
+{
+	for (; info && server->count < GD_NBD_ADDRESSES; info = info->ai_next) {
+		if (info->ai_addrlen > sizeof(server->addresses[0]))
+			continue;
+		memcpy(&server->addresses[server->count], info->ai_addr, info->ai_addrlen);
+		server->lengths[server->count++] = info->ai_addrlen;
+	}
+}
+
+/* A look-up that may outlive the wait for it: it then belongs to the resolver, which has no way to give it back. */
+struct lookup {
+	struct addrinfo hints;
+	struct gaicb request;
+	char port[8], host[];
+};
+
+static struct lookup *lookup_make(const struct gd_nbd_server *server)
+{
+	struct lookup *lookup = calloc(1, sizeof(*lookup) + strlen(server->host) + 1);
+
+	if (!lookup)
+		return NULL;
+	strcpy(lookup->host, server->host);
+	snprintf(lookup->port, sizeof(lookup->port), "%s", server->port);
+	lookup->hints.ai_socktype = SOCK_STREAM;
+	lookup->request.ar_name = lookup->host;
+	lookup->request.ar_service = lookup->port;
+	lookup->request.ar_request = &lookup->hints;
+	return lookup;
+}
+
+/* getaddrinfo() with a limit to its time. */
+static int host_lookup(struct gd_nbd_server *server, unsigned milliseconds)
+{
+	struct timespec limit = {.tv_sec = milliseconds / 1000, .tv_nsec = milliseconds % 1000 * 1000000l};
+	struct lookup *lookup = lookup_make(server);
+	struct gaicb *list[1];
+	int result;
+
+	if (!lookup)
+		return EAI_MEMORY;
+	list[0] = &lookup->request;
+	result = getaddrinfo_a(GAI_NOWAIT, list, 1, NULL);
+	if (result)
+		goto free_lookup;
+	gai_suspend((const struct gaicb *const *)list, 1, &limit);
+	result = gai_error(&lookup->request);
+	if (result == EAI_INPROGRESS) {
+		if (gai_cancel(&lookup->request) == EAI_NOTCANCELED)
+			return EAI_AGAIN;
+		result = gai_error(&lookup->request);
+	}
+	if (!result)
+		addresses_take(server, lookup->request.ar_result);
+	if (lookup->request.ar_result)
+		freeaddrinfo(lookup->request.ar_result);
+
+free_lookup:
+	free(lookup);
+	return result;
+}
+
+int gd_nbd_server_resolve(struct gd_nbd_server *server, unsigned milliseconds, char *why, size_t size)
+{
+	struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV}, *info;
+	int result;
+
+	if (server->socket)
+		return 0;
+	result = getaddrinfo(server->host, server->port, &hints, &info);
+	if (!result) {
+		addresses_take(server, info);
+		freeaddrinfo(info);
+	} else {
+		result = host_lookup(server, milliseconds);
+	}
+	if (server->count)
+		return 0;
+	snprintf(why, size, "host \"%s\": %s", server->host, result ? gai_strerror(result) : "no address");
+	return result == EAI_MEMORY ? -ENOMEM : -EHOSTUNREACH;
+}
+
+void gd_nbd_server_close(struct gd_nbd_server *server)
+{
+	free(server->export);
+	free(server->socket);
+	free(server->host);
+	free(server->port);
+}
+
+/* A host that fell silent is noticed within half a minute, busy or idle. Best effort: without it, it takes TCP's own
+ * time. */
+static void connection_guard(struct nbd_handle *handle)
+{
+	static const struct {
+		int level, name, value;
+	} options[] = {
+		{SOL_SOCKET, SO_KEEPALIVE, 1}, {IPPROTO_TCP, TCP_KEEPIDLE, 10},	       {IPPROTO_TCP, TCP_KEEPINTVL, 5},
+		{IPPROTO_TCP, TCP_KEEPCNT, 4}, {IPPROTO_TCP, TCP_USER_TIMEOUT, 30000},
+	};
+	int fd = nbd_aio_get_fd(handle);
+	size_t i;
+
+	for (i = 0; fd >= 0 && i < sizeof(options) / sizeof(options[0]); i++)
+		setsockopt(fd, options[i].level, options[i].name, &options[i].value, sizeof(options[i].value));
+}
+
+struct nbd_handle *gd_nbd_start(const struct gd_nbd_server *server, unsigned attempt)
+{
+	struct nbd_handle *handle = nbd_create();
+	unsigned i = server->count ? attempt % server->count : 0;
+	int result;
+
+	if (!handle)
+		return NULL;
+	if (nbd_set_export_name(handle, server->export) || nbd_set_tls(handle, LIBNBD_TLS_DISABLE))
+		goto close_handle;
+	if (server->socket)
+		result = nbd_aio_connect_unix(handle, server->socket);
+	else
+		result = nbd_aio_connect(handle, (const struct sockaddr *)&server->addresses[i], server->lengths[i]);
+	if (result)
+		goto close_handle;
+	if (!server->socket)
+		connection_guard(handle);
+	return handle;
+
+close_handle:
+	nbd_close(handle);
+	return NULL;
+}
+
+void gd_nbd_why(struct nbd_handle *handle, char *why, size_t size)
+{
+	bool closed = handle && nbd_aio_is_closed(handle); /* in good order, which is no error to libnbd */
+	const char *text = closed ? NULL : nbd_get_error(), *colon = text ? strstr(text, ": ") : NULL;
+
+	if (colon && !strncmp(text, "nbd_", 4)) /* the function's name */
+		text = colon + 2;
+	snprintf(why, size, "%s", text ? text : "the server closed the connection");
+}
+
+/*
+ * Wait for what the handle waits for, and tell it. Not nbd_poll(): that takes the hang-up of a refused connection for
+ * something to read, and complains of that.
+ */
+static int handle_poll(struct nbd_handle *handle, int milliseconds)
+{
+	unsigned direction = nbd_aio_get_direction(handle);
+	struct pollfd socket = {.fd = nbd_aio_get_fd(handle)};
+
+	if (direction & LIBNBD_AIO_DIRECTION_READ)
+		socket.events |= POLLIN;
+	if (direction & LIBNBD_AIO_DIRECTION_WRITE)
+		socket.events |= POLLOUT;
+	if (poll(&socket, 1, milliseconds) <= 0) /* time is up, or a signal: the caller looks at the clock */
+		return 0;
+	if (direction & LIBNBD_AIO_DIRECTION_READ && socket.revents & ~POLLOUT)
+		return nbd_aio_notify_read(handle);
+	return direction & LIBNBD_AIO_DIRECTION_WRITE ? nbd_aio_notify_write(handle) : 0;
+}
+
+static bool handle_ended(struct nbd_handle *handle)
+{
+	return nbd_aio_is_dead(handle) || nbd_aio_is_closed(handle);
+}
+
+/* Drive a handle until it is ready; 0, or -errno with `why`. */
+static int handle_await(struct nbd_handle *handle, uint64_t until, char *why, size_t size)
+{
+	int error;
+
+	while (!nbd_aio_is_ready(handle)) {
+		uint64_t now = gd_nbd_now();
+
+		if (now >= until) {
+			snprintf(why, size, "no answer in time");
+			return -ETIMEDOUT;
+		}
+		if (!handle_ended(handle) && !handle_poll(handle, (int)(until - now)))
+			continue;
+		gd_nbd_why(handle, why, size);
+		error = nbd_get_errno();
+		return error > 0 ? -error : -EIO;
+	}
+	return 0;
+}
+
+bool gd_nbd_alive(struct nbd_handle *handle)
+{
+	return !handle_poll(handle, 0) && nbd_aio_is_ready(handle);
+}
+
+int gd_nbd_connect(struct nbd_handle **handle, const struct gd_nbd_server *server, unsigned milliseconds, char *why,
+		   size_t size)
+{
+	uint64_t until = gd_nbd_now() + milliseconds;
+	unsigned attempt = 0;
+	int result;
+
+	do {
+		uint64_t now = gd_nbd_now(), left = until > now ? until - now : 0;
+		unsigned addresses = server->count > attempt ? server->count - attempt : 1;
+
+		*handle = gd_nbd_start(server, attempt);
+		if (!*handle) {
+			result = nbd_get_errno() > 0 ? -nbd_get_errno() : -EIO;
+			gd_nbd_why(NULL, why, size);
+			continue;
+		}
+		result = handle_await(*handle, now + left / addresses, why, size);
+		if (!result)
+			return 0;
+		nbd_close(*handle);
+	} while (++attempt < server->count);
+	*handle = NULL;
+	return result;
+}
+
+void gd_nbd_end(struct nbd_handle *handle)
+{
+	if (!handle)
+		return;
+	if (nbd_aio_is_ready(handle))
+		nbd_aio_disconnect(handle, 0); /* best effort: the server sees the end either way */
+	nbd_close(handle);
+}
