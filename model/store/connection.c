@@ -237,6 +237,8 @@ void gm_connection_close(struct gm_connection *connection)
 		free(message);
 	}
 	connection->domain->connections--;
+	/* close() alone would leave it in the set for as long as a process that was forked meanwhile holds a copy. */
+	epoll_ctl(connection->domain->store->epoll, EPOLL_CTL_DEL, connection->fd, NULL);
 	close(connection->fd);
 	free(connection);
 }

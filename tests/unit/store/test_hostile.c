@@ -6,9 +6,12 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static void others_served(void)
@@ -224,6 +227,29 @@ static void test_leave(void **state)
 	others_served();
 }
 
+/* A process that was forked meanwhile holds copies of the store's descriptors: what was closed stays closed. */
+static void test_forked(void **state)
+{
+	int fd = wire_open(1);
+	pid_t child;
+
+	(void)state;
+	ASK(fd, XS_GET_DOMAIN_PATH, "1\0", "/local/domain/1\0");
+	child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		pause();
+		_exit(0);
+	}
+	assert_int_equal(shutdown(fd, SHUT_RDWR), 0);
+	for (int i = 0; i < 10; i++)
+		others_served();
+	close(fd);
+	assert_int_equal(kill(child, SIGKILL), 0);
+	assert_int_equal(waitpid(child, NULL, 0), child);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -235,6 +261,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_unread_events, store_setup, store_teardown),
 		cmocka_unit_test_setup_teardown(test_connections, store_setup, store_teardown),
 		cmocka_unit_test_setup_teardown(test_leave, store_setup, store_teardown),
+		cmocka_unit_test_setup_teardown(test_forked, store_setup, store_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
