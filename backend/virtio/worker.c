@@ -349,13 +349,21 @@ static void interrupt_raise(struct gd_worker *w)
 	gd_device_interrupt(w->config.device, GIO_VIRTIO_MMIO_INT_QUEUE);
 }
 
+/*
+ * From here on all news is looked at. An exchange, not a store: either it reads the `true` of whoever has news, and
+ * then its acquire (pairs with the release in gd_worker_kick) lets us see them; or that `true` comes later and prevents
+ * sleep.
+ */
+static void news_begin(struct gd_worker *w)
+{
+	(void)__atomic_exchange_n(&w->kicked, false, __ATOMIC_ACQ_REL);
+}
+
 static void worker_take(struct gd_worker *w)
 {
 	int n;
 
 	w->serve.stalled = w->serve.more = false;
-	/* Before the ring is looked at: a kick that comes after the look is not lost. */
-	__atomic_store_n(&w->kicked, false, __ATOMIC_SEQ_CST);
 	if (!worker_serving(w))
 		return;
 	w->serve.queue = w->attached;
@@ -454,6 +462,7 @@ static void *worker_main(void *opaque)
 	if (err)
 		return NULL;
 	while (stay || w->serve.inflight > 0) {
+		news_begin(w);
 		stay = control_follow(w) && stay;
 		worker_take(w);
 		worker_finish(w);
