@@ -150,6 +150,12 @@ int gm_guest_grant_table(struct gm_guest *guest, uint32_t entries, struct gm_gra
 
 /* ---- device accesses ---------------------------------------------------------------------------------------- */
 
+/* Neither destroyed nor crashed. */
+static bool guest_running(struct gm_guest *g)
+{
+	return gm_self_alive(g->m) && gm_dom_state(g->m, g->m->domid) == GM_DOMAIN_RUNNING;
+}
+
 static uint8_t *state_byte(struct ioreq *p)
 {
 	return (uint8_t *)p + GM_IOREQ_STATE_OFFSET;
@@ -240,8 +246,7 @@ static int vcpu_wait(struct access *ac, unsigned state)
 
 	/* Announce, then look, then sleep: pairs with gm_vcpu_wake, which counts and then looks for waiters. */
 	__atomic_store_n(&v->waiters, 1, __ATOMIC_SEQ_CST);
-	if (state_load(ac->p) == state && server_same(ac) && gm_self_alive(ac->g->m) &&
-	    gm_dom_state(ac->g->m, ac->g->m->domid) == GM_DOMAIN_RUNNING)
+	if (state_load(ac->p) == state && server_same(ac) && guest_running(ac->g))
 		err = gm_futex_wait(&v->gen, gen, gm_left_ms(ac->deadline));
 	__atomic_store_n(&v->waiters, 0, __ATOMIC_RELAXED);
 	return err == -ETIMEDOUT ? err : 0;
@@ -290,14 +295,16 @@ static int guest_crash(const struct access *ac, unsigned from, unsigned to)
 static int access_wait(struct access *ac, uint64_t *data)
 {
 	unsigned last = STATE_IOREQ_READY, state;
+	bool gone;
 	int err;
 
 	for (;;) {
 		state = state_load(ac->p);
-		if (!server_same(ac))
-			return 0; /* nobody is left to answer: ones */
-		if (!gm_self_alive(ac->g->m) || gm_dom_state(ac->g->m, ac->g->m->domid) != GM_DOMAIN_RUNNING)
+		gone = !server_same(ac);
+		if (!guest_running(ac->g)) /* after `gone`: a domain dies before its servers do */
 			return -ESHUTDOWN;
+		if (gone)
+			return 0; /* nobody is left to answer: ones */
 		if (state == STATE_IOREQ_NONE)
 			return 0; /* the server gave up */
 		if (state < last || state > STATE_IORESP_READY)
@@ -343,7 +350,7 @@ int gm_guest_mmio(struct gm_guest *guest, uint64_t addr, unsigned size, bool wri
 
 	if ((size != 1 && size != 2 && size != 4 && size != 8) || addr > UINT64_MAX - size)
 		return -EINVAL;
-	if (!gm_self_alive(guest->m) || gm_dom_state(guest->m, guest->m->domid) != GM_DOMAIN_RUNNING)
+	if (!guest_running(guest))
 		return -ESHUTDOWN;
 	vcpu = vcpu_take(guest, ac.deadline);
 	if (vcpu < 0)
@@ -361,7 +368,7 @@ static int irq_poll(struct gm_guest *g, unsigned irq, uint32_t wakes)
 {
 	struct gm_irq_wake *w = &g->irq[irq];
 
-	if (!gm_self_alive(g->m) || gm_dom_state(g->m, g->m->domid) != GM_DOMAIN_RUNNING)
+	if (!guest_running(g))
 		return -ESHUTDOWN;
 	if (__atomic_exchange_n(&w->due, 0, __ATOMIC_SEQ_CST) || __atomic_load_n(&w->count, __ATOMIC_SEQ_CST) != wakes)
 		return -EINTR;
