@@ -310,7 +310,7 @@ unsigned gio_blk_poll(struct gio_blk *blk, unsigned queue)
 
 	if (queue >= blk->queues)
 		return 0;
-	count = gio_blk_queue_complete(blk, &blk->queue[queue], blk->info.queue_size, &err);
+	count = gio_blk_queue_complete(blk, &blk->queue[queue], &err);
 	if (err)
 		count += blk_break(blk, err);
 	return count;
@@ -351,17 +351,6 @@ static void config_interrupt(struct gio_blk *blk)
 		blk_break(blk, err);
 }
 
-/* Whether a queue may hold more than was taken from it: a full ring's worth was, since requests were added meanwhile.
- */
-static bool queues_poll(struct gio_blk *blk)
-{
-	bool more = false;
-
-	for (unsigned i = 0; i < blk->queues; i++)
-		more |= gio_blk_poll(blk, i) >= blk->info.queue_size;
-	return more;
-}
-
 unsigned gio_blk_interrupt(struct gio_blk *blk)
 {
 	uint32_t causes = gio_mmio_interrupt(&blk->mmio);
@@ -373,8 +362,8 @@ unsigned gio_blk_interrupt(struct gio_blk *blk)
 	if ((causes & GIO_VIRTIO_MMIO_INT_CONFIG) && !blk_broken_load(blk))
 		config_interrupt(blk);
 	/* Whatever the causes are: looking costs nothing, and a device that forgets to name one loses no request. */
-	while (queues_poll(blk))
-		;
+	for (unsigned i = 0; i < blk->queues; i++)
+		gio_blk_poll(blk, i);
 	return (causes & GIO_VIRTIO_MMIO_INT_QUEUE ? GIO_BLK_IRQ_QUEUE : 0) |
 	       (causes & GIO_VIRTIO_MMIO_INT_CONFIG ? GIO_BLK_IRQ_CONFIG : 0);
 }

@@ -297,10 +297,13 @@ static int status_result(uint8_t status)
 	}
 }
 
-/* Reap until the ring is empty and an interrupt is asked for, or `max` are done. */
-static int queue_reap(struct blk_queue *q, unsigned max, struct req_list *list)
+/*
+ * Reap until the ring is empty and an interrupt is asked for. Bounded by what is in flight: nobody submits while the
+ * lock is held, and a used element too many breaks the ring.
+ */
+static int queue_reap(struct blk_queue *q, struct req_list *list)
 {
-	while (list->count < max) {
+	for (;;) {
 		uint16_t slot;
 		int err = gio_virtq_reap(&q->vq, &slot);
 
@@ -315,15 +318,14 @@ static int queue_reap(struct blk_queue *q, unsigned max, struct req_list *list)
 		/* The status is read once, here, before the slot can be used by another request. */
 		slot_finish(q, slot, status_result(shared_load8(&q->statuses[slot])), list);
 	}
-	return 0;
 }
 
-unsigned gio_blk_queue_complete(struct gio_blk *blk, struct blk_queue *q, unsigned max, int *err)
+unsigned gio_blk_queue_complete(struct gio_blk *blk, struct blk_queue *q, int *err)
 {
 	struct req_list list = {.end = &list.first};
 
 	gio_os_lock(&q->lock);
-	*err = q->vq.broken ? 0 : queue_reap(q, max, &list);
+	*err = q->vq.broken ? 0 : queue_reap(q, &list);
 	gio_os_unlock(&q->lock);
 	list_finish(blk, &list);
 	return list.count;

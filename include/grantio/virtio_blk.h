@@ -99,14 +99,14 @@ int gio_blk_submit(struct gio_blk *blk, unsigned queue, struct gio_blk_req *req)
 /* Tell the device of what was submitted, unless it asked not to be told. Once a batch. */
 void gio_blk_kick(struct gio_blk *blk, unsigned queue);
 /*
- * Complete what the device has used, at most `queue_size` requests a call, and ask for an interrupt at the next;
- * returns how many. When it returns `queue_size`, call it again: no interrupt may come for what is left.
+ * Complete what the device has used, and ask for an interrupt at the next, so that no completion goes unnoticed;
+ * returns how many. At most what was in flight when it was called: what `done` submits is for the next call.
  */
 unsigned gio_blk_poll(struct gio_blk *blk, unsigned queue);
 
 #define GIO_BLK_IRQ_QUEUE  1u /* the device used buffers */
 #define GIO_BLK_IRQ_CONFIG 2u /* capacity or another field changed, or the device needs a reset */
-/* Read and acknowledge the interrupt, poll every queue until it is empty; returns the causes. */
+/* Read and acknowledge the interrupt, poll every queue; returns the causes. */
 unsigned gio_blk_interrupt(struct gio_blk *blk);
 
 /* True once the device set DEVICE_NEEDS_RESET or broke the protocol: submit then fails with -GIO_EPROTO. */
