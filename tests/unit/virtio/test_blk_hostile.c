@@ -218,6 +218,42 @@ static void test_broken_resubmit(void **state)
 	victim_close(&v);
 }
 
+/* The ring breaks while a request's data is being mapped, for which no lock is held: the linker puts this in between.
+ */
+int __real_gio_dma_map_sg(struct gio_dma *dma, struct gio_sg *sg, unsigned count, enum gio_dma_dir dir);
+int __wrap_gio_dma_map_sg(struct gio_dma *dma, struct gio_sg *sg, unsigned count, enum gio_dma_dir dir);
+static struct rig *breaks_in_map;
+
+int __wrap_gio_dma_map_sg(struct gio_dma *dma, struct gio_sg *sg, unsigned count, enum gio_dma_dir dir)
+{
+	struct rig *rig = breaks_in_map;
+	int err = __real_gio_dma_map_sg(dma, sg, count, dir);
+
+	breaks_in_map = NULL;
+	if (rig) {
+		fake_dev_set_used_idx(rig->dev, 0, 99);
+		gio_blk_poll(rig->blk, 0);
+	}
+	return err;
+}
+
+static void test_broken_while_mapping(void **state)
+{
+	struct victim v;
+	struct rig_req late;
+
+	(void)state;
+	victim_init(&v, false);
+	rig_req_init(&v.rig, &late, GIO_BLK_READ, 0);
+	rig_req_data(&late, v.p, 512);
+	breaks_in_map = &v.rig;
+	assert_int_equal(rig_submit(&v.rig, &late), -GIO_EPROTO);
+	assert_int_equal(late.done, 0);
+	victim_broken(&v, 0); /* and no grant of the late one is left */
+	victim_close(&v);
+	assert_int_equal(late.done, 0);
+}
+
 /* ---- set-up ----------------------------------------------------------------------------------------------------- */
 
 static unsigned lie_offset;
@@ -293,6 +329,21 @@ static void test_features_missing(void **state)
 		assert_false(rig.dev->status & GIO_VIRTIO_STATUS_DRIVER_OK);
 		rig_close(&rig);
 	}
+}
+
+/* A limit of no segments at all is taken for none given: one. */
+static void test_seg_max_zero(void **state)
+{
+	struct rig rig;
+	struct gio_blk_info info;
+
+	(void)state;
+	rig_init(&rig, 1);
+	rig.dev->config.seg_max = 0;
+	rig_open(&rig);
+	gio_blk_info(rig.blk, &info);
+	assert_int_equal(info.seg_max, 1);
+	rig_close(&rig);
 }
 
 /* A second queue that is not there, although num_queues says so: refused, and the first one's ring is let go first. */
@@ -502,7 +553,9 @@ int main(void)
 		cmocka_unit_test(test_needs_reset),
 		cmocka_unit_test(test_broken_then_reopened),
 		cmocka_unit_test(test_broken_resubmit),
+		cmocka_unit_test(test_broken_while_mapping),
 		cmocka_unit_test(test_open_lied_to),
+		cmocka_unit_test(test_seg_max_zero),
 		cmocka_unit_test(test_features_missing),
 		cmocka_unit_test(test_second_queue_missing),
 		cmocka_unit_test(test_config_settles),
