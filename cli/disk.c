@@ -19,11 +19,11 @@
 
 void gc_disk_paths(const struct gc_disk *disk, struct gc_disk_paths *paths)
 {
-	snprintf(paths->backend, GC_PATH_MAX, "/local/domain/%u/backend/virtio_disk/%u/%" PRIu32, disk->backend,
+	snprintf(paths->backend, GC_PATH_MAX, "/local/domain/%u/backend/%s/%u/%" PRIu32, disk->backend, disk->class,
 		 disk->domid, disk->devid);
-	snprintf(paths->frontend, GC_PATH_MAX, "/local/domain/%u/device/virtio_disk/%" PRIu32, disk->domid,
+	snprintf(paths->frontend, GC_PATH_MAX, "/local/domain/%u/device/%s/%" PRIu32, disk->domid, disk->class,
 		 disk->devid);
-	snprintf(paths->libxl, GC_PATH_MAX, "/libxl/%u/device/virtio_disk/%" PRIu32, disk->domid, disk->devid);
+	snprintf(paths->libxl, GC_PATH_MAX, "/libxl/%u/device/%s/%" PRIu32, disk->domid, disk->class, disk->devid);
 }
 
 /* ---- what is taken ---- */
@@ -199,15 +199,18 @@ static bool is_closed(unsigned state)
 	return state == 6 || state == 0;
 }
 
-int gc_disk_close(struct xs_handle *xs, const struct gc_disk *disk, int wait_ms, unsigned *state)
+int gc_disk_close(struct xs_handle *xs, const struct gc_disk *disk)
 {
 	struct gc_disk copy = *disk;
+
+	return gc_store_transact(xs, disk_close, &copy);
+}
+
+int gc_disk_wait_closed(struct xs_handle *xs, const struct gc_disk *disk, int wait_ms, unsigned *state)
+{
 	struct gc_disk_paths paths;
 	char path[GC_PATH_MAX + 16];
-	int rc = gc_store_transact(xs, disk_close, &copy);
 
-	if (rc || !wait_ms)
-		return rc;
 	gc_disk_paths(disk, &paths);
 	snprintf(path, sizeof(path), "%s/state", paths.backend);
 	return gc_store_state_wait(xs, path, is_closed, wait_ms, state);

@@ -14,6 +14,7 @@
 #define GC_DISK_WAIT_MS	   10000 /* libxl's LIBXL_HOTPLUG_TIMEOUT and LIBXL_INIT_TIMEOUT */
 
 struct gc_disk {
+	const char *class; /* "virtio_disk", or "virtio" for what xl's virtio= has made */
 	unsigned domid, backend;
 	uint32_t devid;
 	char name[GC_DISK_NAME_MAX]; /* as the user named it: "xvda" */
@@ -38,15 +39,14 @@ void gc_disk_paths(const struct gc_disk *disk, struct gc_disk_paths *paths);
 int gc_disk_write(struct xs_handle *xs, struct gc_disk *disk);
 /* Remove it all. */
 int gc_disk_remove(struct xs_handle *xs, const struct gc_disk *disk);
-/*
- * Ask the backend to let go of the disk and wait for that, as libxl does. 0, -ETIMEDOUT with the backend's last state.
- * With `wait_ms` 0 it is only asked.
- */
-int gc_disk_close(struct xs_handle *xs, const struct gc_disk *disk, int wait_ms, unsigned *state);
+/* Ask the backend to let go of the disk, as libxl does. */
+int gc_disk_close(struct xs_handle *xs, const struct gc_disk *disk);
+/* Wait until it has: 0, -ETIMEDOUT with the backend's last state. */
+int gc_disk_wait_closed(struct xs_handle *xs, const struct gc_disk *disk, int wait_ms, unsigned *state);
 
 /* Find a disk of the domain by name or device number: domid, backend, devid. -ENOENT. */
 int gc_disk_find(struct xs_handle *xs, unsigned domid, const char *vdev, struct gc_disk *disk);
-/* Call `each` for every virtio disk of the domain, or of all (-1), until it returns other than 0. */
+/* Call `each` for every device of both classes of the domain, or of all (-1), until it returns other than 0. */
 int gc_disk_each(struct xs_handle *xs, int domid,
 		 int (*each)(struct xs_handle *xs, const struct gc_disk *disk, void *arg), void *arg);
 

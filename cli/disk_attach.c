@@ -136,7 +136,7 @@ static int attach_wait(struct xs_handle *xs, const struct gc_disk *disk)
 
 static int attach_run(int argc, char **argv)
 {
-	struct gc_disk disk = {0};
+	struct gc_disk disk = {.class = "virtio_disk"};
 	struct xs_handle *xs;
 	struct gc_args args;
 	int rc;
@@ -182,8 +182,10 @@ static const struct gc_option detach_options[] = {
 static int detach(struct xs_handle *xs, const struct gc_disk *disk, bool force)
 {
 	unsigned state = 0;
-	int rc = gc_disk_close(xs, disk, force ? 0 : GC_DISK_WAIT_MS, &state);
+	int rc = gc_disk_close(xs, disk);
 
+	if (!rc && !force)
+		rc = gc_disk_wait_closed(xs, disk, GC_DISK_WAIT_MS, &state);
 	if (rc == -ETIMEDOUT)
 		return gc_fail("vdev '%s': the backend in domain %u has not let go of it after %d s, its state is %s "
 			       "(see --force)",
@@ -195,7 +197,7 @@ static int detach(struct xs_handle *xs, const struct gc_disk *disk, bool force)
 
 static int detach_run(int argc, char **argv)
 {
-	struct gc_disk disk = {0};
+	struct gc_disk disk = {.class = "virtio_disk"};
 	struct xs_handle *xs;
 	struct gc_args args;
 	uint64_t domid;

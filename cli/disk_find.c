@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The disks that there are: /libxl/<domid>/device/virtio_disk, which the guests cannot write. */
+/* The disks that there are: by /libxl/<domid>/device, which the guests cannot write. */
 #include "cli/disk.h"
 
 #include "cli/vdev.h"
@@ -21,12 +21,12 @@ static void disk_load(struct xs_handle *xs, struct gc_disk *disk)
 {
 	char dir[GC_PATH_MAX], *backend, *name;
 
-	snprintf(dir, sizeof(dir), "/libxl/%u/device/virtio_disk/%" PRIu32, disk->domid, disk->devid);
+	snprintf(dir, sizeof(dir), "/libxl/%u/device/%s/%" PRIu32, disk->domid, disk->class, disk->devid);
 	backend = gc_store_read(xs, "%s/backend", dir);
 	if (!backend || sscanf(backend, "/local/domain/%u/", &disk->backend) != 1)
 		disk->backend = 0;
 	name = gc_store_read(xs, "%s/dev", dir);
-	snprintf(disk->name, sizeof(disk->name), "%s", name ? name : "?");
+	snprintf(disk->name, sizeof(disk->name), "%s", name ? name : "-");
 	disk->base = gc_store_number(xs, 0, "%s/base", dir);
 	disk->irq = (unsigned)gc_store_number(xs, 0, "%s/irq", dir);
 	disk->grants = gc_store_number(xs, 0, "%s/grant_usage", dir) != 0;
@@ -34,18 +34,18 @@ static void disk_load(struct xs_handle *xs, struct gc_disk *disk)
 	free(name);
 }
 
-static int domain_each(struct xs_handle *xs, unsigned domid,
-		       int (*each)(struct xs_handle *xs, const struct gc_disk *disk, void *arg), void *arg)
+static int class_each(struct xs_handle *xs, unsigned domid, const char *class,
+		      int (*each)(struct xs_handle *xs, const struct gc_disk *disk, void *arg), void *arg)
 {
 	char dir[GC_PATH_MAX];
 	unsigned count = 0;
 	char **names;
 	int rc = 0;
 
-	snprintf(dir, sizeof(dir), "/libxl/%u/device/virtio_disk", domid);
+	snprintf(dir, sizeof(dir), "/libxl/%u/device/%s", domid, class);
 	names = xs_directory(xs, XBT_NULL, dir, &count);
 	for (unsigned i = 0; names && i < count && !rc; i++) {
-		struct gc_disk disk = {.domid = domid};
+		struct gc_disk disk = {.class = class, .domid = domid};
 
 		if (!name_number(names[i], &disk.devid))
 			continue;
@@ -54,6 +54,14 @@ static int domain_each(struct xs_handle *xs, unsigned domid,
 	}
 	free(names);
 	return rc;
+}
+
+static int domain_each(struct xs_handle *xs, unsigned domid,
+		       int (*each)(struct xs_handle *xs, const struct gc_disk *disk, void *arg), void *arg)
+{
+	int rc = class_each(xs, domid, "virtio_disk", each, arg);
+
+	return rc ? rc : class_each(xs, domid, "virtio", each, arg);
 }
 
 int gc_disk_each(struct xs_handle *xs, int domid,

@@ -56,8 +56,8 @@ static int row_print(struct xs_handle *xs, const struct gc_disk *disk, void *arg
 	shown_load(xs, disk, &shown);
 	printf("%-5u %-6s %-7" PRIu32 " %-7u %-12s %-12s %-4s %-6s 0x%08" PRIx64 " %-3u %s\n", disk->domid, disk->name,
 	       disk->devid, disk->backend, gc_disk_state_name(shown.backend_state),
-	       gc_disk_state_name(shown.frontend_state), shown.mode ? shown.mode : "?", disk->grants ? "yes" : "no",
-	       disk->base, disk->irq, shown.target ? shown.target : "?");
+	       gc_disk_state_name(shown.frontend_state), shown.mode ? shown.mode : "-", disk->grants ? "yes" : "no",
+	       disk->base, disk->irq, shown.target ? shown.target : "-");
 	shown_free(&shown);
 	return 0;
 }

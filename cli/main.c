@@ -2,6 +2,7 @@
 /* grantio: the command line of the Xen model and of virtio disks by grants. */
 #include "cli/command.h"
 #include "cli/disk.h"
+#include "cli/machine.h"
 
 #include <stdio.h>
 
@@ -22,6 +23,7 @@ static int root_run(int argc, char **argv)
 
 static const struct gc_command *const commands[] = {
 	&gc_disk_command,
+	&gc_model_command,
 	NULL,
 };
 
