@@ -97,6 +97,9 @@ static int job_start(struct gd_device *device, void (*run)(struct gd_job *job), 
 static void device_idle(struct gd_device *device)
 {
 	device->phase = GD_DEVICE_IDLE;
+	if (device->served)
+		gd_log(&device->log, GD_INFO, "stopped");
+	device->served = false;
 	device->env->changed(device);
 }
 
@@ -231,6 +234,7 @@ int gd_device_serve(struct gd_device *device)
 	if (device->result)
 		return device->result;
 	device->phase = GD_DEVICE_SERVED;
+	device->served = true;
 	device->file.path = device->target;
 	gd_sizewatch_add(device->env->sizewatch, &device->file);
 	return 0;

@@ -61,6 +61,7 @@ struct gd_device {
 	char error[GD_DEVICE_ERROR];
 
 	/* private */
+	bool served; /* since it was IDLE */
 	struct gd_job job;
 	bool busy;    /* the job is running */
 	bool refresh; /* asked for while busy */
