@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: MIT */
+/* What xl does, and guests. Keys and permissions as xl 4.20 writes them on Arm. */
+#include "rig.h"
+#include "rig_priv.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define GUEST_RAM (32u * RIG_MIB)
+
+/* Paths of images, until the test ends; one test at a time. */
+static char *images[64];
+static unsigned image_count;
+
+void rig_toolstack_exit(struct rig *rig)
+{
+	(void)rig;
+	while (image_count)
+		free(images[--image_count]);
+}
+
+const char *rig_image(struct rig *rig, const char *name, uint64_t size)
+{
+	char *path;
+	int fd;
+
+	assert_true(image_count < sizeof(images) / sizeof(images[0]));
+	assert_true(asprintf(&path, "%s/%s", rig->dir, name) > 0);
+	images[image_count++] = path;
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, (off_t)size), 0);
+	close(fd);
+	return path;
+}
+
+/* ---- domains ------------------------------------------------------------------------------------------------ */
+
+/* Owned by `owner`, to be read by `reader`. */
+static void node_dir(struct rig *rig, xs_transaction_t transaction, const char *path, uint16_t owner, uint16_t reader)
+{
+	struct xs_permissions permissions[] = {{.id = owner, .perms = XS_PERM_NONE},
+					       {.id = reader, .perms = XS_PERM_READ}};
+
+	assert_true(xs_mkdir(rig->xs, transaction, path));
+	assert_true(xs_set_permissions(rig->xs, transaction, path, permissions, 2));
+}
+
+static void node_write(struct rig *rig, xs_transaction_t transaction, const char *dir, const char *key,
+		       const char *value)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/%s", dir, key);
+	assert_true(xs_write(rig->xs, transaction, path, value, (unsigned)strlen(value)));
+}
+
+void rig_domain_create(struct rig *rig, uint16_t domid)
+{
+	struct gm_domain_config config = {.domid = domid, .ram_bytes = GUEST_RAM, .vcpus = 2};
+	char path[64];
+	uint16_t made;
+
+	assert_int_equal(gm_domain_create(rig->machine, &config, &made), 0);
+	assert_int_equal(made, domid);
+	snprintf(path, sizeof(path), "/local/domain/%u", domid);
+	node_dir(rig, XBT_NULL, path, 0, domid);
+	snprintf(path, sizeof(path), "/local/domain/%u/device", domid);
+	node_dir(rig, XBT_NULL, path, 0, domid);
+	assert_true(xs_introduce_domain(rig->xs, domid, 1, 1));
+}
+
+void rig_domain_destroy(struct rig *rig, uint16_t domid)
+{
+	char path[64];
+
+	assert_int_equal(gm_domain_destroy(rig->machine, domid), 0);
+	assert_true(xs_release_domain(rig->xs, domid));
+	snprintf(path, sizeof(path), "/local/domain/0/backend/virtio_disk/%u", domid);
+	xs_rm(rig->xs, XBT_NULL, path); /* none, when it had no disk */
+	snprintf(path, sizeof(path), "/local/domain/%u", domid);
+	xs_rm(rig->xs, XBT_NULL, path);
+}
+
+/* ---- disks -------------------------------------------------------------------------------------------------- */
+
+struct paths {
+	char backend[80], frontend[80];
+};
+
+static struct paths disk_paths(uint16_t domid, unsigned index)
+{
+	struct paths paths;
+
+	snprintf(paths.backend, sizeof(paths.backend), "/local/domain/0/backend/virtio_disk/%u/%u", domid,
+		 51712 + 16 * index);
+	snprintf(paths.frontend, sizeof(paths.frontend), "/local/domain/%u/device/virtio_disk/%u", domid,
+		 51712 + 16 * index);
+	return paths;
+}
+
+struct value {
+	const char *key;
+	char value[96];
+};
+
+static void backend_write(struct rig *rig, xs_transaction_t transaction, const char *dir, const struct value *values,
+			  const struct rig_key *keys)
+{
+	const struct rig_key *other;
+
+	for (; values->key; values++) {
+		for (other = keys; other && other->key && strcmp(other->key, values->key);)
+			other++;
+		if (!other || !other->key)
+			node_write(rig, transaction, dir, values->key, values->value);
+	}
+	for (other = keys; other && other->key; other++)
+		if (other->value)
+			node_write(rig, transaction, dir, other->key, other->value);
+}
+
+void rig_disk_write(struct rig *rig, uint16_t domid, unsigned index, const char *image, const struct rig_key *keys)
+{
+	struct paths paths = disk_paths(domid, index);
+	struct value values[] = {
+		{"frontend", ""},
+		{"params", ""},
+		{"frontend-id", ""},
+		{"online", "1"},
+		{"removable", "0"},
+		{"bootable", "1"},
+		{"state", "1"},
+		{"dev", ""},
+		{"type", "standalone"},
+		{"mode", "w"},
+		{"device-type", "disk"},
+		{"discard-enable", "1"},
+		{"specification", "virtio"},
+		{"transport", "mmio"},
+		{"base", ""},
+		{"irq", ""},
+		{"grant_usage", "1"},
+		{NULL, ""},
+	};
+	xs_transaction_t transaction = xs_transaction_start(rig->xs);
+
+	snprintf(values[0].value, sizeof(values[0].value), "%s", paths.frontend);
+	snprintf(values[1].value, sizeof(values[1].value), "%s", image);
+	snprintf(values[2].value, sizeof(values[2].value), "%u", domid);
+	snprintf(values[7].value, sizeof(values[7].value), "xvd%c", 'a' + (int)index);
+	snprintf(values[14].value, sizeof(values[14].value), "%u", 0x2000000 + 0x200 * index);
+	snprintf(values[15].value, sizeof(values[15].value), "%u", 33 + index);
+	assert_true(transaction != XBT_NULL);
+	node_dir(rig, transaction, paths.frontend, domid, 0);
+	node_write(rig, transaction, paths.frontend, "backend", paths.backend);
+	node_write(rig, transaction, paths.frontend, "backend-id", "0");
+	node_write(rig, transaction, paths.frontend, "state", "1");
+	node_write(rig, transaction, paths.frontend, "device-type", "disk");
+	node_write(rig, transaction, paths.frontend, "virtual-device", strrchr(paths.frontend, '/') + 1);
+	node_dir(rig, transaction, paths.backend, 0, domid);
+	backend_write(rig, transaction, paths.backend, values, keys);
+	assert_true(xs_transaction_end(rig->xs, transaction, false));
+}
+
+void rig_disk_key(struct rig *rig, uint16_t domid, unsigned index, const char *key, const char *value)
+{
+	struct paths paths = disk_paths(domid, index);
+
+	node_write(rig, XBT_NULL, paths.backend, key, value);
+}
+
+char *rig_disk_read(struct rig *rig, uint16_t domid, unsigned index, const char *key)
+{
+	struct paths paths = disk_paths(domid, index);
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/%s", paths.backend, key);
+	return xs_read(rig->xs, XBT_NULL, path, NULL);
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static bool state_is(struct rig *rig, uint16_t domid, unsigned index, unsigned state)
+{
+	char *value = rig_disk_read(rig, domid, index, "state");
+	bool is = value && strtoul(value, NULL, 10) == state;
+
+	free(value);
+	return is;
+}
+
+void rig_disk_wait(struct rig *rig, uint16_t domid, unsigned index, unsigned state)
+{
+	struct paths paths = disk_paths(domid, index);
+	struct pollfd fd = {.fd = xs_fileno(rig->xs), .events = POLLIN};
+	int64_t end = now_ms() + RIG_SECONDS * 1000;
+	bool is;
+
+	assert_true(xs_watch(rig->xs, paths.backend, "wait"));
+	while (!(is = state_is(rig, domid, index, state)) && now_ms() < end) {
+		char **event;
+
+		poll(&fd, 1, (int)(end - now_ms()));
+		while ((event = xs_check_watch(rig->xs)))
+			free(event);
+	}
+	xs_unwatch(rig->xs, paths.backend, "wait");
+	if (!is)
+		fail_msg("domain %u, disk %u: no state %u within %d s", domid, index, state, RIG_SECONDS);
+}
+
+void rig_disk_attach(struct rig *rig, uint16_t domid, unsigned index, const char *image)
+{
+	rig_disk_write(rig, domid, index, image, NULL);
+	rig_disk_wait(rig, domid, index, 2);
+}
+
+void rig_disk_remove(struct rig *rig, uint16_t domid, unsigned index)
+{
+	struct paths paths = disk_paths(domid, index);
+
+	assert_true(xs_rm(rig->xs, XBT_NULL, paths.backend));
+	assert_true(xs_rm(rig->xs, XBT_NULL, paths.frontend));
+}
+
+void rig_disk_detach(struct rig *rig, uint16_t domid, unsigned index)
+{
+	struct paths paths = disk_paths(domid, index);
+	xs_transaction_t transaction = xs_transaction_start(rig->xs);
+
+	assert_true(transaction != XBT_NULL);
+	node_write(rig, transaction, paths.backend, "online", "0");
+	node_write(rig, transaction, paths.backend, "state", "5");
+	assert_true(xs_transaction_end(rig->xs, transaction, false));
+	rig_disk_wait(rig, domid, index, 6);
+	rig_disk_remove(rig, domid, index);
+}
+
+/* ---- guests ------------------------------------------------------------------------------------------------- */
+
+struct gp_disk *rig_guest_open(struct rig *rig, uint16_t domid, unsigned index)
+{
+	char name[] = {'x', 'v', 'd', (char)('a' + (int)index), '\0'}, error[256];
+	struct gp_disk_config config = {.machine = rig->dir,
+					.domid = domid,
+					.name = name,
+					.buffers = 4,
+					.wait_ms = RIG_SECONDS * 1000,
+					.timeout_ms = RIG_SECONDS * 1000};
+	struct gp_disk *disk;
+
+	if (gp_disk_open(&disk, &config, error, sizeof(error)))
+		fail_msg("%s", error);
+	return disk;
+}
+
+void rig_guest_close(struct gp_disk *disk)
+{
+	struct gp_disk_leaks leaks;
+	int ret = gp_disk_close(disk, &leaks);
+
+	if (ret)
+		fail_msg("the guest leaks: %u grants, %u of them held, %zu pages", leaks.grants, leaks.held,
+			 leaks.pages);
+}
+
+void rig_guest_check(struct gp_disk *disk, const char *image, uint64_t offset, size_t bytes, unsigned seed)
+{
+	uint8_t *wrote = malloc(bytes), *read_back = malloc(bytes);
+	int fd = open(image, O_RDONLY | O_CLOEXEC);
+
+	assert_true(wrote && read_back && fd >= 0);
+	for (size_t i = 0; i < bytes; i++)
+		wrote[i] = (uint8_t)((i * 2654435761u + seed * 40503u) >> 7);
+	assert_int_equal(gp_disk_write(disk, wrote, offset, bytes), 0);
+	assert_int_equal(gp_disk_flush(disk), 0);
+	assert_int_equal(gp_disk_read(disk, read_back, offset, bytes), 0);
+	assert_memory_equal(read_back, wrote, bytes);
+	memset(read_back, 0, bytes);
+	assert_int_equal(pread(fd, read_back, bytes, (off_t)offset), (ssize_t)bytes);
+	assert_memory_equal(read_back, wrote, bytes);
+	close(fd);
+	free(read_back);
+	free(wrote);
+}
