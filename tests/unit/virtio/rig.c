@@ -34,6 +34,20 @@ void rig_close(struct rig *rig)
 	rig_close_with(rig, 0);
 }
 
+void rig_over_modes(void (*test)(struct rig *rig))
+{
+	for (unsigned mode = 0; mode < 8; mode++) {
+		struct rig rig;
+
+		rig_init(&rig, mode & 4 ? 2 : 1);
+		rig.config.indirect = mode & 1;
+		rig.config.no_event_idx = mode & 2;
+		rig_open(&rig);
+		test(&rig);
+		rig_close(&rig);
+	}
+}
+
 uint8_t *rig_pages(struct rig *rig, size_t pages, int fill)
 {
 	uint8_t *p = gio_os_pages_alloc(rig->os, pages);

@@ -43,6 +43,12 @@ void rig_open(struct rig *rig);
 void rig_close_with(struct rig *rig, unsigned faults);
 void rig_close(struct rig *rig);
 
+/*
+ * Run `test` on an open rig with both versions of the grant table, indirect on and off, event index on and off; the rig
+ * is closed after each.
+ */
+void rig_over_modes(void (*test)(struct rig *rig));
+
 /* Pages for data, filled with `fill`. Given back before rig_close. */
 uint8_t *rig_pages(struct rig *rig, size_t pages, int fill);
 void rig_pages_free(struct rig *rig, uint8_t *p, size_t pages);
