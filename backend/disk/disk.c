@@ -67,6 +67,7 @@ int gd_disk_open(struct gd_disk **out, const struct gd_disk_config *config, stru
 	}
 	disk->target = target;
 	disk->log = log;
+	disk->size = disk->info.size;
 	disk->discard = config->discard;
 	disk->info.readonly |= config->readonly;
 	if (!config->discard || disk->info.readonly)
@@ -90,7 +91,7 @@ void gd_disk_close(struct gd_disk *disk)
 
 void gd_disk_info(const struct gd_disk *disk, struct gd_disk_info *info)
 {
-	*info = disk->info; /* all but the size stays as it was at open */
+	*info = disk->info;
 	info->size = gd_disk_size(disk);
 }
 
@@ -98,5 +99,5 @@ bool gd_disk_refresh(struct gd_disk *disk)
 {
 	uint64_t size = disk->engine->measure(disk);
 
-	return __atomic_exchange_n(&disk->info.size, size, __ATOMIC_RELAXED) != size;
+	return __atomic_exchange_n(&disk->size, size, __ATOMIC_RELAXED) != size;
 }

@@ -58,7 +58,8 @@ struct gd_disk {
 	const struct gd_disk_engine *engine;
 	struct gd_log *log;
 	char *target;
-	struct gd_disk_info info; /* info.size: atomic */
+	struct gd_disk_info info; /* as of open: info.size is not kept */
+	uint64_t size;		  /* atomic */
 	bool discard;		  /* deallocating is allowed */
 	uint8_t bad_modes;	  /* bit n: the engine's mode n was refused by the system; atomic */
 };
@@ -98,7 +99,7 @@ __attribute__((format(printf, 3, 4))) int gd_disk_refuse(const struct gd_disk_op
 void gd_disk_serial(struct gd_disk_info *info, const char *identity);
 static inline uint64_t gd_disk_size(const struct gd_disk *disk)
 {
-	return __atomic_load_n(&disk->info.size, __ATOMIC_RELAXED);
+	return __atomic_load_n(&disk->size, __ATOMIC_RELAXED);
 }
 
 /* An SQE, after submitting once if the ring is full; NULL if there is none even then. */

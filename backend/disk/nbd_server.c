@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,10 +30,14 @@ static void addresses_take(struct gd_nbd_server *server, const struct addrinfo *
 	}
 }
 
-/* A look-up that may outlive the wait for it: it then belongs to the resolver, which has no way to give it back. */
+/* A look-up in a thread of its own: getaddrinfo() has no limit to its time. The last of the two that hold it frees it.
+ */
 struct lookup {
-	struct addrinfo hints;
-	struct gaicb request;
+	pthread_mutex_t lock;
+	pthread_cond_t done;
+	bool finished, abandoned; /* under `lock` */
+	int result;
+	struct addrinfo *info;
 	char port[8], host[];
 };
 
@@ -44,41 +49,88 @@ static struct lookup *lookup_make(const struct gd_nbd_server *server)
 		return NULL;
 	strcpy(lookup->host, server->host);
 	snprintf(lookup->port, sizeof(lookup->port), "%s", server->port);
-	lookup->hints.ai_socktype = SOCK_STREAM;
-	lookup->request.ar_name = lookup->host;
-	lookup->request.ar_service = lookup->port;
-	lookup->request.ar_request = &lookup->hints;
+	pthread_mutex_init(&lookup->lock, NULL); /* neither fails with default attributes */
+	pthread_cond_init(&lookup->done, NULL);
 	return lookup;
+}
+
+static void lookup_free(struct lookup *lookup)
+{
+	if (lookup->info)
+		freeaddrinfo(lookup->info);
+	pthread_cond_destroy(&lookup->done);
+	pthread_mutex_destroy(&lookup->lock);
+	free(lookup);
+}
+
+static void *lookup_run(void *opaque)
+{
+	const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+	struct lookup *lookup = opaque;
+	bool abandoned;
+
+	lookup->result = getaddrinfo(lookup->host, lookup->port, &hints, &lookup->info);
+	pthread_mutex_lock(&lookup->lock);
+	lookup->finished = true;
+	abandoned = lookup->abandoned;
+	pthread_cond_signal(&lookup->done);
+	pthread_mutex_unlock(&lookup->lock);
+	if (abandoned)
+		lookup_free(lookup);
+	return NULL;
+}
+
+static int thread_start(void *(*run)(void *), void *opaque)
+{
+	pthread_attr_t attributes;
+	pthread_t thread;
+	int result = pthread_attr_init(&attributes);
+
+	if (result)
+		return result;
+	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED); /* cannot fail: the state is a valid one */
+	result = pthread_create(&thread, &attributes, run, opaque);
+	pthread_attr_destroy(&attributes);
+	return result;
+}
+
+static bool lookup_await(struct lookup *lookup, unsigned milliseconds)
+{
+	struct timespec until;
+	int result = 0;
+	bool finished;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += milliseconds % 1000 * 1000000l;
+	until.tv_sec += milliseconds / 1000 + until.tv_nsec / 1000000000;
+	until.tv_nsec %= 1000000000;
+	pthread_mutex_lock(&lookup->lock);
+	while (!lookup->finished && !result)
+		result = pthread_cond_clockwait(&lookup->done, &lookup->lock, CLOCK_MONOTONIC, &until);
+	finished = lookup->finished;
+	lookup->abandoned = !finished;
+	pthread_mutex_unlock(&lookup->lock);
+	return finished;
 }
 
 /* getaddrinfo() with a limit to its time. */
 static int host_lookup(struct gd_nbd_server *server, unsigned milliseconds)
 {
-	struct timespec limit = {.tv_sec = milliseconds / 1000, .tv_nsec = milliseconds % 1000 * 1000000l};
 	struct lookup *lookup = lookup_make(server);
-	struct gaicb *list[1];
 	int result;
 
 	if (!lookup)
 		return EAI_MEMORY;
-	list[0] = &lookup->request;
-	result = getaddrinfo_a(GAI_NOWAIT, list, 1, NULL);
-	if (result)
-		goto free_lookup;
-	gai_suspend((const struct gaicb *const *)list, 1, &limit);
-	result = gai_error(&lookup->request);
-	if (result == EAI_INPROGRESS) {
-		if (gai_cancel(&lookup->request) == EAI_NOTCANCELED)
-			return EAI_AGAIN;
-		result = gai_error(&lookup->request);
+	if (thread_start(lookup_run, lookup)) {
+		lookup_free(lookup);
+		return EAI_MEMORY;
 	}
+	if (!lookup_await(lookup, milliseconds))
+		return EAI_AGAIN; /* the thread frees it */
+	result = lookup->result;
 	if (!result)
-		addresses_take(server, lookup->request.ar_result);
-	if (lookup->request.ar_result)
-		freeaddrinfo(lookup->request.ar_result);
-
-free_lookup:
-	free(lookup);
+		addresses_take(server, lookup->info);
+	lookup_free(lookup);
 	return result;
 }
 
