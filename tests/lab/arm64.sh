@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: MIT
+# The Arm64 lab: Xen 4.20 with IOREQ_SERVER from Debian's source package, and a small kernel with CONFIG_XEN_VIRTIO from
+# linux-source, both built once and cached by the hash of what goes in; trixie's user space. Sourced by lab.sh.
+
+LAB_SUITE=trixie
+LAB_DEBARCH=arm64
+LAB_DOM0_SUFFIX=.gz
+LAB_TIMEOUT=${LAB_TIMEOUT:-600}
+CROSS=aarch64-linux-gnu-
+
+lab_host_packages() {
+	echo qemu-system-arm gcc-aarch64-linux-gnu libc6-dev-arm64-cross build-essential flex bison bc libelf-dev libssl-dev \
+		cpio kmod binutils e2fsprogs meson ninja-build pkg-config python3
+}
+
+lab_packages() {
+	echo xen-utils-4.20 xen-utils-common xenstore-utils libxenmisc4.20 libxencall1 libxendevicemodel1 libxenevtchn1 \
+		libxenforeignmemory1 libxengnttab1 libxenhypfs1 libxenstore4 libxentoolcore1 libxentoollog1 libxen-dev busybox-static \
+		libc6 libgcc-s1 liburing2 liburing-dev libnbd0 libnbd-dev libyajl2 libuuid1 zlib1g liblzma5 libbz2-1.0 libzstd1 \
+		liblzo2-2 libfdt1 libnl-3-200 libnl-route-3-200 libxml2 libgnutls30t64 libp11-kit0 libidn2-0 libunistring5 \
+		libtasn1-6 libhogweed6t64 libnettle8t64 libgmp10 libffi8
+}
+
+
+arm64_xen() {
+	local key out
+	key=$( (cat "$LAB_DIR/arm64-xen.config"; apt_source_version xen) | sha256sum | cut -c1-16)
+	out=$LAB_CACHE/arm64/xen-$key
+	if [ ! -f "$out" ]; then
+		apt_source_tarball xen || return 1
+		rm -rf "$LAB_BUILD/xen-src"; mkdir -p "$LAB_BUILD/xen-src"
+		tar -xf "$APT_TARBALL" -C "$LAB_BUILD/xen-src" --strip-components=1
+		make -C "$LAB_BUILD/xen-src/xen" XEN_TARGET_ARCH=arm64 CROSS_COMPILE=$CROSS defconfig
+		cat "$LAB_DIR/arm64-xen.config" >>"$LAB_BUILD/xen-src/xen/.config"
+		make -C "$LAB_BUILD/xen-src/xen" XEN_TARGET_ARCH=arm64 CROSS_COMPILE=$CROSS olddefconfig
+		make -C "$LAB_BUILD/xen-src/xen" XEN_TARGET_ARCH=arm64 CROSS_COMPILE=$CROSS -j2 && cp "$LAB_BUILD/xen-src/xen/xen" "$out" || return 1
+		rm -rf "$LAB_BUILD/xen-src"
+	fi
+	cp "$out" "$LAB_BUILD/xen"
+}
+
+arm64_kernel() {
+	local key out src
+	key=$( (cat "$LAB_DIR/arm64-kernel.config"; apt_binary_version linux-source-6.12) | sha256sum | cut -c1-16)
+	out=$LAB_CACHE/arm64/Image-$key
+	if [ ! -f "$out" ]; then
+		apt_unpack "$LAB_APT" "$LAB_BUILD/linux" linux-source-6.12 || return 1
+		tar -xf "$LAB_BUILD"/linux/usr/src/linux-source-6.12.tar.xz -C "$LAB_BUILD/linux"
+		src=$LAB_BUILD/linux/linux-source-6.12
+		make -C "$src" ARCH=arm64 CROSS_COMPILE=$CROSS allnoconfig
+		(cd "$src" && CROSS_COMPILE=$CROSS ARCH=arm64 scripts/kconfig/merge_config.sh -m .config "$LAB_DIR/arm64-kernel.config")
+		make -C "$src" ARCH=arm64 CROSS_COMPILE=$CROSS olddefconfig
+		make -C "$src" ARCH=arm64 CROSS_COMPILE=$CROSS -j2 Image && cp "$src/arch/arm64/boot/Image" "$out" || return 1
+		rm -rf "$LAB_BUILD/linux"
+	fi
+	cp "$out" "$LAB_BUILD/Image"
+}
+
+lab_kernels() { arm64_xen && arm64_kernel; }
+
+lab_libdirs() { echo "$LAB_ROOT/usr/lib/aarch64-linux-gnu" "$LAB_ROOT/lib/aarch64-linux-gnu"; }
+
+# grantiod and grantio for arm64, against the unpacked development packages.
+lab_programs() {
+	local dir=$LAB_BUILD/programs
+	cat >"$LAB_BUILD/cross.ini" <<-INI
+		[binaries]
+		c = '${CROSS}gcc'
+		ar = '${CROSS}ar'
+		strip = '${CROSS}strip'
+		pkg-config = 'pkg-config'
+		[properties]
+		sys_root = '$LAB_ROOT'
+		pkg_config_libdir = '$LAB_ROOT/usr/lib/aarch64-linux-gnu/pkgconfig'
+		needs_exe_wrapper = true
+		[built-in options]
+		c_link_args = ['-Wl,--allow-shlib-undefined', '-L$LAB_ROOT/usr/lib/aarch64-linux-gnu', '-Wl,-rpath-link=$LAB_ROOT/usr/lib/aarch64-linux-gnu']
+		[host_machine]
+		system = 'linux'
+		cpu_family = 'aarch64'
+		cpu = 'aarch64'
+		endian = 'little'
+	INI
+	[ -f "$dir/build.ninja" ] || meson setup "$dir" "$LAB_TOP" --cross-file "$LAB_BUILD/cross.ini" --buildtype=release \
+		-Dwerror=true -Dtests=false -Dclients=false || return 1
+	ninja -C "$dir" -j2 --quiet
+}
+
+lab_guest_modules() { :; }
+lab_dom0_modules() { :; }
+
+lab_guest_cfg() {
+	cat <<-CFG
+		kernel="/lab/Image"
+		ramdisk="/lab/guest.cpio.gz"
+		memory=128
+		vcpus=1
+		on_poweroff="destroy"
+	CFG
+}
+lab_disk_spec='format=raw,access=rw,specification=virtio,backendtype=standalone,grant_usage=1'
+
+lab_dom0_files() { cp "$LAB_BUILD/Image" "$1/lab/Image"; }
+
+lab_qemu() { # LOG
+	timeout -k 5 "$LAB_TIMEOUT" qemu-system-aarch64 -machine virt,virtualization=on,gic-version=3 -cpu cortex-a57 -m 2048 -smp 1 \
+		-accel tcg,thread=multi,tb-size=512 -display none -serial "file:$1" -monitor none -no-reboot -nic none \
+		-kernel "$LAB_BUILD/xen" -append "console=dtuart dom0_mem=1024M dom0_max_vcpus=1 bootscrub=0 $LAB_XEN_ARGS" \
+		-device "guest-loader,addr=0x49000000,kernel=$LAB_BUILD/Image,bootargs=console=hvc0 panic=1 rdinit=/init" \
+		-device "guest-loader,addr=0x4e000000,initrd=$LAB_BUILD/dom0.cpio.gz" </dev/null
+}
