@@ -44,7 +44,7 @@ lab_programs() {
 		c_link_args = ['-Wl,--allow-shlib-undefined', '-L$LAB_ROOT/usr/lib/x86_64-linux-gnu', '-Wl,-rpath-link=$LAB_ROOT/usr/lib/x86_64-linux-gnu']
 	INI
 	[ -f "$dir/build.ninja" ] || PKG_CONFIG_SYSROOT_DIR=$LAB_ROOT meson setup "$dir" "$LAB_TOP" --native-file "$LAB_BUILD/native.ini" \
-		--buildtype=release -Dwerror=true -Dtests=false -Dclients=false || return 1
+		--buildtype=release -Ddevelop=false || return 1
 	ninja -C "$dir" -j2 --quiet
 }
 

@@ -12,7 +12,7 @@ initramfs_new() {
 	rm -rf "$dir"
 	mkdir -p "$dir"/bin "$dir"/proc "$dir"/sys "$dir"/dev "$dir"/run "$dir"/tmp "$dir"/etc "$dir"/mnt "$dir"/usr \
 		"$dir"/var/log/xen/console "$dir"/var/lib/xen
-	ln -s run "$dir/var/run"
+	ln -s ../run "$dir/var/run"
 	ln -s ../bin "$dir/usr/bin"
 	ln -s bin "$dir/sbin"
 	cp "$(find "$root/bin" "$root/usr/bin" -name busybox 2>/dev/null | head -n 1)" "$dir/bin/busybox"
