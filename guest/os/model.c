@@ -152,7 +152,11 @@ void gio_os_page_put(struct gio_os *os, gio_gfn_t gfn)
 {
 	pthread_mutex_lock(&os->lock);
 	os->pages[gfn].holds--;
-	os->used -= page_free(&os->pages[gfn]);
+	if (page_free(&os->pages[gfn])) {
+		os->used--;
+		if (gfn < os->next)
+			os->next = (size_t)gfn;
+	}
 	pthread_mutex_unlock(&os->lock);
 }
 
