@@ -33,22 +33,22 @@ struct gm_keeper {
 	struct watch *watches;
 };
 
-static int watch_add(struct gm_keeper *k, int fd, struct watch **out)
+/* Watch `fd`, which is the watch's from then on. NULL: no memory or no epoll entry for it. */
+static struct watch *watch_add(struct gm_keeper *k, int fd)
 {
 	struct watch *w = calloc(1, sizeof(*w));
 	struct epoll_event ev = {.events = EPOLLIN, .data.ptr = w};
 
 	if (!w)
-		return -ENOMEM;
+		return NULL;
 	w->fd = fd;
 	if (epoll_ctl(k->epoll, EPOLL_CTL_ADD, fd, &ev)) {
 		free(w);
-		return -errno;
+		return NULL;
 	}
 	w->next = k->watches;
 	k->watches = w;
-	*out = w;
-	return 0;
+	return w;
 }
 
 static void watch_end(struct gm_keeper *k, struct watch *w)
@@ -78,13 +78,16 @@ static void watch_pid(struct gm_keeper *k, uint32_t slot, uint32_t gen, int32_t 
 	if (fd < 0) {
 		if (errno == ESRCH)
 			gm_proc_release(k->m, slot, gen);
-	} else if (watch_add(k, fd, &w)) {
-		close(fd);
-	} else {
-		w->pidfd = w->known = true;
-		w->slot = slot;
-		w->gen = gen;
+		return;
 	}
+	w = watch_add(k, fd);
+	if (!w) {
+		close(fd);
+		return;
+	}
+	w->pidfd = w->known = true;
+	w->slot = slot;
+	w->gen = gen;
 }
 
 /* Watch, or release, every process that has not said hello. */
@@ -179,7 +182,6 @@ int gm_keeper_fd(const struct gm_keeper *keeper)
 
 static void accept_all(struct gm_keeper *k)
 {
-	struct watch *w;
 	int fd;
 
 	/* Bounded by the processes there can be. */
@@ -187,7 +189,7 @@ static void accept_all(struct gm_keeper *k)
 		fd = accept4(k->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (fd < 0)
 			break;
-		if (watch_add(k, fd, &w))
+		if (!watch_add(k, fd))
 			close(fd);
 	}
 }
