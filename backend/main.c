@@ -26,7 +26,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define STOP_SECONDS 10 /* for I/O in flight to end; then the kernel ends it */
+#define CHECK_MS     5000 /* see gd_xenbus_work() */
+#define STOP_SECONDS 10	  /* for I/O in flight to end; then the kernel ends it */
 
 struct daemon {
 	struct gd_config config;
@@ -140,7 +141,9 @@ static int daemon_run(struct daemon *daemon)
 	int ret = 0;
 
 	while (!daemon->stop && !ret) {
-		ret = gd_loop_step(daemon->loop, -1);
+		ret = gd_loop_step(daemon->loop, CHECK_MS);
+		if (ret == -ETIMEDOUT)
+			ret = 0;
 		gd_xenbus_work(daemon->xenbus);
 		if (gd_xenbus_lost(daemon->xenbus))
 			ret = -EPIPE;

@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -136,14 +135,6 @@ static bool event_parse(const struct gd_store *store, const char *path, const ch
 	return false;
 }
 
-/* libxenstore's reading thread closes its end of the pipe when xenstored has gone; xs_check_watch() says EAGAIN. */
-static int nothing_or_gone(const struct gd_store *store)
-{
-	struct pollfd pipe = {.fd = xs_fileno(store->xs), .events = POLLIN};
-
-	return poll(&pipe, 1, 0) == 1 && pipe.revents & (POLLHUP | POLLERR | POLLNVAL) ? -EPIPE : 0;
-}
-
 int gd_store_next(struct gd_store *store, struct gd_store_event *event)
 {
 	for (;;) {
@@ -155,7 +146,7 @@ int gd_store_next(struct gd_store *store, struct gd_store_event *event)
 		if (!watched && errno == EINTR)
 			continue;
 		if (!watched)
-			return errno == EAGAIN ? nothing_or_gone(store) : errno ? -errno : -EPIPE;
+			return errno == EAGAIN ? 0 : errno ? -errno : -EPIPE;
 		mine = event_parse(store, watched[XS_WATCH_PATH], watched[XS_WATCH_TOKEN], event);
 		free(watched);
 		if (mine)

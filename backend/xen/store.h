@@ -20,7 +20,8 @@ int gd_store_open(struct gd_store **store);
 void gd_store_close(struct gd_store *store); /* takes NULL */
 uint16_t gd_store_domid(const struct gd_store *store);
 
-int gd_store_fd(const struct gd_store *store); /* readable when gd_store_next() has something */
+/* Readable when gd_store_next() has a change. That xenstored has gone does not show here (libxenstore 4.17): ask. */
+int gd_store_fd(const struct gd_store *store);
 
 struct gd_store_event {
 	enum { GD_STORE_DEVICES, GD_STORE_DOMAINS } kind; /* a backend directory changed; a domain came or went */

@@ -306,10 +306,27 @@ static void list_domains(struct gd_xenbus *xenbus, enum gd_class class)
 	}
 }
 
+static void events_take(struct gd_xenbus *xenbus)
+{
+	struct gd_store_event event;
+	unsigned count = 0;
+	int ret = 0;
+
+	while (count++ < EVENTS_A_TURN && (ret = gd_store_next(xenbus->store, &event)) == 1)
+		event_handle(xenbus, &event);
+	if (ret < 0) {
+		gd_log(NULL, GD_ERR, "xenstore: connection lost: %s", strerror(-ret));
+		gd_loop_remove(xenbus->loop, &xenbus->watch);
+		xenbus->lost = true;
+	}
+}
+
 void gd_xenbus_work(struct gd_xenbus *xenbus)
 {
 	struct gd_device **link = &xenbus->devices;
 
+	if (!xenbus->lost)
+		events_take(xenbus);
 	/* First: a directory that is found below may be that of a new domain with an old number. */
 	if (xenbus->domains_changed && !xenbus->stopping)
 		domains_check(xenbus);
@@ -340,21 +357,11 @@ void gd_xenbus_work(struct gd_xenbus *xenbus)
 	}
 }
 
+/* The events are taken by gd_xenbus_work(), which follows. */
 static void watch_ready(struct gd_loop_source *source, uint32_t events)
 {
-	struct gd_xenbus *xenbus = source->opaque;
-	struct gd_store_event event;
-	unsigned count = 0;
-	int ret;
-
+	(void)source;
 	(void)events;
-	while (count++ < EVENTS_A_TURN && (ret = gd_store_next(xenbus->store, &event)) == 1)
-		event_handle(xenbus, &event);
-	if (ret < 0) {
-		gd_log(NULL, GD_ERR, "xenstore: connection lost: %s", strerror(-ret));
-		gd_loop_remove(xenbus->loop, source);
-		xenbus->lost = true;
-	}
 }
 
 static void wake_ready(struct gd_loop_source *source, uint32_t events)

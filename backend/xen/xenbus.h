@@ -31,7 +31,10 @@ int gd_xenbus_open(struct gd_xenbus **xenbus, const struct gd_config *config, st
 /* After gd_xenbus_stop(), when gd_xenbus_idle(). Takes NULL. */
 void gd_xenbus_close(struct gd_xenbus *xenbus);
 
-/* Do what the last events of the loop have left to do. After every step of the loop. */
+/*
+ * Take what xenstore has for us, and do what it and the last events of the loop have left to do. After every step of
+ * the loop, and every few seconds in any case: libxenstore says only when asked that xenstored has gone.
+ */
 void gd_xenbus_work(struct gd_xenbus *xenbus);
 
 /* Begin to stop all devices, for good. Their directories stay as they are, for our successor. */
