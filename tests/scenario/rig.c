@@ -42,7 +42,7 @@ static void *machine_run(void *opaque)
 {
 	struct rig_host *host = opaque;
 	struct pollfd fds[] = {{.fd = gm_keeper_fd(host->keeper), .events = POLLIN},
-			       {.fd = gm_store_fd(host->store), .events = POLLIN},
+			       {.fd = host->store ? gm_store_fd(host->store) : -1, .events = POLLIN},
 			       {.fd = host->stop, .events = POLLIN}};
 
 	while (!fds[2].revents) {
@@ -56,31 +56,60 @@ static void *machine_run(void *opaque)
 	return NULL;
 }
 
-int rig_setup(void **state)
+static void machine_start(struct rig_host *host)
 {
-	struct rig *rig = calloc(1, sizeof(*rig));
-	struct rig_host *host = calloc(1, sizeof(*host));
-	char path[96];
+	host->stop = eventfd(0, EFD_CLOEXEC);
+	assert_true(host->stop >= 0);
+	assert_int_equal(pthread_create(&host->machine_thread, NULL, machine_run, host), 0);
+}
 
-	assert_non_null(rig);
+static void machine_stop(struct rig_host *host)
+{
+	uint64_t one = 1;
+
+	assert_int_equal(write(host->stop, &one, sizeof(one)), sizeof(one));
+	pthread_join(host->machine_thread, NULL);
+	close(host->stop);
+}
+
+void rig_store_end(struct rig *rig)
+{
+	machine_stop(rig->host);
+	gm_store_close(rig->host->store);
+	rig->host->store = NULL;
+	machine_start(rig->host);
+}
+
+static struct rig_host *host_new(void)
+{
+	struct rig_host *host = calloc(1, sizeof(*host));
+	pthread_condattr_t clock;
+
 	assert_non_null(host);
-	rig->host = host;
 	host->log = -1;
 	pthread_mutex_init(&host->lock, NULL);
-	pthread_condattr_t clock;
 	pthread_condattr_init(&clock);
 	pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
 	pthread_cond_init(&host->more, &clock);
 	pthread_condattr_destroy(&clock);
+	return host;
+}
+
+int rig_setup(void **state)
+{
+	struct rig *rig = calloc(1, sizeof(*rig));
+	struct rig_host *host = host_new();
+	char path[96];
+
+	assert_non_null(rig);
+	rig->host = host;
 	strcpy(rig->dir, "/dev/shm/grantio-scenario-XXXXXX");
 	assert_non_null(mkdtemp(rig->dir));
 	assert_int_equal(gm_machine_create(rig->dir), 0);
 	assert_int_equal(gm_machine_open(&rig->machine, rig->dir), 0);
 	assert_int_equal(gm_keeper_open(&host->keeper, rig->machine), 0);
 	assert_int_equal(gm_store_open(&host->store, rig->dir), 0);
-	host->stop = eventfd(0, EFD_CLOEXEC);
-	assert_true(host->stop >= 0);
-	assert_int_equal(pthread_create(&host->machine_thread, NULL, machine_run, host), 0);
+	machine_start(host);
 	snprintf(path, sizeof(path), "%s/store", rig->dir);
 	setenv("XENSTORED_PATH", path, 1);
 	setenv("GRANTIO_MACHINE", rig->dir, 1);
@@ -107,15 +136,12 @@ int rig_teardown(void **state)
 {
 	struct rig *rig = *state;
 	struct rig_host *host = rig->host;
-	uint64_t one = 1;
 	int left = rig->daemon ? rig_daemon_stop(rig, SIGKILL) : 0;
 
 	(void)left; /* a test that failed before it stopped it */
 	rig_toolstack_exit(rig);
 	xs_close(rig->xs);
-	assert_int_equal(write(host->stop, &one, sizeof(one)), sizeof(one));
-	pthread_join(host->machine_thread, NULL);
-	close(host->stop);
+	machine_stop(host);
 	gm_store_close(host->store);
 	gm_keeper_close(host->keeper);
 	gm_machine_close(rig->machine);

@@ -36,6 +36,9 @@ struct rig {
 	unsigned fds, threads; /* of grantiod at rest; see rig_daemon_start() */
 };
 
+/* End the store, as if xenstored had died. rig->xs is of no use from then on. */
+void rig_store_end(struct rig *rig);
+
 /* For cmocka_unit_test_setup_teardown(): a machine with domain 0 and nothing else. */
 int rig_setup(void **state);
 int rig_teardown(void **state);
@@ -84,6 +87,9 @@ void rig_disk_attach(struct rig *rig, uint16_t domid, unsigned index, const char
 /* online 0 and state 5, waited for until state 6; the directories removed. */
 void rig_disk_detach(struct rig *rig, uint16_t domid, unsigned index);
 void rig_disk_remove(struct rig *rig, uint16_t domid, unsigned index); /* the directories, at once */
+
+/* Another key in xenstore, absolute; NULL: not there. The caller frees it. */
+char *rig_read(struct rig *rig, const char *path);
 
 /* ---- guest -------------------------------------------------------------------------------------------------- */
 

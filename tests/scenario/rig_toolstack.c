@@ -186,6 +186,11 @@ char *rig_disk_read(struct rig *rig, uint16_t domid, unsigned index, const char 
 	return xs_read(rig->xs, XBT_NULL, path, NULL);
 }
 
+char *rig_read(struct rig *rig, const char *path)
+{
+	return xs_read(rig->xs, XBT_NULL, path, NULL);
+}
+
 static int64_t now_ms(void)
 {
 	struct timespec now;
