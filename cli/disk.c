@@ -26,6 +26,12 @@ void gc_disk_paths(const struct gc_disk *disk, struct gc_disk_paths *paths)
 	snprintf(paths->libxl, GC_PATH_MAX, "/libxl/%u/device/%s/%" PRIu32, disk->domid, disk->class, disk->devid);
 }
 
+void gc_disk_error_path(const struct gc_disk *disk, char path[GC_PATH_MAX])
+{
+	snprintf(path, GC_PATH_MAX, "/local/domain/%u/error/backend/%s/%u/%" PRIu32 "/error", disk->backend,
+		 disk->class, disk->domid, disk->devid);
+}
+
 /* ---- what is taken ---- */
 
 static uint64_t tx_number(struct gc_tx *tx, const char *dir, const char *key)
@@ -149,6 +155,7 @@ static void disk_write(struct gc_tx *tx, void *arg)
 	const struct write_job *job = arg;
 	struct gc_disk *disk = job->disk;
 	struct gc_disk_paths paths;
+	char error[GC_PATH_MAX];
 
 	if (!domain_exists(tx, disk->domid) || !domain_exists(tx, disk->backend))
 		gc_tx_fail(tx, -ENODEV);
@@ -162,6 +169,8 @@ static void disk_write(struct gc_tx *tx, void *arg)
 	gc_tx_key(tx, paths.libxl, "frontend", "%s", paths.frontend);
 	gc_tx_key(tx, paths.libxl, "backend", "%s", paths.backend);
 	frontend_write(tx, disk, &paths);
+	gc_disk_error_path(disk, error);
+	gc_tx_rm(tx, error); /* of an earlier disk */
 	gc_tx_dir(tx, paths.backend, disk->backend, disk->domid);
 	gc_tx_key(tx, paths.backend, "frontend", "%s", paths.frontend);
 	keys_write(tx, disk, paths.backend);
@@ -213,7 +222,7 @@ int gc_disk_wait_closed(struct xs_handle *xs, const struct gc_disk *disk, int wa
 
 	gc_disk_paths(disk, &paths);
 	snprintf(path, sizeof(path), "%s/state", paths.backend);
-	return gc_store_state_wait(xs, path, is_closed, wait_ms, state);
+	return gc_store_state_wait(xs, path, NULL, is_closed, wait_ms, state);
 }
 
 static void disk_remove(struct gc_tx *tx, void *arg)

@@ -31,6 +31,8 @@ struct gc_disk_paths {
 extern const struct gc_command gc_disk_command, gc_disk_attach_command, gc_disk_detach_command, gc_disk_list_command;
 
 void gc_disk_paths(const struct gc_disk *disk, struct gc_disk_paths *paths);
+/* Where the backend says what is wrong with it, as Linux's xenbus_dev_error does. */
+void gc_disk_error_path(const struct gc_disk *disk, char path[GC_PATH_MAX]);
 
 /*
  * Write all that xl writes, in one transaction. Fills in base and irq; and devid and name if the name is empty.

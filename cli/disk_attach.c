@@ -110,18 +110,17 @@ static bool is_answered(unsigned state)
 static int attach_wait(struct xs_handle *xs, const struct gc_disk *disk)
 {
 	struct gc_disk_paths paths;
-	char path[GC_PATH_MAX + 16], *error;
+	char path[GC_PATH_MAX + 16], error_path[GC_PATH_MAX], *error;
 	unsigned state = 0;
 	int rc;
 
 	gc_disk_paths(disk, &paths);
+	gc_disk_error_path(disk, error_path);
 	snprintf(path, sizeof(path), "%s/state", paths.backend);
-	rc = gc_store_state_wait(xs, path, is_answered, GC_DISK_WAIT_MS, &state);
+	rc = gc_store_state_wait(xs, path, error_path, is_answered, GC_DISK_WAIT_MS, &state);
 	if (!rc && state >= 2 && state <= 4)
 		return GC_OK;
-	/* Where xenbus backends say what is wrong (xenbus_dev_error). */
-	error = gc_store_read(xs, "/local/domain/%u/error/backend/virtio_disk/%u/%" PRIu32 "/error", disk->backend,
-			      disk->domid, disk->devid);
+	error = gc_store_read(xs, "%s", error_path);
 	if (error)
 		gc_fail("vdev '%s': refused by the backend: %s", disk->name, error);
 	else if (rc && rc != -ETIMEDOUT)

@@ -95,14 +95,12 @@ static void domain_remove(struct gc_tx *tx, void *arg)
 	snprintf(path, sizeof(path), "/local/domain/%u/vm", *domid);
 	vm = gc_tx_read(tx, path);
 	if (vm && strncmp(vm, "/vm/", 4) == 0)
-		xs_rm(tx->xs, tx->id, vm);
+		gc_tx_rm(tx, vm);
 	free(vm);
 	snprintf(path, sizeof(path), "/local/domain/%u", *domid);
-	if (!xs_rm(tx->xs, tx->id, path) && errno != ENOENT)
-		gc_tx_fail(tx, -errno);
+	gc_tx_rm(tx, path);
 	snprintf(path, sizeof(path), "/libxl/%u", *domid);
-	if (!xs_rm(tx->xs, tx->id, path) && errno != ENOENT)
-		gc_tx_fail(tx, -errno);
+	gc_tx_rm(tx, path);
 }
 
 int gc_domain_write(struct xs_handle *xs, struct gc_domain *domain)

@@ -136,10 +136,7 @@ void gc_tx_dir(struct gc_tx *tx, const char *path, unsigned owner, unsigned read
 {
 	struct xs_permissions perms[2] = {{.id = owner, .perms = XS_PERM_NONE}, {.id = reader, .perms = XS_PERM_READ}};
 
-	if (tx->error)
-		return;
-	if (!xs_rm(tx->xs, tx->id, path) && errno != ENOENT)
-		tx_check(tx, false);
+	gc_tx_rm(tx, path);
 	if (!tx->error)
 		tx_check(tx, xs_mkdir(tx->xs, tx->id, path));
 	if (!tx->error)
@@ -193,16 +190,19 @@ static bool dir_empty(struct gc_tx *tx, const char *path)
 	return empty;
 }
 
+void gc_tx_rm(struct gc_tx *tx, const char *path)
+{
+	if (!tx->error && !xs_rm(tx->xs, tx->id, path) && errno != ENOENT)
+		tx_check(tx, false);
+}
+
 void gc_tx_remove(struct gc_tx *tx, const char *path)
 {
 	char above[GC_PATH_MAX], *slash;
 
 	snprintf(above, sizeof(above), "%s", path);
 	do {
-		if (tx->error || (!xs_rm(tx->xs, tx->id, above) && errno != ENOENT)) {
-			tx_check(tx, false);
-			return;
-		}
+		gc_tx_rm(tx, above);
 		slash = strrchr(above, '/');
 		*slash = '\0';
 	} while (above[0] && dir_empty(tx, above));
@@ -250,22 +250,32 @@ static int events_wait(struct xs_handle *xs, int64_t deadline)
 	return errno == EAGAIN ? 0 : -errno;
 }
 
-int gc_store_state_wait(struct xs_handle *xs, const char *path, bool (*done)(unsigned state), int timeout_ms,
-			unsigned *state)
+static bool node_exists(struct xs_handle *xs, const char *path)
+{
+	char *value = xs_read(xs, XBT_NULL, path, NULL);
+
+	free(value);
+	return value != NULL;
+}
+
+int gc_store_state_wait(struct xs_handle *xs, const char *path, const char *error, bool (*done)(unsigned state),
+			int timeout_ms, unsigned *state)
 {
 	int64_t deadline = now_ms() + timeout_ms;
 	int rc = 0;
 
-	if (!xs_watch(xs, path, "state"))
-		return -errno;
+	if (!xs_watch(xs, path, "state") || (error && !xs_watch(xs, error, "error")))
+		return -errno; /* the watches end with the connection */
 	for (;;) {
 		*state = (unsigned)gc_store_number(xs, 0, "%s", path);
 		if (done(*state))
 			break;
-		rc = events_wait(xs, deadline);
+		rc = error && node_exists(xs, error) ? -ECANCELED : events_wait(xs, deadline);
 		if (rc)
 			break;
 	}
 	xs_unwatch(xs, path, "state");
+	if (error)
+		xs_unwatch(xs, error, "error");
 	return rc;
 }

@@ -44,6 +44,8 @@ void gc_tx_dir(struct gc_tx *tx, const char *path, unsigned owner, unsigned read
 char **gc_tx_list(struct gc_tx *tx, const char *path, unsigned *count);
 char *gc_tx_read(struct gc_tx *tx, const char *path);
 bool gc_tx_exists(struct gc_tx *tx, const char *path);
+/* Remove a node; none is no error. */
+void gc_tx_rm(struct gc_tx *tx, const char *path);
 /* Remove a node, and then the directories above it that are empty, as libxl does. */
 void gc_tx_remove(struct gc_tx *tx, const char *path);
 /* End the work with an error of the caller's. */
@@ -53,10 +55,10 @@ void gc_tx_fail(struct gc_tx *tx, int error);
 int gc_store_transact(struct xs_handle *xs, void (*work)(struct gc_tx *tx, void *arg), void *arg);
 
 /*
- * Wait until `done` says so of the xenbus state at `path` (0: there is no such node). 0; -ETIMEDOUT.
- * `state`: the last one seen.
+ * Wait until `done` says so of the xenbus state at `path` (0: there is no such node). 0; -ETIMEDOUT; -ECANCELED: there
+ * is a node `error` (NULL: none is looked for). `state`: the last one seen.
  */
-int gc_store_state_wait(struct xs_handle *xs, const char *path, bool (*done)(unsigned state), int timeout_ms,
-			unsigned *state);
+int gc_store_state_wait(struct xs_handle *xs, const char *path, const char *error, bool (*done)(unsigned state),
+			int timeout_ms, unsigned *state);
 
 #endif

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: MIT */
+/* grantio model and grantio disk as programs, on a machine, with grantiod. */
+#include "tests/harness/harness.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static struct th_machine *m;
+static char out[65536];
+
+static int setup(void **state)
+{
+	(void)state;
+	m = th_machine_start();
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	int rc = th_machine_stop(m);
+
+	(void)state;
+	m = NULL;
+	return rc;
+}
+
+/* The command fails with that exit code and that one line. */
+#define REFUSED(code, line, ...)                                                \
+	do {                                                                    \
+		int code_ = th_grantio(m, out, sizeof(out), __VA_ARGS__, NULL); \
+                                                                                \
+		if (code_ != (code) || strcmp(out, "grantio: " line "\n") != 0) \
+			fail_msg("exit code %d: %s", code_, out);               \
+	} while (0)
+#define DONE(...)                                                       \
+	do {                                                            \
+		if (th_grantio(m, out, sizeof(out), __VA_ARGS__, NULL)) \
+			fail_msg("%s", out);                            \
+	} while (0)
+
+static void expect(const char *wanted, const char *path)
+{
+	char *value = th_store_read(m, "%s", path);
+
+	if (wanted ? !value || strcmp(value, wanted) != 0 : value != NULL)
+		fail_msg("%s is %s, not %s", path, value ? value : "missing", wanted ? wanted : "missing");
+	free(value);
+}
+
+/* A domain's nodes and permissions are those of xl, but for the rings of store and console. */
+static void test_create_as_xl(void **state)
+{
+	static char recorded[16384];
+	FILE *file = fopen(FIXTURES "/xl-4.20-arm-domain.txt", "r");
+	size_t got;
+
+	(void)state;
+	assert_non_null(file);
+	got = fread(recorded, 1, sizeof(recorded) - 1, file);
+	recorded[got] = '\0';
+	fclose(file);
+	assert_int_equal(th_domain_create(m, "128M", 1), 1);
+	assert_int_equal(th_run(m, out, sizeof(out), "sh", "-c",
+				"xenstore-ls -fp | grep -E '^/local/domain/1( |/)' | sed -E 's/ = .*   / /'", NULL),
+			 0);
+	assert_string_equal(out, recorded);
+	expect("131072", "/local/domain/1/memory/static-max");
+	expect("domain-1", "/local/domain/1/name");
+	expect("pvh", "/libxl/1/type");
+	assert_true(xs_is_domain_introduced(th_store(m), 1));
+	assert_int_equal(gm_domain_state(th_machine_model(m), 1), GM_DOMAIN_RUNNING);
+	DONE("model", "create", "--domid", "7", "--name", "seven", "--vcpus=4", "--memory=1M");
+	assert_string_equal(out, "7\n");
+	expect("online", "/local/domain/7/cpu/3/availability");
+	DONE("model", "status");
+	assert_non_null(strstr(out, "\n7     seven            running        1     4 "));
+	DONE("model", "stats");
+	assert_non_null(strstr(out, "    domain   0    domain   1    domain   7\nhypercalls "));
+	DONE("model", "stats", "--json");
+	assert_non_null(strstr(out, "\n  {\"domid\": 7, \"hypercalls\": 0, "));
+}
+
+static void test_disk_is_served(void **state)
+{
+	const char *image = th_image(m, 1 << 20);
+
+	(void)state;
+	th_grantiod_start(m, NULL);
+	assert_int_equal(th_domain_create(m, "16M", 1), 1);
+	assert_string_equal(th_disk_attach(m, 1, image, NULL), "xvda");
+	th_store_wait(m, "2", TH_LIMIT_MS, "/local/domain/0/backend/virtio_disk/1/51712/state");
+	DONE("disk", "list");
+	assert_non_null(
+		strstr(out, "1     xvda   51712   0       InitWait     Initialising w    yes    0x02000000 33 "));
+	REFUSED(1, "disk attach: vdev 'xvda': domain 1 has device 51712 already", "disk", "attach", "1", image,
+		"--vdev", "xvda");
+	th_disk_detach(m, 1, "xvda");
+	expect(NULL, "/local/domain/0/backend/virtio_disk");
+	th_leaks_check(m);
+	assert_int_equal(th_grantiod_stop(m), 0);
+}
+
+static void test_destroy(void **state)
+{
+	const char *image = th_image(m, 1 << 20), *second = th_image(m, 1 << 20);
+
+	(void)state;
+	th_grantiod_start(m, NULL);
+	for (int i = 0; i < 2; i++) {
+		unsigned domid = th_domain_create(m, "16M", 1);
+		char path[64];
+
+		th_disk_attach(m, domid, image, NULL);
+		th_disk_attach(m, domid, second, "--mode", "r", NULL);
+		th_domain_destroy(m, domid);
+		expect(NULL, "/local/domain/0/backend");
+		snprintf(path, sizeof(path), "/local/domain/%u", domid);
+		expect(NULL, path);
+		snprintf(path, sizeof(path), "/libxl/%u", domid);
+		expect(NULL, path);
+		assert_false(xs_is_domain_introduced(th_store(m), domid));
+		assert_int_equal(gm_domain_state(th_machine_model(m), (uint16_t)domid), GM_DOMAIN_NONE);
+	}
+	assert_int_equal(th_run(m, out, sizeof(out), "xenstore-ls", "-f", "/vm", NULL), 0);
+	assert_string_equal(out, "");
+	th_leaks_check(m);
+}
+
+/* Nobody serves the disk: with --force that holds nothing up. */
+static void test_destroy_force(void **state)
+{
+	(void)state;
+	assert_int_equal(th_domain_create(m, "16M", 1), 1);
+	th_disk_attach(m, 1, "/a", "--no-wait", NULL);
+	DONE("model", "destroy", "1", "--force");
+	expect(NULL, "/local/domain/0/backend");
+	expect(NULL, "/local/domain/1");
+	assert_int_equal(th_domain_create(m, "16M", 1), 2); /* ids are not used again at once */
+}
+
+static void test_bad_image(void **state)
+{
+	(void)state;
+	th_grantiod_start(m, NULL);
+	assert_int_equal(th_domain_create(m, "16M", 1), 1);
+	assert_int_equal(th_grantio(m, out, sizeof(out), "disk", "attach", "1", "/nonexistent.raw", NULL), 1);
+	assert_ptr_equal(strstr(out, "grantio: disk attach: vdev 'xvda': refused by the backend: "), out);
+	assert_non_null(strstr(out, "/nonexistent.raw"));
+	assert_ptr_equal(strchr(out, '\n'), out + strlen(out) - 1);
+	expect(NULL, "/local/domain/0/backend/virtio_disk");
+	expect(NULL, "/libxl/1/device");
+	th_disk_attach(m, 1, th_image(m, 1 << 20), NULL); /* the next one is served */
+	th_disk_detach(m, 1, "xvda");
+	th_leaks_check(m);
+}
+
+static void test_start_and_stop(void **state)
+{
+	char dir[96], file[128], pid[16];
+	int fd;
+
+	(void)state;
+	REFUSED(1, "model status: machine /none: it does not run (see 'grantio model start')", "model", "status",
+		"--machine", "/none");
+	REFUSED(1, "model stop: machine /none: there is none", "model", "stop", "--machine", "/none");
+	REFUSED(1, "model start: machine /none/x: No such file or directory", "model", "start", "--machine", "/none/x");
+	snprintf(dir, sizeof(dir), "%s/other", th_files_dir(m));
+	snprintf(file, sizeof(file), "%s/store", dir);
+	assert_int_equal(mkdir(dir, 0700), 0);
+	fd = open(file, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	close(fd);
+	assert_int_equal(th_grantio(m, out, sizeof(out), "model", "start", "--machine", dir, NULL), 1);
+	assert_non_null(strstr(out, ": the directory holds other files\n"));
+	assert_int_equal(th_grantio(m, out, sizeof(out), "model", "stop", "--machine", dir, NULL), 1);
+	assert_int_equal(access(file, F_OK), 0); /* not a machine's: left alone */
+	assert_int_equal(unlink(file), 0);
+
+	DONE("model", "start", "--machine", dir); /* empty now; in the background */
+	assert_int_equal(strncmp(out, dir, strlen(dir)), 0);
+	assert_int_equal(th_grantio(m, out, sizeof(out), "model", "start", "--machine", dir, NULL), 1);
+	assert_non_null(strstr(out, ": it runs already, as process "));
+	DONE("model", "create", "--machine", dir, "--memory", "1M");
+
+	/* Its daemon is killed: what it left is no machine that runs, and does not hinder the next one. */
+	snprintf(file, sizeof(file), "%s/daemon.pid", dir);
+	fd = open(file, O_RDONLY | O_CLOEXEC);
+	assert_true(read(fd, pid, sizeof(pid) - 1) > 1);
+	close(fd);
+	assert_int_equal(kill((pid_t)strtol(pid, NULL, 10), SIGKILL), 0);
+	assert_int_equal(th_run(m, out, sizeof(out), "flock", "-w", "20", file, "true", NULL), 0);
+	assert_int_equal(th_grantio(m, out, sizeof(out), "model", "status", "--machine", dir, NULL), 1);
+	assert_non_null(strstr(out, ": it does not run"));
+	DONE("model", "start", "--machine", dir);
+	DONE("model", "stats", "--machine", dir, "--json");
+	assert_null(strstr(out, "\"domid\": 1,"));
+	DONE("model", "stop", "--machine", dir);
+	assert_string_equal(out, "");
+	assert_int_equal(access(dir, F_OK), -1);
+}
+
+static void test_bad_input(void **state)
+{
+	(void)state;
+	REFUSED(2, "model create: memory 'lots': not a size", "model", "create", "--memory", "lots");
+	REFUSED(2, "model create: memory '1048577': not a multiple of 4096 bytes", "model", "create", "--memory",
+		"1048577");
+	REFUSED(2, "model create: memory '4K': not between 1048576 and 1099511627776 bytes", "model", "create",
+		"--memory", "4K");
+	REFUSED(2, "model create: vcpus '33': not between 1 and 32", "model", "create", "--vcpus", "33");
+	REFUSED(2, "model create: domid '32': not between 1 and 31", "model", "create", "--domid", "32");
+	REFUSED(2, "model create: name 'a/b': not 1 to 64 letters, digits and -_.+", "model", "create", "--name",
+		"a/b");
+	REFUSED(2, "model create: argument 'x': one too many (see --help)", "model", "create", "x");
+	REFUSED(2, "model destroy: domain '0': not between 1 and 31", "model", "destroy", "0");
+	REFUSED(1, "model destroy: domain 9: no such domain", "model", "destroy", "9");
+	REFUSED(2, "model allow: target '1': the domain itself", "model", "allow", "1", "1");
+	REFUSED(1, "model allow: domain 1, target 2: no such domain", "model", "allow", "1", "2");
+	REFUSED(2, "model: a command is missing (see --help)", "model");
+	th_domain_create(m, "1M", 1);
+	REFUSED(1, "model create: domid 1: there is such a domain", "model", "create", "--domid", "1");
+	th_domain_create(m, "1M", 1);
+	DONE("model", "allow", "1", "2");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_create_as_xl, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_disk_is_served, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_destroy, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_destroy_force, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_bad_image, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_start_and_stop, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_bad_input, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
