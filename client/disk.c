@@ -205,6 +205,15 @@ free_disk:
 	return ret;
 }
 
+void gp_disk_stop(struct gp_disk *disk)
+{
+	if (!disk->blk)
+		return;
+	irq_stop(disk);
+	gio_blk_close(disk->blk);
+	disk->blk = NULL;
+}
+
 int gp_disk_close(struct gp_disk *disk, struct gp_disk_leaks *leaks)
 {
 	struct gp_disk_leaks mine = {0};
@@ -214,8 +223,7 @@ int gp_disk_close(struct gp_disk *disk, struct gp_disk_leaks *leaks)
 		*leaks = mine;
 	if (!disk)
 		return 0;
-	irq_stop(disk);
-	gio_blk_close(disk->blk);
+	gp_disk_stop(disk);
 	gp_pool_exit(disk);
 	ret = guest_close(disk, &mine);
 	if (leaks)

@@ -44,6 +44,12 @@ struct gp_disk_config {
 /* On failure `error` holds one line that says what could not be done, with its cause. */
 int gp_disk_open(struct gp_disk **disk, const struct gp_disk_config *config, char *error, size_t size);
 
+/*
+ * Reset the device and end the interrupt thread: asynchronous requests in flight complete with -EIO within, `reaped`
+ * does not run afterwards, and only gp_disk_pages_free() and gp_disk_close() may follow.
+ */
+void gp_disk_stop(struct gp_disk *disk);
+
 /* What was still there when the disk closed; all zero in an orderly world. */
 struct gp_disk_leaks {
 	uint32_t grants; /* references in use after the driver closed, those in quarantine included */
@@ -52,9 +58,8 @@ struct gp_disk_leaks {
 };
 
 /*
- * Reset the device, end every grant, stop being the guest. No synchronous call may be running; asynchronous requests
- * in flight complete with -EIO within. Frees `disk` in any case; -EBUSY when something leaked, told in `leaks` (may be
- * NULL). Takes NULL.
+ * Stop the disk, unless that is done, end every grant, and stop being the guest. No synchronous call may be running.
+ * Frees `disk` in any case; -EBUSY when something leaked, told in `leaks` (may be NULL). Takes NULL.
  */
 int gp_disk_close(struct gp_disk *disk, struct gp_disk_leaks *leaks);
 

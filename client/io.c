@@ -194,6 +194,12 @@ static void flight_cancel(struct gp_pool *pool)
 	pthread_mutex_unlock(&pool->lock);
 }
 
+/* What a completion may mend: the ring, the grant references or the driver's memory ran out. */
+static bool full(int ret)
+{
+	return ret == -GIO_ENOSPC || ret == -GIO_ENOMEM;
+}
+
 /* Submit and kick, waiting while the ring or the grant references are full. On failure the chunk stays the caller's. */
 static int chunk_submit(struct gp_chunk *chunk)
 {
@@ -209,7 +215,7 @@ static int chunk_submit(struct gp_chunk *chunk)
 		ret = gio_blk_submit(disk->blk, queue, &chunk->req);
 		if (ret)
 			flight_cancel(&disk->pool);
-	} while (ret == -GIO_ENOSPC && !(ret = completion_wait(disk, seen)));
+	} while (full(ret) && !(ret = completion_wait(disk, seen)));
 	if (!ret)
 		gio_blk_kick(disk->blk, queue);
 	return ret;

@@ -18,7 +18,7 @@ struct fake {
 	size_t page_limit;		     /* guest RAM in pages */
 	int open_guest, find_disk, open_blk; /* results */
 	uint64_t bad_sector;		     /* a request that covers it fails; UINT64_MAX: none */
-	bool only_full;			     /* completions begin when the ring is full, and go on until it is empty */
+	bool full_first;		     /* nothing completes until the ring has been full */
 	bool leak;			     /* the driver forgets to give a grant back */
 	/* seen */
 	unsigned requests, most_in_flight, kicks, flushes;

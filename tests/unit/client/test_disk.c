@@ -107,7 +107,7 @@ static void test_a_full_ring_is_waited_for(void **state)
 	(void)state;
 	fill(data, 2 << 20, 6);
 	fake.ring = 2;
-	fake.only_full = true;
+	fake.full_first = true;
 	assert_int_equal(open_with(8, 0), 0);
 	assert_int_equal(gp_disk_write(disk, data, 0, 2 << 20), 0);
 	assert_int_equal(fake.most_in_flight, 2);
