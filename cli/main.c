@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* grantio: the command line of the Xen model and of virtio disks by grants. */
+#include "cli/bench.h"
 #include "cli/command.h"
 #include "cli/disk.h"
 #include "cli/machine.h"
@@ -22,6 +23,7 @@ static int root_run(int argc, char **argv)
 }
 
 static const struct gc_command *const commands[] = {
+	&gc_bench_command,
 	&gc_disk_command,
 	&gc_model_command,
 	NULL,

@@ -16,7 +16,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t raised = PTHREAD_COND_INITIALIZER;
 static struct gio_blk_req *flight[FAKE_RING_MAX];
 static unsigned in_flight;
-static bool pending, woken, held, draining;
+static bool pending, woken, held;
 static char handles[4]; /* what the opaque pointers point to */
 
 void fake_reset(void)
@@ -35,7 +35,7 @@ void fake_reset(void)
 	fake.page_limit = 4096;
 	fake.bad_sector = UINT64_MAX;
 	in_flight = 0;
-	pending = woken = held = draining = false;
+	pending = woken = held = false;
 }
 
 void fake_hold(bool hold)
@@ -260,8 +260,9 @@ static struct gio_blk_req *flight_take(bool even_held)
 	struct gio_blk_req *req = NULL;
 
 	pthread_mutex_lock(&lock);
-	draining = in_flight && (draining || !fake.only_full || in_flight == fake.ring);
-	if (in_flight && (even_held || (draining && !held))) {
+	if (in_flight == fake.ring)
+		fake.full_first = false;
+	if (in_flight && (even_held || (!fake.full_first && !held))) {
 		req = flight[--in_flight];
 		req->result = even_held ? -GIO_EIO : request_run(req);
 	}
@@ -286,4 +287,32 @@ void gio_blk_close(struct gio_blk *blk)
 	while ((req = flight_take(true)))
 		req->done(req);
 	fake.drivers -= blk != NULL;
+}
+
+void gio_blk_stats(struct gio_blk *blk, struct gio_blk_stats *out)
+{
+	(void)blk;
+	*out = (struct gio_blk_stats){.requests = fake.requests, .kicks = fake.kicks};
+}
+
+/* ---- what else a program asks of the machine ---------------------------------------------------------------- */
+
+struct gm_machine *gm_guest_machine(struct gm_guest *guest)
+{
+	(void)guest;
+	return NULL;
+}
+
+uint16_t gm_guest_domid(const struct gm_guest *guest)
+{
+	(void)guest;
+	return 1;
+}
+
+int gm_domain_stats(struct gm_machine *machine, uint16_t domid, struct gm_stats *out)
+{
+	(void)machine;
+	(void)domid;
+	memset(out, 0, sizeof(*out));
+	return 0;
 }
