@@ -48,6 +48,7 @@ struct fake_xen {
 	/* what goes wrong: the n-th next (1: the next) */
 	unsigned fail_open, fail_map, fail_copy, eagain;
 	int fail_errno;
+	bool eagain_always;
 };
 extern struct fake_xen xen;
 

@@ -1,0 +1,596 @@
+/* SPDX-License-Identifier: MIT */
+/* The split ring by itself: indices over their end, events, chains, and everything that makes a ring a lie. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend/guestmem/guestmem.h"
+#include "backend/virtio/arena.h"
+#include "backend/virtio/chain.h"
+#include "backend/virtio/queue.h"
+#include "backend/virtio/wait.h"
+#include "fake.h"
+
+#define SIZE 8u
+#define W    GIO_VIRTQ_DESC_F_WRITE
+#define NEXT GIO_VIRTQ_DESC_F_NEXT
+#define IND  GIO_VIRTQ_DESC_F_INDIRECT
+
+static struct gd_guestmem *mem;
+static struct gd_queue queue;
+static struct gio_virtq_desc *desc;
+static struct gio_virtq_avail *avail;
+static struct gio_virtq_used *used;
+static uint16_t *used_event, *avail_event;
+static struct gd_chain chain;
+
+static struct gd_queue_layout layout(bool event_idx, bool indirect)
+{
+	return (struct gd_queue_layout){.desc = fake_addr(0, 0),
+					.driver = fake_addr(1, 0),
+					.device = fake_addr(2, 0),
+					.size = SIZE,
+					.event_idx = event_idx,
+					.indirect = indirect};
+}
+
+static void queue_open(bool event_idx, bool indirect)
+{
+	struct gd_queue_layout l = layout(event_idx, indirect);
+
+	assert_int_equal(gd_queue_open(&queue, mem, &l, 256), 0);
+}
+
+static int setup(void **state)
+{
+	fake_setup(state);
+	desc = (void *)fake_page(0);
+	avail = (void *)fake_page(1);
+	used = (void *)fake_page(2);
+	used_event = &avail->ring[SIZE];
+	avail_event = (uint16_t *)&used->ring[SIZE];
+	return gd_guestmem_open(&mem, FAKE_DOMID);
+}
+
+static int teardown(void **state)
+{
+	gd_queue_close(&queue, mem);
+	memset(&queue, 0, sizeof(queue));
+	gd_guestmem_close(mem);
+	return fake_teardown(state);
+}
+
+/* ---- opening ---- */
+
+static void test_open_rights(void **state)
+{
+	struct gd_queue_layout l = layout(true, false);
+
+	(void)state;
+	xen.grants[0] = FAKE_READONLY; /* what we only read may be granted for reading */
+	xen.grants[1] = FAKE_READONLY;
+	assert_int_equal(gd_queue_open(&queue, mem, &l, 256), 0);
+	assert_int_equal(xen.readable, 2);
+	assert_int_equal(xen.writable, 1);
+	gd_queue_close(&queue, mem);
+	xen.grants[2] = FAKE_READONLY;
+	assert_int_equal(gd_queue_open(&queue, mem, &l, 256), -EFAULT);
+	assert_int_equal(xen.mapped, 0);
+}
+
+static void test_open_refused(void **state)
+{
+	static const uint32_t sizes[] = {0, 3, 12, 512, 1024, 65536, 0x80000000, UINT32_MAX};
+	struct gd_queue_layout l;
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		l = layout(true, false);
+		l.size = sizes[i];
+		assert_int_equal(gd_queue_open(&queue, mem, &l, 256), -EPROTO);
+	}
+	l = layout(true, false), l.desc += 8;
+	assert_int_equal(gd_queue_open(&queue, mem, &l, 256), -EPROTO);
+	l = layout(true, false), l.driver += 1;
+	assert_int_equal(gd_queue_open(&queue, mem, &l, 256), -EPROTO);
+	l = layout(true, false), l.device += 2;
+	assert_int_equal(gd_queue_open(&queue, mem, &l, 256), -EPROTO);
+	l = layout(true, false), l.desc = 0x1000;
+	assert_int_equal(gd_queue_open(&queue, mem, &l, 256), -EFAULT);
+	for (unsigned page = 0; page < 3; page++) {
+		l = layout(true, false);
+		xen.grants[page] = FAKE_NONE;
+		assert_int_equal(gd_queue_open(&queue, mem, &l, 256), -EFAULT);
+		xen.grants[page] = FAKE_WRITABLE;
+	}
+	assert_int_equal(xen.mapped, 0);
+}
+
+/* "mapping the page count without the offset in page": all three parts run on into a page of their own. */
+static void test_parts_cross_pages(void **state)
+{
+	struct gd_queue_layout l = {.desc = fake_addr(10, 4096 - 64),
+				    .driver = fake_addr(12, 4096 - 10),
+				    .device = fake_addr(14, 4096 - 12),
+				    .size = SIZE,
+				    .event_idx = true};
+
+	(void)state;
+	assert_int_equal(gd_queue_open(&queue, mem, &l, 256), 0);
+	assert_int_equal(xen.mapped, 6);
+	*(struct gio_virtq_desc *)(fake_page(11)) = (struct gio_virtq_desc){0x1234, 5, W, 7}; /* descriptor 4 */
+	*(uint16_t *)(fake_page(12) + 4096 - 8) = 1;					      /* index */
+	*(uint16_t *)(fake_page(12) + 4096 - 6) = 4;					      /* first entry */
+	assert_int_equal(gd_queue_look(&queue), 1);
+	assert_int_equal(gd_queue_head(&queue), 4);
+	assert_int_equal(gd_queue_desc(&queue, 4).addr, 0x1234);
+	assert_int_equal(gd_queue_desc(&queue, 4).length, 5);
+	assert_int_equal(gd_queue_desc(&queue, 4).flags, W);
+	assert_int_equal(gd_queue_desc(&queue, 4).next, 7);
+	gd_queue_use(&queue, 4, 99);
+	gd_queue_use(&queue, 3, 98);
+	gd_queue_publish(&queue);
+	assert_int_equal(*(uint32_t *)(fake_page(14) + 4096 - 8), 4); /* the second entry lies in the next page */
+	assert_int_equal(*(uint32_t *)(fake_page(15)), 3);
+	assert_int_equal(*(uint32_t *)(fake_page(15) + 4), 98);
+}
+
+/* ---- the available ring ---- */
+
+static void test_look(void **state)
+{
+	(void)state;
+	queue_open(true, false);
+	assert_int_equal(gd_queue_look(&queue), 0);
+	avail->idx = SIZE;
+	assert_int_equal(gd_queue_look(&queue), SIZE);
+	avail->idx = SIZE + 1;
+	assert_int_equal(gd_queue_look(&queue), -EPROTO);
+	avail->idx = UINT16_MAX; /* backwards */
+	assert_int_equal(gd_queue_look(&queue), -EPROTO);
+}
+
+static void test_head_not_checked(void **state)
+{
+	(void)state;
+	queue_open(true, false);
+	avail->idx = 1;
+	avail->ring[0] = SIZE;
+	assert_int_equal(gd_queue_look(&queue), 1);
+	assert_int_equal(gd_queue_head(&queue), -EPROTO);
+	avail->ring[0] = UINT16_MAX;
+	assert_int_equal(gd_queue_head(&queue), -EPROTO);
+	avail->ring[0] = SIZE - 1;
+	assert_int_equal(gd_queue_head(&queue), SIZE - 1);
+}
+
+/* Both indices over 65535, with the entries where they belong; several times round the ring. */
+static void test_index_wrap(void **state)
+{
+	(void)state;
+	queue_open(true, false);
+	avail->idx = queue.next_avail = queue.next_used = queue.published = 65530;
+	for (unsigned i = 0; i < 32; i++) {
+		uint16_t at = (uint16_t)(65530 + i);
+
+		avail->ring[at % SIZE] = (uint16_t)(i % SIZE);
+		avail->idx++;
+		assert_int_equal(gd_queue_look(&queue), 1);
+		assert_int_equal(gd_queue_head(&queue), i % SIZE);
+		gd_queue_advance(&queue, 1);
+		assert_int_equal(gd_queue_look(&queue), 0);
+		gd_queue_use(&queue, (uint16_t)(i % SIZE), i);
+		gd_queue_publish(&queue);
+		assert_int_equal(used->idx, (uint16_t)(at + 1));
+		assert_int_equal(used->ring[at % SIZE].id, i % SIZE);
+		assert_int_equal(used->ring[at % SIZE].len, i);
+	}
+}
+
+static void test_advance_back(void **state)
+{
+	(void)state;
+	queue_open(true, false);
+	avail->idx = 3;
+	for (uint16_t i = 0; i < 3; i++)
+		avail->ring[i] = i;
+	gd_queue_look(&queue);
+	gd_queue_advance(&queue, 3);
+	gd_queue_advance(&queue, -2);
+	assert_int_equal(gd_queue_look(&queue), 2);
+	assert_int_equal(gd_queue_head(&queue), 1);
+}
+
+/* ---- events ---- */
+
+/* "used->idx read back from the guest": what the guest writes there is of no consequence. */
+static void test_used_index_read_back(void **state)
+{
+	(void)state;
+	queue_open(true, false);
+	gd_queue_use(&queue, 1, 10);
+	gd_queue_publish(&queue);
+	used->idx = 77;
+	gd_queue_use(&queue, 2, 20);
+	gd_queue_publish(&queue);
+	assert_int_equal(used->idx, 2);
+	assert_int_equal(used->ring[1].id, 2);
+}
+
+static void test_publish_is_one_store(void **state)
+{
+	(void)state;
+	queue_open(true, false);
+	gd_queue_use(&queue, 1, 10);
+	gd_queue_use(&queue, 2, 20);
+	assert_int_equal(used->idx, 0); /* nothing is shown before */
+	*used_event = 1;
+	assert_true(gd_queue_publish(&queue));
+	assert_int_equal(used->idx, 2);
+	assert_false(gd_queue_publish(&queue)); /* nothing new */
+}
+
+/* An interrupt exactly when the index passes used_event, around the wrap too. */
+static void test_interrupt_event_idx(void **state)
+{
+	(void)state;
+	queue_open(true, false);
+	queue.next_used = queue.published = 65533;
+	for (unsigned i = 0; i < 16; i++) {
+		uint16_t entry = (uint16_t)(65533 + i);
+
+		*used_event = entry;
+		gd_queue_use(&queue, 0, 0);
+		assert_true(gd_queue_publish(&queue));
+		*used_event = (uint16_t)(entry + 2); /* not yet */
+		gd_queue_use(&queue, 0, 0), i++;
+		assert_false(gd_queue_publish(&queue));
+	}
+	*used_event = (uint16_t)(queue.next_used - 1); /* long past */
+	gd_queue_use(&queue, 0, 0);
+	assert_false(gd_queue_publish(&queue));
+}
+
+static void test_interrupt_flags(void **state)
+{
+	(void)state;
+	queue_open(false, false);
+	gd_queue_use(&queue, 0, 0);
+	assert_true(gd_queue_publish(&queue));
+	avail->flags = GIO_VIRTQ_AVAIL_F_NO_INTERRUPT;
+	gd_queue_use(&queue, 0, 0);
+	assert_false(gd_queue_publish(&queue));
+	assert_int_equal(*avail_event, 0); /* not ours to write without EVENT_IDX */
+}
+
+static void test_arm_event_idx(void **state)
+{
+	(void)state;
+	queue_open(true, false);
+	queue.next_avail = 65535;
+	avail->idx = 65535;
+	assert_true(gd_queue_arm(&queue));
+	assert_int_equal(*avail_event, 65535);
+	avail->idx = 0; /* one more, over the end */
+	assert_false(gd_queue_arm(&queue));
+	assert_int_equal(gd_queue_look(&queue), 1);
+	gd_queue_advance(&queue, 1);
+	gd_queue_disarm(&queue);
+	assert_int_equal(*avail_event, 65535); /* stays behind: no kicks while at work */
+	assert_true(gd_queue_arm(&queue));
+	assert_int_equal(*avail_event, 0);
+	assert_int_equal(used->flags, 0);
+}
+
+/* "draining again after re-enabling kicks left them suppressed": arm, disarm, arm. */
+static void test_arm_flags(void **state)
+{
+	(void)state;
+	queue_open(false, false);
+	assert_int_equal(used->flags, 0);
+	gd_queue_disarm(&queue);
+	assert_int_equal(used->flags, GIO_VIRTQ_USED_F_NO_NOTIFY);
+	assert_true(gd_queue_arm(&queue));
+	assert_int_equal(used->flags, 0);
+	avail->idx = 1;
+	assert_false(gd_queue_arm(&queue));
+	gd_queue_disarm(&queue);
+	gd_queue_advance(&queue, 1);
+	assert_true(gd_queue_arm(&queue));
+	assert_int_equal(used->flags, 0);
+}
+
+/* ---- chains ---- */
+
+static int walk(uint16_t head)
+{
+	return gd_chain_walk(&chain, &queue, head);
+}
+
+static void test_chain(void **state)
+{
+	gio_dma_t status;
+
+	(void)state;
+	queue_open(true, false);
+	desc[5] = (struct gio_virtq_desc){fake_addr(20, 0), 16, NEXT, 0};
+	desc[0] = (struct gio_virtq_desc){fake_addr(21, 0), 0, NEXT, 7}; /* empty: left out */
+	desc[7] = (struct gio_virtq_desc){fake_addr(22, 0), 4096, NEXT | W, 2};
+	desc[2] = (struct gio_virtq_desc){fake_addr(23, 4095), 2, W, 99}; /* without NEXT, `next` is nothing */
+	assert_int_equal(walk(5), 0);
+	assert_null(chain.why);
+	assert_int_equal(chain.readable, 1);
+	assert_int_equal(chain.writable, 2);
+	assert_int_equal(chain.readable_bytes, 16);
+	assert_int_equal(chain.writable_bytes, 4098);
+	assert_int_equal(chain.segments[1].addr, fake_addr(22, 0));
+	assert_true(gd_chain_status(&chain, &status));
+	assert_int_equal(status, fake_addr(24, 0));
+}
+
+static void test_chain_loops(void **state)
+{
+	(void)state;
+	queue_open(true, false);
+	desc[0] = (struct gio_virtq_desc){fake_addr(20, 0), 16, NEXT, 0};
+	assert_int_equal(walk(0), -EPROTO);
+	desc[0].next = 1;
+	desc[1] = (struct gio_virtq_desc){fake_addr(20, 0), 16, NEXT, 0};
+	assert_int_equal(walk(0), -EPROTO);
+	for (unsigned i = 0; i < SIZE; i++) /* as long as the ring: no loop */
+		desc[i] = (struct gio_virtq_desc){fake_addr(20, 0), 16, i + 1 < SIZE ? NEXT : 0, (uint16_t)(i + 1)};
+	assert_int_equal(walk(0), 0);
+	assert_int_equal(chain.readable, SIZE);
+}
+
+static void test_chain_leaves_the_table(void **state)
+{
+	(void)state;
+	queue_open(true, false);
+	desc[0] = (struct gio_virtq_desc){fake_addr(20, 0), 16, NEXT, SIZE};
+	assert_int_equal(walk(0), -EPROTO);
+	desc[0].next = UINT16_MAX;
+	assert_int_equal(walk(0), -EPROTO);
+}
+
+static void test_chain_order(void **state)
+{
+	(void)state;
+	queue_open(true, false);
+	desc[0] = (struct gio_virtq_desc){fake_addr(20, 0), 16, NEXT | W, 1};
+	desc[1] = (struct gio_virtq_desc){fake_addr(21, 0), 16, NEXT, 2};
+	desc[2] = (struct gio_virtq_desc){fake_addr(22, 0), 1, W, 0};
+	assert_int_equal(walk(0), 0);
+	assert_non_null(chain.why);
+	assert_int_equal(chain.last.addr, fake_addr(22, 0)); /* the status can be told all the same */
+}
+
+static void test_chain_status_address(void **state)
+{
+	gio_dma_t status;
+
+	(void)state;
+	chain = (struct gd_chain){.last = {.addr = 0, .length = 0}};
+	assert_false(gd_chain_status(&chain, &status));
+	chain.last = (struct gd_segment){0x7fffffffffffffff, 2}; /* its last byte would be reference 0's */
+	assert_false(gd_chain_status(&chain, &status));
+	chain.last = (struct gd_segment){gio_dma_addr(UINT32_MAX, 4095), 2};
+	assert_false(gd_chain_status(&chain, &status));
+	chain.last = (struct gd_segment){gio_dma_addr(UINT32_MAX, 4094), 2};
+	assert_true(gd_chain_status(&chain, &status));
+	assert_int_equal(status, gio_dma_addr(UINT32_MAX, 4095));
+}
+
+static void test_indirect_not_negotiated(void **state)
+{
+	(void)state;
+	queue_open(true, false);
+	desc[0] = (struct gio_virtq_desc){fake_addr(20, 0), 48, IND, 0};
+	assert_int_equal(walk(0), -EPROTO);
+}
+
+static void test_indirect_length(void **state)
+{
+	static const uint32_t bad[] = {0, 1, 15, 17, 0xfffffff0, 129 * 16};
+
+	(void)state;
+	queue_open(true, true);
+	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		desc[0] = (struct gio_virtq_desc){fake_addr(20, 0), bad[i], IND, 0};
+		assert_int_equal(walk(0), 0);
+		assert_non_null(chain.why);
+		assert_int_equal(chain.table.length, 0);
+	}
+	desc[0].len = 128 * 16;
+	assert_int_equal(walk(0), 0);
+	assert_null(chain.why);
+	assert_int_equal(chain.table.length, 128 * 16);
+	desc[0].flags = IND | NEXT;
+	assert_int_equal(walk(0), -EPROTO);
+}
+
+static void test_indirect_table(void **state)
+{
+	struct gio_virtq_desc table[3] = {
+		{fake_addr(20, 0), 16, NEXT, 2}, {fake_addr(21, 0), 1, W, 0}, {0x99, 8, NEXT | W, 1}};
+
+	(void)state;
+	queue_open(true, true);
+	desc[0] = (struct gio_virtq_desc){fake_addr(20, 0), 48, IND, 0};
+	walk(0);
+	gd_chain_walk_table(&chain, table);
+	assert_null(chain.why);
+	assert_int_equal(chain.readable, 1);
+	assert_int_equal(chain.writable, 2);
+	assert_int_equal(chain.last.addr, fake_addr(21, 0));
+	walk(0);
+	table[1].flags = NEXT | W; /* back to the first */
+	gd_chain_walk_table(&chain, table);
+	assert_non_null(chain.why);
+	walk(0);
+	table[1].flags = NEXT | W;
+	table[1].next = 3;
+	gd_chain_walk_table(&chain, table);
+	assert_non_null(chain.why);
+	walk(0);
+	table[1].flags = IND;
+	gd_chain_walk_table(&chain, table);
+	assert_non_null(chain.why);
+}
+
+static void test_too_many_segments(void **state)
+{
+	static struct gio_virtq_desc table[128];
+
+	(void)state;
+	queue_open(true, true);
+	for (unsigned i = 0; i < 128; i++)
+		table[i] = (struct gio_virtq_desc){fake_addr(20, 0), 1, i < 127 ? NEXT | W : W, (uint16_t)(i + 1)};
+	desc[0] = (struct gio_virtq_desc){fake_addr(30, 0), 16, NEXT, 1};
+	desc[1] = (struct gio_virtq_desc){fake_addr(20, 0), 128 * 16, IND, 0};
+	walk(0);
+	gd_chain_walk_table(&chain, table);
+	assert_non_null(chain.why);
+	desc[1].len = 127 * 16;
+	table[126].flags = W;
+	walk(0);
+	gd_chain_walk_table(&chain, table);
+	assert_null(chain.why);
+	assert_int_equal(chain.readable + chain.writable, GD_CHAIN_SEGMENTS);
+}
+
+/* ---- buffers and patience ---- */
+
+static void test_arena(void **state)
+{
+	struct gd_arena *arena;
+	void *runs[256], *all;
+
+	(void)state;
+	assert_int_equal(gd_arena_open(&arena, 100), -EINVAL);
+	assert_int_equal(gd_arena_open(&arena, 256), 0);
+	for (unsigned i = 0; i < 256; i++) {
+		runs[i] = gd_arena_get(arena, 1);
+		assert_non_null(runs[i]);
+		*(uint32_t *)runs[i] = i;
+	}
+	assert_null(gd_arena_get(arena, 1));
+	for (unsigned i = 0; i < 256; i++)
+		assert_int_equal(*(uint32_t *)runs[i], i);
+	for (unsigned i = 0; i < 256; i += 2)
+		gd_arena_put(arena, runs[i], 1);
+	assert_null(gd_arena_get(arena, 2)); /* free pages enough, but no two together */
+	for (unsigned i = 1; i < 256; i += 2)
+		gd_arena_put(arena, runs[i], 1);
+	assert_int_equal(gd_arena_used(arena), 0);
+	assert_null(gd_arena_get(arena, 257));
+	all = gd_arena_get(arena, 256);
+	assert_non_null(all);
+	memset(all, 1, 256 * GD_ARENA_PAGE);
+	gd_arena_put(arena, all, 256);
+	runs[0] = gd_arena_get(arena, 63);
+	runs[1] = gd_arena_get(arena, 130); /* over two words' ends */
+	runs[2] = gd_arena_get(arena, 63);
+	assert_non_null(runs[2]);
+	assert_null(gd_arena_get(arena, 1));
+	gd_arena_put(arena, runs[1], 130);
+	assert_ptr_equal(gd_arena_get(arena, 130), runs[1]);
+	gd_arena_close(arena);
+	gd_arena_close(NULL);
+}
+
+/* Against a plain array of bytes: no run overlaps another, and whatever fits is found. */
+static void test_arena_shadow(void **state)
+{
+	static uint8_t shadow[512];
+	struct gd_arena *arena;
+	struct {
+		uint8_t *run;
+		unsigned pages;
+	} runs[64] = {0};
+	uint32_t random = 12345;
+	uint8_t *base;
+
+	(void)state;
+	memset(shadow, 0, sizeof(shadow));
+	assert_int_equal(gd_arena_open(&arena, 512), 0);
+	base = gd_arena_get(arena, 1);
+	gd_arena_put(arena, base, 1);
+	for (unsigned step = 0; step < 20000; step++) {
+		random = random * 1664525 + 1013904223;
+		unsigned i = random >> 26, pages = 1 + (random >> 16) % 40, longest = 0;
+
+		if (runs[i].run) {
+			memset(shadow + (runs[i].run - base) / GD_ARENA_PAGE, 0, runs[i].pages);
+			gd_arena_put(arena, runs[i].run, runs[i].pages);
+			runs[i].run = NULL;
+			continue;
+		}
+		for (unsigned at = 0, n = 0; at < 512; at++) {
+			n = shadow[at] ? 0 : n + 1;
+			longest = n > longest ? n : longest;
+		}
+		runs[i].run = gd_arena_get(arena, pages);
+		runs[i].pages = pages;
+		assert_int_equal(runs[i].run != NULL, pages <= longest);
+		for (unsigned p = 0; runs[i].run && p < pages; p++)
+			assert_int_equal(shadow[(runs[i].run - base) / GD_ARENA_PAGE + p]++, 0);
+	}
+	gd_arena_close(arena);
+}
+
+static void test_wait_plan(void **state)
+{
+	struct gd_wait plan;
+
+	(void)state;
+	for (unsigned n = 0; n <= GD_WAIT_ALONE; n++) { /* never for company that is not coming */
+		plan = gd_wait_plan(&(struct gd_wait_state){.inflight = n});
+		assert_int_equal(plan.completions, 1);
+		assert_int_equal(plan.timeout_us, 0);
+	}
+	for (unsigned n = GD_WAIT_ALONE + 1; n < 1024; n++) {
+		plan = gd_wait_plan(&(struct gd_wait_state){.inflight = n});
+		assert_in_range(plan.completions, 2, n);
+		assert_in_range(plan.timeout_us, 1, 100);
+		plan = gd_wait_plan(&(struct gd_wait_state){.inflight = n, .dry = true});
+		assert_int_equal(plan.completions, 1);
+		assert_int_equal(plan.timeout_us, 0);
+		plan = gd_wait_plan(&(struct gd_wait_state){.inflight = n, .more = true});
+		assert_int_equal(plan.completions, 0);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+		T(test_open_rights),
+		T(test_open_refused),
+		T(test_parts_cross_pages),
+		T(test_look),
+		T(test_head_not_checked),
+		T(test_index_wrap),
+		T(test_advance_back),
+		T(test_used_index_read_back),
+		T(test_publish_is_one_store),
+		T(test_interrupt_event_idx),
+		T(test_interrupt_flags),
+		T(test_arm_event_idx),
+		T(test_arm_flags),
+		T(test_chain),
+		T(test_chain_loops),
+		T(test_chain_leaves_the_table),
+		T(test_chain_order),
+		T(test_chain_status_address),
+		T(test_indirect_not_negotiated),
+		T(test_indirect_length),
+		T(test_indirect_table),
+		T(test_too_many_segments),
+		T(test_arena),
+		T(test_arena_shadow),
+		T(test_wait_plan),
+	};
+
+	return cmocka_run_group_tests_name("queue", tests, NULL, NULL);
+}
