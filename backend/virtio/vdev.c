@@ -178,7 +178,9 @@ void gd_vdev_reset(struct gd_vdev *vdev)
 		struct gd_vdev_queue *q = &vdev->queues[i];
 
 		gd_vdev_queue_stop(vdev, i);
-		*q = (struct gd_vdev_queue){.worker = q->worker};
+		/* Not the worker: an orphan's thread may be looking at it (vdev_drained). */
+		q->num = 0;
+		q->desc = q->driver = q->device = 0;
 	}
 	vdev->device_features_sel = vdev->driver_features_sel = vdev->queue_sel = 0;
 	vdev->features = 0;
