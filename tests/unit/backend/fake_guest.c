@@ -126,6 +126,7 @@ static void vq_place(struct fake_vq *vq, uint32_t size, uint64_t addr[3])
 	uint32_t avail = fake_alloc(pages_of(gio_virtq_avail_bytes(size)));
 	uint32_t used = fake_alloc(pages_of(gio_virtq_used_bytes(size)));
 
+	memset(fake_page(desc), 0, (size_t)(guest.next_page - desc) * FAKE_PAGE);
 	*vq = (struct fake_vq){.size = size,
 			       .page = desc,
 			       .desc = (void *)fake_page(desc),
