@@ -113,11 +113,11 @@ static int16_t in_use_set_v2(const struct entry *e, uint16_t domid, bool pinned,
 		return GNTST_general_error;
 	__atomic_fetch_or(e->in_use, write ? IN_USE : GTF_reading, __ATOMIC_SEQ_CST);
 	/*
-	 * Full barrier between the store of the status and the second look at the flags; pairs with the guest's between
-	 * its store of the flags and its look at the status (Xen: Documentation of GNTTABOP_get_status_frames).
+	 * Both sequentially consistent: the store of the status comes before this second look at the flags; pairs with
+	 * the guest's full barrier between its store of the flags and its look at the status (xen/grant_table.h, the
+	 * comment on invalidating an entry).
 	 */
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	h.raw = __atomic_load_n(e->header, __ATOMIC_ACQUIRE);
+	h.raw = __atomic_load_n(e->header, __ATOMIC_SEQ_CST);
 	if (!pinned && (!header_ok(h, domid, copy) || (write && h.flags & GTF_readonly))) {
 		in_use_clear(e, IN_USE);
 		return GNTST_general_error;

@@ -271,6 +271,7 @@ struct worker {
 	struct world *w;
 	xengnttab_handle *xgt;
 	uint32_t wrong, done;
+	uint16_t at; /* a place of its own in the page that all write */
 };
 
 static void *worker_main(void *arg)
@@ -284,7 +285,7 @@ static void *worker_main(void *arg)
 		/* 8 always works; 9 comes and goes: okay or refused, and nothing else. */
 		s = from_grant(k->w, 8, 0, &word, 4);
 		k->wrong += xengnttab_grant_copy(k->xgt, 1, &s) || s.status || word != 0x01010101;
-		s = to_grant(k->w, 9, 0, &word, 4);
+		s = to_grant(k->w, 9, k->at, &word, 4);
 		k->wrong += xengnttab_grant_copy(k->xgt, 1, &s) || (s.status && s.status != GNTST_general_error);
 		if (i % 8)
 			continue;
@@ -306,7 +307,7 @@ static void grants_come_and_go(struct world *w, uint32_t version)
 	memset(w->ram + 5 * PAGE, 1, PAGE);
 	grant(w, 8, 0, 5, GTF_permit_access | GTF_readonly);
 	for (unsigned i = 0; i < WORKERS; i++) {
-		k[i] = (struct worker){.w = w, .xgt = xengnttab_open(NULL, 0)};
+		k[i] = (struct worker){.w = w, .xgt = xengnttab_open(NULL, 0), .at = (uint16_t)(i * 8)};
 		assert_int_equal(pthread_create(&t[i], NULL, worker_main, &k[i]), 0);
 	}
 	while (running) {
