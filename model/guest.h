@@ -36,14 +36,18 @@ int gm_guest_grant_table(struct gm_guest *guest, uint32_t entries, struct gm_gra
 /*
  * A device access by one of the guest's vCPUs (the library picks a free one). Blocks until the ioreq server answers,
  * `timeout_ms` (-1: for ever) at the most: -ETIMEDOUT, and that vCPU then stays stuck, as it would on Xen.
- * Addresses that nobody serves read as ones and swallow writes (0, not an error).
+ * Addresses that nobody serves read as ones and swallow writes (0, not an error), and so does one whose server goes.
+ * -EFAULT: the device model broke the idle ioreq (Xen: a data abort). -ESHUTDOWN: the domain is destroyed, or crashed,
+ * which is what a device model's illegal answer does to it.
  */
 int gm_guest_mmio(struct gm_guest *guest, uint64_t addr, unsigned size, bool write, uint64_t *value, int timeout_ms);
 
-/* Block until interrupt `irq` is raised (edge; pulses that nobody waited for are kept as one). -ETIMEDOUT, -EINTR by
- * wake. */
+/*
+ * Block until interrupt `irq` is raised (edge; pulses that nobody waited for are kept as one). -ETIMEDOUT, -EINTR by
+ * wake, -ESHUTDOWN when the domain is destroyed or crashed.
+ */
 int gm_guest_irq_wait(struct gm_guest *guest, unsigned irq, int timeout_ms);
-/* Make every gm_guest_irq_wait of that interrupt return -EINTR once. */
+/* Make every gm_guest_irq_wait of that interrupt return -EINTR once; with none waiting, the next. */
 void gm_guest_irq_wake(struct gm_guest *guest, unsigned irq);
 
 /* Where a disk is, as the toolstack told the guest. */

@@ -102,6 +102,18 @@ static void procs_scan(struct gm_keeper *k)
 	}
 }
 
+/* A process that released another's things may have died over it: whoever is "being released" is so again. */
+static void releases_resume(struct gm_keeper *k)
+{
+	for (uint32_t i = 0; i < GM_MAX_PROCS; i++) {
+		struct gm_proc *p = &k->m->state->proc[i];
+		uint32_t releasing = 2;
+
+		if (__atomic_compare_exchange_n(&p->state, &releasing, 1, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+			gm_proc_release(k->m, i, p->gen);
+	}
+}
+
 static int listener_open(const struct gm_machine *m)
 {
 	struct sockaddr_un sun = {.sun_family = AF_UNIX};
@@ -145,6 +157,7 @@ int gm_keeper_open(struct gm_keeper **keeper, struct gm_machine *machine)
 		err = -errno;
 		goto err_listener;
 	}
+	releases_resume(k);
 	procs_scan(k);
 	*keeper = k;
 	return 0;

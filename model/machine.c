@@ -532,5 +532,6 @@ void gm_proc_release(struct gm_machine *machine, uint32_t slot, uint32_t gen)
 	gm_big_unlock(machine);
 	/* It may have died between marking an event delivered and writing it: deliver again, which is always allowed.
 	 */
-	gm_event_redeliver(machine);
+	if (slot != machine->proc)
+		gm_event_redeliver(machine);
 }

@@ -6,6 +6,9 @@
  * event-channel pipes, ioreq pages, and the store's sockets. Every process that takes part maps the shared state;
  * hypercalls run in the caller's process under process-shared robust locks.
  * The model checks every grant as Xen does, but is no sandbox (docs/threat-model.md).
+ *
+ * Threads: all functions may be called at once, but gm_keeper_run() and the closers. After fork(), a child must not use
+ * a machine or guest that its parent opened. Errors: 0 or -errno.
  */
 #ifndef GM_MACHINE_H
 #define GM_MACHINE_H
@@ -76,7 +79,10 @@ int gm_domain_set_target(struct gm_machine *machine, uint16_t domid, uint16_t ta
 enum gm_domain_state gm_domain_state(struct gm_machine *machine, uint16_t domid);
 int gm_domain_stats(struct gm_machine *machine, uint16_t domid, struct gm_stats *out);
 
-/* Fault injection: the n-th next call (n = 1: the next) of that kind, by `domid`, fails as it would on a real host. */
+/*
+ * Fault injection: the n-th next call (n = 1: the next) of that kind, by `domid`, fails as it would on a real host:
+ * MAP, COPY (the whole call: -1), DM_OP and MAP_RESOURCE with ENOMEM, BIND with ENOSPC, NOTIFY with ENOTCONN.
+ */
 enum gm_fault {
 	GM_FAULT_MAP,
 	GM_FAULT_COPY,
