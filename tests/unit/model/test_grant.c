@@ -192,6 +192,42 @@ static void test_pinned_entry_changes_v2(void **state)
 	pinned_entry_changes(world_of(state), 2);
 }
 
+/* While domain 0 has it pinned, the entry is domain 0's, though the guest has written another there. */
+static void test_pinned_entry_is_one_domains(void **state)
+{
+	struct gm_domain_config config = {.domid = 4, .ram_bytes = PAGE, .vcpus = 1};
+	struct world *w = world_of(state);
+	xengnttab_handle *xgt = xengnttab_open(NULL, 0);
+	int status;
+	void *p;
+
+	assert_int_equal(gm_domain_create(w->m, &config, NULL), 0);
+	grant(w, 21, 0, 4, GTF_permit_access);
+	p = map1(xgt, w, 21, PROT_READ);
+	assert_non_null(p);
+	grant(w, 21, 4, 4, GTF_permit_access);
+	for (int pinned = 1; pinned >= 0; pinned--) {
+		pid_t pid = fork();
+
+		if (!pid) {
+			xengnttab_handle *own;
+			int16_t rc;
+
+			become(4);
+			own = xengnttab_open(NULL, 0);
+			rc = status_of(own, w->domid, 21, false);
+			xengnttab_close(own);
+			_exit(-rc);
+		}
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_int_equal(status, pinned ? -GNTST_general_error << 8 : 0);
+		if (pinned)
+			xengnttab_unmap(xgt, p, 1);
+	}
+	xengnttab_close(xgt);
+	assert_int_equal(gm_domain_destroy(w->m, 4), 0);
+}
+
 static void test_sub_page_is_copied_not_mapped(void **state)
 {
 	struct world *w = world_of(state);
@@ -415,6 +451,7 @@ int main(void)
 		T(test_pins_v2),
 		T(test_pinned_entry_changes_v1),
 		T(test_pinned_entry_changes_v2),
+		T(test_pinned_entry_is_one_domains),
 		T(test_sub_page_is_copied_not_mapped),
 		T(test_run_is_contiguous),
 		T(test_run_fails_whole),

@@ -310,10 +310,27 @@ static void test_death_before_an_event_is_written(void **state)
 	assert_int_equal(gm_machine_open(&dead, w->dir), 0);
 	__atomic_store_n(&gm_dom(w->m, 0)->port[port].flags, GM_PORT_MASKED, __ATOMIC_RELEASE);
 	assert_int_equal(poll(&pfd, 1, 0), 0);
-	gm_machine_close(dead);
+	gm_proc_release(w->m, dead->proc, dead->proc_gen);
 	assert_int_equal(poll(&pfd, 1, LIMIT_MS), 1);
 	assert_int_equal(xenevtchn_pending(xce), port);
+	gm_machine_close(dead);
 	xenevtchn_close(xce);
+}
+
+/* A release that its doer did not live to finish. */
+static void test_death_of_a_releaser(void **state)
+{
+	struct world *w = world_of(state);
+	struct gm_keeper *k;
+
+	grants_for_the_child(w);
+	child_kill(child_start(w, hold_everything));
+	for (uint32_t i = 0; i < GM_MAX_PROCS; i++)
+		if (w->m->state->proc[i].state && w->m->state->proc[i].tracks_end)
+			w->m->state->proc[i].state = 2;
+	assert_int_equal(gm_keeper_open(&k, w->m), 0);
+	released(w);
+	gm_keeper_close(k);
 }
 
 /* ---- a backend that dies with a request, and the next that answers it --------------------------------------- */
@@ -415,6 +432,7 @@ int main(void)
 		T(test_death_with_the_grant_lock),
 		T(test_death_with_the_big_lock),
 		T(test_death_before_an_event_is_written),
+		T(test_death_of_a_releaser),
 		T(test_next_backend_answers),
 	};
 
