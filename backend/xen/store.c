@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -270,32 +271,53 @@ int gd_store_read(struct gd_store *store, const struct gd_device_id *id, struct 
 }
 
 static int key_write(struct gd_store *store, xs_transaction_t transaction, const struct gd_device_id *id,
-		     enum gd_key key, const char *value)
+		     enum gd_key key, unsigned value)
 {
-	char path[PATH];
-	int ret;
+	char path[PATH], text[16];
 
-	if (!device_exists(store, transaction, id, &ret))
-		return ret;
+	snprintf(text, sizeof(text), "%u", value);
 	device_path(store, id, gd_key_names[key], path);
 	errno = 0;
-	if (xs_write(store->xs, transaction, path, value, (unsigned)strlen(value)))
+	if (xs_write(store->xs, transaction, path, text, (unsigned)strlen(text)))
 		return 0;
 	return errno ? -errno : -EIO;
 }
 
-int gd_store_write(struct gd_store *store, const struct gd_device_id *id, enum gd_key key, unsigned value)
+/* 0 when `key` has that value; -EBUSY when it has another, -ENOENT when there is no such key. */
+static int key_compare(struct gd_store *store, xs_transaction_t transaction, const struct gd_device_id *id,
+		       enum gd_key key, unsigned value)
 {
-	char text[16];
+	char path[PATH], *text;
+	uint64_t number;
+	int ret;
+
+	device_path(store, id, gd_key_names[key], path);
+	ret = node_read(store, transaction, path, &text);
+	if (!ret && !text)
+		ret = -ENOENT;
+	if (!ret && (!gd_number(text, false, UINT_MAX, &number) || number != value))
+		ret = -EBUSY;
+	free(text);
+	return ret;
+}
+
+int gd_store_state(struct gd_store *store, const struct gd_device_id *id, unsigned from, unsigned to,
+		   const uint16_t *server)
+{
 	int ret = -EAGAIN;
 
-	snprintf(text, sizeof(text), "%u", value);
 	for (unsigned i = 0; i < ATTEMPTS && ret == -EAGAIN; i++) {
 		xs_transaction_t transaction;
 
 		ret = transaction_start(store, &transaction);
+		if (ret)
+			return ret;
+		ret = key_compare(store, transaction, id, GD_KEY_STATE, from);
+		if (!ret && server)
+			ret = key_write(store, transaction, id, GD_KEY_IOREQ_SERVER, *server);
 		if (!ret)
-			ret = transaction_end(store, transaction, key_write(store, transaction, id, key, text));
+			ret = key_write(store, transaction, id, GD_KEY_STATE, to);
+		ret = transaction_end(store, transaction, ret);
 	}
 	return ret;
 }

@@ -40,8 +40,13 @@ int gd_store_list(struct gd_store *store, enum gd_class class, const uint16_t *d
  */
 int gd_store_read(struct gd_store *store, const struct gd_device_id *id, struct gd_keys *keys);
 
-/* Write one of the keys, but only while the directory exists (-ENOENT): a removed one must not come back. */
-int gd_store_write(struct gd_store *store, const struct gd_device_id *id, enum gd_key key, unsigned value);
+/*
+ * Change a device's `state`, if it still is `from`: the toolstack may have asked for its removal meanwhile (-EBUSY), or
+ * have removed it (-ENOENT), and neither must be undone by our writing. `server`: noted with it, for our successor; may
+ * be NULL.
+ */
+int gd_store_state(struct gd_store *store, const struct gd_device_id *id, unsigned from, unsigned to,
+		   const uint16_t *server);
 
 /* Remove one of the keys, if it is there. */
 void gd_store_remove(struct gd_store *store, const struct gd_device_id *id, enum gd_key key);

@@ -76,12 +76,13 @@ static int device_check(struct gd_xenbus *xenbus, const struct gd_device *device
 			      gd_config_disk(xenbus->config, device->id.domid, device->id.devid), out, error);
 }
 
-static void state_write(struct gd_xenbus *xenbus, struct gd_device *device, unsigned state)
+/* Not when the toolstack has changed it since it was read: then there is an event for that. */
+static void state_change(struct gd_xenbus *xenbus, struct gd_device *device, unsigned from, unsigned to)
 {
-	int ret = gd_store_write(xenbus->store, &device->id, GD_KEY_STATE, state);
+	int ret = gd_store_state(xenbus->store, &device->id, from, to, NULL);
 
-	if (ret && ret != -ENOENT) /* removed meanwhile: there will be an event */
-		gd_log(&device->log, GD_ERR, "state: cannot write %u: %s", state, strerror(-ret));
+	if (ret && ret != -ENOENT && ret != -EBUSY)
+		gd_log(&device->log, GD_ERR, "state: cannot write %u: %s", to, strerror(-ret));
 }
 
 static void device_stop(struct gd_xenbus *xenbus, struct gd_device *device, const char *why)
@@ -112,7 +113,7 @@ static void idle_step(struct gd_xenbus *xenbus, struct gd_device *device, const 
 	ret = gd_keys_life(keys, &life, error);
 	if (!ret && life.state == GD_STATE_CLOSING) {
 		complain_no_more(xenbus, device);
-		state_write(xenbus, device, GD_STATE_CLOSED);
+		state_change(xenbus, device, GD_STATE_CLOSING, GD_STATE_CLOSED);
 		return;
 	}
 	if (!ret && (!state_wanted(&life) || !gd_store_introduced(xenbus->store, device->id.domid)))
@@ -130,20 +131,21 @@ static void idle_step(struct gd_xenbus *xenbus, struct gd_device *device, const 
 }
 
 /* A failure is complained of when the device is IDLE again: see idle_step(). */
-static void serve(struct gd_xenbus *xenbus, struct gd_device *device)
+static void serve(struct gd_xenbus *xenbus, struct gd_device *device, unsigned state)
 {
+	uint16_t server;
 	int ret;
 
 	if (gd_device_serve(device)) {
 		device_stop(xenbus, device, "");
 		return;
 	}
-	ret = gd_store_write(xenbus->store, &device->id, GD_KEY_IOREQ_SERVER, gd_domain_server(&device->place));
-	if (!ret)
-		ret = gd_store_write(xenbus->store, &device->id, GD_KEY_STATE, GD_STATE_INIT_WAIT);
-	if (ret) {
+	server = gd_domain_server(&device->place);
+	ret = gd_store_state(xenbus->store, &device->id, state, GD_STATE_INIT_WAIT, &server);
+	if (ret && ret != -ENOENT && ret != -EBUSY)
 		gd_device_fail(device, ret, "cannot write its state");
-		device_stop(xenbus, device, "its state cannot be written");
+	if (ret) {
+		device_stop(xenbus, device, "its state has changed"); /* and look at its directory again */
 		return;
 	}
 	complain_no_more(xenbus, device);
@@ -161,7 +163,7 @@ static void opened_step(struct gd_xenbus *xenbus, struct gd_device *device, cons
 
 	if (keys && !gd_keys_life(keys, &life, error) && state_wanted(&life) &&
 	    !device_check(xenbus, device, keys, &parsed, error) && keys_equal(&parsed, &device->keys))
-		serve(xenbus, device);
+		serve(xenbus, device, life.state);
 	else
 		device_stop(xenbus, device, ""); /* and begin again from its directory */
 }
@@ -185,7 +187,7 @@ static void served_step(struct gd_xenbus *xenbus, struct gd_device *device, cons
 		device_stop(xenbus, device, "the toolstack removes it");
 	else if (gd_device_driver_ok(device) && !device->connected) {
 		device->connected = true;
-		state_write(xenbus, device, GD_STATE_CONNECTED);
+		state_change(xenbus, device, life.state, GD_STATE_CONNECTED);
 	}
 }
 

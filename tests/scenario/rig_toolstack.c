@@ -242,15 +242,26 @@ void rig_disk_remove(struct rig *rig, uint16_t domid, unsigned index)
 	assert_true(xs_rm(rig->xs, XBT_NULL, paths.frontend));
 }
 
+/* As libxl: grantiod writes the same key, so that the transaction may have to be tried again. */
+static void removal_write(struct rig *rig, const char *backend)
+{
+	bool done = false;
+
+	for (unsigned i = 0; i < 100 && !done; i++) {
+		xs_transaction_t transaction = xs_transaction_start(rig->xs);
+
+		assert_true(transaction != XBT_NULL);
+		node_write(rig, transaction, backend, "online", "0");
+		node_write(rig, transaction, backend, "state", "5");
+		done = xs_transaction_end(rig->xs, transaction, false);
+		assert_true(done || errno == EAGAIN);
+	}
+	assert_true(done);
+}
+
 void rig_disk_detach(struct rig *rig, uint16_t domid, unsigned index)
 {
-	struct paths paths = disk_paths(domid, index);
-	xs_transaction_t transaction = xs_transaction_start(rig->xs);
-
-	assert_true(transaction != XBT_NULL);
-	node_write(rig, transaction, paths.backend, "online", "0");
-	node_write(rig, transaction, paths.backend, "state", "5");
-	assert_true(xs_transaction_end(rig->xs, transaction, false));
+	removal_write(rig, disk_paths(domid, index).backend);
 	rig_disk_wait(rig, domid, index, 6);
 	rig_disk_remove(rig, domid, index);
 }
