@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * An NBD server: its address, and connections to it (libnbd handles). nbd_uri.c reads the URI, nbd_server.c connects,
- * nbd.c is the engine. Only plain NBD: no TLS, no URI parameter but the socket.
+ * nbd.c is the disk, nbd_queue.c its queues. Only plain NBD: no TLS, no URI parameter but the socket.
  */
 #ifndef GD_DISK_NBD_H
 #define GD_DISK_NBD_H
@@ -9,6 +9,7 @@
 #include "backend/disk/engine.h"
 
 #include <libnbd.h>
+#include <pthread.h>
 #include <sys/socket.h>
 
 #define GD_NBD_ADDRESSES  8
@@ -22,6 +23,27 @@ struct gd_nbd_server {
 	socklen_t lengths[GD_NBD_ADDRESSES];
 	unsigned count;
 };
+
+struct gd_nbd_disk {
+	struct gd_disk disk;
+	struct gd_nbd_server server;
+	bool can_fua, can_zero, can_trim;
+	uint32_t payload;	   /* longest read or write */
+	uint64_t latest;	   /* the size that the latest connection told; atomic */
+	uint64_t written, flushed; /* writes acknowledged; how many of them a flush covered; atomic */
+	uint8_t lost;		   /* writes may be lost, and no flush has failed yet; atomic */
+	pthread_mutex_t lock;
+	struct nbd_handle *spare; /* a connection that no queue uses: open's, or a closed queue's; under `lock` */
+};
+
+/* The engine of nbd_queue.c, and what nbd.c does of it. */
+extern const struct gd_disk_engine gd_nbd_engine;
+void gd_nbd_disk_close(struct gd_disk *disk);
+uint64_t gd_nbd_measure(struct gd_disk *disk);
+/* A connection that is already there and still good, or NULL; the caller's. */
+struct nbd_handle *gd_nbd_spare_take(struct gd_nbd_disk *disk);
+/* Keep an idle connection for the next queue, or end it; consumed. */
+void gd_nbd_spare_put(struct gd_nbd_disk *disk, struct nbd_handle *handle);
 
 /* Read a URI; on failure what is wrong with it is in `why`. Either way to be closed. */
 int gd_nbd_uri_parse(struct gd_nbd_server *server, const char *uri, char *why, size_t size);

@@ -17,6 +17,7 @@
 
 static unsigned fault_at, fault_seen; /* fail the fault_at-th call; calls seen; 0: none fails */
 static bool fault_ring;		      /* the ring's calls take part */
+static bool ring_stuck;		      /* the ring takes nothing at all */
 
 static bool fault(void)
 {
@@ -97,7 +98,7 @@ int __real_io_uring_submit(struct io_uring *ring);
 int __wrap_io_uring_submit(struct io_uring *ring);
 int __wrap_io_uring_submit(struct io_uring *ring)
 {
-	return fault_ring && fault() ? -EBUSY : __real_io_uring_submit(ring);
+	return ring_stuck || (fault_ring && fault()) ? -EBUSY : __real_io_uring_submit(ring);
 }
 
 static int errors;
@@ -224,15 +225,102 @@ static void test_nbd_ring(void **state)
 	fault_ring = false;
 }
 
+static void ring_fill(struct rig *rig)
+{
+	struct io_uring_sqe *sqe;
+
+	ring_stuck = true;
+	while ((sqe = io_uring_get_sqe(&rig->ring))) {
+		io_uring_prep_nop(sqe);
+		sqe->user_data = 0; /* nobody's */
+	}
+}
+
+/* No room in the ring: I/O waits if something is in flight that will take it up again, and fails otherwise. */
+static void test_file_ring_stuck(void **state)
+{
+	struct rig *rig = *state;
+	struct gd_disk_io ios[IOS];
+	unsigned i;
+
+	rig->ring_entries = 2;
+	rig_image(rig, "a.raw", 1 << 20);
+	assert_int_equal(rig_open(rig, rig->path, 0), 0);
+	ring_stuck = true;
+	for (i = 0; i < IOS; i++) {
+		ios[i] = (struct gd_disk_io){.op = GD_DISK_READ,
+					     .offset = i * 4096u,
+					     .length = 4096,
+					     .buf = rig->area + i * 4096u,
+					     .done = rig_done};
+		gd_disk_submit(rig->queue, &ios[i]);
+	}
+	assert_int_equal(rig_done_count, 0);
+	ring_stuck = false;
+	rig_wait_idle(rig);
+	for (i = 0; i < IOS; i++)
+		assert_int_equal(ios[i].result, 0);
+	ring_fill(rig);
+	gd_disk_submit(rig->queue, &ios[0]);
+	assert_int_equal(rig_done_count, IOS + 1);
+	assert_int_equal(ios[0].result, -EAGAIN);
+	ring_stuck = false;
+	assert_int_equal(rig_io(rig, GD_DISK_READ, 0, 4096, rig->area), 0);
+}
+
+/* No room to wait for the server's answers, nor for time to pass: nothing hangs, and the next I/O sets it going again.
+ */
+static void test_nbd_ring_stuck(void **state)
+{
+	static const char *const argv[] = {"nbdkit",	     "-f",	    "--exit-with-parent",
+					   "--filter=delay", "memory",	    "1M",
+					   "wdelay=30",	     "rdelay=50ms", NULL};
+	struct gd_disk_io slow = {.op = GD_DISK_WRITE, .length = 512}, quick = {.op = GD_DISK_READ, .length = 512},
+			  next = quick;
+	struct rig *rig = *state;
+	double end;
+
+	rig_server(rig, argv);
+	assert_int_equal(rig_open(rig, rig->uri, 0), 0);
+	slow.buf = rig->area;
+	quick.buf = rig->area + 512;
+	next.buf = rig->area + 1024;
+	rig_submit(rig, &slow);
+	rig_submit(rig, &quick);
+	ring_fill(rig);
+	for (end = rig_now() + RIG_LIMIT;
+	     !rig_done_count && rig_now() < end;) { /* the ring is stuck: only look at it */
+		struct io_uring_cqe *cqe, copy;
+
+		if (io_uring_peek_cqe(&rig->ring, &cqe))
+			continue;
+		memcpy(&copy, cqe, sizeof(copy));
+		io_uring_cqe_seen(&rig->ring, cqe);
+		gd_disk_queue_cqe(rig->queue, &copy);
+	}
+	assert_int_equal(quick.result, 0);
+	assert_int_equal(gd_disk_queue_busy(rig->queue), 0);
+	assert_int_equal(slow.result, -EIO);
+	assert_int_equal(rig_logged(rig, "connection lost (the ring takes no more): 1 requests failed"), 1);
+	rig_submit(rig, &next);
+	assert_int_equal(gd_disk_queue_busy(rig->queue), 0);
+	assert_int_equal(next.result, -EIO);
+	ring_stuck = false;
+	rig_submit(rig, &next); /* fails too, but time is waited for again */
+	while (!rig_logged(rig, "connected again")) {
+		rig_poll(rig, 1000);
+		assert_true(rig_now() < end + RIG_LIMIT);
+	}
+	assert_int_equal(rig_io(rig, GD_DISK_READ, 0, 4096, rig->area), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
 
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		TEST(test_file),
-		TEST(test_file_ring),
-		TEST(test_nbd),
-		TEST(test_nbd_ring),
+		TEST(test_file),     TEST(test_file_ring),	 TEST(test_nbd),
+		TEST(test_nbd_ring), TEST(test_file_ring_stuck), TEST(test_nbd_ring_stuck),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

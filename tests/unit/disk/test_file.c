@@ -131,6 +131,105 @@ static void test_fua(void **state)
 	assert_memory_equal(after, rig->area, 4096);
 }
 
+/* The SQE prepared last; nothing here is submitted. */
+static const struct io_uring_sqe *sqe_last(const struct rig *rig)
+{
+	const struct io_uring_sq *sq = &rig->ring.sq;
+
+	assert_int_not_equal(sq->sqe_tail, sq->sqe_head);
+	return &sq->sqes[(sq->sqe_tail - 1) & (rig->ring_entries - 1)];
+}
+
+static void sqe_answer(struct rig *rig, int result)
+{
+	union {
+		struct io_uring_cqe cqe;
+		char bytes[sizeof(struct io_uring_cqe)];
+	} answer = {.bytes = {0}};
+
+	answer.cqe.user_data = sqe_last(rig)->user_data;
+	answer.cqe.res = result;
+	gd_disk_queue_cqe(rig->queue, &answer.cqe);
+}
+
+/* What asks for stable storage, as the kernel would see it. */
+static void test_stable_storage(void **state)
+{
+	struct rig *rig = *state;
+	struct gd_disk_io io = {.op = GD_DISK_WRITE, .length = 4096, .buf = rig->area, .done = rig_done};
+
+	rig_image(rig, "a.raw", MIB);
+	assert_int_equal(rig_open(rig, rig->path, 0), 0);
+	gd_disk_submit(rig->queue, &io);
+	assert_int_equal(sqe_last(rig)->rw_flags, 0);
+	sqe_answer(rig, 4096);
+	io.fua = true;
+	gd_disk_submit(rig->queue, &io);
+	assert_int_equal(sqe_last(rig)->rw_flags, RWF_DSYNC);
+	sqe_answer(rig, 4096);
+	assert_int_equal(rig_done_count, 2);
+	io.op = GD_DISK_WRITE_ZEROES;
+	gd_disk_submit(rig->queue, &io);
+	assert_int_equal(sqe_last(rig)->opcode, IORING_OP_FALLOCATE);
+	sqe_answer(rig, 0);
+	assert_int_equal(rig_done_count, 2);
+	assert_int_equal(sqe_last(rig)->opcode, IORING_OP_FSYNC);
+	assert_int_equal(sqe_last(rig)->fsync_flags, IORING_FSYNC_DATASYNC);
+	sqe_answer(rig, 0);
+	assert_int_equal(rig_done_count, 3);
+	io.op = GD_DISK_FLUSH;
+	gd_disk_submit(rig->queue, &io);
+	assert_int_equal(sqe_last(rig)->opcode, IORING_OP_FSYNC);
+	sqe_answer(rig, -EIO);
+	assert_int_equal(io.result, -EIO);
+}
+
+/* Short reads and writes go on where they stopped, at a whole block. */
+static void test_short_transfers(void **state)
+{
+	struct rig *rig = *state;
+	struct gd_disk_io io = {.offset = 65536, .length = 8192, .buf = rig->area, .done = rig_done};
+	unsigned rounds;
+
+	rig_image(rig, "a.raw", MIB);
+	assert_int_equal(rig_open(rig, rig->path, 0), 0);
+	for (rounds = 1; rounds <= 2; rounds++) {
+		io.op = rounds == 1 ? GD_DISK_READ : GD_DISK_WRITE;
+		gd_disk_submit(rig->queue, &io);
+		assert_int_equal(sqe_last(rig)->len, 8192);
+		sqe_answer(rig, 512);
+		assert_int_equal(sqe_last(rig)->len, 8192 - 512);
+		assert_int_equal(sqe_last(rig)->off, 65536 + 512);
+		assert_ptr_equal((char *)(uintptr_t)sqe_last(rig)->addr, rig->area + 512);
+		sqe_answer(rig, 4096 + 100);
+		assert_int_equal(sqe_last(rig)->len, 8192 - 512 - 4096);
+		assert_int_equal(sqe_last(rig)->off, 65536 + 512 + 4096);
+		assert_ptr_equal((char *)(uintptr_t)sqe_last(rig)->addr, rig->area + 512 + 4096);
+		sqe_answer(rig, 8192 - 512 - 4096);
+		assert_int_equal(rig_done_count, rounds);
+		assert_int_equal(io.result, 0);
+	}
+	gd_disk_submit(rig->queue, &io); /* and one that gets nowhere ends */
+	sqe_answer(rig, 100);
+	assert_int_equal(io.result, -EIO);
+}
+
+/* Interrupted calls are tried again, but not for ever. */
+static void test_interrupted(void **state)
+{
+	struct rig *rig = *state;
+	struct gd_disk_io io = {.op = GD_DISK_READ, .length = 512, .buf = rig->area, .done = rig_done};
+	unsigned i;
+
+	rig_image(rig, "a.raw", MIB);
+	assert_int_equal(rig_open(rig, rig->path, 0), 0);
+	gd_disk_submit(rig->queue, &io);
+	for (i = 0; i < 100 && !rig_done_count; i++)
+		sqe_answer(rig, -EINTR);
+	assert_in_range(i, 2, 50);
+	assert_int_equal(io.result, -EINTR);
+}
+
 static uint64_t blocks_used(const struct rig *rig)
 {
 	struct stat st;
@@ -501,6 +600,9 @@ int main(void)
 		TEST(test_read_write_buffered),
 		TEST(test_alignment),
 		TEST(test_fua),
+		TEST(test_stable_storage),
+		TEST(test_short_transfers),
+		TEST(test_interrupted),
 		TEST(test_write_zeroes),
 		TEST(test_write_zeroes_no_discard),
 		TEST(test_discard),

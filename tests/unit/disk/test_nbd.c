@@ -91,6 +91,49 @@ static void test_random_poor_server(void **state)
 	rig_random(rig, 14, 1500);
 }
 
+/* How often a word is in a file. */
+static unsigned words_in(const char *path, const char *word)
+{
+	char line[512];
+	unsigned n = 0;
+	FILE *file = fopen(path, "re");
+
+	assert_non_null(file);
+	while (fgets(line, sizeof(line), file))
+		n += strstr(line, word) != NULL;
+	fclose(file);
+	return n;
+}
+
+/* A stable write is a write with FUA, or a write and a flush. */
+static void test_fua(void **state)
+{
+	struct rig *rig = *state;
+	struct gd_disk_io io = {.op = GD_DISK_WRITE, .length = 4096, .buf = rig->area, .fua = true};
+	char log[128], argument[160];
+
+	snprintf(log, sizeof(log), "%s/nbdkit.log", rig->dir);
+	snprintf(argument, sizeof(argument), "logfile=%s", log);
+	rig_server(rig, NBDKIT("--filter=log", "memory", "1M", argument));
+	open_uri(rig, 0);
+	assert_int_equal(rig_run(rig, &io), 0);
+	assert_int_equal(words_in(log, " fua=1 "), 1);
+	assert_int_equal(words_in(log, " Flush"), 0);
+	io.fua = false;
+	assert_int_equal(rig_run(rig, &io), 0);
+	assert_int_equal(words_in(log, " fua=1 "), 1);
+	rig_close(rig);
+	rig_server(rig, NBDKIT("--filter=log", "--filter=fua", "memory", "1M", argument));
+	open_uri(rig, 0);
+	assert_int_equal(rig_run(rig, &io), 0);
+	assert_int_equal(words_in(log, " Flush"), 0);
+	io.fua = true;
+	assert_int_equal(rig_run(rig, &io), 0);
+	assert_true(words_in(log, " Flush") > 0);
+	io.op = GD_DISK_WRITE_ZEROES;
+	assert_int_equal(rig_run(rig, &io), 0);
+}
+
 static void test_random_qcow2(void **state)
 {
 	struct rig *rig = *state;
@@ -336,6 +379,21 @@ static void test_cancel_waiting(void **state)
 	rig_poll(rig, 20);
 }
 
+/* Take what the ring has; how many requests were cancelled in it. */
+static unsigned ring_cancelled(struct rig *rig)
+{
+	struct __kernel_timespec limit = {.tv_sec = 1};
+	struct io_uring_cqe *cqe;
+	unsigned n = 0;
+
+	io_uring_wait_cqe_timeout(&rig->ring, &cqe, &limit);
+	while (!io_uring_peek_cqe(&rig->ring, &cqe)) {
+		n += cqe->res == -ECANCELED && cqe->user_data >> 56 == RIG_TAG;
+		io_uring_cqe_seen(&rig->ring, cqe);
+	}
+	return n;
+}
+
 /* A server for one connection, that ends with it: open's connection is the queue's, and the next queue's. */
 static void test_one_connection(void **state)
 {
@@ -349,6 +407,7 @@ static void test_one_connection(void **state)
 		assert_int_equal(rig_io(rig, GD_DISK_READ, 0, 4096, rig->area), 0);
 		gd_disk_queue_close(rig->queue);
 		rig->queue = NULL;
+		assert_int_equal(ring_cancelled(rig), 1); /* its poll does not outlive it */
 		assert_int_equal(gd_disk_queue_open(&rig->queue, rig->disk, &rig->ring, RIG_TAG, RIG_DEPTH), 0);
 	}
 	assert_int_equal(rig_io(rig, GD_DISK_READ, 0, 4096, rig->area), 0);
@@ -494,6 +553,7 @@ int main(void)
 		TEST(test_random_tcp),
 		TEST(test_random_small_ring),
 		TEST(test_random_poor_server),
+		TEST(test_fua),
 		TEST(test_random_qcow2),
 		TEST(test_file),
 		TEST(test_block_sizes),
