@@ -98,7 +98,7 @@ lab_guest_cfg() {
 		on_poweroff="destroy"
 	CFG
 }
-lab_disk_spec='format=raw,access=rw,specification=virtio,backendtype=standalone,grant_usage=1'
+lab_disk_spec='format=raw,specification=virtio,backendtype=standalone,grant_usage=1'
 
 lab_dom0_files() { cp "$LAB_BUILD/Image" "$1/lab/Image"; }
 

@@ -66,7 +66,7 @@ lab_guest_cfg() {
 		on_poweroff="destroy"
 	CFG
 }
-lab_disk_spec='format=raw,access=rw,specification=virtio,backendtype=standalone'
+lab_disk_spec='format=raw,specification=virtio,backendtype=standalone'
 
 lab_dom0_files() { cp "$LAB_BUILD/vmlinux" "$1/lab/vmlinux"; }
 

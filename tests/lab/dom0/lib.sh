@@ -26,7 +26,8 @@ truncate_file() { dd if=/dev/zero of="$1" bs=1M count=0 seek="$2" 2>/dev/null; }
 grantiod_start() {
 	grantiod --control "$RUN/control" "$@" 2>"$RUN/grantiod.log" &
 	GRANTIOD=$!
-	wait_until 10 grep -q ready "$RUN/grantiod.log" || { fail "grantiod is not ready"; cat "$RUN/grantiod.log"; return 1; }
+	wait_until 10 grep -q ready "$RUN/grantiod.log" || { fail "grantiod is not ready"; return 1; }
+	FDS=$(ls "/proc/$GRANTIOD/fd" | wc -l)
 }
 grantiod_stop() {
 	[ -n "$GRANTIOD" ] || return 0
@@ -50,7 +51,6 @@ guest_create() {
 	xl create "$RUN/$name.cfg" >"$RUN/$name.xl" 2>&1 || { fail "xl create $name: $(tail -n 3 "$RUN/$name.xl")"; return 1; }
 }
 guest_domid() { xl domid "$1" 2>/dev/null; }
-guest_log_has() { grep -q "$2" "$GUEST_LOG/guest-$1.log"; }
 
 # guest_finish NAME SECONDS: wait until the guest has said how it went, and is gone.
 guest_finish() {
@@ -60,6 +60,13 @@ guest_finish() {
 guest_log_has() { local name=$1; shift; grep -q "$@" "$GUEST_LOG/guest-$name.log"; }
 guest_tail() { tail -n 25 "$GUEST_LOG/guest-$1.log" | sed 's/^/LAB guest: /'; }
 no_guests() { [ "$(xenstore-list /local/domain)" = 0 ]; }
+
+# No entry of any domain's grant table is in use by another (pin counts of `xl debug-keys g`; dom0 itself grants nothing here).
+no_foreign_grants() {
+	xl dmesg -c >/dev/null
+	xl debug-keys g
+	! xl dmesg | grep -E '^\(XEN\) +\[ *0?x?[0-9a-f]+\]' | grep -q .
+}
 
 scenario_run() {
 	SCENARIO=$1

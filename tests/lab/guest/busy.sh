@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: MIT
+# Read and write for ever; only a destroyed domain ends it.
+. /guest/lib.sh
+wait_for 20 test -b /dev/vda
+while true; do dd if=/dev/zero of=/dev/vda bs=64k count=64 conv=fsync 2>/dev/null; done &
+for _ in 1 2 3; do dd if=/dev/vda of=/dev/null bs=64k count=64 2>/dev/null; done
+echo "GUEST busy"
+wait
