@@ -303,17 +303,27 @@ void gio_blk_kick(struct gio_blk *blk, unsigned queue)
 
 /* ---- completion ------------------------------------------------------------------------------------------------- */
 
-unsigned gio_blk_poll(struct gio_blk *blk, unsigned queue)
+static unsigned queue_complete(struct gio_blk *blk, unsigned queue, bool arm)
 {
 	unsigned count;
 	int err;
 
 	if (queue >= blk->queues)
 		return 0;
-	count = gio_blk_queue_complete(blk, &blk->queue[queue], &err);
+	count = gio_blk_queue_complete(blk, &blk->queue[queue], arm, &err);
 	if (err)
 		count += blk_break(blk, err);
 	return count;
+}
+
+unsigned gio_blk_poll(struct gio_blk *blk, unsigned queue)
+{
+	return queue_complete(blk, queue, true);
+}
+
+unsigned gio_blk_reap(struct gio_blk *blk, unsigned queue)
+{
+	return queue_complete(blk, queue, false);
 }
 
 /*
@@ -351,21 +361,28 @@ static void config_interrupt(struct gio_blk *blk)
 		blk_break(blk, err);
 }
 
-unsigned gio_blk_interrupt(struct gio_blk *blk)
+unsigned gio_blk_interrupt_ack(struct gio_blk *blk)
 {
 	uint32_t causes = gio_mmio_interrupt(&blk->mmio);
 
 	gio_os_lock(&blk->info_lock);
 	blk->interrupts++;
 	gio_os_unlock(&blk->info_lock);
-	/* Before the queues: requests made in `done` then go by the new capacity. */
 	if ((causes & GIO_VIRTIO_MMIO_INT_CONFIG) && !blk_broken_load(blk))
 		config_interrupt(blk);
+	return (causes & GIO_VIRTIO_MMIO_INT_QUEUE ? GIO_BLK_IRQ_QUEUE : 0) |
+	       (causes & GIO_VIRTIO_MMIO_INT_CONFIG ? GIO_BLK_IRQ_CONFIG : 0);
+}
+
+unsigned gio_blk_interrupt(struct gio_blk *blk)
+{
+	/* Before the queues: requests made in `done` then go by a new capacity. */
+	unsigned causes = gio_blk_interrupt_ack(blk);
+
 	/* Whatever the causes are: looking costs nothing, and a device that forgets to name one loses no request. */
 	for (unsigned i = 0; i < blk->queues; i++)
 		gio_blk_poll(blk, i);
-	return (causes & GIO_VIRTIO_MMIO_INT_QUEUE ? GIO_BLK_IRQ_QUEUE : 0) |
-	       (causes & GIO_VIRTIO_MMIO_INT_CONFIG ? GIO_BLK_IRQ_CONFIG : 0);
+	return causes;
 }
 
 /* ---- state ------------------------------------------------------------------------------------------------------ */

@@ -298,10 +298,10 @@ static int status_result(uint8_t status)
 }
 
 /*
- * Reap until the ring is empty and an interrupt is asked for. Bounded by what is in flight: nobody submits while the
- * lock is held, and a used element too many breaks the ring.
+ * Reap until the ring is empty and, with `arm`, an interrupt is asked for. Bounded by what is in flight: nobody submits
+ * while the lock is held, and a used element too many breaks the ring.
  */
-static int queue_reap(struct blk_queue *q, struct req_list *list)
+static int queue_reap(struct blk_queue *q, bool arm, struct req_list *list)
 {
 	for (;;) {
 		uint16_t slot;
@@ -309,7 +309,7 @@ static int queue_reap(struct blk_queue *q, struct req_list *list)
 
 		if (err == -GIO_EAGAIN) {
 			/* What came before the device saw that an interrupt is wanted came without one: look again. */
-			if (gio_virtq_rearm(&q->vq))
+			if (arm && gio_virtq_rearm(&q->vq))
 				continue;
 			return 0;
 		}
@@ -320,12 +320,12 @@ static int queue_reap(struct blk_queue *q, struct req_list *list)
 	}
 }
 
-unsigned gio_blk_queue_complete(struct gio_blk *blk, struct blk_queue *q, int *err)
+unsigned gio_blk_queue_complete(struct gio_blk *blk, struct blk_queue *q, bool arm, int *err)
 {
 	struct req_list list = {.end = &list.first};
 
 	gio_os_lock(&q->lock);
-	*err = q->vq.broken ? 0 : queue_reap(q, &list);
+	*err = q->vq.broken ? 0 : queue_reap(q, arm, &list);
 	gio_os_unlock(&q->lock);
 	list_finish(blk, &list);
 	return list.count;

@@ -103,10 +103,19 @@ void gio_blk_kick(struct gio_blk *blk, unsigned queue);
  * returns how many. At most what was in flight when it was called: what `done` submits is for the next call.
  */
 unsigned gio_blk_poll(struct gio_blk *blk, unsigned queue);
+/*
+ * The same without asking for an interrupt: for a caller that looks again by itself while much is in flight, and in the
+ * end calls gio_blk_poll(). Under load a request then costs a fraction of an interrupt and of its two register
+ * accesses.
+ */
+unsigned gio_blk_reap(struct gio_blk *blk, unsigned queue);
 
 #define GIO_BLK_IRQ_QUEUE  1u /* the device used buffers */
 #define GIO_BLK_IRQ_CONFIG 2u /* capacity or another field changed, or the device needs a reset */
-/* Read and acknowledge the interrupt, poll every queue; returns the causes. */
+/* Read and acknowledge the interrupt, and look at a changed configuration; returns the causes. The queues are the
+ * caller's. */
+unsigned gio_blk_interrupt_ack(struct gio_blk *blk);
+/* The same, and poll every queue. */
 unsigned gio_blk_interrupt(struct gio_blk *blk);
 
 /* True once the device set DEVICE_NEEDS_RESET or broke the protocol: submit then fails with -GIO_EPROTO. */

@@ -270,14 +270,27 @@ static struct gio_blk_req *flight_take(bool even_held)
 	return req;
 }
 
-unsigned gio_blk_interrupt(struct gio_blk *blk)
+unsigned gio_blk_interrupt_ack(struct gio_blk *blk)
+{
+	(void)blk;
+	return GIO_BLK_IRQ_QUEUE;
+}
+
+unsigned gio_blk_reap(struct gio_blk *blk, unsigned queue)
 {
 	struct gio_blk_req *req;
+	unsigned done = 0;
 
 	(void)blk;
-	while ((req = flight_take(false)))
+	(void)queue;
+	for (; (req = flight_take(false)); done++)
 		req->done(req);
-	return GIO_BLK_IRQ_QUEUE;
+	return done;
+}
+
+unsigned gio_blk_poll(struct gio_blk *blk, unsigned queue)
+{
+	return gio_blk_reap(blk, queue);
 }
 
 void gio_blk_close(struct gio_blk *blk)

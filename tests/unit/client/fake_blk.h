@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A machine, a guest's system and a virtio-blk driver for one disk in memory, in place of the real ones: what
- * client/ calls, by the same names. Requests complete in gio_blk_interrupt(), newest first.
+ * client/ calls, by the same names. Requests complete in gio_blk_reap() and gio_blk_poll(), newest first.
  */
 #ifndef FAKE_BLK_H
 #define FAKE_BLK_H

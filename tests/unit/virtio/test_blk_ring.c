@@ -90,6 +90,31 @@ static void adjacent(struct rig *rig)
 	}
 }
 
+/* Reaping completes without asking for an interrupt; the poll at the end asks. */
+static void test_reap(void **state)
+{
+	struct rig rig;
+	struct rig_req r[3];
+	uint16_t armed;
+
+	(void)state;
+	rig_init(&rig, 1);
+	rig_open(&rig);
+	armed = fake_dev_used_event(rig.dev, 0);
+	for (unsigned i = 0; i < 3; i++) {
+		rig_req_init(&rig, &r[i], GIO_BLK_FLUSH, 0);
+		assert_int_equal(rig_submit(&rig, &r[i]), 0);
+		gio_blk_kick(rig.blk, 0);
+		assert_int_equal(gio_blk_reap(rig.blk, 0), 1);
+		assert_int_equal(r[i].req.result, 0);
+		assert_int_equal(fake_dev_used_event(rig.dev, 0), armed);
+	}
+	assert_int_equal(gio_blk_reap(rig.blk, 1000), 0);
+	assert_int_equal(gio_blk_poll(rig.blk, 0), 0);
+	assert_int_equal(fake_dev_used_event(rig.dev, 0), (uint16_t)(armed + 3));
+	rig_close(&rig);
+}
+
 static void test_adjacent(void **state)
 {
 	(void)state;
@@ -281,7 +306,7 @@ int main(void)
 		cmocka_unit_test(test_granted),	       cmocka_unit_test(test_adjacent),
 		cmocka_unit_test(test_full),	       cmocka_unit_test(test_wrap),
 		cmocka_unit_test(test_submit_in_done), cmocka_unit_test(test_poll_full),
-		cmocka_unit_test(test_slots_few),
+		cmocka_unit_test(test_slots_few),      cmocka_unit_test(test_reap),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
