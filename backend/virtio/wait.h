@@ -1,18 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * When a queue's thread waits, for what, and for how long: the whole policy of batching completions.
+ * When a queue's thread waits, for what, and for how long: the whole policy of batching.
  *
  * A batch costs the same few calls whether it has one request or thirty (copy in, copy out, interrupt, and what the
  * guest pays to handle the interrupt), so that deep queues gain by waiting for company. Shallow ones lose: nobody else
- * is coming. Therefore:
- *   - at most GD_WAIT_ALONE in flight: never wait for more than one completion;
- *   - more: wait until most of them are there, GD_WAIT_GATHER_US at the most. Disks that answer from the page cache
- *     complete within the submitting call, and this wait is then none at all;
- *   - none came in that time: the disk is slow, and a batch of one costs nothing that matters beside it. Sleep for the
- *     first completion, then gather again for those that come with it.
- * While it gathers the thread is as good as running: the guest's kicks stay off, new requests are seen when it is over.
- * Whenever it sleeps without a limit, kicks are on. It never spins: with few processors it would spin away the very
- * time in which the guest would fill the ring.
+ * is coming. Therefore, with I/O in flight:
+ *   - at most GD_WAIT_ALONE: never wait for more than one completion;
+ *   - more: gather, that is wait for all of them, but not longer than a few microseconds for each, GD_WAIT_GATHER_US at
+ *     the most. A disk that answers from the page cache is through by then, and this wait is next to none;
+ *   - none came in that time: the disk is slow, and what a batch costs does not matter beside it. Sleep for the first
+ *     completion, then gather those that come with it.
+ * With nothing in flight:
+ *   - the last batch was a deep one: the guest is about to fill the ring again. Nap for a moment, up to GD_WAIT_NAPS
+ *     times, and look at the ring in between. That saves the guest its kick, which stops its vCPU until we answer;
+ *   - else sleep until it kicks.
+ * While it gathers or naps the thread is as good as running: kicks stay off, new requests are seen when it is over.
+ * Whenever it sleeps without a limit, kicks are on. It never spins: where guest and backend share processors, spinning
+ * takes away the very time in which the guest would fill the ring.
  */
 #ifndef GD_WAIT_H
 #define GD_WAIT_H
@@ -20,13 +24,19 @@
 #include <stdbool.h>
 
 #define GD_WAIT_ALONE	  2u
+#define GD_WAIT_EACH_US	  4u
 #define GD_WAIT_GATHER_US 60u
+#define GD_WAIT_DEEP	  8u
+#define GD_WAIT_NAPS	  3u
+#define GD_WAIT_NAP_US	  50u
 
 /* What the thread knows before it waits. */
 struct gd_wait_state {
 	unsigned inflight; /* I/Os that the disk has */
 	bool more;	   /* chains wait in the ring and can be taken at once */
 	bool dry;	   /* the last gathering brought nothing */
+	unsigned lately;   /* requests of the last batch that was taken */
+	unsigned naps;	   /* taken since then */
 };
 
 struct gd_wait {

@@ -49,7 +49,8 @@ struct gd_worker {
 	uint64_t wake_count; /* where the eventfd is read to */
 	bool wake_armed;     /* a read of the eventfd is in the ring */
 	bool broken;	     /* the ring in `attached` lied */
-	bool dry;	     /* see wait.h */
+	bool dry;	     /* this and the next: see wait.h */
+	unsigned lately, naps;
 	struct gd_queue *attached;
 	unsigned orphans;
 	uint64_t syscalls; /* gd_count */
@@ -301,6 +302,7 @@ static void ring_detach(struct gd_worker *w)
 	w->orphans = w->serve.inflight;
 	w->attached = NULL;
 	w->broken = false;
+	w->lately = 0;
 }
 
 /* Follow the control side. False: the thread is to end. */
@@ -369,6 +371,10 @@ static void worker_take(struct gd_worker *w)
 	w->serve.queue = w->attached;
 	gd_queue_disarm(w->serve.queue);
 	n = gd_serve_take(&w->serve);
+	if (n > 0) {
+		w->lately = (unsigned)n;
+		w->naps = 0;
+	}
 	if (n >= 0)
 		return;
 	w->broken = true;
@@ -417,11 +423,17 @@ static unsigned wait_once(struct gd_worker *w, struct gd_wait plan)
 
 static void worker_wait(struct gd_worker *w)
 {
-	struct gd_wait_state state = {.inflight = w->serve.inflight, .more = w->serve.more, .dry = w->dry};
+	struct gd_wait_state state = {.inflight = w->serve.inflight,
+				      .more = w->serve.more,
+				      .dry = w->dry,
+				      .lately = w->lately,
+				      .naps = w->naps};
 	struct gd_wait plan = gd_wait_plan(&state);
 	unsigned n = wait_once(w, plan);
 
-	w->dry = plan.timeout_us && n == 0;
+	w->dry = plan.timeout_us && state.inflight && n == 0;
+	if (plan.timeout_us && !state.inflight)
+		w->naps++;
 	if (!state.dry || n == 0)
 		return;
 	/* The first completion of a slow disk: gather those that come with it. */
