@@ -539,26 +539,41 @@ static void test_arena_shadow(void **state)
 	gd_arena_close(arena);
 }
 
+static void sleep_expect(struct gd_wait plan)
+{
+	assert_int_equal(plan.completions, 1);
+	assert_int_equal(plan.timeout_us, 0);
+}
+
 static void test_wait_plan(void **state)
 {
 	struct gd_wait plan;
 
 	(void)state;
-	for (unsigned n = 0; n <= GD_WAIT_ALONE; n++) { /* never for company that is not coming */
-		plan = gd_wait_plan(&(struct gd_wait_state){.inflight = n});
-		assert_int_equal(plan.completions, 1);
-		assert_int_equal(plan.timeout_us, 0);
-	}
+	for (unsigned n = 0; n <= GD_WAIT_ALONE; n++) /* never for company that is not coming */
+		sleep_expect(gd_wait_plan(&(struct gd_wait_state){.inflight = n, .lately = n}));
 	for (unsigned n = GD_WAIT_ALONE + 1; n < 1024; n++) {
-		plan = gd_wait_plan(&(struct gd_wait_state){.inflight = n});
+		plan = gd_wait_plan(&(struct gd_wait_state){.inflight = n, .lately = n});
 		assert_in_range(plan.completions, 2, n);
+		assert_in_range(plan.timeout_us, 1, n * GD_WAIT_EACH_US);
 		assert_in_range(plan.timeout_us, 1, 100);
-		plan = gd_wait_plan(&(struct gd_wait_state){.inflight = n, .dry = true});
-		assert_int_equal(plan.completions, 1);
-		assert_int_equal(plan.timeout_us, 0);
+		sleep_expect(gd_wait_plan(&(struct gd_wait_state){.inflight = n, .dry = true}));
 		plan = gd_wait_plan(&(struct gd_wait_state){.inflight = n, .more = true});
 		assert_int_equal(plan.completions, 0);
 	}
+}
+
+/* After a deep batch a few naps, then sleep; after a shallow one, or with I/O in flight, none. */
+static void test_wait_naps(void **state)
+{
+	struct gd_wait_state s = {.lately = 32};
+
+	(void)state;
+	for (; s.naps < GD_WAIT_NAPS; s.naps++)
+		assert_int_equal(gd_wait_plan(&s).timeout_us, GD_WAIT_NAP_US);
+	sleep_expect(gd_wait_plan(&s));
+	sleep_expect(gd_wait_plan(&(struct gd_wait_state){.lately = GD_WAIT_DEEP - 1}));
+	sleep_expect(gd_wait_plan(&(struct gd_wait_state){.lately = 32, .inflight = 1}));
 }
 
 int main(void)
@@ -590,6 +605,7 @@ int main(void)
 		T(test_arena),
 		T(test_arena_shadow),
 		T(test_wait_plan),
+		T(test_wait_naps),
 	};
 
 	return cmocka_run_group_tests_name("queue", tests, NULL, NULL);
