@@ -69,9 +69,12 @@ int gm_request_release(struct gm_request *request)
 		return rc;
 	if (domid == 0)
 		return -EINVAL;
-	rc = gm_store_domain_socket_remove(request->store, domid);
+	if (!gm_store_domain_find(request->store, domid))
+		return -ENOENT;
+	/* First what can fail: a domain that is half released can be released again. */
+	rc = gm_store_forget(request->store, domid);
 	if (!rc)
-		rc = gm_store_forget(request->store, domid);
+		rc = gm_store_domain_socket_remove(request->store, domid);
 	if (rc)
 		return rc;
 	gm_watch_fire(request->store, NULL, "@releaseDomain", GM_CHANGED);

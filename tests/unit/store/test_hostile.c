@@ -3,11 +3,13 @@
 #include "fixture.h"
 
 #include "model/store/limits.h"
+#include "model/store/store.h"
 
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -148,6 +150,35 @@ static void test_flood(void **state)
 	close(fd);
 }
 
+/* While a client is full the store has nothing to do: it does not spin on what it does not take. */
+static void test_full_is_idle(void **state)
+{
+	static const struct xsd_sockmsg header = {.type = XS_RESET_WATCHES, .req_id = 77, .len = 0};
+	struct pollfd wait = {.events = POLLIN};
+	struct gm_store *store;
+	int fds[2], turns = 0;
+	char dir[] = "/dev/shm/grantio-test-store-XXXXXX";
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	assert_int_equal(gm_store_open(&store, dir), 0);
+	assert_int_equal(gm_store_domain_socket_add(store, 1), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
+	assert_int_equal(gm_store_connect(store, 1, fds[0]), 0);
+	wait.fd = gm_store_fd(store);
+	do {
+		while (send(fds[1], &header, sizeof(header), MSG_NOSIGNAL) == sizeof(header))
+			;
+		gm_store_run(store);
+		turns++;
+	} while (poll(&wait, 1, 0) == 1 && turns < 100000);
+	assert_in_range(turns, 1, 99999);
+	close(fds[1]);
+	gm_store_run(store);
+	gm_store_close(store);
+	assert_int_equal(rmdir(dir), 0);
+}
+
 /* Domain 1 writes one of `nodes` nodes, again and again. */
 static void busy_write(int fd, int nodes)
 {
@@ -258,6 +289,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_huge_length, store_setup, store_teardown),
 		cmocka_unit_test_setup_teardown(test_longest, store_setup, store_teardown),
 		cmocka_unit_test_setup_teardown(test_flood, store_setup, store_teardown),
+		cmocka_unit_test(test_full_is_idle),
 		cmocka_unit_test_setup_teardown(test_unread_events, store_setup, store_teardown),
 		cmocka_unit_test_setup_teardown(test_connections, store_setup, store_teardown),
 		cmocka_unit_test_setup_teardown(test_leave, store_setup, store_teardown),

@@ -58,9 +58,13 @@ static void test_perms(void **state)
 	assert_int_equal(gm_perms_rights(&perms, 3), GM_RIGHT_READ | GM_RIGHT_WRITE);
 	assert_int_equal(gm_perms_rights(&perms, 65535), GM_RIGHT_WRITE);
 	assert_int_equal(gm_perms_rights(&perms, 4), 0);
+	perms.entry[0].rights = GM_RIGHT_READ; /* "r1": who is not named may read */
+	assert_int_equal(gm_perms_rights(&perms, 4), GM_RIGHT_READ);
+	assert_int_equal(gm_perms_rights(&perms, 65535), GM_RIGHT_WRITE);
 	assert_true(gm_perms_drop(&perms, 2));
 	assert_false(gm_perms_drop(&perms, 1));
 	assert_int_equal(gm_perms_format(&perms, text), 13);
+	assert_string_equal(text, "r1");
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
 		assert_int_equal(gm_perms_parse(&perms, bad[i], strlen(bad[i]) + 1), -EINVAL);
 	assert_int_equal(gm_perms_parse(&perms, "n1", 2), -EINVAL); /* without NUL */
