@@ -32,7 +32,9 @@ struct batch {
 	struct gm_machine *m;
 	uint32_t n;
 	struct op op[BATCH];
-	struct gm_attach *attach; /* the domain whose grant_lock is held, or NULL */
+	struct gm_attach *attach;	   /* the domain whose grant_lock is held, or NULL */
+	struct gm_attach *held[2 * BATCH]; /* every domain that the operations name, once */
+	uint32_t nheld;
 };
 
 /* ---- one hypercall ------------------------------------------------------------------------------------------ */
@@ -54,6 +56,20 @@ static void batch_enter(struct batch *b, struct gm_attach *attach)
 	b->attach = attach;
 }
 
+/* The domain's files, kept until the batch is done. */
+static struct gm_attach *batch_attach(struct batch *b, uint32_t domid)
+{
+	struct gm_attach *a;
+
+	for (uint32_t i = 0; i < b->nheld; i++)
+		if (b->held[i]->domid == domid)
+			return b->held[i];
+	a = domid < GM_MAX_DOMAINS ? gm_attach_get(b->m, (uint16_t)domid) : NULL;
+	if (a)
+		b->held[b->nheld++] = a;
+	return a;
+}
+
 static int16_t side_pin(struct batch *b, struct side *s, bool write, uint32_t track)
 {
 	struct gm_attach *a;
@@ -61,16 +77,12 @@ static int16_t side_pin(struct batch *b, struct side *s, bool write, uint32_t tr
 
 	if (!s->gref)
 		return GNTST_okay;
-	a = s->domid < GM_MAX_DOMAINS ? gm_attach_get(b->m, (uint16_t)s->domid) : NULL;
+	a = batch_attach(b, s->domid);
 	if (!a)
 		return GNTST_bad_domain;
 	batch_enter(b, a);
 	rc = gm_grant_pin(b->m, a, s->ref, write, true, track, &s->pin);
 	s->pinned = !rc;
-	if (rc) {
-		batch_leave(b);
-		gm_attach_put(b->m, a);
-	}
 	return rc;
 }
 
@@ -92,38 +104,42 @@ static uint8_t *side_bytes(const struct side *s)
 	return s->gref ? s->pin.attach->ram + s->pin.frame * GM_PAGE_SIZE + s->offset : s->virt;
 }
 
-static void op_copy(struct batch *b, struct op *op)
+/* How many bytes were copied. */
+static uint32_t op_copy(struct op *op)
 {
 	if (op->status)
-		return;
+		return 0;
 	if (op->source.offset + op->len > GM_PAGE_SIZE || op->dest.offset + op->len > GM_PAGE_SIZE) {
 		op->status = GNTST_bad_copy_arg;
 	} else if (!side_in_bounds(&op->source, op->len) || !side_in_bounds(&op->dest, op->len)) {
 		op->status = GNTST_general_error;
 	} else {
 		memmove(side_bytes(&op->dest), side_bytes(&op->source), op->len);
-		GM_COUNT(b->m, bytes_copied, op->len);
+		return op->len;
 	}
+	return 0;
 }
 
 /* A domain that was destroyed while we held its last pins has been waiting for us. */
-static void side_put(struct batch *b, struct side *s)
+static void batch_put(struct batch *b)
 {
-	uint16_t domid;
+	while (b->nheld) {
+		struct gm_attach *a = b->held[--b->nheld];
+		uint16_t domid = a->domid;
 
-	if (!s->pinned)
-		return;
-	domid = s->pin.attach->domid;
-	gm_attach_put(b->m, s->pin.attach);
-	if (gm_dom_state(b->m, domid) == GM_DOMAIN_DYING) {
-		gm_big_lock(b->m);
-		gm_domain_reap(b->m, domid);
-		gm_big_unlock(b->m);
+		gm_attach_put(b->m, a);
+		if (gm_dom_state(b->m, domid) == GM_DOMAIN_DYING) {
+			gm_big_lock(b->m);
+			gm_domain_reap(b->m, domid);
+			gm_big_unlock(b->m);
+		}
 	}
 }
 
 static void batch_run(struct batch *b, const uint32_t *tracks)
 {
+	uint64_t bytes = 0;
+
 	for (uint32_t i = 0; i < b->n; i++) {
 		struct op *op = &b->op[i];
 
@@ -133,16 +149,14 @@ static void batch_run(struct batch *b, const uint32_t *tracks)
 	}
 	batch_leave(b);
 	for (uint32_t i = 0; i < b->n; i++)
-		op_copy(b, &b->op[i]);
+		bytes += op_copy(&b->op[i]);
+	GM_COUNT(b->m, bytes_copied, bytes);
 	for (uint32_t i = 0; i < b->n; i++) {
 		side_unpin(b, &b->op[i].source);
 		side_unpin(b, &b->op[i].dest);
 	}
 	batch_leave(b);
-	for (uint32_t i = 0; i < b->n; i++) {
-		side_put(b, &b->op[i].source);
-		side_put(b, &b->op[i].dest);
-	}
+	batch_put(b);
 }
 
 /* GNTTABOP_copy with what has been gathered; the first status that is not okay stays in each segment. */
