@@ -58,7 +58,7 @@ check:
 
 bench: build
 	@./scripts/setup.sh run bench
-	@./bench/report.sh $(BUILD)/release
+	@python3 bench/report.py $(BUILD)/release
 
 PREFIX ?= /usr/local
 install: build

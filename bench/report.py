@@ -1,0 +1,144 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Measure, and write docs/performance.md and docs/performance.svg.
+
+Each case is run by fio's io_uring engine on the raw file and by `grantio bench` on the same file through the whole path,
+in turn, several rounds; medians are reported, and the ratio of each pair. Usage: report.py BUILD_DIR [--quick]
+"""
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+
+from machine import Machine
+
+ROUNDS, SECONDS, IMAGE_MIB = (1, 1, 256) if "--quick" in sys.argv else (5, 3, 1024)
+CASES = [(rw, bs, depth) for rw in ("randread", "randwrite") for bs in ("4k", "64k") for depth in (1, 32)]
+TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def fio_iops(image, rw, bs, depth):
+    out = subprocess.run(
+        ["fio", "--name=raw", f"--filename={image}", f"--size={IMAGE_MIB}M", f"--rw={rw}", f"--bs={bs}",
+         f"--iodepth={depth}", "--ioengine=io_uring", "--direct=1", f"--runtime={SECONDS}", "--time_based",
+         "--output-format=json"], check=True, text=True, stdout=subprocess.PIPE).stdout
+    job = json.loads(out[out.index("{"):])["jobs"][0]
+    return job["read"]["iops"] + job["write"]["iops"]
+
+
+def grantio_run(machine, rw, bs, depth):
+    return json.loads(machine.grantio("bench", "--domid", "1", "--control", machine.control, "--rw", rw, "--bs", bs,
+                                      "--depth", str(depth), "--time", f"{SECONDS}s", "--json"))
+
+
+def measure(machine):
+    """One row a case: medians over the rounds, which take the two in turn."""
+    rows = []
+    for rw, bs, depth in CASES:
+        print(f"{rw} {bs}, depth {depth}", file=sys.stderr, flush=True)
+        raw, runs = [], []
+        for _ in range(ROUNDS):
+            raw.append(fio_iops(machine.image, rw, bs, depth))
+            runs.append(grantio_run(machine, rw, bs, depth))
+        ratios = [run["iops"] / r for run, r in zip(runs, raw)]
+        runs.sort(key=lambda run: run["iops"])
+        rows.append({"case": (rw, bs, depth), "raw": statistics.median(raw), "run": runs[len(runs) // 2],
+                     "ratio": statistics.median(ratios), "ratios": (min(ratios), max(ratios))})
+    return rows
+
+
+def throughput_table(rows):
+    yield "| load | depth | raw file, IOPS | grantio, IOPS | ratio (lowest to highest) | median latency | p99 |"
+    yield "|---|--:|--:|--:|--:|--:|--:|"
+    for row in rows:
+        rw, bs, depth = row["case"]
+        run, low_high = row["run"], row["ratios"]
+        yield (f"| {rw} {bs} | {depth} | {row['raw']:.0f} | {run['iops']:.0f} | {row['ratio']:.2f} "
+               f"({low_high[0]:.2f} to {low_high[1]:.2f}) | {run['latency_us']['median']:.0f} µs "
+               f"| {run['latency_us']['p99']:.0f} µs |")
+
+
+COUNTS = (("hypercalls", "hypercalls"), ("grant copies", "grant_copies"), ("grant maps", "grant_maps"),
+          ("events sent", "event_sends"), ("device model", "dm_ops"), ("system calls", "syscalls"), ("kicks", "kicks"),
+          ("interrupts", "interrupts"), ("ioreqs", "ioreqs"))
+
+
+def counts_table(rows):
+    yield "| load | depth | " + " | ".join(name for name, _ in COUNTS) + " | copy calls a batch | requests a batch |"
+    yield "|---|--:|" + "--:|" * (len(COUNTS) + 2)
+    for row in rows:
+        rw, bs, depth = row["case"]
+        run = row["run"]
+        cells = " | ".join(f"{run['per_request'][key]:.3f}" for _, key in COUNTS)
+        yield f"| {rw} {bs} | {depth} | {cells} | {run['copy_calls_per_batch']:.2f} | {run['requests_per_batch']:.1f} |"
+
+
+def allocator_table(build):
+    out = subprocess.run([f"{build}/bench/alloc_bench", "--tsv"], check=True, text=True, stdout=subprocess.PIPE).stdout
+    lines = [line.split("\t") for line in out.splitlines()[1:]]
+    yield "| references | occupancy | run of | ns a pair | first fit, ns a pair |"
+    yield "|--:|--:|--:|--:|--:|"
+    for references, occupancy, run, ns, first_fit in lines:
+        yield f"| {references} | {occupancy} % | {run} | {float(ns):.0f} | {float(first_fit):.0f} |"
+
+
+def chart(rows):
+    """Both throughputs of each case, side by side, on a logarithmic axis."""
+    data = "".join(f'"{rw[4:]} {bs}\\nd{depth}" {row["raw"]:.0f} {row["run"]["iops"]:.0f}\n'
+                   for row in rows for rw, bs, depth in [row["case"]])
+    script = f"""
+set terminal svg size 860,380 font "sans-serif,12" background "#ffffff"
+set output "{TOP}/docs/performance.svg"
+set style data histogram
+set style histogram clustered gap 1
+set style fill solid border -1
+set boxwidth 0.9
+set logscale y
+set ylabel "requests a second"
+set grid ytics
+set key outside top center horizontal
+$data << EOD
+{data}EOD
+plot $data using 2:xtic(1) title "raw file: fio, io_uring, O_DIRECT" linecolor rgb "#9aa7b4", \\
+     $data using 3 title "through grants: grantio bench, whole path" linecolor rgb "#1f6f8b"
+"""
+    subprocess.run(["gnuplot"], input=script, check=True, text=True)
+
+
+def processor():
+    with open("/proc/cpuinfo", encoding="utf-8") as f:
+        return next((line.split(":")[1].strip() for line in f if line.startswith("model name")), platform.machine())
+
+
+def write(rows, build):
+    with open(os.path.join(TOP, "docs/performance.md.in"), encoding="utf-8") as f:
+        text = f.read()
+    values = {
+        "MACHINE": f"{os.cpu_count()} processors ({processor()}), Linux {platform.release().split('-')[0]}",
+        "ROUNDS": str(ROUNDS), "SECONDS": str(SECONDS), "IMAGE": f"{IMAGE_MIB} MiB",
+        "THROUGHPUT": "\n".join(throughput_table(rows)), "COUNTS": "\n".join(counts_table(rows)),
+        "ALLOCATOR": "\n".join(allocator_table(build)),
+    }
+    for key, value in values.items():
+        text = text.replace(f"@{key}@", value)
+    with open(os.path.join(TOP, "docs/performance.md"), "w", encoding="utf-8") as f:
+        f.write(text)
+
+
+def main():
+    build = os.path.abspath(sys.argv[1])
+    with tempfile.NamedTemporaryFile(prefix="grantio-bench.", dir=build) as image:
+        # Real blocks, not holes: a hole reads faster than any disk.
+        subprocess.run(["dd", "if=/dev/urandom", f"of={image.name}", "bs=1M", f"count={IMAGE_MIB}", "conv=fsync",
+                        "status=none"], check=True)
+        with Machine(build, image.name) as machine:
+            rows = measure(machine)
+    chart(rows)
+    write(rows, build)
+    print("wrote docs/performance.md and docs/performance.svg")
+
+
+main()
