@@ -5,11 +5,12 @@ BUILD ?= build
 JOBS  ?= $(shell nproc)
 MESON_FLAGS ?=
 
-.PHONY: help build run test test-tsan test-clang check bench install clean ci
+.PHONY: help build run test test-tsan test-clang check lab lab-arm64 bench install clean ci
 
 help:
 	@echo 'make run      two guests, three disks, real clients, and a backend that is refused (no Xen needed)'
 	@echo 'make test     all tests, under AddressSanitizer and UBSan'
+	@echo 'make lab      scenarios on real Xen, under QEMU (docs/lab.md)'
 	@echo 'make bench    measure, and write docs/performance.md and its chart anew'
 	@echo 'make build    the optimised build, in $(BUILD)/release'
 	@echo 'make install  grantiod, grantio, the nbdkit plugin (PREFIX=/usr/local, DESTDIR=)'
@@ -55,6 +56,11 @@ check:
 	@$(call configure,release,--buildtype=release)
 	@$(call compile,release)
 	@./scripts/check.sh $(BUILD)
+
+lab: lab-arm64
+
+lab-arm64:
+	@./tests/lab/lab.sh arm64
 
 bench: build
 	@./scripts/setup.sh run bench
