@@ -30,21 +30,26 @@ static uint32_t tag_len(uint32_t tag)
 	return tag >> STATE_BITS;
 }
 
+static struct gio_run_slot *page_of(const struct gio_runs *runs, uint32_t index)
+{
+	/*
+	 * Atomic, also under the callers' lock, as pages appear without it. Acquire: the page's zeroes are seen after
+	 * its address; pairs with the exchange in gio_runs_reserve().
+	 */
+	return __atomic_load_n(&runs->pages[index >> GIO_RUNS_PAGE_SHIFT], __ATOMIC_ACQUIRE);
+}
+
 struct gio_run_slot *gio_runs_slot(const struct gio_runs *runs, uint32_t index)
 {
-	struct gio_run_slot *page;
+	struct gio_run_slot *page = index < runs->limit ? page_of(runs, index) : NULL;
 
-	if (index >= runs->limit)
-		return NULL;
-	/* Acquire: the page's zeroes are seen after its address; pairs with the exchange in gio_runs_reserve(). */
-	page = __atomic_load_n(&runs->pages[index >> GIO_RUNS_PAGE_SHIFT], __ATOMIC_ACQUIRE);
 	return page ? &page[index & (GIO_RUNS_PAGE - 1)] : NULL;
 }
 
 /* The slot of an index known to have been added: cannot be NULL. */
 static struct gio_run_slot *slot(const struct gio_runs *runs, uint32_t index)
 {
-	return &runs->pages[index >> GIO_RUNS_PAGE_SHIFT][index & (GIO_RUNS_PAGE - 1)];
+	return &page_of(runs, index)[index & (GIO_RUNS_PAGE - 1)];
 }
 
 static uint32_t tag_at(const struct gio_runs *runs, uint32_t index)
@@ -203,7 +208,7 @@ int gio_runs_reserve(struct gio_runs *runs, uint32_t first, uint32_t count)
 		if (!page)
 			return -GIO_ENOMEM;
 		/*
-		 * Release: the page's zeroes before its address; pairs with the load in gio_runs_slot(). A page of
+		 * Release: the page's zeroes before its address; pairs with the load in page_of(). A page of
 		 * zeroes is ABSENT throughout, so that it may appear while others allocate.
 		 */
 		if (!__atomic_compare_exchange_n(&runs->pages[i], &none, page, false, __ATOMIC_ACQ_REL,
