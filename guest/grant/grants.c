@@ -196,7 +196,7 @@ int gio_grant_end(struct gio_grants *grants, gio_gref_t ref)
 
 /*
  * Under the lock: take the retired run apart into what ended, which is released in one piece between any two held
- * references, and what is held (its link says 1), which goes to quarantine.
+ * references, and what is held (link is 1), which goes to quarantine.
  */
 static void sort_out(struct gio_grants *grants, gio_gref_t first, uint32_t count)
 {
@@ -206,8 +206,6 @@ static void sort_out(struct gio_grants *grants, gio_gref_t first, uint32_t count
 
 		while (!held && len < count && !gio_runs_slot(&grants->runs, first + len)->link)
 			len++;
-		if (len < count)
-			gio_runs_split(&grants->runs, first, count, len);
 		if (held)
 			gio_quarantine_push(&grants->quarantine, first);
 		else

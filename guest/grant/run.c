@@ -12,7 +12,7 @@ enum state {
 	FREE,	 /* first of a free run */
 	TAIL,	 /* last of a free run longer than 1 */
 	USED,	 /* first of an allocated run */
-	RETIRED, /* first of an allocated run that somebody is about to free */
+	RETIRED, /* first of an allocated run that somebody is about to free, as long as that index is not */
 };
 
 static uint32_t tag_make(enum state state, uint32_t len)
@@ -262,7 +262,7 @@ int gio_runs_retire(struct gio_runs *runs, uint32_t first, uint32_t count)
 {
 	if (!range_valid(runs, first, count) || tag_at(runs, first) != tag_make(USED, count))
 		return -GIO_EINVAL;
-	slot(runs, first)->tag = tag_make(RETIRED, count);
+	slot(runs, first)->tag = tag_make(RETIRED, 0); /* without a length, as parts may leave */
 	return 0;
 }
 
@@ -276,12 +276,6 @@ void gio_runs_release(struct gio_runs *runs, uint32_t first, uint32_t count)
 	slot(runs, first)->tag = tag_make(INSIDE, 0);
 	runs->used -= count;
 	insert_merged(runs, first, count);
-}
-
-void gio_runs_split(struct gio_runs *runs, uint32_t first, uint32_t count, uint32_t at)
-{
-	slot(runs, first)->tag = tag_make(RETIRED, at);
-	slot(runs, first + at)->tag = tag_make(RETIRED, count - at);
 }
 
 int gio_runs_free(struct gio_runs *runs, uint32_t first, uint32_t count)

@@ -73,14 +73,13 @@ int gio_runs_free(struct gio_runs *runs, uint32_t first, uint32_t count);
 /*
  * Taking leave in steps, so that a run can be worked on without the lock while nobody else can free it.
  * Retire: from now on gio_runs_free() and a second retire refuse it (-GIO_EINVAL if it is no allocated run).
- * Restore: it is allocated again. Release: it is free.
- * Split: a retired run becomes two retired runs, the first `at` (0 < at < count) long.
- * The last three take a run that the caller has retired; there is nothing to fail.
+ * Restore: it is allocated again, for a run as it was retired.
+ * Release: it is free; also for parts of a retired run, each index once, now or later.
+ * The last two take what the caller has retired; there is nothing to fail.
  */
 int gio_runs_retire(struct gio_runs *runs, uint32_t first, uint32_t count);
 void gio_runs_restore(struct gio_runs *runs, uint32_t first, uint32_t count);
 void gio_runs_release(struct gio_runs *runs, uint32_t first, uint32_t count);
-void gio_runs_split(struct gio_runs *runs, uint32_t first, uint32_t count, uint32_t at);
 
 /* The slot of `index`; NULL if nothing was reserved there. The address stays until gio_runs_exit(). */
 struct gio_run_slot *gio_runs_slot(const struct gio_runs *runs, uint32_t index);

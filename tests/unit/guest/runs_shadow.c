@@ -117,7 +117,7 @@ const char *shadow_free(struct shadow *s, uint32_t first, uint32_t count)
 	return NULL;
 }
 
-const char *shadow_free_split(struct shadow *s, uint32_t first, uint32_t at)
+const char *shadow_free_parts(struct shadow *s, uint32_t first, uint32_t at)
 {
 	uint32_t len = s->len[first];
 
@@ -126,15 +126,14 @@ const char *shadow_free_split(struct shadow *s, uint32_t first, uint32_t at)
 	if (!gio_runs_retire(&s->runs, first, len) || !gio_runs_free(&s->runs, first, len))
 		return "a retired run was retired or freed again";
 	at %= len;
-	if (at) {
-		gio_runs_split(&s->runs, first, len, at);
-		gio_runs_release(&s->runs, first + at, len - at);
-		s->len[first + at] = len - at;
-		now_free(s, first + at, len - at);
-		s->len[first] = at;
+	if (!at) {
+		gio_runs_restore(&s->runs, first, len);
+		return shadow_free(s, first, len);
 	}
-	gio_runs_restore(&s->runs, first, s->len[first]);
-	return shadow_free(s, first, s->len[first]);
+	gio_runs_release(&s->runs, first + at, len - at);
+	gio_runs_release(&s->runs, first, at);
+	now_free(s, first, len);
+	return NULL;
 }
 
 uint32_t shadow_find_used(const struct shadow *s, uint32_t from)
@@ -202,7 +201,7 @@ static const char *step(struct shadow *s, const uint8_t *b)
 		used = shadow_find_used(s, x);
 		if (used == SHADOW_LIMIT)
 			return NULL;
-		return b[0] % 8 == 5 ? shadow_free_split(s, used, y) : shadow_free(s, used, s->len[used]);
+		return b[0] % 8 == 5 ? shadow_free_parts(s, used, y) : shadow_free(s, used, s->len[used]);
 	}
 }
 

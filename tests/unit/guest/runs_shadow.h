@@ -30,8 +30,8 @@ const char *shadow_add(struct shadow *s, uint32_t first, uint32_t count);
 const char *shadow_alloc(struct shadow *s, uint32_t count, uint32_t *got);
 /* May name anything: what is not exactly an allocated run has to be refused. */
 const char *shadow_free(struct shadow *s, uint32_t first, uint32_t count);
-/* Free an allocated run in two pieces, the way the quarantine does. `at` is taken modulo its length. */
-const char *shadow_free_split(struct shadow *s, uint32_t first, uint32_t at);
+/* Free an allocated run in up to two pieces, the second first, as the quarantine may. `at`: modulo its length. */
+const char *shadow_free_parts(struct shadow *s, uint32_t first, uint32_t at);
 /* The first index of an allocated run at or after `from`, wrapping around; SHADOW_LIMIT: none. */
 uint32_t shadow_find_used(const struct shadow *s, uint32_t from);
 /* Compare everything that can be seen. */

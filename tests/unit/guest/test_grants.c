@@ -472,6 +472,27 @@ static void test_exit_with_held(void **state)
 	}
 }
 
+/* What was released beside a held reference and allocated again is found by exit. */
+static void test_exit_beside_held(void **state)
+{
+	struct fixture f;
+	struct granted a, b;
+
+	(void)state;
+	fixture_open(&f, 1);
+	a = grant(&f, 5);
+	assert_int_equal(fake_peer_pin(f.os, PEER, a.first, false, NULL), 0);
+	assert_int_equal(gio_grants_revoke(f.grants, a.first, 5), 1);
+	b = grant(&f, 3);
+	assert_in_range(b.first, a.first + 1, a.first + 4);
+	assert_int_equal(gio_grants_exit(f.grants), 1);
+	assert_int_not_equal(fake_peer_pin(f.os, PEER, b.first, false, NULL), 0);
+	fake_peer_unpin(f.os, a.first, false);
+	gio_os_pages_free(f.os, a.va, 5);
+	gio_os_pages_free(f.os, b.va, 3);
+	assert_int_equal(fake_os_delete(f.os), 3); /* the held page, its hold, its grant */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -489,6 +510,7 @@ int main(void)
 		cmocka_unit_test(test_quarantine_bounded),
 		cmocka_unit_test(test_quarantine_feeds_allocation),
 		cmocka_unit_test(test_exit_with_held),
+		cmocka_unit_test(test_exit_beside_held),
 	};
 
 	return cmocka_run_group_tests_name("grants", tests, NULL, NULL);
