@@ -72,6 +72,17 @@ static void *host_alloc(size_t n, size_t size)
 	return p;
 }
 
+static void *host_pages(size_t n)
+{
+	void *p = aligned_alloc(GIO_PAGE_SIZE, n * GIO_PAGE_SIZE);
+
+	if (!p) {
+		fprintf(stderr, "fake_os: no memory for %zu pages\n", n);
+		exit(1);
+	}
+	return memset(p, 0, n * GIO_PAGE_SIZE);
+}
+
 static void __attribute__((format(printf, 2, 3))) mistake(struct gio_os *os, const char *format, ...)
 {
 	va_list ap;
@@ -123,13 +134,11 @@ struct gio_os *fake_os_new(const struct fake_os_config *config)
 	os->config.frames = os->config.frames ? os->config.frames : 1;
 	os->config.max_frames = os->config.max_frames ? os->config.max_frames : 4;
 	os->config.gfn_base = os->config.gfn_base ? os->config.gfn_base : 0x40000;
-	os->arena = aligned_alloc(GIO_PAGE_SIZE, os->config.pages * GIO_PAGE_SIZE);
-	if (!os->arena)
-		exit(1);
+	os->arena = host_pages(os->config.pages);
 	os->pages = host_alloc(os->config.pages, sizeof(*os->pages));
 	os->entries = os->config.frames * entries_per_frame(os);
 	os->max_entries = os->config.max_frames * entries_per_frame(os);
-	os->table = host_alloc(os->config.max_frames, GIO_PAGE_SIZE);
+	os->table = host_pages(os->config.max_frames);
 	os->status = os->config.version == 2 ? host_alloc(os->max_entries, sizeof(*os->status)) : NULL;
 	os->pins = host_alloc(os->max_entries, sizeof(*os->pins));
 	pthread_mutex_init(&os->lock, NULL);

@@ -214,6 +214,7 @@ static void test_refusals(void **state)
 	REFUSED(gio_dma_map(&f.dma, NULL, 10, GIO_DMA_BOTH, &addr), -GIO_EINVAL);
 	REFUSED(gio_dma_map(&f.dma, va, SIZE_MAX, GIO_DMA_BOTH, &addr), -GIO_EOVERFLOW);
 	REFUSED(gio_dma_map(&f.dma, va, SIZE_MAX - (uintptr_t)va, GIO_DMA_BOTH, &addr), -GIO_EOVERFLOW);
+	REFUSED(gio_dma_map(&f.dma, (void *)(UINTPTR_MAX - 10), 100, GIO_DMA_BOTH, &addr), -GIO_EOVERFLOW);
 	REFUSED(gio_dma_map(&f.dma, va, 4u << 20, GIO_DMA_BOTH, &addr), -GIO_ENOSPC); /* the table has 1024 */
 	REFUSED(gio_dma_map_gfn(&f.dma, 0, 0, 0, GIO_DMA_BOTH, &addr), -GIO_EINVAL);
 	REFUSED(gio_dma_map_gfn(&f.dma, 0, 0, SIZE_MAX, GIO_DMA_BOTH, &addr), -GIO_EOVERFLOW);
@@ -373,6 +374,7 @@ static void test_sg_all_or_nothing(void **state)
 		fake_os_count(f.os, &c);
 		assert_int_equal(c.active, 0);
 		assert_int_equal(stats(&f).failures, 1);
+		assert_int_equal(stats(&f).misuses, 0);
 		assert_int_equal(stats(&f).maps, 0);
 		assert_int_equal(stats(&f).unmaps, 0);
 		assert_int_equal(stats(&f).granted, 0);
