@@ -9,6 +9,7 @@
  * runs and allocates another. Where no hole of the length is left it says "full". This flatters first fit: the run just
  * freed tends to be the first that fits, and the front of the table is as empty as the rest.
  *
+ * Each figure is the best of 5 batches.
  * Usage: alloc_bench [--tsv]    (columns: references, occupancy %, run, ns, first-fit ns)
  */
 #include <grantio/os.h>
@@ -20,8 +21,9 @@
 #include <time.h>
 
 #define KEPT	  64u	     /* runs in steady state */
-#define ROUNDS	  200000u    /* of the allocator */
-#define WALK_WORK (1u << 26) /* bits that the first-fit walk may look at in one measurement, about */
+#define BATCHES	  5u	     /* per figure */
+#define ROUNDS	  50000u     /* of the allocator, per batch */
+#define WALK_WORK (1u << 24) /* bits that the first-fit walk may look at in a batch, about */
 
 /* ---- the little of a system that the allocator needs --------------------------------------------------------- */
 
@@ -163,27 +165,37 @@ static void table_free(struct table *t, bool first_fit, uint32_t first, uint32_t
 		die("a run was not taken back");
 }
 
-/* Nanoseconds of a pair, or 0 where the table has no such run. */
-static double measure(struct table *t, bool first_fit, uint32_t count)
+/* Nanoseconds of a pair in one batch, over the `n` runs in `kept`. */
+static double batch(struct table *t, bool first_fit, uint32_t count, uint32_t *kept, uint32_t n)
 {
-	uint32_t kept[KEPT], n = 0, i;
-	double start, ns = 0;
+	double start = now_ns();
+	uint32_t i;
 
-	while (n < KEPT && (n + 1) * count <= t->total / 16 && !table_alloc(t, first_fit, count, &kept[n]))
-		n++;
-	if (!n)
-		return 0;
 	t->ff.looked = 0;
-	start = now_ns();
 	for (i = 0; i < ROUNDS && t->ff.looked < WALK_WORK; i++) {
 		table_free(t, first_fit, kept[i % n], count);
 		if (table_alloc(t, first_fit, count, &kept[i % n]))
 			die("a run just freed was not found");
 	}
-	ns = (now_ns() - start) / i;
+	return (now_ns() - start) / i;
+}
+
+/* The best batch: others were disturbed by whatever else runs. 0 where the table has no such run. */
+static double measure(struct table *t, bool first_fit, uint32_t count)
+{
+	uint32_t kept[KEPT], n = 0;
+	double best = 0;
+
+	while (n < KEPT && (n + 1) * count <= t->total / 16 && !table_alloc(t, first_fit, count, &kept[n]))
+		n++;
+	for (unsigned i = 0; n && i < BATCHES; i++) {
+		double ns = batch(t, first_fit, count, kept, n);
+
+		best = !i || ns < best ? ns : best;
+	}
 	while (n)
 		table_free(t, first_fit, kept[--n], count);
-	return ns;
+	return best;
 }
 
 static void print_line(bool tsv, uint32_t total, unsigned occupancy, uint32_t count, double ns, double ff)
