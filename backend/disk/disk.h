@@ -89,9 +89,11 @@ void gd_disk_info(const struct gd_disk *disk, struct gd_disk_info *info);
 bool gd_disk_refresh(struct gd_disk *disk);
 
 /*
- * `ring` is the calling thread's. The queue's SQEs carry user_data with `tag` in the top 8 bits; the caller passes
- * every CQE with that tag to gd_disk_queue_cqe(). `depth`: most I/Os in flight, up to 32768; more than these wait
- * within the queue. NBD connects here, which blocks for at most 10 s, and leaves SQEs to be submitted.
+ * `ring` is the calling thread's and outlives the queue; all of the queue, its close included, is for that thread alone
+ * (the ring may have a single issuer and deferred task work). The queue's SQEs carry user_data with `tag` in the top 8
+ * bits; the caller passes every CQE with that tag to gd_disk_queue_cqe(). `depth`: most I/Os in flight, up to 32768;
+ * more than these wait within the queue. NBD connects here, which blocks for at most 10 s, and leaves SQEs to be
+ * submitted.
  */
 int gd_disk_queue_open(struct gd_disk_queue **queue, struct gd_disk *disk, struct io_uring *ring, uint8_t tag,
 		       unsigned depth);

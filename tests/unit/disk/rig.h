@@ -32,7 +32,7 @@ struct rig {
 	struct gd_disk_info info;
 	struct gd_disk_queue *queue;
 	struct io_uring ring;
-	unsigned ring_entries;
+	unsigned ring_entries, ring_flags;
 	pid_t server;
 	int fds, stderr_saved, stderr_log;
 	char *area; /* aligned memory for I/O */

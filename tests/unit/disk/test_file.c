@@ -326,6 +326,23 @@ static void test_random_buffered(void **state)
 	rig_random(rig, 2, 4000);
 }
 
+/* A ring as grantiod's: one thread, and nothing happens but when it asks. */
+static void test_random_deferred(void **state)
+{
+	struct rig *rig = *state;
+	struct io_uring probe;
+
+	rig->ring_flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN;
+	if (io_uring_queue_init(2, &probe, rig->ring_flags)) {
+		print_message("no deferred task work in this kernel: skipped\n");
+		skip();
+	}
+	io_uring_queue_exit(&probe);
+	rig_image(rig, "a.raw", 8 * MIB);
+	assert_int_equal(rig_open(rig, rig->path, RIG_DISCARD), 0);
+	rig_random(rig, 41, 1500);
+}
+
 /* A ring with fewer SQEs than I/Os: it is submitted on the way. */
 static void test_ring_full(void **state)
 {
@@ -608,6 +625,7 @@ int main(void)
 		TEST(test_discard),
 		TEST(test_random_direct),
 		TEST(test_random_buffered),
+		TEST(test_random_deferred),
 		TEST(test_ring_full),
 		TEST(test_more_than_depth),
 		TEST(test_done_submits),

@@ -70,6 +70,23 @@ static void test_random_tcp(void **state)
 	rig_random(rig, 12, 1500);
 }
 
+/* A ring as grantiod's: one thread, and nothing happens but when it asks. */
+static void test_random_deferred(void **state)
+{
+	struct rig *rig = *state;
+	struct io_uring probe;
+
+	rig->ring_flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN;
+	if (io_uring_queue_init(2, &probe, rig->ring_flags)) {
+		print_message("no deferred task work in this kernel: skipped\n");
+		skip();
+	}
+	io_uring_queue_exit(&probe);
+	rig_server(rig, NBDKIT("memory", "8M"));
+	assert_int_equal(rig_open(rig, rig->uri, RIG_DISCARD), 0);
+	rig_random(rig, 41, 1500);
+}
+
 /* Fewer SQEs than polls and I/Os. */
 static void test_random_small_ring(void **state)
 {
@@ -551,6 +568,7 @@ int main(void)
 		TEST(test_info),
 		TEST(test_random_memory),
 		TEST(test_random_tcp),
+		TEST(test_random_deferred),
 		TEST(test_random_small_ring),
 		TEST(test_random_poor_server),
 		TEST(test_fua),
