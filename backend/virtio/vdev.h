@@ -50,7 +50,7 @@ struct gd_vdev_stats {
 	uint64_t batches;	       /* drained batches */
 	uint64_t kicks;		       /* QUEUE_NOTIFY writes */
 	uint64_t interrupts;	       /* raised */
-	uint64_t syscalls;	       /* made by the queue threads: io_uring_enter, eventfd, ioctl */
+	uint64_t syscalls;	       /* of the queues: io_uring_enter, grant copies, wake-ups, one a raise */
 	uint64_t copy_calls, copy_ops; /* xengnttab_grant_copy calls, segments in them */
 	uint64_t resets, needs_reset;
 };
