@@ -251,7 +251,7 @@ void fake_disk_release(void)
 
 /* ---- the log ---- */
 
-static void note(const char *format, va_list args)
+__attribute__((format(printf, 1, 0))) static void note(const char *format, va_list args)
 {
 	pthread_mutex_lock(&lock);
 	vsnprintf(fake_log_last, sizeof(fake_log_last), format, args);

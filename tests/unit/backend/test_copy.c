@@ -150,6 +150,10 @@ static void test_adjacent_joined(void **state)
 	add(GD_COPY_FETCH, 1, 0, 0, 1024, &a);
 	add(GD_COPY_FETCH, 1, 1024, 2048, 1024, &a);
 	run_expect(2, 2);
+	add(GD_COPY_FETCH, 1, 0, 0, 1024, &a); /* a gap for the guest, none for us */
+	add(GD_COPY_FETCH, 1, 2048, 1024, 1024, &a);
+	run_expect(2, 2);
+	assert_memory_equal(local + 1024, fake_page(1) + 2048, 1024);
 	add(GD_COPY_FETCH, 1, 0, 0, 1024, &a);
 	add(GD_COPY_PUSH, 1, 1024, 1024, 1024, &a);
 	run_expect(2, 2);

@@ -298,6 +298,8 @@ static void test_arm_flags(void **state)
 	gd_queue_advance(&queue, 1);
 	assert_true(gd_queue_arm(&queue));
 	assert_int_equal(used->flags, 0);
+	gd_queue_disarm(&queue);
+	assert_int_equal(used->flags, GIO_VIRTQ_USED_F_NO_NOTIFY);
 }
 
 /* ---- chains ---- */
