@@ -17,7 +17,7 @@ static void context_add(const char *name)
 }
 
 /* The whole line in one write, so that lines of several processes do not mix. */
-static void line_put(const char *format, va_list list)
+__attribute__((format(printf, 1, 0))) static void line_put(const char *format, va_list list)
 {
 	char text[1024];
 

@@ -227,12 +227,17 @@ int gc_disk_wait_closed(struct xs_handle *xs, const struct gc_disk *disk, int wa
 
 static void disk_remove(struct gc_tx *tx, void *arg)
 {
+	const struct gc_disk *disk = arg;
 	struct gc_disk_paths paths;
+	char keep[64];
 
-	gc_disk_paths(arg, &paths);
-	gc_tx_remove(tx, paths.frontend);
-	gc_tx_remove(tx, paths.backend);
-	gc_tx_remove(tx, paths.libxl);
+	gc_disk_paths(disk, &paths);
+	snprintf(keep, sizeof(keep), "/local/domain/%u", disk->domid);
+	gc_tx_remove(tx, paths.frontend, keep);
+	snprintf(keep, sizeof(keep), "/local/domain/%u", disk->backend);
+	gc_tx_remove(tx, paths.backend, keep);
+	snprintf(keep, sizeof(keep), "/libxl/%u", disk->domid);
+	gc_tx_remove(tx, paths.libxl, keep);
 }
 
 int gc_disk_remove(struct xs_handle *xs, const struct gc_disk *disk)

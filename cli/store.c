@@ -101,7 +101,8 @@ static void tx_check(struct gc_tx *tx, bool ok)
 		gc_tx_fail(tx, errno ? -errno : -EIO);
 }
 
-static void tx_vwrite(struct gc_tx *tx, const char *path, const char *format, va_list list)
+__attribute__((format(printf, 3, 0))) static void tx_vwrite(struct gc_tx *tx, const char *path, const char *format,
+							    va_list list)
 {
 	char value[XENSTORE_PAYLOAD_MAX / 2];
 	int length = vsnprintf(value, sizeof(value), format, list);
@@ -196,7 +197,7 @@ void gc_tx_rm(struct gc_tx *tx, const char *path)
 		tx_check(tx, false);
 }
 
-void gc_tx_remove(struct gc_tx *tx, const char *path)
+void gc_tx_remove(struct gc_tx *tx, const char *path, const char *keep)
 {
 	char above[GC_PATH_MAX], *slash;
 
@@ -205,7 +206,7 @@ void gc_tx_remove(struct gc_tx *tx, const char *path)
 		gc_tx_rm(tx, above);
 		slash = strrchr(above, '/');
 		*slash = '\0';
-	} while (above[0] && dir_empty(tx, above));
+	} while (strlen(above) > strlen(keep) && dir_empty(tx, above));
 }
 
 int gc_store_transact(struct xs_handle *xs, void (*work)(struct gc_tx *tx, void *arg), void *arg)

@@ -46,8 +46,9 @@ char *gc_tx_read(struct gc_tx *tx, const char *path);
 bool gc_tx_exists(struct gc_tx *tx, const char *path);
 /* Remove a node; none is no error. */
 void gc_tx_rm(struct gc_tx *tx, const char *path);
-/* Remove a node, and then the directories above it that are empty, as libxl does. */
-void gc_tx_remove(struct gc_tx *tx, const char *path);
+/* Remove a node, and then the directories above it that are empty, as libxl does, but not `keep` and what is above
+ * that. */
+void gc_tx_remove(struct gc_tx *tx, const char *path, const char *keep);
 /* End the work with an error of the caller's. */
 void gc_tx_fail(struct gc_tx *tx, int error);
 

@@ -34,7 +34,7 @@ struct gm_store_domain {
 struct gm_store {
 	int epoll;
 	int reserve; /* a descriptor to refuse clients with when none is free; -1 if it could not be had again */
-	bool sweep; /* something is broken or gone */
+	bool sweep;  /* something is broken or gone */
 	struct gm_tree tree;
 	struct gm_store_domain *domain;
 	char dir[80];

@@ -101,5 +101,7 @@ __attribute__((sentinel)) int th_grantio(struct th_machine *m, char *out, size_t
 void th_leaks_mark(struct th_machine *m); /* th_grantiod_start() does it too, once it is ready */
 /* It is the same again, now or within the limit. Domains that there were not then must have nothing outstanding. */
 void th_leaks_check(struct th_machine *m);
+/* Is anything outstanding now that was not then? What, goes to `text`. */
+bool th_leaks_now(struct th_machine *m, char *text, size_t size);
 
 #endif

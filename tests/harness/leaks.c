@@ -24,8 +24,7 @@ void th_leaks_mark(struct th_machine *m)
 		m->grantiod[i].descriptors = th_descriptors(m->grantiod[i].pid);
 }
 
-/* The first difference in `text`; false: none. */
-static bool differs(struct th_machine *m, char *text, size_t size)
+bool th_leaks_now(struct th_machine *m, char *text, size_t size)
 {
 	for (uint16_t domid = 0; domid < GM_MAX_DOMAINS; domid++) {
 		const struct th_outstanding *was = &m->mark[domid];
@@ -57,7 +56,7 @@ void th_leaks_check(struct th_machine *m)
 	int64_t deadline = th_now_ms() + TH_LIMIT_MS;
 	char text[256];
 
-	while (differs(m, text, sizeof(text))) {
+	while (th_leaks_now(m, text, sizeof(text))) {
 		if (th_now_ms() > deadline)
 			fail_msg("left behind: %s", text);
 		poll(NULL, 0, STEP_MS); /* nothing tells when a count changes */

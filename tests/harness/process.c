@@ -38,7 +38,7 @@ void th_args(char **argv, unsigned *argc, va_list list)
 
 static void environment(const struct th_machine *m, unsigned domid, bool preload)
 {
-	char store[96], number[8];
+	char store[96], number[12];
 
 	snprintf(number, sizeof(number), "%u", domid);
 	if (domid)

@@ -246,6 +246,7 @@ static void test_detach(void **state)
 	expect("/local/domain/0", "backend", NULL); /* empty directories go */
 	expect("/local/domain/1/device", "virtio_disk", NULL);
 	expect("/libxl", "1", "");
+	expect("/local/domain", "1", ""); /* the domain's own stays, though it is empty here */
 	backend_stop();
 }
 
@@ -259,6 +260,9 @@ static void test_refused_by_backend(void **state)
 		"disk", "attach", "1", "/none");
 	expect("/libxl/1/device", "virtio_disk", NULL); /* undone */
 	expect("/local/domain/0/backend", "virtio_disk", NULL);
+	expect("/local/domain/0/error/backend/virtio_disk/1/51712", "error", backend.error);
+	DISK("attach", "1", "/other", "--no-wait");
+	expect("/local/domain/0/error/backend/virtio_disk/1/51712", "error", NULL); /* it is not about that one */
 	backend_stop();
 }
 

@@ -30,6 +30,16 @@ static int teardown(void **state)
 	return rc;
 }
 
+/* The second machine of test_start_and_stop, whose daemon is no child of ours. */
+static int teardown_other(void **state)
+{
+	char dir[96];
+
+	snprintf(dir, sizeof(dir), "%s/other", th_files_dir(m));
+	th_grantio(m, NULL, 0, "model", "stop", "--machine", dir, NULL);
+	return teardown(state);
+}
+
 /* The command fails with that exit code and that one line. */
 #define REFUSED(code, line, ...)                                                \
 	do {                                                                    \
@@ -100,6 +110,8 @@ static void test_disk_is_served(void **state)
 		strstr(out, "1     xvda   51712   0       InitWait     Initialising w    yes    0x02000000 33 "));
 	REFUSED(1, "disk attach: vdev 'xvda': domain 1 has device 51712 already", "disk", "attach", "1", image,
 		"--vdev", "xvda");
+	assert_true(th_leaks_now(m, out, sizeof(out))); /* the oracle sees what a disk takes */
+	assert_non_null(strstr(out, "ports 1 (0)"));
 	th_disk_detach(m, 1, "xvda");
 	expect(NULL, "/local/domain/0/backend/virtio_disk");
 	th_leaks_check(m);
@@ -237,7 +249,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_destroy, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_destroy_force, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bad_image, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_start_and_stop, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_start_and_stop, setup, teardown_other),
 		cmocka_unit_test_setup_teardown(test_bad_input, setup, teardown),
 	};
 
