@@ -46,7 +46,11 @@ cross() { # ARCH TRIPLET
 	ninja -C "$dir" --quiet && guest_needs "$dir/guest/libgrantio-guest.a" "$2-nm"
 }
 
-formatted() { git ls-files '*.c' '*.h' | xargs clang-format --dry-run -Werror; }
+# Versions of clang-format differ in what they make of the same style: one is the measure, Debian 12's.
+formatted() {
+	case $(clang-format --version) in *version\ 14.*) ;; *) echo "  not looked at: this is not clang-format 14"; return 0 ;; esac
+	git ls-files '*.c' '*.h' | xargs clang-format --dry-run -Werror
+}
 
 objects() { find "$build/release/$1" -name '*.o' ! -path '*/tests/*'; }
 
@@ -54,6 +58,7 @@ headers_alone; report "every header compiles alone" $?
 symbols '^gio_' "$build/release/guest/libgrantio-guest.a"; report "symbols of the guest library: gio_" $?
 symbols '^(gd_|main$)' $(objects backend); report "symbols of grantiod: gd_" $?
 symbols '^(gm_|xen|gio_os_|main$)' $(objects model); report "symbols of the model: gm_, and the libxen* interface" $?
+symbols '^gp_' $(objects client); report "symbols of the guest programs: gp_" $?
 symbols '^(gc_|main$)' $(objects cli); report "symbols of the command line: gc_" $?
 guest_needs "$build/release/guest/libgrantio-guest.a" nm; report "the guest library needs its system services only" $?
 cross arm64 aarch64-linux-gnu; report "the guest library for arm64" $?

@@ -88,7 +88,8 @@ void gio_blk_queue_exit(struct blk_queue *q, struct gio_dma *dma);
 
 int gio_blk_queue_submit(struct gio_blk *blk, struct blk_queue *q, struct gio_blk_req *req,
 			 const struct blk_plan *plan);
-/* Complete what the device has used; `arm`: and ask for an interrupt for what is next. -GIO_EPROTO in `err` when the ring broke; what came before has been completed. */
+/* Complete what the device has used; `arm`: and ask for an interrupt for what is next. -GIO_EPROTO in `err` when the
+ * ring broke; what came before has been completed. */
 unsigned gio_blk_queue_complete(struct gio_blk *blk, struct blk_queue *q, bool arm, int *err);
 /* Complete everything in flight with `result`; the ring is of no use afterwards. */
 unsigned gio_blk_queue_fail(struct gio_blk *blk, struct blk_queue *q, int result);
