@@ -49,6 +49,8 @@ int rig_teardown(void **state);
 void rig_daemon_start(struct rig *rig, const char *const *arguments);
 /* Send a signal and wait for its end: the status as of waitpid(2). */
 int rig_daemon_stop(struct rig *rig, int signal);
+/* Run another one, without the log, until it ends by itself; its exit status. */
+int rig_daemon_run(struct rig *rig, const char *const *arguments);
 /* Wait until `text` stands in `count` lines of the log. */
 void rig_log_wait(struct rig *rig, const char *text, unsigned count);
 unsigned rig_log_count(struct rig *rig, const char *text); /* so far */

@@ -177,7 +177,7 @@ static void grantiod_crashes(void **state)
 	rig_domain_create(rig, 1);
 	rig_disk_write(rig, 1, 0, image, NULL);
 	rig_daemon_start(rig, NULL);
-	rig_disk_wait(rig, 1, 0, 2);
+	rig_log_wait(rig, "<6>d1/xvda: serving", 1);
 	for (unsigned i = 0; i < 10; i++) { /* more often than a guest has servers */
 		struct access access = {0};
 		pthread_t vcpu;

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: MIT */
+/* The control socket, changes of an image's size, and signals. */
+#include "rig.h"
+
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static const uint16_t guests[] = {1, 0};
+
+static void control_path(struct rig *rig, char path[96])
+{
+	snprintf(path, 96, "%s/control", rig->dir);
+}
+
+static int control_connect(struct rig *rig)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	control_path(rig, address.sun_path);
+	assert_true(fd >= 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	return fd;
+}
+
+/* The whole answer. */
+static void control(struct rig *rig, const char *request, char *answer, size_t size)
+{
+	int fd = control_connect(rig);
+	size_t got = 0;
+	ssize_t n;
+
+	assert_int_equal(send(fd, request, strlen(request), MSG_NOSIGNAL), (ssize_t)strlen(request));
+	while (got < size - 1 && (n = read(fd, answer + got, size - 1 - got)) > 0)
+		got += (size_t)n;
+	answer[got] = '\0';
+	close(fd);
+}
+
+static void start(struct rig *rig)
+{
+	char path[96];
+
+	control_path(rig, path);
+	rig_daemon_start(rig, (const char *const[]){"--control", path, NULL});
+}
+
+static void stop(struct rig *rig)
+{
+	int status = rig_daemon_stop(rig, SIGTERM);
+	struct stat left;
+	char path[96];
+
+	control_path(rig, path);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+	assert_int_not_equal(stat(path, &left), 0); /* the socket goes with it */
+	rig_quiet(rig, guests);
+}
+
+static void answers_stats(void **state)
+{
+	struct rig *rig = *state;
+	const char *image = rig_image(rig, "a.raw", RIG_MIB);
+	struct gp_disk *disk;
+	char answer[1024], path[96];
+	struct stat mode;
+
+	start(rig);
+	control_path(rig, path);
+	assert_int_equal(stat(path, &mode), 0);
+	assert_int_equal(mode.st_mode & 0777, 0600);
+	control(rig, "stats\n", answer, sizeof(answer));
+	assert_string_equal(answer, "");
+	rig_domain_create(rig, 1);
+	rig_disk_attach(rig, 1, 0, image);
+	disk = rig_guest_open(rig, 1, 0);
+	rig_guest_check(disk, image, 0, 8192, 1);
+	control(rig, "stats\n", answer, sizeof(answer));
+	assert_ptr_equal(strstr(answer, "d1/xvda phase=served ioreqs="), answer);
+	assert_non_null(strstr(answer, " bytes_read=8192 bytes_written=8192 "));
+	assert_non_null(strstr(answer, " errors=0 "));
+	assert_non_null(strstr(answer, " target=/"));
+	rig_guest_close(disk);
+	stop(rig);
+}
+
+static void answers_nonsense(void **state)
+{
+	struct rig *rig = *state;
+	char answer[256], longest[200];
+
+	start(rig);
+	control(rig, "refresh 1/xvda\n", answer, sizeof(answer));
+	assert_string_equal(answer, "error: '1/xvda': no such device\n");
+	control(rig, "quit\n", answer, sizeof(answer));
+	assert_string_equal(answer, "error: 'quit': must be stats or refresh D/DEV\n");
+	control(rig, "\n", answer, sizeof(answer));
+	assert_string_equal(answer, "error: '': must be stats or refresh D/DEV\n");
+	memset(longest, 'x', sizeof(longest));
+	longest[sizeof(longest) - 1] = '\0';
+	control(rig, longest, answer, sizeof(answer));
+	assert_string_equal(answer, "");
+	stop(rig);
+}
+
+/* Clients that say nothing: each ninth takes the oldest one's place, and everybody who asks is answered. */
+static void silent_clients(void **state)
+{
+	struct rig *rig = *state;
+	char answer[64], byte;
+	int fds[12];
+
+	start(rig);
+	for (unsigned i = 0; i < 12; i++)
+		fds[i] = control_connect(rig);
+	control(rig, "refresh 9/x\n", answer, sizeof(answer));
+	assert_string_equal(answer, "error: '9/x': no such device\n");
+	assert_int_equal(read(fds[0], &byte, 1), 0); /* closed */
+	for (unsigned i = 0; i < 12; i++)
+		close(fds[i]);
+	stop(rig);
+}
+
+/* A change by truncate(1) is seen by the guest within a second or two, and at once when asked to look. */
+static void resize(void **state)
+{
+	struct rig *rig = *state;
+	const char *image = rig_image(rig, "a.raw", 4 * RIG_MIB);
+	uint64_t sizes[] = {8 * RIG_MIB, 2 * RIG_MIB, 16 * RIG_MIB};
+	struct gp_disk *disk;
+	char answer[64];
+
+	start(rig);
+	rig_domain_create(rig, 1);
+	rig_disk_attach(rig, 1, 0, image);
+	disk = rig_guest_open(rig, 1, 0);
+	rig_guest_check(disk, image, 0, 4096, 1); /* writes: the watch has events of its own */
+	for (unsigned i = 0; i < 3; i++) {
+		struct timespec now, end;
+
+		assert_int_equal(truncate(image, (off_t)sizes[i]), 0);
+		if (i == 2) {
+			control(rig, "refresh d1/xvda\n", answer, sizeof(answer));
+			assert_string_equal(answer, "ok\n");
+		}
+		clock_gettime(CLOCK_MONOTONIC, &end);
+		end.tv_sec += RIG_SECONDS;
+		do /* the guest's interrupt handler reads the new size */
+			clock_gettime(CLOCK_MONOTONIC, &now);
+		while (gp_disk_size(disk) != sizes[i] && now.tv_sec < end.tv_sec && !sched_yield());
+		assert_int_equal(gp_disk_size(disk), sizes[i]);
+	}
+	rig_guest_check(disk, image, 15 * RIG_MIB, 65536, 2);
+	rig_guest_close(disk);
+	stop(rig);
+}
+
+/* A socket that a crash left behind is replaced; one with somebody behind it is not. */
+static void socket_left_behind(void **state)
+{
+	struct rig *rig = *state;
+	char path[96], answer[64];
+	pid_t first;
+
+	start(rig);
+	assert_true(WIFSIGNALED(rig_daemon_stop(rig, SIGKILL)));
+	start(rig);
+	control(rig, "stats\n", answer, sizeof(answer));
+	first = rig->daemon;
+	control_path(rig, path);
+	assert_int_equal(rig_daemon_run(rig, (const char *const[]){"--control", path, NULL}), 1);
+	rig_log_wait(rig, "<5>ready\n", 2);
+	assert_int_equal(rig->daemon, first);
+	control(rig, "stats\n", answer, sizeof(answer));
+	stop(rig);
+}
+
+static void notifies_systemd(void **state)
+{
+	struct rig *rig = *state;
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	struct timeval limit = {.tv_sec = RIG_SECONDS};
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	char message[64] = "";
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s/notify", rig->dir);
+	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)), 0);
+	setenv("NOTIFY_SOCKET", address.sun_path, 1);
+	start(rig);
+	unsetenv("NOTIFY_SOCKET");
+	assert_int_equal(recv(fd, message, sizeof(message) - 1, 0), 7);
+	assert_string_equal(message, "READY=1");
+	close(fd);
+	stop(rig);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(answers_stats, rig_setup, rig_teardown),
+		cmocka_unit_test_setup_teardown(answers_nonsense, rig_setup, rig_teardown),
+		cmocka_unit_test_setup_teardown(silent_clients, rig_setup, rig_teardown),
+		cmocka_unit_test_setup_teardown(resize, rig_setup, rig_teardown),
+		cmocka_unit_test_setup_teardown(socket_left_behind, rig_setup, rig_teardown),
+		cmocka_unit_test_setup_teardown(notifies_systemd, rig_setup, rig_teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

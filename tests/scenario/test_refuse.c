@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Bad devices beside a good one: one clear line each, in the log and in xenstore, the good one undisturbed, and served
+ * themselves once they are mended.
+ */
+#include "rig.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define GOOD 1 /* index of the good disk; the bad one is 0 */
+
+static const uint16_t guests[] = {1, 2, 0};
+static const char error_node[] = "/local/domain/0/error/backend/virtio_disk/1/51712/error";
+
+struct bench {
+	struct rig *rig;
+	const char *image;     /* the good disk's */
+	const char *bad_image; /* one that the bad disk might have */
+	struct gp_disk *disk;  /* the good disk, driver up */
+	unsigned rounds;
+};
+
+static void bench_open(struct bench *bench, struct rig *rig, const char *const *arguments)
+{
+	bench->rig = rig;
+	bench->rounds = 0;
+	bench->image = rig_image(rig, "good.raw", 4 * RIG_MIB);
+	bench->bad_image = rig_image(rig, "bad.raw", 4 * RIG_MIB);
+	rig_daemon_start(rig, arguments);
+	rig_domain_create(rig, 1);
+	rig_disk_attach(rig, 1, GOOD, bench->image);
+	bench->disk = rig_guest_open(rig, 1, GOOD);
+	rig_disk_wait(rig, 1, GOOD, 4);
+}
+
+static void good_still_good(struct bench *bench)
+{
+	rig_guest_check(bench->disk, bench->image, 0, 65536, bench->rounds++);
+	assert_int_equal(rig_log_count(bench->rig, "d1/xvdb: stop"), 0);
+}
+
+static void bench_close(struct bench *bench)
+{
+	int status;
+
+	good_still_good(bench);
+	rig_guest_close(bench->disk);
+	status = rig_daemon_stop(bench->rig, SIGTERM);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+	rig_quiet(bench->rig, guests);
+}
+
+/* Write the bad disk, wait for its line, see it in xenstore too, and remove it. */
+static void refused(struct bench *bench, const char *image, const struct rig_key *keys, const char *name,
+		    const char *line)
+{
+	char logged[512], *node;
+	unsigned before;
+
+	snprintf(logged, sizeof(logged), "<3>d1/%s: %s\n", name, line);
+	before = rig_log_count(bench->rig, logged);
+	rig_disk_write(bench->rig, 1, 0, image, keys);
+	rig_log_wait(bench->rig, logged, before + 1);
+	good_still_good(bench);
+	rig_disk_remove(bench->rig, 1, 0);
+	/* Its removal is handled after the node was written: wait for that by another line. */
+	rig_disk_attach(bench->rig, 1, 2, rig_image(bench->rig, "after.raw", RIG_MIB));
+	rig_disk_detach(bench->rig, 1, 2);
+	node = rig_read(bench->rig, error_node);
+	assert_null(node);
+	assert_int_equal(rig_log_count(bench->rig, logged), before + 1);
+}
+
+static const struct {
+	struct rig_key key;
+	const char *name, *line;
+} wrong[] = {
+	{{"frontend", "/local/domain/2/device/virtio_disk/51712"},
+	 "xvda",
+	 "frontend '/local/domain/2/device/virtio_disk/51712': must be /local/domain/1/device/virtio_disk/51712"},
+	{{"frontend-id", "2"}, "xvda", "frontend-id '2': the directory is for domain 1"},
+	{{"online", "maybe"}, "xvda", "online 'maybe': must be 0 or 1"},
+	{{"state", "77"}, "xvda", "state '77': must be a number, at most 8"},
+	{{"specification", "xen"}, "xvda", "specification 'xen': must be virtio"},
+	{{"transport", "pci"}, "xvda", "transport 'pci': must be mmio"},
+	{{"grant_usage", "0"}, "xvda", "grant_usage '0': guest memory is reached by grants only; set grant_usage=1"},
+	{{"grant_usage", NULL},
+	 "xvda",
+	 "grant_usage '': absent, so the guest of a backend in domain 0 uses no grants; set grant_usage=1"},
+	{{"base", "0x1"}, "xvda", "base '0x1': must be a multiple of 0x200"},
+	{{"base", "33554944"}, "xvda", "base '0x2000200': another device of the guest has it"},
+	{{"irq", "x"}, "xvda", "irq 'x': must be a number, at most 1019"},
+	{{"irq", "34"}, "xvda", "irq '34': another device of the guest has it"},
+	{{"mode", "rw"}, "xvda", "mode 'rw': must be r or w"},
+	{{"device-type", "tape"}, "xvda", "device-type 'tape': must be disk or cdrom"},
+	{{"dev", "x/y"}, "51712", "dev 'x/y': must be a name as xvda"},
+	{{"discard-enable", "-"}, "xvda", "discard-enable '-': must be 0 or 1"},
+	{{"direct-io-safe", "2"}, "xvda", "direct-io-safe '2': must be 0 or 1"},
+	{{"params", ""}, "xvda", "params '': must be an absolute path or an nbd:// address"},
+};
+
+static void each_key(void **state)
+{
+	struct bench bench;
+
+	bench_open(&bench, *state, NULL);
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		const struct rig_key keys[] = {wrong[i].key, {NULL, NULL}};
+
+		refused(&bench, bench.bad_image, keys, wrong[i].name, wrong[i].line);
+	}
+	bench_close(&bench);
+}
+
+static void images(void **state)
+{
+	const char *dir = ((struct rig *)*state)->dir;
+	struct bench bench;
+	char path[128], line[256];
+
+	bench_open(&bench, *state, NULL);
+	snprintf(path, sizeof(path), "%s/none.raw", dir);
+	snprintf(line, sizeof(line), "%s: cannot open: No such file or directory", path);
+	refused(&bench, path, NULL, "xvda", line);
+	snprintf(line, sizeof(line), "%s: ", dir); /* a directory: whatever the engine says of it */
+	rig_disk_write(bench.rig, 1, 0, dir, NULL);
+	rig_log_wait(bench.rig, line, 1);
+	good_still_good(&bench);
+	rig_disk_remove(bench.rig, 1, 0);
+	/* The image of the good disk, which is that disk's alone. */
+	snprintf(line, sizeof(line), "<3>d1/xvda: %s: ", bench.image);
+	rig_disk_write(bench.rig, 1, 0, bench.image, NULL);
+	rig_log_wait(bench.rig, line, 1);
+	rig_disk_remove(bench.rig, 1, 0);
+	bench_close(&bench);
+}
+
+static void image_dirs(void **state)
+{
+	struct rig *rig = *state;
+	struct bench bench;
+	char outside[] = "/tmp/grantio-outside-XXXXXX", line[128], link[96];
+	int fd = mkstemp(outside);
+
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, RIG_MIB), 0);
+	close(fd);
+	bench_open(&bench, rig, (const char *const[]){"--image-dir", rig->dir, NULL});
+	snprintf(line, sizeof(line), "<3>d1/xvda: %s: ", outside);
+	rig_disk_write(rig, 1, 0, outside, NULL);
+	rig_log_wait(rig, line, 1);
+	rig_disk_remove(rig, 1, 0);
+	snprintf(link, sizeof(link), "%s/link.raw", rig->dir);
+	assert_int_equal(symlink(outside, link), 0);
+	snprintf(line, sizeof(line), "<3>d1/xvda: %s: ", link);
+	rig_disk_write(rig, 1, 0, link, NULL);
+	rig_log_wait(rig, line, 1);
+	rig_disk_remove(rig, 1, 0);
+	bench_close(&bench);
+	unlink(outside);
+}
+
+/* The line is there once, the node stands as long as it is true; mending the key is all that is needed. */
+static void mended(void **state)
+{
+	static const struct rig_key keys[] = {{"irq", "1"}, {NULL, NULL}};
+	struct bench bench;
+	struct gp_disk *disk;
+	char *node;
+
+	bench_open(&bench, *state, NULL);
+	rig_disk_write(bench.rig, 1, 0, bench.bad_image, keys);
+	rig_log_wait(bench.rig, "<3>d1/xvda: irq '1': must be 32 to 1019\n", 1);
+	rig_disk_key(bench.rig, 1, 0, "mode", "x");
+	rig_log_wait(bench.rig, "<3>d1/xvda: irq '1': must be 32 to 1019\n", 1);
+	rig_disk_key(bench.rig, 1, 0, "irq", "33");
+	rig_log_wait(bench.rig, "<3>d1/xvda: mode 'x': must be r or w\n", 1);
+	rig_disk_key(bench.rig, 1, 0, "params", bench.bad_image); /* no news: no line */
+	rig_disk_key(bench.rig, 1, 0, "base", "33554944");
+	rig_disk_key(bench.rig, 1, 0, "mode", "w");
+	rig_log_wait(bench.rig, "<3>d1/xvda: base '0x2000200': another device of the guest has it\n", 1);
+	rig_disk_key(bench.rig, 1, 0, "base", "33554432");
+	rig_disk_wait(bench.rig, 1, 0, 2);
+	rig_log_wait(bench.rig, "<6>d1/xvda: serving", 1);
+	assert_int_equal(rig_log_count(bench.rig, "<3>"), 3);
+	node = rig_read(bench.rig, error_node);
+	assert_null(node);
+	good_still_good(&bench);
+	rig_guest_close(bench.disk);
+	disk = rig_guest_open(bench.rig, 1, 0);
+	rig_guest_check(disk, bench.bad_image, 0, 4096, 1);
+	rig_guest_close(disk);
+	bench.disk = rig_guest_open(bench.rig, 1, GOOD);
+	bench_close(&bench);
+}
+
+static void missing_image_comes_by_sighup(void **state)
+{
+	struct bench bench;
+	char path[96], *node;
+
+	bench_open(&bench, *state, NULL);
+	snprintf(path, sizeof(path), "%s/late.raw", bench.rig->dir);
+	rig_disk_write(bench.rig, 1, 0, path, NULL);
+	rig_log_wait(bench.rig, "late.raw: cannot open: No such file or directory", 1);
+	rig_image(bench.rig, "late.raw", RIG_MIB);
+	kill(bench.rig->daemon, SIGHUP);
+	rig_disk_wait(bench.rig, 1, 0, 2);
+	node = rig_read(bench.rig, error_node);
+	assert_null(node);
+	bench_close(&bench);
+}
+
+/* Directories that are no device's, and a value that ends a line: nothing comes of them but a line. */
+static void nonsense_in_xenstore(void **state)
+{
+	static const struct rig_key keys[] = {{"dev", "a\n<0>b"}, {NULL, NULL}};
+	struct bench bench;
+
+	bench_open(&bench, *state, NULL);
+	assert_true(xs_write(bench.rig->xs, XBT_NULL, "/local/domain/0/backend/virtio_disk/zero/1/state", "1", 1));
+	rig_log_wait(bench.rig, "not a device's directory", 1);
+	assert_true(xs_write(bench.rig->xs, XBT_NULL, "/local/domain/0/backend/virtio_disk/1/xvda/state", "1", 1));
+	rig_log_wait(bench.rig, "/1/xvda/state': not a device's directory", 1);
+	rig_disk_write(bench.rig, 1, 0, bench.bad_image, keys);
+	rig_log_wait(bench.rig, "<3>d1/51712: dev 'a?<0>b': must be a name as xvda\n", 1);
+	bench_close(&bench);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(each_key, rig_setup, rig_teardown),
+		cmocka_unit_test_setup_teardown(images, rig_setup, rig_teardown),
+		cmocka_unit_test_setup_teardown(image_dirs, rig_setup, rig_teardown),
+		cmocka_unit_test_setup_teardown(mended, rig_setup, rig_teardown),
+		cmocka_unit_test_setup_teardown(missing_image_comes_by_sighup, rig_setup, rig_teardown),
+		cmocka_unit_test_setup_teardown(nonsense_in_xenstore, rig_setup, rig_teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
