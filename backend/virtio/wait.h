@@ -30,6 +30,13 @@
 #define GD_WAIT_NAPS	  3u
 #define GD_WAIT_NAP_US	  50u
 
+/*
+ * At the end I/O in flight gets this long to finish, then it is cancelled: a disk that never answers (an NBD server
+ * that hangs) must not keep a device from closing. Nothing of the guest is held meanwhile.
+ */
+#define GD_WAIT_DRAIN_MS      2000u
+#define GD_WAIT_DRAIN_STEP_US 100000u
+
 /* What the thread knows before it waits. */
 struct gd_wait_state {
 	unsigned inflight; /* I/Os that the disk has */

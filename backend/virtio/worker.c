@@ -460,11 +460,26 @@ static int worker_set_up(struct gd_worker *w)
 	return err;
 }
 
+/* The ring is gone; wait for the disk, but not for one that does not answer. */
+static void worker_drain(struct gd_worker *w)
+{
+	const struct gd_wait step = {.completions = 1, .timeout_us = GD_WAIT_DRAIN_STEP_US};
+	unsigned steps = GD_WAIT_DRAIN_MS * 1000 / GD_WAIT_DRAIN_STEP_US;
+
+	while (w->serve.inflight > 0) {
+		/* Completions of other things (a kick, a poll) count as a step too: that shortens the grace, no more.
+		 */
+		if (steps > 0 && --steps == 0)
+			gd_disk_queue_cancel(w->serve.disk);
+		wait_once(w, step);
+		worker_finish(w);
+	}
+}
+
 static void *worker_main(void *opaque)
 {
 	struct gd_worker *w = opaque;
 	int err = worker_set_up(w);
-	bool stay = true;
 
 	pthread_mutex_lock(&w->lock);
 	w->up = !err;
@@ -473,16 +488,16 @@ static void *worker_main(void *opaque)
 	pthread_mutex_unlock(&w->lock);
 	if (err)
 		return NULL;
-	while (stay || w->serve.inflight > 0) {
+	for (;;) {
 		news_begin(w);
-		stay = control_follow(w) && stay;
+		if (!control_follow(w))
+			break;
 		worker_take(w);
 		worker_finish(w);
-		if (!stay && w->serve.inflight == 0)
-			break;
 		worker_wait(w);
 		worker_finish(w);
 	}
+	worker_drain(w);
 	gd_disk_queue_close(w->serve.disk);
 	io_uring_queue_exit(&w->ring);
 	return NULL;

@@ -71,6 +71,7 @@ struct fake_disk {
 	unsigned reads, writes, flushes, discards, zeroes, fua; /* done; atomics */
 	bool hold;						/* keep I/O until fake_disk_release(); atomic */
 	unsigned held;						/* kept now; atomic */
+	unsigned cancels;					/* queues that were told to give up; atomic */
 	unsigned fail;						/* the n-th next fails with -EIO; atomic */
 	int fail_errno;						/* what with, if not -EIO */
 	bool fail_queue_open;

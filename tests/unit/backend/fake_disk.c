@@ -26,7 +26,7 @@ struct gd_disk_queue {
 	unsigned depth, busy;
 	int eventfd;
 	uint64_t count;
-	bool armed;
+	bool armed, cancelled;
 	struct gd_disk_io *waiting; /* held; the thread's own */
 	struct gd_disk_queue *next; /* of those open, under the lock */
 };
@@ -234,8 +234,23 @@ void gd_disk_queue_cqe(struct gd_disk_queue *q, struct io_uring_cqe *cqe)
 
 		q->waiting = io->next;
 		add(&disk.held, -1u);
-		io_complete(q, io);
+		if (q->cancelled) {
+			q->busy--;
+			io->result = -ECANCELED;
+			io->done(io);
+		} else {
+			io_complete(q, io);
+		}
 	}
+}
+
+void gd_disk_queue_cancel(struct gd_disk_queue *q)
+{
+	uint64_t one = 1;
+
+	q->cancelled = true;
+	add(&disk.cancels, 1);
+	assert_int_equal(write(q->eventfd, &one, sizeof(one)), sizeof(one));
 }
 
 void fake_disk_release(void)

@@ -178,6 +178,22 @@ static void test_close_with_io_in_flight(void **state)
 	assert_int_equal(disk.writes, 3);
 }
 
+/* A server that hangs: the guest's pages go at once, the device closes all the same, nothing was written. */
+static void test_close_with_a_disk_that_never_answers(void **state)
+{
+	(void)state;
+	fake_start(&(struct fake_setup){.queues = 1});
+	hold();
+	for (unsigned i = 0; i < 3; i++)
+		fake_request(0, GIO_VIRTIO_BLK_T_OUT, i, 512, true, NULL);
+	fake_kick(0);
+	held_until(3);
+	fake_close();
+	assert_int_equal(disk.cancels, 1);
+	assert_int_equal(disk.writes, 0);
+	assert_int_equal(disk.queues, 0);
+}
+
 /* Start and stop, in all phases of a thread's sleep: a lost wake-up would hang here. */
 static void test_many_starts_and_stops(void **state)
 {
@@ -254,7 +270,7 @@ int main(void)
 		T(test_reset_again_while_draining),   T(test_queue_stopped_alone),
 		T(test_reset_between_steps),	      T(test_close_with_io_in_flight),
 		T(test_many_starts_and_stops),	      T(test_broken_with_io_in_flight),
-		T(test_status_polling_while_at_work),
+		T(test_status_polling_while_at_work), T(test_close_with_a_disk_that_never_answers),
 	};
 
 	return cmocka_run_group_tests_name("reset", tests, NULL, NULL);
