@@ -43,6 +43,8 @@ struct gio_entries_range {
 int gio_entries_grow(struct gio_entries *entries, uint32_t tail, uint32_t want, struct gio_entries_range *range);
 /* Take possession: cuts `range` down to what nobody claimed before, perhaps nothing (count 0). */
 void gio_entries_claim(struct gio_entries *entries, struct gio_entries_range *range);
+/* Give back a range that will not be claimed. */
+void gio_entries_cancel(struct gio_entries *entries, const struct gio_entries_range *range);
 
 /* Activate. -GIO_EINVAL: no such entry; -GIO_ERANGE: version 1 and a frame above 32 bits; -GIO_EBUSY: active already.
  */
@@ -61,5 +63,12 @@ int gio_entry_end(struct gio_entries *entries, gio_gref_t ref);
  * After 0, whatever the peer wrote to the page is visible, and nothing of its is to come.
  */
 int gio_entry_revoke(struct gio_entries *entries, gio_gref_t ref);
+
+/*
+ * Repeat a revocation that gave -GIO_EAGAIN: as gio_entry_revoke(), or 1: the entry is inactive, and the reference has
+ * gone back to the system with it, which may offer it again by gio_entries_grow(). Callers are serialised with
+ * gio_entries_claim().
+ */
+int gio_entry_retry(struct gio_entries *entries, gio_gref_t ref);
 
 #endif

@@ -112,7 +112,12 @@ static int grow(struct gio_grants *grants, uint32_t tail, uint32_t want, struct 
 {
 	int ret = gio_entries_grow(grants->entries, tail, want, range);
 
-	return ret ? ret : gio_runs_reserve(&grants->runs, range->first, range->count);
+	if (ret)
+		return ret;
+	ret = gio_runs_reserve(&grants->runs, range->first, range->count);
+	if (ret)
+		gio_entries_cancel(grants->entries, range);
+	return ret;
 }
 
 int gio_grants_alloc(struct gio_grants *grants, uint32_t count, gio_gref_t *first)

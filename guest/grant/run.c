@@ -278,6 +278,14 @@ void gio_runs_release(struct gio_runs *runs, uint32_t first, uint32_t count)
 	insert_merged(runs, first, count);
 }
 
+void gio_runs_forget(struct gio_runs *runs, uint32_t first, uint32_t count)
+{
+	for (uint32_t i = first; i < first + count; i++)
+		slot(runs, i)->tag = tag_make(ABSENT, 0);
+	runs->used -= count;
+	runs->total -= count;
+}
+
 int gio_runs_free(struct gio_runs *runs, uint32_t first, uint32_t count)
 {
 	int ret = gio_runs_retire(runs, first, count);

@@ -75,11 +75,13 @@ int gio_runs_free(struct gio_runs *runs, uint32_t first, uint32_t count);
  * Retire: from now on gio_runs_free() and a second retire refuse it (-GIO_EINVAL if it is no allocated run).
  * Restore: it is allocated again, for a run as it was retired.
  * Release: it is free; also for parts of a retired run, each index once, now or later.
- * The last two take what the caller has retired; there is nothing to fail.
+ * Forget: as release, but it is as if it had never been added, and may be again.
+ * The last three take what the caller has retired; there is nothing to fail.
  */
 int gio_runs_retire(struct gio_runs *runs, uint32_t first, uint32_t count);
 void gio_runs_restore(struct gio_runs *runs, uint32_t first, uint32_t count);
 void gio_runs_release(struct gio_runs *runs, uint32_t first, uint32_t count);
+void gio_runs_forget(struct gio_runs *runs, uint32_t first, uint32_t count);
 
 /* The slot of `index`; NULL if nothing was reserved there. The address stays until gio_runs_exit(). */
 struct gio_run_slot *gio_runs_slot(const struct gio_runs *runs, uint32_t index);

@@ -252,6 +252,36 @@ static void test_retire(void **state)
 	ok(shadow_close(&s));
 }
 
+/* A middle part leaves for good: its neighbours do not melt over it, nobody gets it, and it may be added again. */
+static void test_forget(void **state)
+{
+	struct shadow s;
+	uint32_t got;
+
+	(void)state;
+	shadow_open(&s);
+	ok(shadow_add(&s, 0, 64));
+	ok(shadow_alloc(&s, 10, &got));
+	assert_int_equal(gio_runs_retire(&s.runs, 0, 10), 0);
+	gio_runs_release(&s.runs, 0, 4);
+	gio_runs_release(&s.runs, 6, 4);
+	gio_runs_forget(&s.runs, 4, 2);
+	assert_int_equal(s.runs.used, 0);
+	assert_int_equal(s.runs.total, 62);
+	assert_int_equal(gio_runs_tail(&s.runs, 4), 4);
+	assert_int_equal(gio_runs_tail(&s.runs, 64), 58);
+	assert_false(gio_runs_plausible(&s.runs, 4));
+	assert_false(gio_runs_plausible(&s.runs, 5));
+	assert_int_equal(gio_runs_alloc(&s.runs, 59, &got), -GIO_ENOSPC);
+	assert_int_equal(gio_runs_add(&s.runs, 4, 2), 0);
+	assert_int_equal(gio_runs_tail(&s.runs, 64), 64);
+	s.used = 0;
+	memset(s.state, SHADOW_FREE, 64);
+	memset(s.len, 0, sizeof(s.len));
+	ok(shadow_check(&s));
+	ok(shadow_close(&s));
+}
+
 static void test_init_limits(void **state)
 {
 	struct gio_os *os = fake_os_new(NULL);
@@ -318,6 +348,7 @@ int main(void)
 		cmocka_unit_test(test_ranges),
 		cmocka_unit_test(test_wrong_frees),
 		cmocka_unit_test(test_retire),
+		cmocka_unit_test(test_forget),
 		cmocka_unit_test(test_init_limits),
 		cmocka_unit_test(test_reserve_faults),
 	};
