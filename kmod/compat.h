@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * All differences between the kernels that grantio.ko builds for (5.10 to 7.2), by what the code wants to do. No other
+ * file asks for a kernel's version or configuration.
+ */
+#ifndef GRANTIO_KMOD_COMPAT_H
+#define GRANTIO_KMOD_COMPAT_H
+
+#include <linux/dma-map-ops.h>
+#include <linux/mm.h>
+#include <linux/platform_device.h>
+#include <linux/rcupdate.h>
+#include <linux/version.h>
+#include <linux/virtio.h>
+#include <xen/events.h>
+#include <xen/grant_table.h>
+
+#define GK_SINCE(major, minor) (LINUX_VERSION_CODE >= KERNEL_VERSION(major, minor, 0))
+
+/* ---- grants ---------------------------------------------------------------------------------------------------- */
+
+/* End one grant, the reference stays ours. False: still in use; the kernel says so in its log. */
+static inline bool gk_grant_end(grant_ref_t ref)
+{
+#if GK_SINCE(5, 18)
+	return gnttab_end_foreign_access_ref(ref);
+#else
+	return gnttab_end_foreign_access_ref(ref, 0);
+#endif
+}
+
+/* Leave a grant and one reference to its page to the kernel, which ends the one and drops the other when it can. */
+static inline void gk_grant_leave(grant_ref_t ref, struct page *page)
+{
+#if GK_SINCE(5, 19)
+	gnttab_end_foreign_access(ref, page);
+#elif GK_SINCE(5, 18)
+	gnttab_end_foreign_access(ref, (unsigned long)page_address(page));
+#else
+	gnttab_end_foreign_access(ref, 0, (unsigned long)page_address(page));
+#endif
+}
+
+/* ---- event channels -------------------------------------------------------------------------------------------- */
+
+/* From now on evtchn_put() unbinds the irq and closes the port. */
+static inline int gk_evtchn_refcounted(evtchn_port_t port)
+{
+#if GK_SINCE(6, 6)
+	return evtchn_make_refcounted(port, false);
+#else
+	return evtchn_make_refcounted(port);
+#endif
+}
+
+/* ---- virtio ---------------------------------------------------------------------------------------------------- */
+
+#if IS_ENABLED(CONFIG_XEN_VIRTIO)
+#define GK_KERNEL_HAS_XEN_VIRTIO 1
+#else
+#define GK_KERNEL_HAS_XEN_VIRTIO 0
+#endif
+
+/*
+ * Which virtio devices must offer VERSION_1 and ACCESS_PLATFORM: the kernel asks one function (6.0 and later). Before,
+ * nobody does; but in a Xen guest virtio always goes through the DMA operations, and virtio-mmio of version 1 cannot
+ * take their addresses, so that there too no device works without grants.
+ */
+#if IS_ENABLED(CONFIG_VIRTIO_ANCHOR)
+#include <linux/virtio_anchor.h>
+
+typedef bool gk_restricted_fn(struct virtio_device *vdev);
+
+static inline gk_restricted_fn *gk_restricted_get(void)
+{
+	return READ_ONCE(virtio_check_mem_acc_cb);
+}
+
+static inline void gk_restricted_set(gk_restricted_fn *fn)
+{
+	/* Release: what `fn` reads was written before; whoever calls it has it by way of this pointer. */
+	smp_store_release(&virtio_check_mem_acc_cb, fn);
+}
+#else
+typedef bool gk_restricted_fn(struct virtio_device *vdev);
+
+static inline gk_restricted_fn *gk_restricted_get(void)
+{
+	return NULL;
+}
+
+static inline void gk_restricted_set(gk_restricted_fn *fn)
+{
+}
+#endif
+
+/* ---- DMA operations -------------------------------------------------------------------------------------------- */
+
+/* What a failing map_sg returns. */
+#if GK_SINCE(5, 15)
+#define GK_MAP_SG_ERROR(error) (error)
+#else
+#define GK_MAP_SG_ERROR(error) 0
+#endif
+
+/* Members of struct dma_map_ops that have had other names: initialisers. */
+#if GK_SINCE(6, 10)
+#define GK_DMA_OPS_PAGES(alloc, free) .alloc_pages_op = (alloc), .free_pages = (free)
+#else
+#define GK_DMA_OPS_PAGES(alloc, free) .alloc_pages = (alloc), .free_pages = (free)
+#endif
+
+/*
+ * Mapping one buffer, known by its physical address. `map` and `unmap` take (dev, phys, size, dir, attrs) and
+ * (dev, addr, size, dir, attrs); map_page is made of them where the kernel has pages.
+ */
+#if GK_SINCE(6, 19)
+#define GK_DMA_OPS_MAP(map, unmap) .map_phys = (map), .unmap_phys = (unmap)
+#define GK_DMA_DEFINE_MAP_PAGE(map)
+#else
+#define GK_DMA_OPS_MAP(map, unmap) .map_page = gk_map_page, .unmap_page = (unmap)
+#define GK_DMA_DEFINE_MAP_PAGE(map)                                                                             \
+	static dma_addr_t gk_map_page(struct device *dev, struct page *page, unsigned long offset, size_t size, \
+				      enum dma_data_direction dir, unsigned long attrs)                         \
+	{                                                                                                       \
+		return map(dev, page_to_phys(page) + offset, size, dir, attrs);                                 \
+	}
+#endif
+
+#endif

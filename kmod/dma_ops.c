@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * DMA operations of a device whose addresses are grants. Nothing here yields any other address, whatever fails.
+ */
+#include <linux/dma-map-ops.h>
+#include <linux/mm.h>
+#include <linux/platform_device.h>
+#include <linux/scatterlist.h>
+#include <linux/sizes.h>
+
+#include "compat.h"
+#include "grantio.h"
+
+#define MAPPING_MAX SZ_1M /* in one address: 257 consecutive references at the most, so that they can be found */
+
+static const struct dma_map_ops gk_dma_ops;
+
+static struct gk_dma *dma_of(const struct device *dev)
+{
+	return *(struct gk_dma **)dev_get_platdata(dev);
+}
+
+static enum gio_dma_dir dir_of(enum dma_data_direction dir)
+{
+	switch (dir) {
+	case DMA_TO_DEVICE:
+		return GIO_DMA_TO_DEVICE;
+	case DMA_FROM_DEVICE:
+		return GIO_DMA_FROM_DEVICE;
+	default:
+		return GIO_DMA_BOTH;
+	}
+}
+
+static int map(struct device *dev, phys_addr_t phys, size_t size, enum gio_dma_dir dir, dma_addr_t *addr)
+{
+	gio_dma_t got;
+	int ret;
+
+	/* Only memory that has a page can be held in quarantine. */
+	if (unlikely(!pfn_valid(PHYS_PFN(phys)) || !pfn_valid(PHYS_PFN(phys + size - 1))))
+		return -EIO;
+	ret = gio_dma_map_gfn(&dma_of(dev)->dma, phys >> GIO_PAGE_SHIFT, phys & GIO_PAGE_MASK, size, dir, &got);
+	if (likely(!ret))
+		*addr = got;
+	return ret;
+}
+
+static void unmap(struct device *dev, dma_addr_t addr, size_t size)
+{
+	struct gk_dma *dma = dma_of(dev);
+	u64 quarantined;
+
+	gio_dma_unmap(&dma->dma, addr, size);
+	quarantined = READ_ONCE(dma->dma.stats.quarantined);
+	if (unlikely(quarantined != READ_ONCE(dma->quarantined))) {
+		WRITE_ONCE(dma->quarantined, quarantined);
+		gk_reap_schedule();
+	}
+}
+
+static dma_addr_t gk_map_phys(struct device *dev, phys_addr_t phys, size_t size, enum dma_data_direction dir,
+			      unsigned long attrs)
+{
+	dma_addr_t addr;
+
+	if (WARN_ON_ONCE(dir == DMA_NONE) || map(dev, phys, size, dir_of(dir), &addr))
+		return DMA_MAPPING_ERROR;
+	return addr;
+}
+
+GK_DMA_DEFINE_MAP_PAGE(gk_map_phys)
+
+static void gk_unmap(struct device *dev, dma_addr_t addr, size_t size, enum dma_data_direction dir, unsigned long attrs)
+{
+	unmap(dev, addr, size);
+}
+
+static void gk_unmap_sg(struct device *dev, struct scatterlist *sgl, int nents, enum dma_data_direction dir,
+			unsigned long attrs)
+{
+	struct scatterlist *sg;
+	int i;
+
+	for_each_sg(sgl, sg, nents, i) unmap(dev, sg_dma_address(sg), sg_dma_len(sg));
+}
+
+static int gk_map_sg(struct device *dev, struct scatterlist *sgl, int nents, enum dma_data_direction dir,
+		     unsigned long attrs)
+{
+	struct scatterlist *sg;
+	int i, ret;
+
+	if (WARN_ON_ONCE(dir == DMA_NONE))
+		return GK_MAP_SG_ERROR(-EINVAL);
+	for_each_sg(sgl, sg, nents, i)
+	{
+		ret = map(dev, sg_phys(sg), sg->length, dir_of(dir), &sg->dma_address);
+		if (ret) {
+			gk_unmap_sg(dev, sgl, i, dir, attrs);
+			return GK_MAP_SG_ERROR(ret == -ENOMEM ? -ENOMEM : -EIO);
+		}
+		sg_dma_len(sg) = sg->length;
+	}
+	return nents;
+}
+
+/* Pages with a count each (alloc_pages_exact), so that those that the backend still holds can go to quarantine alone.
+ */
+static void *gk_alloc(struct device *dev, size_t size, dma_addr_t *addr, gfp_t gfp, unsigned long attrs)
+{
+	void *va = alloc_pages_exact(PAGE_ALIGN(size), (gfp & ~(__GFP_HIGHMEM | __GFP_COMP)) | __GFP_ZERO);
+
+	if (va && map(dev, __pa(va), size, GIO_DMA_BOTH, addr)) {
+		free_pages_exact(va, PAGE_ALIGN(size));
+		va = NULL;
+	}
+	return va;
+}
+
+static void gk_free(struct device *dev, size_t size, void *va, dma_addr_t addr, unsigned long attrs)
+{
+	unmap(dev, addr, size);
+	free_pages_exact(va, PAGE_ALIGN(size));
+}
+
+static struct page *gk_alloc_pages(struct device *dev, size_t size, dma_addr_t *addr, enum dma_data_direction dir,
+				   gfp_t gfp)
+{
+	void *va = gk_alloc(dev, size, addr, gfp, 0);
+
+	return va ? virt_to_page(va) : NULL;
+}
+
+static void gk_free_pages(struct device *dev, size_t size, struct page *page, dma_addr_t addr,
+			  enum dma_data_direction dir)
+{
+	gk_free(dev, size, page_address(page), addr, 0);
+}
+
+static int gk_mmap(struct device *dev, struct vm_area_struct *vma, void *va, dma_addr_t addr, size_t size,
+		   unsigned long attrs)
+{
+	unsigned long pages = PAGE_ALIGN(size) >> PAGE_SHIFT;
+
+	if (vma->vm_pgoff >= pages || vma_pages(vma) > pages - vma->vm_pgoff)
+		return -ENXIO;
+	return remap_pfn_range(vma, vma->vm_start, PHYS_PFN(__pa(va)) + vma->vm_pgoff, vma_pages(vma) << PAGE_SHIFT,
+			       vma->vm_page_prot);
+}
+
+static int gk_get_sgtable(struct device *dev, struct sg_table *sgt, void *va, dma_addr_t addr, size_t size,
+			  unsigned long attrs)
+{
+	int ret = sg_alloc_table(sgt, 1, GFP_KERNEL);
+
+	if (!ret)
+		sg_set_page(sgt->sgl, virt_to_page(va), PAGE_ALIGN(size), 0);
+	return ret;
+}
+
+static size_t gk_max_mapping_size(struct device *dev)
+{
+	return MAPPING_MAX;
+}
+
+/* The address of a grant has bit 63. */
+static int gk_dma_supported(struct device *dev, u64 mask)
+{
+	return mask == DMA_BIT_MASK(64);
+}
+
+static u64 gk_get_required_mask(struct device *dev)
+{
+	return DMA_BIT_MASK(64);
+}
+
+static const struct dma_map_ops gk_dma_ops = {
+	.alloc = gk_alloc,
+	.free = gk_free,
+	GK_DMA_OPS_PAGES(gk_alloc_pages, gk_free_pages),
+	.mmap = gk_mmap,
+	.get_sgtable = gk_get_sgtable,
+	GK_DMA_OPS_MAP(gk_map_phys, gk_unmap),
+	.map_sg = gk_map_sg,
+	.unmap_sg = gk_unmap_sg,
+	.dma_supported = gk_dma_supported,
+	.get_required_mask = gk_get_required_mask,
+	.max_mapping_size = gk_max_mapping_size,
+};
+
+int gk_dma_attach(struct platform_device *pdev, struct gk_dma *dma, domid_t backend)
+{
+	int ret = gio_dma_init(&dma->dma, &gk_os, gk_os.grants, backend, DMA_BIT_MASK(64));
+
+	if (ret)
+		return ret;
+	dma->quarantined = 0;
+	ret = platform_device_add_data(pdev, &dma, sizeof(dma)); /* the pointer */
+	if (ret)
+		return ret;
+	set_dma_ops(&pdev->dev, &gk_dma_ops);
+	/* Only with these operations may it go on; a kernel without DMA operations per device ignores them. */
+	if (get_dma_ops(&pdev->dev) != &gk_dma_ops)
+		return -EOPNOTSUPP;
+	return dma_coerce_mask_and_coherent(&pdev->dev, DMA_BIT_MASK(64));
+}
+
+bool gk_dma_attached(const struct device *dev)
+{
+	return dev && get_dma_ops((struct device *)dev) == &gk_dma_ops;
+}

@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Entries of a grant table that the kernel owns (guest/grant/entry.h), by its own calls, and only by those that 5.10
+ * exports. The kernel gives references one by one; runs are made here: a chunk is asked for, sorted, and its longest
+ * range of consecutive references kept. On a young table the chunk is one range.
+ *
+ * Of each reference that is ours a word is kept: its frame while it is active, so that what cannot be ended when the
+ * module goes can be left to the kernel, page and all.
+ */
+#include <linux/mm.h>
+#include <linux/slab.h>
+#include <linux/sort.h>
+#include <linux/vmalloc.h>
+#include <xen/grant_table.h>
+
+#include "../guest/grant/entry.h"
+#include "compat.h"
+#include "grantio.h"
+
+#define PER_FRAME (XEN_PAGE_SIZE / 8) /* entries of version 1; version 2 has half as many */
+#define CHUNK	  512u		      /* references asked for at a time, at least */
+#define CHUNK_MAX 8192u		      /* and at most: 32 KiB to sort them in */
+
+#define LEAF_SHIFT 9 /* words per leaf: 512, 4 KiB */
+#define LEAF	   (1u << LEAF_SHIFT)
+
+/* A reference's word: 0, not ours; INACTIVE; else frame << 2 | ACTIVE. */
+#define INACTIVE     1u
+#define ACTIVE	     2u
+#define WORD(gfn)    ((u64)(gfn) << 2 | ACTIVE)
+#define WORD_GFN(w)  ((w) >> 2)
+#define WORD_USED(w) (((w)&3) == ACTIVE)
+
+struct gio_entries {
+	struct gio_os *os;
+	u32 max;
+	u64 *leaf[]; /* of the words; NULL where no reference is ours */
+};
+
+static u32 leaves(u32 max)
+{
+	return (max + LEAF - 1) >> LEAF_SHIFT;
+}
+
+static u64 *word(const struct gio_entries *entries, grant_ref_t ref)
+{
+	/* Acquire: a leaf's zeroes after its address; pairs with the cmpxchg() in leaf_make(). */
+	u64 *leaf = ref < entries->max ? smp_load_acquire(&entries->leaf[ref >> LEAF_SHIFT]) : NULL;
+
+	return leaf ? &leaf[ref & (LEAF - 1)] : NULL;
+}
+
+int gio_entries_open(struct gio_entries **entries, struct gio_os *os)
+{
+	u32 max = min_t(u64, (u64)gnttab_max_grant_frames() * PER_FRAME, 1u << 28);
+	struct gio_entries *e;
+
+	if (!max)
+		return -GIO_EIO;
+	e = vzalloc(struct_size(e, leaf, leaves(max)));
+	if (!e)
+		return -GIO_ENOMEM;
+	e->os = os;
+	e->max = max;
+	*entries = e;
+	return 0;
+}
+
+/* What is active is held by the backend, and has a hold on its page (guest/grant/grants.c): both become the kernel's.
+ */
+static void reference_leave(grant_ref_t ref, u64 word)
+{
+	if (WORD_USED(word))
+		gk_grant_leave(ref, pfn_to_page(PHYS_PFN((phys_addr_t)WORD_GFN(word) << GIO_PAGE_SHIFT)));
+	else if (word)
+		gnttab_free_grant_reference(ref);
+}
+
+void gio_entries_close(struct gio_entries *entries)
+{
+	u32 i, j;
+
+	if (!entries)
+		return;
+	for (i = 0; i < leaves(entries->max); i++) {
+		u64 *leaf = entries->leaf[i];
+
+		for (j = 0; leaf && j < LEAF; j++)
+			reference_leave((i << LEAF_SHIFT) + j, leaf[j]);
+		kfree(leaf);
+	}
+	vfree(entries);
+}
+
+/* Ours come from anywhere in the table: there is no end behind which all are free. */
+u32 gio_entries_count(const struct gio_entries *entries)
+{
+	return 0;
+}
+
+u32 gio_entries_max(const struct gio_entries *entries)
+{
+	return entries->max;
+}
+
+static int by_value(const void *a, const void *b)
+{
+	grant_ref_t x = *(const grant_ref_t *)a, y = *(const grant_ref_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* The longest range of consecutive values in a sorted array: where it begins, and its length. */
+static u32 longest(const grant_ref_t *refs, u32 count, u32 *at)
+{
+	u32 best = 0, start = 0, i;
+
+	for (i = 1; i <= count; i++) {
+		if (i < count && refs[i] == refs[i - 1] + 1)
+			continue;
+		if (i - start > best) {
+			best = i - start;
+			*at = start;
+		}
+		start = i;
+	}
+	return best;
+}
+
+/* Take `count` references of the kernel. -ENOSPC: it has not so many, and can get no more. */
+static int chunk_take(grant_ref_t *refs, u32 count)
+{
+	grant_ref_t head;
+	u32 i;
+
+	if (gnttab_alloc_grant_references(count, &head))
+		return -GIO_ENOSPC;
+	for (i = 0; i < count; i++)
+		refs[i] = gnttab_claim_grant_reference(&head); /* cannot fail: there are `count` of them */
+	return 0;
+}
+
+/* All but `kept` from `at` on go back. */
+static void chunk_return(const grant_ref_t *refs, u32 count, u32 at, u32 kept)
+{
+	u32 i;
+
+	for (i = 0; i < count; i++)
+		if (i < at || i >= at + kept)
+			gnttab_free_grant_reference(refs[i]);
+}
+
+/* Make the leaf of `ref`; several may do so at once. */
+static int leaf_make(struct gio_entries *entries, grant_ref_t ref)
+{
+	u64 **place = &entries->leaf[ref >> LEAF_SHIFT], *leaf;
+
+	if (READ_ONCE(*place))
+		return 0;
+	leaf = kzalloc(LEAF * sizeof(*leaf), GFP_ATOMIC | __GFP_NOWARN);
+	if (!leaf)
+		return -GIO_ENOMEM;
+	if (cmpxchg(place, NULL, leaf))
+		kfree(leaf);
+	return 0;
+}
+
+static int leaves_make(struct gio_entries *entries, grant_ref_t first, u32 count)
+{
+	u32 i;
+	int ret = 0;
+
+	if (first >= entries->max || count > entries->max - first)
+		return -GIO_EIO; /* the kernel's table is larger than it said */
+	for (i = first >> LEAF_SHIFT; i <= (first + count - 1) >> LEAF_SHIFT && !ret; i++)
+		ret = leaf_make(entries, i << LEAF_SHIFT);
+	return ret;
+}
+
+/* Ask for `count`, keep the longest range if it has `want`. */
+static int chunk_try(struct gio_entries *entries, u32 count, u32 want, struct gio_entries_range *range)
+{
+	grant_ref_t *refs = kmalloc_array(count, sizeof(*refs), GFP_ATOMIC | __GFP_NOWARN);
+	u32 at = 0, kept;
+	int ret;
+
+	if (!refs)
+		return -GIO_ENOMEM;
+	ret = chunk_take(refs, count);
+	if (ret)
+		goto free_refs;
+	sort(refs, count, sizeof(*refs), by_value, NULL);
+	kept = longest(refs, count, &at);
+	if (kept < want)
+		ret = -GIO_ENOSPC;
+	else
+		ret = leaves_make(entries, refs[at], kept);
+	*range = (struct gio_entries_range){refs[at], kept};
+	chunk_return(refs, count, at, ret ? 0 : kept);
+free_refs:
+	kfree(refs);
+	return ret;
+}
+
+int gio_entries_grow(struct gio_entries *entries, u32 tail, u32 want, struct gio_entries_range *range)
+{
+	u32 count = max(want, CHUNK);
+	int ret;
+
+	if (want > CHUNK_MAX)
+		return -GIO_ENOSPC;
+	/* A larger chunk has longer ranges; the kernel's table grows with it. Bounded: it doubles. */
+	for (;;) {
+		ret = chunk_try(entries, count, want, range);
+		if (ret != -GIO_ENOSPC || count >= CHUNK_MAX)
+			break;
+		count = min(count * 2, CHUNK_MAX);
+	}
+	/* Near the table's limit there may be less than a chunk, and enough for `want`. */
+	if (ret == -GIO_ENOSPC)
+		ret = chunk_try(entries, want, want, range);
+	return ret;
+}
+
+void gio_entries_claim(struct gio_entries *entries, struct gio_entries_range *range)
+{
+	u32 i;
+
+	for (i = 0; i < range->count; i++)
+		WRITE_ONCE(*word(entries, range->first + i), INACTIVE);
+}
+
+void gio_entries_cancel(struct gio_entries *entries, const struct gio_entries_range *range)
+{
+	u32 i;
+
+	for (i = 0; i < range->count; i++)
+		gnttab_free_grant_reference(range->first + i);
+}
+
+int gio_entry_set(struct gio_entries *entries, gio_gref_t ref, gio_domid_t domid, gio_gfn_t gfn, bool readonly)
+{
+	u64 *w = word(entries, ref);
+
+	if (!w || !READ_ONCE(*w))
+		return -GIO_EINVAL;
+	if (WORD_USED(READ_ONCE(*w)))
+		return -GIO_EBUSY;
+	if (gfn > U32_MAX)
+		return -GIO_ERANGE; /* the kernel's table may be of version 1 */
+	WRITE_ONCE(*w, WORD(gfn));
+	gnttab_grant_foreign_access_ref(ref, domid, gfn, readonly);
+	return 0;
+}
+
+bool gio_entry_active(const struct gio_entries *entries, gio_gref_t ref)
+{
+	const u64 *w = word(entries, ref);
+
+	return w && WORD_USED(READ_ONCE(*w));
+}
+
+int gio_entry_end(struct gio_entries *entries, gio_gref_t ref)
+{
+	u64 *w = word(entries, ref);
+
+	if (!WORD_USED(READ_ONCE(*w)))
+		return 0;
+	if (!gk_grant_end(ref))
+		return -GIO_EAGAIN;
+	WRITE_ONCE(*w, INACTIVE);
+	return 0;
+}
+
+int gio_entry_revoke(struct gio_entries *entries, gio_gref_t ref)
+{
+	return gio_entry_end(entries, ref);
+}
+
+/*
+ * gk_grant_end() has a line in the log for each time that it fails, which is once for a grant here. What tries in
+ * silence also frees the reference; so it leaves us, and the next chunk may bring it back.
+ */
+int gio_entry_retry(struct gio_entries *entries, gio_gref_t ref)
+{
+	u64 *w = word(entries, ref), was = READ_ONCE(*w);
+
+	WRITE_ONCE(*w, 0); /* before it is somebody else's; claims, which write it too, are serialised with us */
+	if (gnttab_try_end_foreign_access(ref))
+		return 1;
+	WRITE_ONCE(*w, was);
+	return -GIO_EAGAIN;
+}

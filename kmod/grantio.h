@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * grantio.ko: virtio disks over grants for Linux kernels that were built without CONFIG_XEN_VIRTIO.
+ *
+ * Concepts. Toolstack and backend describe a device in xenstore (docs/xenbus.md). The frontend (frontend.c) turns it
+ * into a "virtio-mmio" platform device, for the kernel's own virtio_mmio driver, with DMA operations (dma_ops.c) that
+ * grant what is mapped to that device's backend. Grants are the guest library's (guest/grant, guest/dma), whose system
+ * is this kernel: os_linux.c gives memory and locks, entry_linux.c the kernel's grant references.
+ *
+ * Restricted. These DMA operations are the only ones that such a device ever has, they know no address but grants, and
+ * the device must offer VERSION_1 and ACCESS_PLATFORM. A grant that the backend still holds at unmap goes to quarantine
+ * with its page; the request completes and the device goes on.
+ *
+ * Errors: 0 or -errno. Threads: as each function says.
+ * Not defended: what shares a page with mapped memory can be seen by the backend; see <grantio/dma.h>.
+ */
+#ifndef GRANTIO_KMOD_GRANTIO_H
+#define GRANTIO_KMOD_GRANTIO_H
+
+#include <linux/device.h>
+#include <linux/dma-mapping.h>
+#include <linux/platform_device.h>
+#include <linux/types.h>
+#include <xen/xenbus.h>
+
+#include <grantio/dma.h>
+
+struct gio_os {
+	struct gio_grants *grants;
+};
+
+/* ---- main.c: what all devices share --------------------------------------------------------------------------- */
+
+extern struct gio_os gk_os;
+
+/* Have the quarantine looked after soon, and again until it is empty. Any context. */
+void gk_reap_schedule(void);
+
+/* ---- dma_ops.c ------------------------------------------------------------------------------------------------- */
+
+/* DMA for one backend; it lies in the frontend's device, and outlives the platform device. */
+struct gk_dma {
+	struct gio_dma dma;
+	u64 quarantined; /* as we last saw it in dma.stats */
+};
+
+/* Make `pdev`, which has not been added, use grants to `backend`; it keeps a pointer to `dma`. 0 or -errno. */
+int gk_dma_attach(struct platform_device *pdev, struct gk_dma *dma, domid_t backend);
+/* True for a device that gk_dma_attach() has had. */
+bool gk_dma_attached(const struct device *dev);
+
+/* ---- frontend.c ------------------------------------------------------------------------------------------------ */
+
+#define GK_PROTOCOL  1u		  /* docs/xenbus.md */
+#define GK_MMIO_BASE 0xfea00000ul /* where a backend may put its registers, */
+#define GK_MMIO_END  0xfec00000ul
+#define GK_MMIO_STEP 0x1000ul /* at multiples of this, */
+#define GK_MMIO_SIZE 0x200ul  /* so many bytes of them */
+
+/* One device of the xenbus, from probe to remove. */
+struct gk_front {
+	struct xenbus_device *xbdev;
+	struct work_struct work;      /* does what the backend's state asks for; never runs twice at once */
+	evtchn_port_t port;	      /* 0: none. Ours, its peer is the backend's domain */
+	int irq;		      /* bound to it */
+	u64 base;		      /* the registers, as published */
+	struct platform_device *pdev; /* NULL unless connected */
+	struct gk_dma dma;
+};
+
+int gk_front_register(void);
+void gk_front_unregister(void);
+
+/* ---- sysfs.c --------------------------------------------------------------------------------------------------- */
+
+/* For the xenbus driver: the directory "grantio" of each device. */
+extern const struct attribute_group *gk_groups[];
+
+#endif

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <linux/module.h>
+#include <linux/virtio.h>
+#include <linux/workqueue.h>
+#include <xen/xen.h>
+
+#include "compat.h"
+#include "grantio.h"
+
+#define REAP_PERIOD (HZ / 2)
+
+struct gio_os gk_os;
+
+static void reap(struct work_struct *work);
+static DECLARE_DELAYED_WORK(reap_work, reap);
+
+static void reap(struct work_struct *work)
+{
+	if (gio_grants_reap(gk_os.grants))
+		schedule_delayed_work(&reap_work, REAP_PERIOD);
+}
+
+void gk_reap_schedule(void)
+{
+	schedule_delayed_work(&reap_work, REAP_PERIOD);
+}
+
+/* ---- which virtio devices must be restricted ------------------------------------------------------------------- */
+
+static gk_restricted_fn *restricted_before;
+
+static bool restricted(struct virtio_device *vdev)
+{
+	return gk_dma_attached(vdev->dev.parent) || (restricted_before && restricted_before(vdev));
+}
+
+static void restricted_begin(void)
+{
+	restricted_before = gk_restricted_get();
+	gk_restricted_set(restricted);
+}
+
+static void restricted_end(void)
+{
+	gk_restricted_set(restricted_before);
+	/* Whoever is in restricted() still, which does not sleep, has left it when all tasks have slept once. */
+	synchronize_rcu_tasks();
+}
+
+/* ---- module ---------------------------------------------------------------------------------------------------- */
+
+static int __init gk_init(void)
+{
+	int ret;
+
+	/* A PV guest's frames are not its own numbers, and none of its accesses can reach a device: no such devices. */
+	if (!xen_domain() || xen_pv_domain())
+		return -ENODEV;
+	ret = gio_grants_init(&gk_os.grants, &gk_os, 0);
+	if (ret) {
+		pr_err("grantio: cannot use the grant table: %d\n", ret);
+		return ret;
+	}
+	restricted_begin();
+	ret = gk_front_register();
+	if (ret) {
+		pr_err("grantio: cannot register with xenbus: %d\n", ret);
+		goto end_restricted;
+	}
+	return 0;
+
+end_restricted:
+	restricted_end();
+	gio_grants_exit(gk_os.grants);
+	return ret;
+}
+
+static void __exit gk_exit(void)
+{
+	u32 held;
+
+	gk_front_unregister();
+	cancel_delayed_work_sync(&reap_work); /* no device is left that would schedule it */
+	restricted_end();
+	held = gio_grants_exit(gk_os.grants);
+	if (held)
+		pr_notice("grantio: %u grants are still held, and left to the kernel with their pages\n", held);
+}
+
+module_init(gk_init);
+module_exit(gk_exit);
+MODULE_LICENSE("GPL");
+MODULE_DESCRIPTION("virtio disks over Xen grants");
+MODULE_ALIAS("xen:virtio_disk");
+MODULE_ALIAS("xen:virtio");

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * /sys/bus/xen/devices/DEVICE/grantio/: a number in each file.
+ *   backend      domain that grants are made to
+ *   grants       references granted now
+ *   quarantined  references that went to quarantine at unmap, so far
+ *   maps         buffers mapped, so far
+ *   errors       maps that failed and unmaps that were refused, so far
+ *   held         references in quarantine now, of all devices
+ */
+#include <linux/device.h>
+#include <linux/kernel.h>
+#include <linux/sysfs.h>
+
+#include "grantio.h"
+
+static void stats_of(struct device *dev, struct gio_dma_stats *stats)
+{
+	const struct gk_front *front = dev_get_drvdata(dev);
+
+	gio_dma_stats(&front->dma.dma, stats);
+}
+
+static ssize_t backend_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	const struct gk_front *front = dev_get_drvdata(dev);
+
+	return sysfs_emit(buf, "%d\n", front->xbdev->otherend_id);
+}
+static DEVICE_ATTR_RO(backend);
+
+#define STAT_SHOW(name, expression)                                                              \
+	static ssize_t name##_show(struct device *dev, struct device_attribute *attr, char *buf) \
+	{                                                                                        \
+		struct gio_dma_stats stats;                                                      \
+                                                                                                 \
+		stats_of(dev, &stats);                                                           \
+		return sysfs_emit(buf, "%llu\n", (unsigned long long)(expression));              \
+	}                                                                                        \
+	static DEVICE_ATTR_RO(name)
+
+STAT_SHOW(grants, stats.granted);
+STAT_SHOW(quarantined, stats.quarantined);
+STAT_SHOW(maps, stats.maps);
+STAT_SHOW(errors, stats.failures + stats.misuses);
+
+static ssize_t held_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	struct gio_grants_stats stats;
+
+	gio_grants_stats(gk_os.grants, &stats);
+	return sysfs_emit(buf, "%u\n", stats.quarantined);
+}
+static DEVICE_ATTR_RO(held);
+
+static struct attribute *attrs[] = {&dev_attr_backend.attr,
+				    &dev_attr_grants.attr,
+				    &dev_attr_quarantined.attr,
+				    &dev_attr_maps.attr,
+				    &dev_attr_errors.attr,
+				    &dev_attr_held.attr,
+				    NULL};
+
+static const struct attribute_group group = {.name = "grantio", .attrs = attrs};
+
+const struct attribute_group *gk_groups[] = {&group, NULL};
