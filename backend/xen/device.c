@@ -204,8 +204,12 @@ static int vdev_open(struct gd_device *device)
 		.discard = device->keys.discard && config->discard,
 		.raise = device_raise,
 	};
-	int ret = gd_irq_line_open(&device->irq, device->id.domid, device->keys.irq, &device->log);
+	int ret;
 
+	if (device->keys.base)
+		ret = gd_irq_line_open(&device->irq, device->id.domid, device->keys.irq, &device->log);
+	else
+		ret = gd_irq_event_open(&device->irq, device->id.domid, &device->log);
 	if (ret)
 		return gd_device_fail(device, ret, "cannot open its interrupt");
 	vdev.opaque = device->irq;
@@ -216,7 +220,7 @@ static int vdev_open(struct gd_device *device)
 	return 0;
 }
 
-int gd_device_serve(struct gd_device *device)
+int gd_device_serve(struct gd_device *device, uint64_t base)
 {
 	int ret = vdev_open(device);
 
@@ -224,8 +228,10 @@ int gd_device_serve(struct gd_device *device)
 		return ret;
 	__atomic_store_n(&device->driver_ok, false, __ATOMIC_RELAXED);
 	device->connected = false;
+	device->port = 0;
+	device->base = base;
 	device->place = (struct gd_domain_device){
-		.range = {device->keys.base, GD_MMIO_SIZE, place_read, place_write, device},
+		.range = {base, GD_MMIO_SIZE, place_read, place_write, device},
 		.irq = device->keys.irq,
 	};
 	device->result = gd_domain_attach(device->env->domains, device->id.domid,
@@ -238,6 +244,18 @@ int gd_device_serve(struct gd_device *device)
 	device->file.path = device->target;
 	gd_sizewatch_add(device->env->sizewatch, &device->file);
 	return 0;
+}
+
+int gd_device_bind(struct gd_device *device, uint32_t port)
+{
+	int ret = 0;
+
+	if (port)
+		ret = gd_irq_event_bind(device->irq, port);
+	else
+		gd_irq_event_unbind(device->irq);
+	device->port = ret ? 0 : port;
+	return ret;
 }
 
 void gd_device_stop(struct gd_device *device)

@@ -50,11 +50,13 @@ struct gd_device {
 	struct gd_keys_device keys; /* keys.target: the device's own copy */
 	char *target;
 	struct gd_disk_info info; /* of the image, when it was opened */
+	uint64_t base;		  /* of its registers: keys.base, or chosen for it */
 
 	/* The owner's (xen/xenbus.c). */
 	struct gd_device *next;
 	bool dirty;	 /* its directory is to be read again */
 	bool connected;	 /* state 4 was written */
+	uint32_t port;	 /* keys.base is 0: the guest's event channel that is bound; 0: none */
 	char *said;	 /* the last complaint, so that it is not said twice */
 	bool error_node; /* and that it stands in xenstore */
 	int result;	 /* of the last opening or serving: 0, or -errno and: */
@@ -81,8 +83,10 @@ int gd_device_fail(struct gd_device *device, int ret, const char *what);
 
 /* IDLE -> OPENING, and on to OPENED (or back to IDLE, with device->result) by `changed`. `keys` is copied. */
 int gd_device_open(struct gd_device *device, const struct gd_keys_device *keys);
-/* OPENED -> SERVED. On failure it stays OPENED, with device->result: stop it. */
-int gd_device_serve(struct gd_device *device);
+/* OPENED -> SERVED, with registers at `base`. On failure it stays OPENED, with device->result: stop it. */
+int gd_device_serve(struct gd_device *device, uint64_t base);
+/* SERVED, keys.base is 0: interrupts by the guest's event channel `port`, or 0: none. 0 or -errno, then none. */
+int gd_device_bind(struct gd_device *device, uint32_t port);
 /* OPENED, SERVED -> CLOSING, and on to IDLE by `changed`. The guest's accesses end here and now. */
 void gd_device_stop(struct gd_device *device);
 

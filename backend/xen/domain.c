@@ -89,7 +89,7 @@ static void domain_close(struct gd_domains *domains, struct gd_domain *domain)
 static int irq_check(const struct gd_domain *domain, const struct gd_domain_device *device, char *error, size_t size)
 {
 	for (const struct gd_domain_device *other = domain->devices; other; other = other->next)
-		if (other->irq == device->irq) {
+		if (device->irq && other->irq == device->irq) {
 			snprintf(error, size, "irq '%u': another device of the guest has it", device->irq);
 			return -EADDRINUSE;
 		}

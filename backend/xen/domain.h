@@ -22,7 +22,7 @@ struct gd_domain;
 /* A device's place in its guest; the caller's memory, until detached. */
 struct gd_domain_device {
 	struct gd_bus_range range;
-	unsigned irq; /* no two devices of a guest share one */
+	unsigned irq; /* no two devices of a guest share one; 0: no line of its controller */
 	/* private */
 	struct gd_domain *domain; /* NULL: not attached */
 	struct gd_domain_device *next;

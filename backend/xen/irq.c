@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <xendevicemodel.h>
+#include <xenevtchn.h>
 
 struct gd_irq_ops {
 	int (*raise)(struct gd_irq *irq); /* 0 or -errno */
@@ -17,7 +18,9 @@ struct gd_irq {
 	struct gd_log *log;
 	uint16_t domid;
 	unsigned number;
-	xendevicemodel_handle *devicemodel;
+	xendevicemodel_handle *devicemodel; /* a line */
+	xenevtchn_handle *evtchn;	    /* an event channel */
+	int64_t local;			    /* its port here, -1: none; written by the main thread, atomic */
 };
 
 static int line_raise(struct gd_irq *irq)
@@ -49,6 +52,64 @@ int gd_irq_line_open(struct gd_irq **out, uint16_t domid, unsigned number, struc
 	}
 	gd_restrict_note("xendevicemodel", xendevicemodel_restrict(irq->devicemodel, domid));
 	*out = irq;
+	return 0;
+}
+
+static int event_raise(struct gd_irq *irq)
+{
+	int64_t local = __atomic_load_n(&irq->local, __ATOMIC_RELAXED);
+
+	/* Closed meanwhile: nothing happens; the number may be another's, of the same handle and so of this device. */
+	return local < 0 || !xenevtchn_notify(irq->evtchn, (evtchn_port_t)local) ? 0 : -errno;
+}
+
+static void event_close(struct gd_irq *irq)
+{
+	xenevtchn_close(irq->evtchn); /* and what is bound */
+}
+
+static const struct gd_irq_ops event_ops = {event_raise, event_close};
+
+int gd_irq_event_open(struct gd_irq **out, uint16_t domid, struct gd_log *log)
+{
+	struct gd_irq *irq = calloc(1, sizeof(*irq));
+	int ret;
+
+	if (!irq)
+		return -ENOMEM;
+	*irq = (struct gd_irq){.ops = &event_ops, .log = log, .domid = domid, .local = -1};
+	errno = 0;
+	irq->evtchn = xenevtchn_open(NULL, 0);
+	if (!irq->evtchn) {
+		ret = errno ? -errno : -EIO;
+		free(irq);
+		return ret;
+	}
+	gd_restrict_note("xenevtchn", xenevtchn_restrict(irq->evtchn, domid));
+	*out = irq;
+	return 0;
+}
+
+void gd_irq_event_unbind(struct gd_irq *irq)
+{
+	int64_t local = __atomic_exchange_n(&irq->local, -1, __ATOMIC_RELAXED);
+
+	if (local >= 0)
+		xenevtchn_unbind(irq->evtchn, (evtchn_port_t)local);
+}
+
+int gd_irq_event_bind(struct gd_irq *irq, uint32_t port)
+{
+	xenevtchn_port_or_error_t local;
+
+	gd_irq_event_unbind(irq);
+	errno = 0;
+	local = xenevtchn_bind_interdomain(irq->evtchn, irq->domid, port);
+	if (local < 0)
+		return errno ? -errno : -EIO;
+	irq->number = port;
+	__atomic_store_n(&irq->local, local, __ATOMIC_RELAXED);
+	gd_irq_raise(irq);
 	return 0;
 }
 

@@ -34,6 +34,8 @@ const char *const gd_key_names[GD_KEYS] = {
 	[GD_KEY_DIRECT_SAFE] = "direct-io-safe",
 	[GD_KEY_PARAMS] = "params",
 	[GD_KEY_IOREQ_SERVER] = "grantio-ioreq-server",
+	[GD_KEY_VERSION] = "grantio-version",
+	[GD_KEY_MMIO_BASE] = "mmio-base",
 };
 
 void gd_keys_free(struct gd_keys *keys)
@@ -163,6 +165,8 @@ static int check_grant_usage(const struct check *check, const char *value)
 
 	if (ret)
 		return ret;
+	if (!value && !check->out->base)
+		return 0; /* the guest itself will say so: xen/front.h */
 	if (!value && check->backend == 0)
 		return refuse(check->error, GD_KEY_GRANT_USAGE, "",
 			      "absent, so the guest of a backend in domain 0 uses no grants; set grant_usage=1");
@@ -172,7 +176,7 @@ static int check_grant_usage(const struct check *check, const char *value)
 	return 0;
 }
 
-/* Decimal under virtio_disk, 0x... under virtio; xl leaves it 0 on x86. */
+/* Decimal under virtio_disk, 0x... under virtio; xl leaves it 0 on x86, and irq with it. */
 static int check_base(const struct check *check, const char *value)
 {
 	uint64_t base = 0;
@@ -181,8 +185,6 @@ static int check_base(const struct check *check, const char *value)
 
 	if (ret)
 		return ret;
-	if (!base)
-		return refuse(check->error, GD_KEY_BASE, value, "no address (xl gives one on Arm only)");
 	if (base % GD_MMIO_SIZE)
 		return refuse(check->error, GD_KEY_BASE, value, "must be a multiple of 0x%x", GD_MMIO_SIZE);
 	check->out->base = base;
@@ -194,7 +196,9 @@ static int check_irq(const struct check *check, const char *value)
 	uint64_t irq = 0;
 	int ret = check_number(check->error, GD_KEY_IRQ, value, false, SPI_LAST, &irq);
 
-	if (!ret && irq < SPI_FIRST)
+	if (!ret && !check->out->base && irq)
+		ret = refuse(check->error, GD_KEY_IRQ, value, "must be 0 where base is 0");
+	else if (!ret && check->out->base && irq < SPI_FIRST)
 		ret = refuse(check->error, GD_KEY_IRQ, value, "must be %u to %u", SPI_FIRST, SPI_LAST);
 	if (!ret)
 		check->out->irq = (unsigned)irq;
@@ -271,6 +275,14 @@ static int check_ioreq_server(const struct check *check, const char *value)
 	return 0;
 }
 
+/* As above. Where it may be is checked when it is used. */
+static int check_mmio_base(const struct check *check, const char *value)
+{
+	if (!value || !gd_number(value, false, UINT32_MAX, &check->out->former_base))
+		check->out->former_base = 0;
+	return 0;
+}
+
 #define IN_DISK	  (1u << GD_VIRTIO_DISK)
 #define IN_VIRTIO (1u << GD_VIRTIO)
 #define IN_BOTH	  (IN_DISK | IN_VIRTIO)
@@ -295,6 +307,7 @@ static const struct {
 	{GD_KEY_DIRECT_SAFE, 0, check_direct_safe},
 	{GD_KEY_PARAMS, IN_DISK, check_params},
 	{GD_KEY_IOREQ_SERVER, 0, check_ioreq_server},
+	{GD_KEY_MMIO_BASE, 0, check_mmio_base},
 	{GD_KEY_GRANT_USAGE, 0, check_grant_usage},
 };
 

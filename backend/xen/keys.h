@@ -49,6 +49,8 @@ enum gd_key {
 	GD_KEY_DIRECT_SAFE,
 	GD_KEY_PARAMS,
 	GD_KEY_IOREQ_SERVER, /* ours: see xen/domain.h */
+	GD_KEY_VERSION,	     /* ours, with the next: docs/xenbus.md */
+	GD_KEY_MMIO_BASE,
 	GD_KEYS
 };
 extern const char *const gd_key_names[GD_KEYS];
@@ -63,6 +65,7 @@ void gd_keys_free(struct gd_keys *keys);
 enum gd_bus_state {
 	GD_STATE_INITIALISING = 1,
 	GD_STATE_INIT_WAIT = 2,
+	GD_STATE_INITIALISED = 3,
 	GD_STATE_CONNECTED = 4,
 	GD_STATE_CLOSING = 5,
 	GD_STATE_CLOSED = 6,
@@ -78,8 +81,9 @@ int gd_keys_life(const struct gd_keys *keys, struct gd_keys_life *out, char erro
 
 /* Everything else. `target` points into `keys` or is `config_target`. */
 struct gd_keys_device {
-	uint64_t base; /* guest-physical, of GD_MMIO_SIZE bytes of registers */
-	unsigned irq;  /* Arm SPI, 32 to 1019 */
+	uint64_t base;	      /* guest-physical, of GD_MMIO_SIZE bytes of registers; 0: ours to choose (xen/front.h) */
+	unsigned irq;	      /* Arm SPI, 32 to 1019; 0 with base 0: an event channel of the guest's */
+	uint64_t former_base; /* what a former grantiod chose, or 0; not checked */
 	const char *target;
 	bool readonly, discard, direct;
 	bool server;	    /* a former grantiod noted its ioreq server: */

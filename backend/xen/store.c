@@ -13,6 +13,7 @@
 
 #define ATTEMPTS 5 /* at a transaction; a conflict also leaves a watch event behind, which brings us back */
 #define PATH	 160
+#define FRONT	 "front/" /* begins the tokens of watches on guests' directories */
 
 struct gd_store {
 	struct xs_handle *xs;
@@ -110,9 +111,38 @@ int gd_store_fd(const struct gd_store *store)
 	return xs_fileno(store->xs);
 }
 
-/* False: not one of ours to look at. `token` is the path that was watched. */
+/* "front/CLASS/DOMID/DEVID": ours, and the other end's. */
+static void front_token(const struct gd_device_id *id, char token[PATH])
+{
+	snprintf(token, PATH, FRONT "%s/%u/%" PRIu32, gd_class_names[id->class], id->domid, id->devid);
+}
+
+static void front_path(const struct gd_device_id *id, const char *key, char path[PATH])
+{
+	snprintf(path, PATH, "/local/domain/%u/device/%s/%" PRIu32 "/%s", id->domid, gd_class_names[id->class],
+		 id->devid, key);
+}
+
+static bool front_event(const char *token, struct gd_store_event *event)
+{
+	for (unsigned class = 0; class < GD_CLASSES; class ++) {
+		size_t length = strlen(gd_class_names[class]);
+
+		if (strncmp(token, gd_class_names[class], length) || token[length] != '/')
+			continue;
+		event->kind = GD_STORE_DEVICES;
+		event->depth = 2;
+		event->id.class = (enum gd_class) class;
+		return gd_keys_path(token + length, &event->id.domid, &event->id.devid) == 2;
+	}
+	return false;
+}
+
+/* False: not one of ours to look at. `token` is the path that was watched, or a front_token(). */
 static bool event_parse(const struct gd_store *store, const char *path, const char *token, struct gd_store_event *event)
 {
+	if (!strncmp(token, FRONT, strlen(FRONT)))
+		return front_event(token + strlen(FRONT), event);
 	if (token[0] == '@') {
 		event->kind = GD_STORE_DOMAINS;
 		return true;
@@ -301,8 +331,20 @@ static int key_compare(struct gd_store *store, xs_transaction_t transaction, con
 	return ret;
 }
 
+static int note_write(struct gd_store *store, xs_transaction_t transaction, const struct gd_device_id *id,
+		      const struct gd_store_note *note)
+{
+	int ret = key_write(store, transaction, id, GD_KEY_IOREQ_SERVER, note->server);
+
+	if (!ret && note->base)
+		ret = key_write(store, transaction, id, GD_KEY_VERSION, GD_FRONT_VERSION);
+	if (!ret && note->base)
+		ret = key_write(store, transaction, id, GD_KEY_MMIO_BASE, note->base);
+	return ret;
+}
+
 int gd_store_state(struct gd_store *store, const struct gd_device_id *id, unsigned from, unsigned to,
-		   const uint16_t *server)
+		   const struct gd_store_note *note)
 {
 	int ret = -EAGAIN;
 
@@ -313,12 +355,62 @@ int gd_store_state(struct gd_store *store, const struct gd_device_id *id, unsign
 		if (ret)
 			return ret;
 		ret = key_compare(store, transaction, id, GD_KEY_STATE, from);
-		if (!ret && server)
-			ret = key_write(store, transaction, id, GD_KEY_IOREQ_SERVER, *server);
+		if (!ret && note)
+			ret = note_write(store, transaction, id, note);
 		if (!ret)
 			ret = key_write(store, transaction, id, GD_KEY_STATE, to);
 		ret = transaction_end(store, transaction, ret);
 	}
+	return ret;
+}
+
+int gd_store_front_watch(struct gd_store *store, const struct gd_device_id *id)
+{
+	char path[PATH], token[PATH];
+
+	front_path(id, gd_front_key_names[GD_FRONT_KEY_STATE], path);
+	front_token(id, token);
+	errno = 0;
+	return xs_watch(store->xs, path, token) ? 0 : errno ? -errno : -EIO;
+}
+
+void gd_store_front_unwatch(struct gd_store *store, const struct gd_device_id *id)
+{
+	char path[PATH], token[PATH];
+
+	front_path(id, gd_front_key_names[GD_FRONT_KEY_STATE], path);
+	front_token(id, token);
+	xs_unwatch(store->xs, path, token);
+}
+
+static int front_keys_read(struct gd_store *store, xs_transaction_t transaction, const struct gd_device_id *id,
+			   struct gd_front_keys *keys)
+{
+	char path[PATH];
+	int ret = 0;
+
+	for (unsigned key = 0; key < GD_FRONT_KEYS && !ret; key++) {
+		front_path(id, gd_front_key_names[key], path);
+		ret = node_read(store, transaction, path, &keys->value[key]);
+	}
+	return ret;
+}
+
+int gd_store_front_read(struct gd_store *store, const struct gd_device_id *id, struct gd_front_keys *keys)
+{
+	int ret = -EAGAIN;
+
+	memset(keys, 0, sizeof(*keys));
+	for (unsigned i = 0; i < ATTEMPTS && ret == -EAGAIN; i++) {
+		xs_transaction_t transaction;
+
+		gd_front_keys_free(keys);
+		ret = transaction_start(store, &transaction);
+		if (!ret)
+			ret = transaction_end(store, transaction, front_keys_read(store, transaction, id, keys));
+	}
+	if (ret)
+		gd_front_keys_free(keys);
 	return ret;
 }
 

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What grantiod reads and writes in xenstore: the backend directories of its own domain, watched, and nothing that a
- * guest may write. A guest that rewrites its own frontend directory causes no event here at all.
+ * guest may write. A guest that rewrites its own frontend directory causes no event here at all; but for devices that
+ * have no address of the toolstack's (xen/front.h), whose frontend `state` is watched while they are served. Each write
+ * of the guest's to it costs us one reading of two directories, and at most one write.
  *
  * Every call is a few round trips to xenstored, which the main thread waits for. Conflicting transactions are tried
  * again a bounded number of times.
@@ -11,6 +13,7 @@
 #ifndef GD_STORE_H
 #define GD_STORE_H
 
+#include "backend/xen/front.h"
 #include "backend/xen/keys.h"
 
 struct gd_store;
@@ -42,11 +45,20 @@ int gd_store_read(struct gd_store *store, const struct gd_device_id *id, struct 
 
 /*
  * Change a device's `state`, if it still is `from`: the toolstack may have asked for its removal meanwhile (-EBUSY), or
- * have removed it (-ENOENT), and neither must be undone by our writing. `server`: noted with it, for our successor; may
- * be NULL.
+ * have removed it (-ENOENT), and neither must be undone by our writing. `note`: what is written with it; may be NULL.
  */
+struct gd_store_note {
+	uint16_t server; /* for our successor */
+	uint32_t base;	 /* not 0: published, for the guest (xen/front.h) */
+};
 int gd_store_state(struct gd_store *store, const struct gd_device_id *id, unsigned from, unsigned to,
-		   const uint16_t *server);
+		   const struct gd_store_note *note);
+
+/* Have changes of the guest's `state` told as changes of the device's directory; and no longer. */
+int gd_store_front_watch(struct gd_store *store, const struct gd_device_id *id);
+void gd_store_front_unwatch(struct gd_store *store, const struct gd_device_id *id); /* also if there is none */
+/* The guest's keys at one moment; free them with gd_front_keys_free(). None where there is no directory. */
+int gd_store_front_read(struct gd_store *store, const struct gd_device_id *id, struct gd_front_keys *keys);
 
 /* Remove one of the keys, if it is there. */
 void gd_store_remove(struct gd_store *store, const struct gd_device_id *id, enum gd_key key);

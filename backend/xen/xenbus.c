@@ -90,6 +90,8 @@ static void device_stop(struct gd_xenbus *xenbus, struct gd_device *device, cons
 	if (device->phase == GD_DEVICE_SERVED) {
 		gd_log(&device->log, GD_INFO, "stopping: %s", why);
 		gd_store_remove(xenbus->store, &device->id, GD_KEY_IOREQ_SERVER);
+		if (!device->keys.base)
+			gd_store_front_unwatch(xenbus->store, &device->id);
 	}
 	gd_device_stop(device);
 }
@@ -130,18 +132,49 @@ static void idle_step(struct gd_xenbus *xenbus, struct gd_device *device, const 
 		complain(xenbus, device, GD_ERR, device->error, true);
 }
 
+/* Where its registers go: the toolstack's address, or one that no other device of the guest has; 0: there is none. */
+static uint64_t base_choose(const struct gd_xenbus *xenbus, const struct gd_device *device)
+{
+	uint64_t used[(GD_FRONT_END - GD_FRONT_BASE) / GD_FRONT_STEP];
+	size_t count = 0;
+
+	if (device->keys.base)
+		return device->keys.base;
+	for (const struct gd_device *other = xenbus->devices; other; other = other->next)
+		if (other->id.domid == device->id.domid && other->phase == GD_DEVICE_SERVED &&
+		    count < sizeof(used) / sizeof(used[0]))
+			used[count++] = other->base;
+	return gd_front_base(gd_store_domid(xenbus->store), device->keys.former_base, used, count);
+}
+
+static void serving_say(struct gd_device *device)
+{
+	char irq[32] = "interrupts by event channel";
+
+	if (device->keys.base)
+		snprintf(irq, sizeof(irq), "irq %u", device->keys.irq);
+	gd_log(&device->log, GD_INFO, "serving %s (%" PRIu64 " bytes, blocks of %u%s, at 0x%" PRIx64 ", %s)",
+	       device->target, device->info.size, device->info.block_size, device->keys.readonly ? ", read-only" : "",
+	       device->base, irq);
+}
+
 /* A failure is complained of when the device is IDLE again: see idle_step(). */
 static void serve(struct gd_xenbus *xenbus, struct gd_device *device, unsigned state)
 {
-	uint16_t server;
+	uint64_t base = base_choose(xenbus, device);
+	struct gd_store_note note;
 	int ret;
 
-	if (gd_device_serve(device)) {
+	if (!base)
+		gd_device_fail(device, -ENOSPC, "no address is free for its registers");
+	if (!base || gd_device_serve(device, base)) {
 		device_stop(xenbus, device, "");
 		return;
 	}
-	server = gd_domain_server(&device->place);
-	ret = gd_store_state(xenbus->store, &device->id, state, GD_STATE_INIT_WAIT, &server);
+	note = (struct gd_store_note){gd_domain_server(&device->place), device->keys.base ? 0 : (uint32_t)base};
+	ret = gd_store_state(xenbus->store, &device->id, state, GD_STATE_INIT_WAIT, &note);
+	if (!ret && !device->keys.base)
+		ret = gd_store_front_watch(xenbus->store, &device->id);
 	if (ret && ret != -ENOENT && ret != -EBUSY)
 		gd_device_fail(device, ret, "cannot write its state");
 	if (ret) {
@@ -149,9 +182,7 @@ static void serve(struct gd_xenbus *xenbus, struct gd_device *device, unsigned s
 		return;
 	}
 	complain_no_more(xenbus, device);
-	gd_log(&device->log, GD_INFO, "serving %s (%" PRIu64 " bytes, blocks of %u%s, at 0x%" PRIx64 ", irq %u)",
-	       device->target, device->info.size, device->info.block_size, device->keys.readonly ? ", read-only" : "",
-	       device->keys.base, device->keys.irq);
+	serving_say(device);
 }
 
 /* The image is open: serve it, if that is still what the directory wants. */
@@ -168,10 +199,47 @@ static void opened_step(struct gd_xenbus *xenbus, struct gd_device *device, cons
 		device_stop(xenbus, device, ""); /* and begin again from its directory */
 }
 
+/*
+ * A device that we chose the address of: what the guest's side wants, by its state (docs/xenbus.md). `state` is ours.
+ * True when it has let go of the device.
+ */
+static bool front_step(struct gd_xenbus *xenbus, struct gd_device *device, unsigned state)
+{
+	char error[GD_KEYS_ERROR];
+	struct gd_front_keys keys;
+	struct gd_front front;
+	int ret = gd_store_front_read(xenbus->store, &device->id, &keys);
+
+	if (ret)
+		snprintf(error, sizeof(error), "cannot read the guest's directory: %s", strerror(-ret));
+	else
+		ret = gd_front_parse(&keys, &front, error);
+	gd_front_keys_free(&keys);
+	/* In state 4 without an event channel of ours it is somebody else's: a former grantiod's. It begins anew. */
+	if (!ret && front.port && front.port != device->port && (front.state == GD_STATE_INITIALISED || device->port)) {
+		ret = gd_device_bind(device, front.port);
+		if (ret)
+			snprintf(error, sizeof(error), "the guest's event-channel '%u': cannot bind it: %s", front.port,
+				 strerror(-ret));
+	}
+	if (ret) {
+		gd_log_guest(&device->log, GD_WARN, "%s", error);
+		return false;
+	}
+	if (!front.port && device->port)
+		gd_device_bind(device, 0);
+	if (device->port && state == GD_STATE_INIT_WAIT)
+		state_change(xenbus, device, GD_STATE_INIT_WAIT, GD_STATE_CONNECTED);
+	else if (front.state == GD_STATE_INITIALISING && state == GD_STATE_CONNECTED)
+		state_change(xenbus, device, GD_STATE_CONNECTED, GD_STATE_INIT_WAIT);
+	return !front.port;
+}
+
 static void served_step(struct gd_xenbus *xenbus, struct gd_device *device, const struct gd_keys *keys)
 {
 	char error[GD_KEYS_ERROR];
 	struct gd_keys_life life;
+	bool chosen = !device->keys.base;
 
 	if (!keys) {
 		device_stop(xenbus, device, "its directory has gone");
@@ -183,9 +251,11 @@ static void served_step(struct gd_xenbus *xenbus, struct gd_device *device, cons
 	}
 	if (life.state == GD_STATE_INITIALISING)
 		device_stop(xenbus, device, "its directory is a new one");
+	else if (chosen && !front_step(xenbus, device, life.state))
+		return; /* before it is removed the guest's driver lets go of it, or its directory is removed */
 	else if (life.state == GD_STATE_CLOSING || life.state == GD_STATE_CLOSED)
 		device_stop(xenbus, device, "the toolstack removes it");
-	else if (gd_device_driver_ok(device) && !device->connected) {
+	else if (!chosen && gd_device_driver_ok(device) && !device->connected) {
 		device->connected = true;
 		state_change(xenbus, device, life.state, GD_STATE_CONNECTED);
 	}

@@ -7,7 +7,7 @@ LAB_DOM0_SUFFIX=
 LAB_TIMEOUT=${LAB_TIMEOUT:-600}
 
 lab_host_packages() {
-	echo qemu-system-x86 build-essential cpio kmod binutils xz-utils e2fsprogs meson ninja-build pkg-config python3
+	echo qemu-system-x86 build-essential cpio kmod binutils xz-utils e2fsprogs meson ninja-build pkg-config python3 libelf1
 }
 
 lab_kernel_package() { APT_CONFIG=$LAB_APT/apt.conf apt-cache depends linux-image-amd64 | sed -n 's/ *Depends: \(linux-image-.*\)/\1/p' | head -n 1; }
@@ -19,6 +19,28 @@ lab_packages() {
 		libyajl2 libuuid1 zlib1g liblzma5 libbz2-1.0 libzstd1 liblzo2-2 libnl-3-200 libnl-route-3-200 libxml2 \
 		libgnutls30 libp11-kit0 libidn2-0 libunistring2 libtasn1-6 libhogweed6 libnettle8 libgmp10 libffi8 libicu72 \
 		libstdc++6 libsystemd0 libcap2 libgcrypt20 libgpg-error0 liblz4-1
+}
+
+# The headers that the guest's kernel was built with. They name their folders by absolute paths: rewritten, so that they
+# work where they are. A vmlinux among them is for BTF, which needs pahole and is nothing that is tested here.
+lab_headers() { # VERSION
+	local abi=$1 package
+	[ -f "$LAB_ROOT/.headers-$abi" ] && return 0
+	package=linux-headers-$abi
+	apt_unpack "$LAB_APT" "$LAB_ROOT" "$package" $(APT_CONFIG=$LAB_APT/apt.conf apt-cache depends "$package" |
+		sed -n 's/ *Depends: \(linux-headers-.*-common\|linux-kbuild-.*\)/\1/p') || return 1
+	sed -i "s#include /usr/src/#include $LAB_ROOT/usr/src/#" "$LAB_ROOT/usr/src/linux-headers-$abi/Makefile"
+	rm -f "$LAB_ROOT/usr/src/linux-headers-$abi/vmlinux"
+	touch "$LAB_ROOT/.headers-$abi"
+}
+
+# grantio.ko for a kernel; a warning is an error. Debian's headers name the compiler that the kernel was built with,
+# which the host need not have.
+lab_module() { # VERSION
+	local cc=gcc-12
+	command -v $cc >/dev/null || cc=gcc
+	lab_headers "$1" || return 1
+	make -C "$LAB_TOP/kmod" KDIR="$LAB_ROOT/usr/src/linux-headers-$1" OUT="$LAB_BUILD/module-$1" CC=$cc KCFLAGS=-Werror
 }
 
 lab_libdirs() { echo "$LAB_ROOT/usr/lib/x86_64-linux-gnu" "$LAB_ROOT/lib/x86_64-linux-gnu"; }
@@ -45,11 +67,15 @@ lab_programs() {
 	INI
 	[ -f "$dir/build.ninja" ] || PKG_CONFIG_SYSROOT_DIR=$LAB_ROOT meson setup "$dir" "$LAB_TOP" --native-file "$LAB_BUILD/native.ini" \
 		--buildtype=release -Ddevelop=false || return 1
-	ninja -C "$dir" -j2 --quiet
+	ninja -C "$dir" -j2 --quiet && lab_module "$(lab_kernel_version)"
 }
 
+# grantio.ko comes first, before the drivers that it makes devices for; scenarios load it in other orders.
 lab_guest_modules() {
-	initramfs_modules "$1" "$LAB_ROOT" "$(lab_kernel_version)" crc32c_generic virtio_mmio virtio_blk ext4 xen-blkfront
+	local modules=$1/etc/modules
+	initramfs_modules "$1" "$LAB_ROOT" "$(lab_kernel_version)" crc32c_generic virtio_mmio virtio_blk ext4 xen-blkfront || return 1
+	cp "$LAB_BUILD/module-$(lab_kernel_version)/kmod/grantio.ko" "$1/lib/modules/"
+	sed -i '1i /lib/modules/grantio.ko' "$modules"
 }
 lab_dom0_modules() {
 	initramfs_modules "$1" "$LAB_ROOT" "$(lab_kernel_version)" xen-evtchn xen-gntdev xen-gntalloc xen-privcmd xenfs crc32c_generic ext4 loop xen-blkback

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# Labs: arm64
+# Labs: x86 arm64
 # A guest reads and writes one disk; what it saw is what dom0 sees.
 scenario() {
 	local disk

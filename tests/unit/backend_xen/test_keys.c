@@ -112,11 +112,12 @@ static const struct {
 	{GD_KEY_GRANT_USAGE, "yes", "grant_usage 'yes': must be 0 or 1"},
 	{GD_KEY_GRANT_USAGE, NULL,
 	 "grant_usage '': absent, so the guest of a backend in domain 0 uses no grants; set grant_usage=1"},
-	{GD_KEY_BASE, "0", "base '0': no address (xl gives one on Arm only)"},
+	{GD_KEY_BASE, "0", "irq '33': must be 0 where base is 0"},
 	{GD_KEY_BASE, "33554433", "base '33554433': must be a multiple of 0x200"},
 	{GD_KEY_BASE, "0x", "base '0x': must be a number, at most 281474976710144"},
 	{GD_KEY_BASE, "-512", "base '-512': must be a number, at most 281474976710144"},
 	{GD_KEY_BASE, "18446744073709551616", "base '18446744073709551616': must be a number, at most 281474976710144"},
+	{GD_KEY_IRQ, "0", "irq '0': must be 32 to 1019"},
 	{GD_KEY_IRQ, "31", "irq '31': must be 32 to 1019"},
 	{GD_KEY_IRQ, "1020", "irq '1020': must be a number, at most 1019"},
 	{GD_KEY_IRQ, "0x21", "irq '0x21': must be a number, at most 1019"},
@@ -255,6 +256,32 @@ static void grants_are_implied_in_a_driver_domain(void **state)
 	assert_int_equal(gd_keys_device(&keys, &disk_id, 5, NULL, &device, error), -EINVAL);
 }
 
+/* As xl 4.17 writes them on x86: no address, no interrupt, not a word of grants. */
+static void takes_devices_without_an_address(void **state)
+{
+	struct gd_keys keys = as_keys(disk_keys);
+	struct gd_keys_device device;
+	char error[GD_KEYS_ERROR];
+
+	(void)state;
+	keys.value[GD_KEY_BASE] = (char *)"0";
+	keys.value[GD_KEY_IRQ] = (char *)"0";
+	keys.value[GD_KEY_GRANT_USAGE] = NULL;
+	assert_int_equal(check(&keys, &disk_id, &device, error), 0);
+	assert_int_equal(device.base, 0);
+	assert_int_equal(device.irq, 0);
+	assert_int_equal(device.former_base, 0);
+	keys.value[GD_KEY_MMIO_BASE] = (char *)"4271923200";
+	assert_int_equal(check(&keys, &disk_id, &device, error), 0);
+	assert_int_equal(device.former_base, 4271923200u);
+	keys.value[GD_KEY_MMIO_BASE] = (char *)"a place"; /* a hint, and so nothing */
+	assert_int_equal(check(&keys, &disk_id, &device, error), 0);
+	assert_int_equal(device.former_base, 0);
+	keys.value[GD_KEY_GRANT_USAGE] = (char *)"0";
+	assert_int_equal(check(&keys, &disk_id, &device, error), -EINVAL);
+	assert_string_equal(error, "grant_usage '0': guest memory is reached by grants only; set grant_usage=1");
+}
+
 static void names_devices(void **state)
 {
 	struct gd_keys keys = as_keys(disk_keys);
@@ -319,6 +346,7 @@ int main(void)
 		cmocka_unit_test(takes_the_state_strictly),
 		cmocka_unit_test(honours_the_flags),
 		cmocka_unit_test(grants_are_implied_in_a_driver_domain),
+		cmocka_unit_test(takes_devices_without_an_address),
 		cmocka_unit_test(names_devices),
 		cmocka_unit_test(parses_paths),
 	};

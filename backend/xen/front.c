@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+#include "backend/xen/front.h"
+#include "backend/number.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PLACES	   ((GD_FRONT_END - GD_FRONT_BASE) / GD_FRONT_STEP)
+#define PLACES_OWN 16u /* where a backend begins: its domain's number times this */
+
+const char *const gd_front_key_names[GD_FRONT_KEYS] = {
+	[GD_FRONT_KEY_STATE] = "state",
+	[GD_FRONT_KEY_VERSION] = "grantio-version",
+	[GD_FRONT_KEY_DMA] = "dma",
+	[GD_FRONT_KEY_PORT] = "event-channel",
+};
+
+void gd_front_keys_free(struct gd_front_keys *keys)
+{
+	for (unsigned i = 0; i < GD_FRONT_KEYS; i++) {
+		free(keys->value[i]);
+		keys->value[i] = NULL;
+	}
+}
+
+/* The value is the guest's: cut and made printable, since it ends up in a log. */
+static int refuse(char *error, enum gd_front_key key, const char *value, const char *must)
+{
+	char shown[33];
+	size_t length = value ? strnlen(value, sizeof(shown) - 1) : 0;
+
+	for (size_t i = 0; i < length; i++)
+		shown[i] = (char)(isprint((unsigned char)value[i]) ? value[i] : '?');
+	shown[length] = '\0';
+	snprintf(error, GD_KEYS_ERROR, "the guest's %s '%s': must be %s", gd_front_key_names[key], shown, must);
+	return -EINVAL;
+}
+
+/* A number from 1 to `max`. */
+static bool number(const char *value, uint64_t max, uint64_t *out)
+{
+	return value && gd_number(value, false, max, out) && *out;
+}
+
+int gd_front_parse(const struct gd_front_keys *keys, struct gd_front *out, char error[GD_KEYS_ERROR])
+{
+	const char *state = keys->value[GD_FRONT_KEY_STATE], *version = keys->value[GD_FRONT_KEY_VERSION];
+	const char *dma = keys->value[GD_FRONT_KEY_DMA], *port = keys->value[GD_FRONT_KEY_PORT];
+	uint64_t value = 0;
+
+	*out = (struct gd_front){0};
+	if (!state)
+		return 0;
+	if (!number(state, GD_STATE_MAX, &value))
+		return refuse(error, GD_FRONT_KEY_STATE, state, "1 to 8");
+	out->state = (unsigned)value;
+	if (out->state != GD_STATE_INITIALISED && out->state != GD_STATE_CONNECTED)
+		return 0;
+	if (!number(version, UINT32_MAX, &value) || value != GD_FRONT_VERSION)
+		return refuse(error, GD_FRONT_KEY_VERSION, version, "1");
+	if (!dma || strcmp(dma, "grant"))
+		return refuse(error, GD_FRONT_KEY_DMA, dma, "grant");
+	if (!number(port, GD_FRONT_PORTS - 1, &value))
+		return refuse(error, GD_FRONT_KEY_PORT, port, "a port, 1 to 131071");
+	out->port = (uint32_t)value;
+	return 0;
+}
+
+static bool is_used(uint64_t base, const uint64_t *used, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (used[i] == base)
+			return true;
+	return false;
+}
+
+static bool is_place(uint64_t base)
+{
+	return base >= GD_FRONT_BASE && base < GD_FRONT_END && base % GD_FRONT_STEP == 0;
+}
+
+uint64_t gd_front_base(uint16_t backend, uint64_t former, const uint64_t *used, size_t count)
+{
+	if (is_place(former) && !is_used(former, used, count))
+		return former;
+	for (unsigned i = 0; i < PLACES; i++) {
+		uint64_t base = GD_FRONT_BASE + (backend * PLACES_OWN + i) % PLACES * GD_FRONT_STEP;
+
+		if (!is_used(base, used, count))
+			return base;
+	}
+	return 0;
+}

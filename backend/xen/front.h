@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Devices without an address of the toolstack's (x86): docs/xenbus.md, the backend's side. Pure functions: no xenstore.
+ *
+ * We choose where the registers are and publish it; the guest's module answers in its own directory with an event
+ * channel. What stands there is the guest's word, which it may change at any time: it is read whole, checked, and a
+ * wrong value leaves the device as it was.
+ *
+ * Threads: any. Errors: 0 or -errno, with a line in `error`.
+ */
+#ifndef GD_FRONT_H
+#define GD_FRONT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "backend/xen/keys.h"
+
+#define GD_FRONT_VERSION 1u
+#define GD_FRONT_BASE	 0xfea00000u /* the window for registers, */
+#define GD_FRONT_END	 0xfec00000u
+#define GD_FRONT_STEP	 0x1000u /* at multiples of this */
+#define GD_FRONT_PORTS	 131072u /* xen/event_channel.h: EVTCHN_FIFO_NR_CHANNELS */
+
+enum gd_front_key {
+	GD_FRONT_KEY_STATE,
+	GD_FRONT_KEY_VERSION,
+	GD_FRONT_KEY_DMA,
+	GD_FRONT_KEY_PORT,
+	GD_FRONT_KEYS,
+};
+extern const char *const gd_front_key_names[GD_FRONT_KEYS];
+
+/* The guest's directory as read; NULL: no such key. */
+struct gd_front_keys {
+	char *value[GD_FRONT_KEYS];
+};
+void gd_front_keys_free(struct gd_front_keys *keys);
+
+struct gd_front {
+	unsigned state; /* 1 to 8; 0: no directory */
+	uint32_t port;	/* its event channel; not 0 in states 3 and 4, 0 in all others */
+};
+
+/* -EINVAL: refused. */
+int gd_front_parse(const struct gd_front_keys *keys, struct gd_front *out, char error[GD_KEYS_ERROR]);
+
+/*
+ * A place for a device's registers: `former` if it is one and is free, else a free one; 0 when none is. `used` are
+ * those of the guest's other devices of ours. Each backend begins elsewhere, so that two of them rarely meet in a
+ * guest.
+ */
+uint64_t gd_front_base(uint16_t backend, uint64_t former, const uint64_t *used, size_t count);
+
+#endif
