@@ -179,7 +179,7 @@ static int image_lock(const struct gd_image *image, const struct gd_disk_opening
 /* Does a direct read in units of 512 bytes work? It alters nothing. */
 static bool direct_probe(int fd)
 {
-	static _Alignas(1024) char area[1024];
+	_Alignas(1024) char area[1024];
 	ssize_t n = pread(fd, area + 512, 512, 512); /* memory aligned to 512 and no more */
 
 	return n >= 0 || errno != EINVAL;
