@@ -171,6 +171,7 @@ static void serve(struct gd_xenbus *xenbus, struct gd_device *device, unsigned s
 		device_stop(xenbus, device, "");
 		return;
 	}
+	complain_no_more(xenbus, device); /* before the state tells the toolstack to look */
 	note = (struct gd_store_note){gd_domain_server(&device->place), device->keys.base ? 0 : (uint32_t)base};
 	ret = gd_store_state(xenbus->store, &device->id, state, GD_STATE_INIT_WAIT, &note);
 	if (!ret && !device->keys.base)
@@ -181,7 +182,6 @@ static void serve(struct gd_xenbus *xenbus, struct gd_device *device, unsigned s
 		device_stop(xenbus, device, "its state has changed"); /* and look at its directory again */
 		return;
 	}
-	complain_no_more(xenbus, device);
 	serving_say(device);
 }
 
