@@ -148,6 +148,7 @@ static void grantiod_restarts(void **state)
 		rig_disk_wait(rig, 1, 0, 4);
 		rig_guest_close(disk);
 		stop_clean(rig);
+		assert_null(rig_disk_read(rig, 1, 0, "grantio-ioreq-server")); /* might be somebody else's by then */
 	}
 }
 

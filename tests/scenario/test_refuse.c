@@ -58,6 +58,13 @@ static void bench_close(struct bench *bench)
 	rig_quiet(bench->rig, guests);
 }
 
+/* Until grantiod has handled all that was written so far: it takes xenstore's events in their order. */
+static void fence(struct bench *bench)
+{
+	rig_disk_attach(bench->rig, 1, 2, rig_image(bench->rig, "fence.raw", RIG_MIB));
+	rig_disk_detach(bench->rig, 1, 2);
+}
+
 /* Write the bad disk, wait for its line, see it in xenstore too, and remove it. */
 static void refused(struct bench *bench, const char *image, const struct rig_key *keys, const char *name,
 		    const char *line)
@@ -71,9 +78,7 @@ static void refused(struct bench *bench, const char *image, const struct rig_key
 	rig_log_wait(bench->rig, logged, before + 1);
 	good_still_good(bench);
 	rig_disk_remove(bench->rig, 1, 0);
-	/* Its removal is handled after the node was written: wait for that by another line. */
-	rig_disk_attach(bench->rig, 1, 2, rig_image(bench->rig, "after.raw", RIG_MIB));
-	rig_disk_detach(bench->rig, 1, 2);
+	fence(bench);
 	node = rig_read(bench->rig, error_node);
 	assert_null(node);
 	assert_int_equal(rig_log_count(bench->rig, logged), before + 1);
@@ -180,10 +185,12 @@ static void mended(void **state)
 	rig_disk_write(bench.rig, 1, 0, bench.bad_image, keys);
 	rig_log_wait(bench.rig, "<3>d1/xvda: irq '1': must be 32 to 1019\n", 1);
 	rig_disk_key(bench.rig, 1, 0, "mode", "x");
-	rig_log_wait(bench.rig, "<3>d1/xvda: irq '1': must be 32 to 1019\n", 1);
+	fence(&bench); /* looked at again, and nothing new to say */
+	node = rig_read(bench.rig, error_node);
+	assert_string_equal(node, "irq '1': must be 32 to 1019");
+	free(node);
 	rig_disk_key(bench.rig, 1, 0, "irq", "33");
 	rig_log_wait(bench.rig, "<3>d1/xvda: mode 'x': must be r or w\n", 1);
-	rig_disk_key(bench.rig, 1, 0, "params", bench.bad_image); /* no news: no line */
 	rig_disk_key(bench.rig, 1, 0, "base", "33554944");
 	rig_disk_key(bench.rig, 1, 0, "mode", "w");
 	rig_log_wait(bench.rig, "<3>d1/xvda: base '0x2000200': another device of the guest has it\n", 1);
