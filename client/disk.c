@@ -17,7 +17,7 @@
 #define IRQ_WAIT_MS 250
 
 #define POLL_BATCH 4u	/* completions at once that make it worth looking for more */
-#define POLL_US	   500u /* how long after the last one */
+#define POLL_US	   2000u /* how long after the last one */
 
 struct report {
 	char *text;
