@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -239,6 +240,7 @@ static void daemon_exec(int log, const char *const *arguments)
 	if (library)
 		setenv("LD_PRELOAD", library, 1);
 	dup2(log, STDERR_FILENO);
+	prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that is killed leaves no grantiod behind */
 	if (argv[0])
 		execv(argv[0], (char *const *)argv);
 	_exit(127);
