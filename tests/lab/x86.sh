@@ -18,7 +18,7 @@ lab_packages() {
 		libxenstore4 libxentoolcore1 libxentoollog1 libxen-dev liburing2 liburing-dev libnbd0 libnbd-dev libc6 libgcc-s1 \
 		libyajl2 libuuid1 zlib1g liblzma5 libbz2-1.0 libzstd1 liblzo2-2 libnl-3-200 libnl-route-3-200 libxml2 \
 		libgnutls30 libp11-kit0 libidn2-0 libunistring2 libtasn1-6 libhogweed6 libnettle8 libgmp10 libffi8 libicu72 \
-		libstdc++6 libsystemd0 libcap2 libgcrypt20 libgpg-error0 liblz4-1
+		libstdc++6 libsystemd0 libcap2 libgcrypt20 libgpg-error0 liblz4-1 e2fsprogs libext2fs2 libcom-err2 libss2 libblkid1
 }
 
 # The headers that the guest's kernel was built with. They name their folders by absolute paths: rewritten, so that they
@@ -76,6 +76,7 @@ lab_guest_modules() {
 	initramfs_modules "$1" "$LAB_ROOT" "$(lab_kernel_version)" crc32c_generic virtio_mmio virtio_blk ext4 xen-blkfront || return 1
 	cp "$LAB_BUILD/module-$(lab_kernel_version)/kmod/grantio.ko" "$1/lib/modules/"
 	sed -i '1i /lib/modules/grantio.ko' "$modules"
+	initramfs_program "$1" "$LAB_ROOT/sbin/mke2fs" $(lab_libdirs)
 }
 lab_dom0_modules() {
 	initramfs_modules "$1" "$LAB_ROOT" "$(lab_kernel_version)" xen-evtchn xen-gntdev xen-gntalloc xen-privcmd xenfs crc32c_generic ext4 loop xen-blkback
@@ -94,7 +95,12 @@ lab_guest_cfg() {
 }
 lab_disk_spec='format=raw,specification=virtio,backendtype=standalone'
 
-lab_dom0_files() { cp "$LAB_BUILD/vmlinux" "$1/lab/vmlinux"; }
+lab_dom0_files() {
+	cp "$LAB_BUILD/vmlinux" "$1/lab/vmlinux" && initramfs_program "$1" "$LAB_ROOT/sbin/e2fsck" $(lab_libdirs) || return 1
+	mkdir -p "$LAB_BUILD/tools"
+	gcc -Wall -Wextra -Werror -O2 -o "$LAB_BUILD/tools/hold" "$LAB_DIR/tools/hold.c" -I"$LAB_ROOT/usr/include" -L"$LAB_ROOT/usr/lib/x86_64-linux-gnu" \
+		-Wl,--allow-shlib-undefined -lxengnttab && initramfs_program "$1" "$LAB_BUILD/tools/hold" $(lab_libdirs)
+}
 
 lab_qemu() { # LOG
 	timeout -k 5 "$LAB_TIMEOUT" qemu-system-x86_64 -machine q35 -cpu qemu64,+svm,+npt -accel tcg,thread=multi -m 1G -smp 1 \

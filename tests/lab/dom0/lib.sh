@@ -59,6 +59,14 @@ guest_finish() {
 }
 guest_log_has() { local name=$1; shift; grep -q "$@" "$GUEST_LOG/guest-$name.log"; }
 guest_tail() { tail -n 25 "$GUEST_LOG/guest-$1.log" | sed 's/^/LAB guest: /'; }
+# no_leaks: all guests are gone, zombies too, and grantiod has no file of theirs.
+no_leaks() {
+	wait_until 20 no_domains || { fail "domains are left: $(xl list | tail -n +3 | tr '\n' ';')"; return 1; }
+	wait_until 10 no_fds || { fail "grantiod has $(ls "/proc/$GRANTIOD/fd" | wc -l) open files, and had $FDS"; return 1; }
+	no_foreign_grants || fail "grants are still mapped"
+}
+no_domains() { [ "$(xl list | wc -l)" = 2 ]; }
+no_fds() { [ "$(ls "/proc/$GRANTIOD/fd" | wc -l)" -le "$FDS" ]; }
 no_guests() { [ "$(xenstore-list /local/domain)" = 0 ]; }
 
 # No entry of any domain's grant table is in use by another (pin counts of `xl debug-keys g`; dom0 itself grants nothing here).

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# Labs: arm64
+# Labs: x86 arm64
 # Guests are destroyed in the middle of I/O and created again, reboot, and shut down: nothing of theirs is left.
 scenario() {
 	local disk round

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# Labs: arm64
+# Labs: x86 arm64
 # Two disks, one read-only, on two vCPUs: writes to the read-only one fail in the guest and change nothing.
 scenario() {
 	local rw ro before

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# Labs: arm64
+# Labs: x86 arm64
 # Two guests at once, one of them created before grantiod runs; a disk that cannot be served disturbs neither.
 scenario() {
 	local a b

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: MIT
+# I/O while dom0 maps what we grant, and keeps it; then see that all of it comes back.
+. /guest/lib.sh
+wait_for 20 test -b /dev/vda
+stats=$(echo /sys/bus/xen/devices/virtio_disk-*/grantio)
+quarantined() { [ "$(cat "$stats/quarantined")" -gt 0 ]; }
+pass() { # write a pattern, read it back
+	dd if=/dev/urandom of=/tmp/data bs=64k count=8 2>/dev/null
+	dd if=/tmp/data of=/dev/vda bs=64k oflag=direct 2>/dev/null
+	dd if=/dev/vda of=/tmp/back bs=64k count=8 iflag=direct 2>/dev/null
+	cmp /tmp/data /tmp/back
+}
+echo "GUEST busy"
+i=0
+until quarantined; do
+	pass
+	i=$((i + 1))
+	[ $i -lt 500 ]
+done
+echo "GUEST quarantined after $i passes"
+for i in 1 2 3 4 5; do pass; done
+echo "GUEST went on, $(cat "$stats/held") held"
+drained() { [ "$(cat "$stats/held")" = 0 ]; }
+wait_for 40 drained
+pass
+[ "$(cat "$stats/errors")" = 0 ]

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: MIT
+# Modules: none
+# Load, unload, unbind and rebind the modules of a disk; read it each time that it is there.
+. /guest/lib.sh
+path() { grep "/$1\.ko" /etc/modules; }
+read_disk() { # WHAT
+	wait_for 20 test -b /dev/vda
+	echo "GUEST read $(sum /dev/vda) ($1)"
+}
+gone() { wait_for 20 test ! -b /dev/vda; }
+stat_is() { [ "$(cat "/sys/bus/xen/devices/$device/grantio/$1")" "$2" "$3" ]; }
+xen=/sys/bus/xen/drivers/grantio mmio=/sys/bus/platform/drivers/virtio-mmio
+device=$(basename /sys/bus/xen/devices/virtio_disk-*)
+
+for m in $(grep -v grantio /etc/modules); do
+	insmod "$m" || true # a driver of an instruction that this CPU lacks refuses
+done
+insmod "$(path grantio)"
+read_disk "the drivers first"
+if rmmod grantio 2>/dev/null; then false; fi # a disk needs it
+echo "$device" >$xen/unbind
+gone
+rmmod grantio
+insmod "$(path grantio)"
+read_disk "grantio again"
+rmmod virtio_blk
+gone
+rmmod virtio_mmio
+insmod "$(path virtio_mmio)"
+insmod "$(path virtio_blk)"
+read_disk "the drivers last"
+echo "$device" >$xen/unbind
+gone
+echo "$device" >$xen/bind
+read_disk "grantio bound again"
+platform=$(basename $mmio/virtio-mmio.*)
+echo "$platform" >$mmio/unbind
+gone
+stat_is grants = 0
+echo "$platform" >$mmio/bind
+read_disk "virtio_mmio bound again"
+stat_is backend = 0
+stat_is grants -gt 0
+stat_is maps -gt 0
+stat_is errors = 0
+stat_is held = 0
+for i in 1 2 3 4 5; do
+	echo "$device" >$xen/unbind
+	rmmod grantio
+	insmod "$(path grantio)"
+done
+read_disk "grantio five times"
+if dmesg | grep -e WARNING: -e BUG: -e 'still in use'; then false; fi
