@@ -63,7 +63,8 @@ void rig_quiet(struct rig *rig, const uint16_t *domids);
 
 /* ---- toolstack ---------------------------------------------------------------------------------------------- */
 
-void rig_domain_create(struct rig *rig, uint16_t domid);
+void rig_domain_create(struct rig *rig, uint16_t domid); /* with two vCPUs */
+void rig_domain_make(struct rig *rig, uint16_t domid, unsigned vcpus);
 /* As xl destroy: the domain first, then its directories. */
 void rig_domain_destroy(struct rig *rig, uint16_t domid);
 

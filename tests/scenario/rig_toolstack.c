@@ -64,7 +64,12 @@ static void node_write(struct rig *rig, xs_transaction_t transaction, const char
 
 void rig_domain_create(struct rig *rig, uint16_t domid)
 {
-	struct gm_domain_config config = {.domid = domid, .ram_bytes = GUEST_RAM, .vcpus = 2};
+	rig_domain_make(rig, domid, 2);
+}
+
+void rig_domain_make(struct rig *rig, uint16_t domid, unsigned vcpus)
+{
+	struct gm_domain_config config = {.domid = domid, .ram_bytes = GUEST_RAM, .vcpus = vcpus};
 	char path[64];
 	uint16_t made;
 
