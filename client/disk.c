@@ -13,10 +13,7 @@
 /* Xen keeps the first entries of a grant table for itself (GNTTAB_NR_RESERVED_ENTRIES, public/grant_table.h). */
 #define FIRST_GREF 8
 
-/* A wake-up that came between two waits is made good after this long. */
-#define IRQ_WAIT_MS 250
-
-#define POLL_BATCH 4u	/* completions at once that make it worth looking for more */
+#define POLL_BATCH 4u	 /* completions at once that make it worth looking for more */
 #define POLL_US	   2000u /* how long after the last one */
 
 struct report {
@@ -78,15 +75,19 @@ static void reap_while_busy(struct gp_disk *disk)
 	}
 }
 
-/* An interrupt between two waits is not lost: the model keeps a pulse that nobody waited for. */
+/* Between two waits nothing is lost: the model keeps a pulse, and a wake, that nobody waited for. */
 static void *irq_main(void *arg)
 {
 	struct gp_disk *disk = arg;
 
 	pthread_setname_np(pthread_self(), "guest-irq");
 	while (!atomic_load_explicit(&disk->stop, memory_order_relaxed)) {
-		if (gm_guest_irq_wait(disk->guest, disk->place.irq, IRQ_WAIT_MS))
+		int ret = gm_guest_irq_wait(disk->guest, disk->place.irq, -1);
+
+		if (ret == -EINTR)
 			continue;
+		if (ret)
+			break; /* the domain goes down */
 		gio_blk_interrupt_ack(disk->blk);
 		reap_while_busy(disk);
 		for (unsigned queue = 0; queue < disk->queues; queue++)
@@ -130,6 +131,8 @@ static int guest_open(struct gp_disk *disk, const struct gp_disk_config *config,
 		report(to, ret, "domain %u: no memory for the guest's system", config->domid);
 		goto close_guest;
 	}
+	if (config->timeout_ms)
+		gio_os_model_patience(disk->os, (int)config->timeout_ms);
 	ret = gio_grants_init(&disk->grants, disk->os, FIRST_GREF);
 	if (ret) {
 		report(to, ret, "domain %u: grant table", config->domid);

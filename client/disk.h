@@ -12,8 +12,7 @@
  *
  * Threads: synchronous calls may run at once from any thread but the interrupt thread. open and close are one thread's.
  * Errors: 0 or -errno (the guest library's numbers are Linux's).
- * Not defended: a backend that does not answer holds a synchronous call for `timeout_ms`; register accesses wait for
- * the backend as a vCPU does.
+ * Not defended: without `timeout_ms`, a backend that does not answer holds whoever waits for it, as it holds a vCPU.
  */
 #ifndef GP_DISK_H
 #define GP_DISK_H
@@ -36,7 +35,7 @@ struct gp_disk_config {
 	bool no_event_idx;	      /* the same */
 	unsigned buffers;	      /* of GP_CHUNK_BYTES each, for synchronous calls; 0: asynchronous use only */
 	unsigned wait_ms;	      /* how long to wait for the disk's backend when it opens */
-	unsigned timeout_ms;	      /* longest wait of a synchronous call for one completion; 0: for ever */
+	unsigned timeout_ms;	      /* longest wait for a completion or a register; 0: for ever */
 	void (*reaped)(void *opaque); /* after each interrupt, in its thread; NULL: nothing */
 	void *opaque;
 };

@@ -221,12 +221,12 @@ static int chunk_submit(struct gp_chunk *chunk)
 	return ret;
 }
 
-/* 0, or -ETIMEDOUT: the chunk is then abandoned, and no longer the caller's. */
-static int chunk_wait(struct gp_chunk *chunk)
+/* 0, or -ETIMEDOUT, at once if not `patient`: the chunk is then abandoned, and no longer the caller's. */
+static int chunk_wait(struct gp_chunk *chunk, bool patient)
 {
 	struct gp_disk *disk = chunk->disk;
 	struct timespec until = deadline(disk);
-	int ret = 0;
+	int ret = patient ? 0 : -ETIMEDOUT;
 
 	pthread_mutex_lock(&disk->pool.lock);
 	while (chunk->state == GP_CHUNK_IN_FLIGHT && !ret)
@@ -240,9 +240,9 @@ static int chunk_wait(struct gp_chunk *chunk)
 }
 
 /* Wait for the chunk's request, hand out what was read, and give the chunk back. */
-static int chunk_finish(struct gp_chunk *chunk)
+static int chunk_finish(struct gp_chunk *chunk, bool patient)
 {
-	int ret = chunk_wait(chunk);
+	int ret = chunk_wait(chunk, patient);
 
 	if (ret)
 		return ret;
@@ -262,7 +262,7 @@ struct call {
 };
 
 /* Finish the oldest chunk. */
-static int call_reap(struct call *call)
+static int call_reap(struct call *call, bool patient)
 {
 	struct gp_chunk *chunk = call->first;
 
@@ -270,13 +270,14 @@ static int call_reap(struct call *call)
 	if (!call->first)
 		call->last = &call->first;
 	call->count--;
-	return chunk_finish(chunk);
+	return chunk_finish(chunk, patient);
 }
 
+/* Finish all. When one has not been answered in time, the others have had theirs too. */
 static int call_finish(struct call *call, int error)
 {
 	while (call->first) {
-		int ret = call_reap(call);
+		int ret = call_reap(call, error != -ETIMEDOUT);
 
 		error = error ? error : ret;
 	}
@@ -289,7 +290,7 @@ static int call_chunk(struct gp_disk *disk, struct call *call, struct gp_chunk *
 	int ret = call->count < CALL_WINDOW ? chunk_get(disk, !call->count, out) : -EAGAIN;
 
 	while (ret == -EAGAIN) {
-		ret = call_reap(call);
+		ret = call_reap(call, true);
 		if (!ret)
 			ret = chunk_get(disk, !call->count, out);
 	}

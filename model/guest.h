@@ -67,6 +67,11 @@ int gm_guest_find_disk(struct gm_guest *guest, const char *name, int timeout_ms,
 struct gio_os;
 int gio_os_model_open(struct gio_os **os, struct gm_guest *guest);
 void gio_os_model_close(struct gio_os *os); /* takes NULL */
+/*
+ * The longest wait for the answer to a register access; -1, at first: for ever, as a vCPU waits. Once one has not come
+ * in time, nobody is asked any more: all reads are ones. Before the first access.
+ */
+void gio_os_model_patience(struct gio_os *os, int timeout_ms);
 /* Pages that are allocated or held now: part of the leak oracle. */
 size_t gio_os_model_pages_used(struct gio_os *os);
 

@@ -18,6 +18,8 @@ struct page {
 
 struct gio_os {
 	struct gm_guest *guest;
+	int patience_ms;
+	bool unanswered; /* atomic */
 	uint8_t *ram;
 	size_t npages;
 	pthread_mutex_t lock; /* all below */
@@ -34,6 +36,7 @@ int gio_os_model_open(struct gio_os **os, struct gm_guest *guest)
 	if (!o)
 		return -ENOMEM;
 	o->guest = guest;
+	o->patience_ms = -1;
 	o->ram = gm_guest_ram(guest, &bytes);
 	o->npages = bytes / GIO_PAGE_SIZE;
 	o->pages = calloc(o->npages, sizeof(*o->pages));
@@ -207,12 +210,29 @@ int gio_os_grant_table(struct gio_os *os, uint32_t entries, struct gio_os_grant_
 	return 0;
 }
 
+void gio_os_model_patience(struct gio_os *os, int timeout_ms)
+{
+	os->patience_ms = timeout_ms;
+}
+
+static int mmio(struct gio_os *os, uint64_t addr, unsigned size, bool write, uint64_t *value)
+{
+	int err;
+
+	if (__atomic_load_n(&os->unanswered, __ATOMIC_RELAXED))
+		return -ETIMEDOUT;
+	err = gm_guest_mmio(os->guest, addr, size, write, value, os->patience_ms);
+	if (err == -ETIMEDOUT)
+		__atomic_store_n(&os->unanswered, true, __ATOMIC_RELAXED);
+	return err;
+}
+
 uint32_t gio_os_mmio_read(struct gio_os *os, uint64_t addr, unsigned size)
 {
 	uint64_t value = UINT32_MAX;
 
 	/* A machine that is going down reads as ones, like a bus with nobody on it. */
-	if (gm_guest_mmio(os->guest, addr, size, false, &value, -1))
+	if (mmio(os, addr, size, false, &value))
 		return UINT32_MAX;
 	return (uint32_t)value;
 }
@@ -221,5 +241,5 @@ void gio_os_mmio_write(struct gio_os *os, uint64_t addr, unsigned size, uint32_t
 {
 	uint64_t v = value;
 
-	(void)gm_guest_mmio(os->guest, addr, size, true, &v, -1);
+	(void)mmio(os, addr, size, true, &v);
 }

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <cmocka.h>
 
 static struct gp_disk *disk;
@@ -247,6 +248,22 @@ static void test_no_answer_times_out(void **state)
 	close_clean();
 }
 
+static void test_a_long_transfer_times_out_once(void **state)
+{
+	uint8_t *data = calloc(1, 1 << 20);
+	struct timespec begin, end;
+
+	(void)state;
+	assert_int_equal(open_with(4, 300), 0);
+	fake_hold(true);
+	clock_gettime(CLOCK_MONOTONIC, &begin);
+	assert_int_equal(gp_disk_write(disk, data, 0, 1 << 20), -ETIMEDOUT);
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	assert_true((end.tv_sec - begin.tv_sec) * 1000 + (end.tv_nsec - begin.tv_nsec) / 1000000 < 900);
+	close_clean();
+	free(data);
+}
+
 static void test_close_completes_what_is_in_flight(void **state)
 {
 	uint8_t data[512] = {0};
@@ -343,6 +360,7 @@ int main(void)
 		cmocka_unit_test_setup(test_bad_ranges, setup),
 		cmocka_unit_test_setup(test_a_failed_part_fails_the_call, setup),
 		cmocka_unit_test_setup(test_no_answer_times_out, setup),
+		cmocka_unit_test_setup(test_a_long_transfer_times_out_once, setup),
 		cmocka_unit_test_setup(test_close_completes_what_is_in_flight, setup),
 		cmocka_unit_test_setup(test_id, setup),
 		cmocka_unit_test_setup(test_open_says_what_failed, setup),
