@@ -150,6 +150,7 @@ static int open_all(struct bench *bench)
 		.queues = config->queues,
 		.queue_size = config->queue_size,
 		.wait_ms = WAIT_MS,
+		.timeout_ms = STALL_SECONDS * 1000,
 		.reaped = gc_load_reaped,
 		.opaque = &bench->load,
 	};

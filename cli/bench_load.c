@@ -19,7 +19,8 @@
 #define VERIFY_MOST  (1ull << 26) /* blocks: 256 MiB of memory */
 #define MOST_QUEUES  16
 
-enum phase { PHASE_RUN, PHASE_READBACK };
+/* Idle: before the start, when an interrupt may come already. */
+enum phase { PHASE_IDLE, PHASE_RUN, PHASE_READBACK };
 
 struct slot {
 	struct gio_blk_req req;
@@ -288,7 +289,7 @@ static void pump(struct gc_load *load)
 	unsigned kick = 0;
 
 	pthread_mutex_lock(&load->lock);
-	if (!load->ended) {
+	if (load->phase != PHASE_IDLE && !load->ended) {
 		load->stopping = load->stopping || time_over(load);
 		kick = slots_start(load);
 		if (load->stopping && !load->result.in_flight)
@@ -423,6 +424,7 @@ void gc_load_close(struct gc_load *load)
 void gc_load_start(struct gc_load *load)
 {
 	pthread_mutex_lock(&load->lock);
+	load->phase = PHASE_RUN;
 	load->start_ns = load->end_ns = now_ns();
 	pthread_mutex_unlock(&load->lock);
 	pump(load);

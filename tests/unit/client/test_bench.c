@@ -222,6 +222,21 @@ static void test_load_by_time(void **state)
 	load_close();
 }
 
+/* The device may raise an interrupt as soon as it is there. */
+static void test_interrupt_before_the_start(void **state)
+{
+	(void)state;
+	config.requests = 0;
+	config.time_ns = 20000000;
+	assert_int_equal(load_open(), 0);
+	gc_load_reaped(&load);
+	assert_int_equal(fake.requests, 0);
+	gc_load_start(load);
+	load_wait();
+	assert_true(result.requests > 0);
+	load_close();
+}
+
 static void test_load_stops_when_told(void **state)
 {
 	(void)state;
@@ -395,6 +410,7 @@ int main(void)
 		cmocka_unit_test_setup(test_load_counts_requests, setup),
 		cmocka_unit_test_setup(test_load_by_time, setup),
 		cmocka_unit_test_setup(test_load_stops_when_told, setup),
+		cmocka_unit_test_setup(test_interrupt_before_the_start, setup),
 		cmocka_unit_test_setup(test_load_deeper_than_the_ring, setup),
 		cmocka_unit_test_setup(test_sequential_load_goes_round, setup),
 		cmocka_unit_test_setup(test_verify_reads_everything_back, setup),
