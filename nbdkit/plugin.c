@@ -254,6 +254,22 @@ static int guest_can_multi_conn(void *handle)
 
 /* ---- requests ----------------------------------------------------------------------------------------------- */
 
+/* NBD knows a few errors only, and nbdkit makes EINVAL of the others: the client is not to blame for a backend's
+ * silence. */
+static int nbd_error(int ret)
+{
+	switch (ret) {
+	case -EINVAL:
+	case -ENOSPC:
+	case -ENOMEM:
+	case -EROFS:
+	case -EOPNOTSUPP:
+		return -ret;
+	default:
+		return EIO;
+	}
+}
+
 static int result(int ret, const char *what, uint64_t offset, uint64_t count)
 {
 	const uint32_t block = gp_disk_limits(guest_disk)->block;
@@ -267,7 +283,7 @@ static int result(int ret, const char *what, uint64_t offset, uint64_t count)
 	else
 		nbdkit_error("%s of %llu bytes at %llu: %s", what, (unsigned long long)count,
 			     (unsigned long long)offset, strerror(-ret));
-	nbdkit_set_error(-ret);
+	nbdkit_set_error(nbd_error(ret));
 	return -1;
 }
 
