@@ -56,6 +56,7 @@ arm64_kernel() {
 	cp "$out" "$LAB_BUILD/Image"
 }
 
+lab_guest_kernels() { echo mainline; }
 lab_kernels() { arm64_xen && arm64_kernel; }
 
 lab_libdirs() { echo "$LAB_ROOT/usr/lib/aarch64-linux-gnu" "$LAB_ROOT/lib/aarch64-linux-gnu"; }
@@ -92,7 +93,7 @@ lab_dom0_modules() { :; }
 lab_guest_cfg() {
 	cat <<-CFG
 		kernel="/lab/Image"
-		ramdisk="/lab/guest.cpio.gz"
+		ramdisk="/lab/guest-mainline.cpio.gz"
 		memory=128
 		vcpus=1
 		on_poweroff="destroy"

@@ -37,13 +37,13 @@ host_packages() {
 	[ -z "$missing" ] || { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $missing; }
 }
 
-guest_image() {
-	local tree=$LAB_BUILD/guest
+guest_image() { # KERNEL
+	local tree=$LAB_BUILD/guest-$1
 	initramfs_new "$tree" "$LAB_ROOT" || return 1
-	lab_guest_modules "$tree" || return 1
+	lab_guest_modules "$tree" "$1" || return 1
 	cp "$LAB_DIR/guest/init" "$tree/init" && chmod 755 "$tree/init"
 	mkdir -p "$tree/guest" && cp "$LAB_DIR"/guest/*.sh "$tree/guest/"
-	initramfs_pack "$tree" "$LAB_BUILD/guest.cpio.gz"
+	initramfs_pack "$tree" "$LAB_BUILD/guest-$1.cpio.gz"
 }
 
 dom0_image() {
@@ -64,8 +64,11 @@ dom0_image() {
 	cp "$LAB_DIR/dom0/init" "$tree/init" && chmod 755 "$tree/init"
 	mkdir -p "$tree/lab/scenarios" && cp "$LAB_DIR/dom0/lib.sh" "$tree/lab/" && cp "$LAB_DIR"/scenarios/*.sh "$tree/lab/scenarios/"
 	echo "DISK_SPEC='$lab_disk_spec'" >>"$tree/lab/lib.sh"
-	lab_guest_cfg >"$tree/lab/guest.cfg"
-	cp "$LAB_BUILD/guest.cpio.gz" "$tree/lab/"
+	for name in $(lab_guest_kernels); do
+		lab_guest_cfg "$name" >"$tree/lab/guest-$name.cfg"
+		cp "$LAB_BUILD/guest-$name.cpio.gz" "$tree/lab/"
+	done
+	echo "GUEST_KERNEL_FIRST=$(lab_guest_kernels | awk '{ print $1; exit }')" >>"$tree/lab/lib.sh"
 	echo "$scenarios" >"$tree/lab/run"
 	lab_dom0_files "$tree" || return 1
 	initramfs_pack "$tree" "$LAB_BUILD/dom0.cpio$LAB_DOM0_SUFFIX"
@@ -76,7 +79,7 @@ step lists apt_private "$LAB_APT" "$LAB_SUITE" "$LAB_DEBARCH"
 step packages apt_unpack "$LAB_APT" "$LAB_ROOT" $(lab_packages)
 step kernels lab_kernels
 step programs lab_programs
-step guest-image guest_image
+for kernel in $(lab_guest_kernels); do step "guest-image-$kernel" guest_image "$kernel"; done
 step dom0-image dom0_image
 
 console=$LAB_BUILD/console.log

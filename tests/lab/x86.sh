@@ -10,10 +10,15 @@ lab_host_packages() {
 	echo qemu-system-x86 build-essential cpio kmod binutils xz-utils e2fsprogs meson ninja-build pkg-config python3 libelf1
 }
 
-lab_kernel_package() { APT_CONFIG=$LAB_APT/apt.conf apt-cache depends linux-image-amd64 | sed -n 's/ *Depends: \(linux-image-.*\)/\1/p' | head -n 1; }
+# Guests run on Debian's own kernels: the suite's, which is dom0's as well, and 6.12, which it has for newer hardware.
+lab_guest_kernels() { echo 6.1 6.12; }
+lab_kernel_packages() {
+	APT_CONFIG=$LAB_APT/apt.conf apt-cache depends linux-image-amd64 | sed -n 's/ *Depends: \(linux-image-.*\)/\1/p' | head -n 1
+	APT_CONFIG=$LAB_APT/apt.conf apt-cache search --names-only '^linux-image-6\.12\..*deb12-amd64$' | cut -d' ' -f1 | sort -V | tail -n 1
+}
 
 lab_packages() {
-	echo xen-hypervisor-4.17-amd64 xen-utils-4.17 xen-utils-common xenstore-utils "$(lab_kernel_package)" busybox-static \
+	echo xen-hypervisor-4.17-amd64 xen-utils-4.17 xen-utils-common xenstore-utils $(lab_kernel_packages) busybox-static \
 		libxenmisc4.17 libxencall1 libxendevicemodel1 libxenevtchn1 libxenforeignmemory1 libxengnttab1 libxenhypfs1 \
 		libxenstore4 libxentoolcore1 libxentoollog1 libxen-dev liburing2 liburing-dev libnbd0 libnbd-dev libc6 libgcc-s1 \
 		libyajl2 libuuid1 zlib1g liblzma5 libbz2-1.0 libzstd1 liblzo2-2 libnl-3-200 libnl-route-3-200 libxml2 \
@@ -44,20 +49,26 @@ lab_module() { # VERSION
 }
 
 lab_libdirs() { echo "$LAB_ROOT/usr/lib/x86_64-linux-gnu" "$LAB_ROOT/lib/x86_64-linux-gnu"; }
-lab_kernel_version() { ls "$LAB_ROOT/lib/modules" | sort -V | tail -n 1; }
+lab_kernel_version() { ls "$LAB_ROOT/lib/modules" | grep "^$1\." | sort -V | tail -n 1; } # KERNEL
 
-# An ELF kernel out of the bzImage: it saves Xen and xl eight seconds of unpacking each.
+# dom0's kernel, and most guests', as an ELF file out of the bzImage: it saves Xen and xl eight seconds of unpacking each.
+# The other one stays as it is: xl unpacks it, and dom0's memory has no room for a second one.
 lab_kernels() {
-	local version
-	version=$(lab_kernel_version)
+	local kernel version
 	gzip -dc "$LAB_ROOT/boot/xen-4.17-amd64.gz" >"$LAB_BUILD/xen"
-	[ -f "$LAB_BUILD/vmlinux-$version" ] || python3 "$LAB_DIR/lib/vmlinux.py" "$LAB_ROOT/boot/vmlinuz-$version" "$LAB_BUILD/vmlinux-$version" || return 1
-	ln -sf "vmlinux-$version" "$LAB_BUILD/vmlinux"
+	for kernel in $(lab_guest_kernels); do
+		version=$(lab_kernel_version "$kernel")
+		[ -n "$version" ] || { echo "lab: no kernel $kernel in the packages"; return 1; }
+		ln -sf "$LAB_ROOT/boot/vmlinuz-$version" "$LAB_BUILD/vmlinux-$kernel"
+	done
+	version=$(lab_kernel_version 6.1)
+	[ -f "$LAB_BUILD/elf-$version" ] || python3 "$LAB_DIR/lib/vmlinux.py" "$LAB_ROOT/boot/vmlinuz-$version" "$LAB_BUILD/elf-$version" || return 1
+	ln -sf "elf-$version" "$LAB_BUILD/vmlinux-6.1"
 }
 
 # The same programs that a user of Debian 12 would build, against that suite's libraries.
 lab_programs() {
-	local dir=$LAB_BUILD/programs
+	local dir=$LAB_BUILD/programs kernel
 	cat >"$LAB_BUILD/native.ini" <<-INI
 		[properties]
 		sys_root = '$LAB_ROOT'
@@ -67,27 +78,29 @@ lab_programs() {
 	INI
 	[ -f "$dir/build.ninja" ] || PKG_CONFIG_SYSROOT_DIR=$LAB_ROOT meson setup "$dir" "$LAB_TOP" --native-file "$LAB_BUILD/native.ini" \
 		--buildtype=release -Ddevelop=false || return 1
-	ninja -C "$dir" -j2 --quiet && lab_module "$(lab_kernel_version)"
+	ninja -C "$dir" -j2 --quiet || return 1
+	for kernel in $(lab_guest_kernels); do lab_module "$(lab_kernel_version "$kernel")" || return 1; done
 }
 
 # grantio.ko comes first, before the drivers that it makes devices for; scenarios load it in other orders.
-lab_guest_modules() {
-	local modules=$1/etc/modules
-	initramfs_modules "$1" "$LAB_ROOT" "$(lab_kernel_version)" crc32c_generic virtio_mmio virtio_blk ext4 xen-blkfront || return 1
-	cp "$LAB_BUILD/module-$(lab_kernel_version)/kmod/grantio.ko" "$1/lib/modules/"
-	sed -i '1i /lib/modules/grantio.ko' "$modules"
+lab_guest_modules() { # TREE KERNEL
+	local version
+	version=$(lab_kernel_version "$2")
+	initramfs_modules "$1" "$LAB_ROOT" "$version" crc32c_generic virtio_mmio virtio_blk ext4 xen-blkfront || return 1
+	cp "$LAB_BUILD/module-$version/kmod/grantio.ko" "$1/lib/modules/"
+	sed -i '1i /lib/modules/grantio.ko' "$1/etc/modules"
 	initramfs_program "$1" "$LAB_ROOT/sbin/mke2fs" $(lab_libdirs)
 }
 lab_dom0_modules() {
-	initramfs_modules "$1" "$LAB_ROOT" "$(lab_kernel_version)" xen-evtchn xen-gntdev xen-gntalloc xen-privcmd xenfs crc32c_generic ext4 loop xen-blkback
+	initramfs_modules "$1" "$LAB_ROOT" "$(lab_kernel_version 6.1)" xen-evtchn xen-gntdev xen-gntalloc xen-privcmd xenfs crc32c_generic ext4 loop xen-blkback
 }
 
-lab_guest_cfg() {
+lab_guest_cfg() { # KERNEL
 	cat <<-CFG
 		type="pvh"
-		kernel="/lab/vmlinux"
-		ramdisk="/lab/guest.cpio.gz"
-		memory=128
+		kernel="/lab/vmlinux-$1"
+		ramdisk="/lab/guest-$1.cpio.gz"
+		memory=160
 		vcpus=1
 		tsc_mode="native"
 		on_poweroff="destroy"
@@ -96,15 +109,17 @@ lab_guest_cfg() {
 lab_disk_spec='format=raw,specification=virtio,backendtype=standalone'
 
 lab_dom0_files() {
-	cp "$LAB_BUILD/vmlinux" "$1/lab/vmlinux" && initramfs_program "$1" "$LAB_ROOT/sbin/e2fsck" $(lab_libdirs) || return 1
+	local kernel
+	for kernel in $(lab_guest_kernels); do cp "$LAB_BUILD/vmlinux-$kernel" "$1/lab/"; done
+	 initramfs_program "$1" "$LAB_ROOT/sbin/e2fsck" $(lab_libdirs) || return 1
 	mkdir -p "$LAB_BUILD/tools"
 	gcc -Wall -Wextra -Werror -O2 -o "$LAB_BUILD/tools/hold" "$LAB_DIR/tools/hold.c" -I"$LAB_ROOT/usr/include" -L"$LAB_ROOT/usr/lib/x86_64-linux-gnu" \
 		-Wl,--allow-shlib-undefined -lxengnttab && initramfs_program "$1" "$LAB_BUILD/tools/hold" $(lab_libdirs)
 }
 
 lab_qemu() { # LOG
-	timeout -k 5 "$LAB_TIMEOUT" qemu-system-x86_64 -machine q35 -cpu qemu64,+svm,+npt -accel tcg,thread=multi -m 1G -smp 1 \
+	timeout -k 5 "$LAB_TIMEOUT" qemu-system-x86_64 -machine q35 -cpu qemu64,+svm,+npt -accel tcg,thread=multi -m 1536 -smp 1 \
 		-display none -vga none -nic none -serial "file:$1" -monitor none -no-reboot -kernel "$LAB_BUILD/xen" \
-		-append "console=com1 com1=115200,8n1 dom0_mem=512M,max:512M dom0_max_vcpus=1 loglvl=all guest_loglvl=all $LAB_XEN_ARGS" \
-		-initrd "$LAB_BUILD/vmlinux console=hvc0 earlyprintk=xen loglevel=4,$LAB_BUILD/dom0.cpio" </dev/null
+		-append "console=com1 com1=115200,8n1 dom0_mem=768M,max:768M dom0_max_vcpus=1 loglvl=all guest_loglvl=all $LAB_XEN_ARGS" \
+		-initrd "$LAB_BUILD/vmlinux-6.1 console=hvc0 earlyprintk=xen loglevel=4,$LAB_BUILD/dom0.cpio" </dev/null
 }

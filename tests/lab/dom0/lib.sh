@@ -37,13 +37,14 @@ grantiod_stop() {
 }
 grantiod_gone() { ! kill -0 "$GRANTIOD" 2>/dev/null; }
 
+# The guest's kernel is $GUEST_KERNEL, one of lab_guest_kernels; a scenario may set it.
 # guest_create NAME SCRIPT [xl configuration lines]...: start a guest that runs /guest/SCRIPT.sh.
 guest_create() {
 	local name=$1 script=$2 line
 	shift 2
 	{
 		printf 'name="%s"\n' "$name"
-		cat /lab/guest.cfg
+		cat "/lab/guest-$GUEST_KERNEL.cfg"
 		printf 'extra="console=hvc0 earlyprintk=xen loglevel=4 panic=1 rdinit=/init lab=%s %s"\n' "$script" "$GUEST_EXTRA"
 		for line; do printf '%s\n' "$line"; done
 	} >"$RUN/$name.cfg"
@@ -82,7 +83,7 @@ scenario_run() {
 	start=$(cut -d. -f1 /proc/uptime)
 	rm -rf "$RUN"
 	mkdir -p "$RUN"
-	GRANTIOD= GUEST_EXTRA=
+	GRANTIOD= GUEST_EXTRA= GUEST_KERNEL=$GUEST_KERNEL_FIRST
 	unset -f scenario
 	. "/lab/scenarios/$1.sh"
 	scenario || status=1

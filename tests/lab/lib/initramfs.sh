@@ -66,7 +66,9 @@ initramfs_modules() {
 	done | awk '!seen[$0]++' | while read -r path; do
 		mkdir -p "$dir$(dirname "${path#"$root"}")"
 		cp "$path" "$dir${path#"$root"}"
-		echo "${path#"$root"}"
+		path=${path#"$root"}
+		case $path in *.xz) unxz "$dir$path" && path=${path%.xz} ;; esac # busybox inserts plain ones only
+		echo "$path"
 	done >"$dir/etc/modules"
 }
 

@@ -2,25 +2,21 @@
 # Debian packages of any suite and architecture, without touching the host's: a private apt configuration whose lists and
 # downloads live in the lab's cache. Sourced by lab.sh.
 
-# The archive that this host itself uses.
-archive_site() {
-	apt-get indextargets --format '$(SITE)' | grep -m1 -E '/debian/?$' || {
-		echo "lab: this host's apt has no Debian archive to fetch from" >&2
-		return 1
-	}
-}
+# archive_site NAME: the archive of that name that this host itself uses.
+archive_site() { apt-get indextargets --format '$(SITE)' | grep -m1 -E "/$1/?\$"; }
 
 # apt_private DIR SUITE ARCH: make DIR/apt.conf (once) and refresh its lists.
 apt_private() {
 	local dir=$1 suite=$2 arch=$3 site key=/usr/share/keyrings/debian-archive-keyring.gpg s
 	[ -f "$dir/ready" ] && return 0
-	site=$(archive_site) || return 1
+	site=$(archive_site debian) || { echo "lab: this host's apt has no Debian archive to fetch from" >&2; return 1; }
 	mkdir -p "$dir"/lists/partial "$dir"/cache/archives/partial "$dir"/state "$dir"/etc/apt.conf.d \
 		"$dir"/etc/preferences.d "$dir"/etc/sources.list.d
 	: >"$dir/state/status"
 	for s in "$suite" "$suite-updates"; do
 		printf '%s [signed-by=%s] %s %s main\n' deb "$key" "$site" "$s" deb-src "$key" "$site" "$s"
 	done >"$dir/etc/sources.list"
+	site=$(archive_site debian-security) && printf 'deb [signed-by=%s] %s %s-security main\n' "$key" "$site" "$suite" >>"$dir/etc/sources.list"
 	cat >"$dir/apt.conf" <<-CONF
 		Dir "$dir"; Dir::Etc "$dir/etc"; Dir::Etc::sourcelist "$dir/etc/sources.list";
 		Dir::Etc::sourceparts "$dir/etc/sources.list.d"; Dir::State "$dir/state"; Dir::State::lists "$dir/lists";
