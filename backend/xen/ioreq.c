@@ -320,7 +320,10 @@ uint16_t gd_ioreq_id(const struct gd_ioreq *ioreq)
 
 bool gd_ioreq_alive(struct gd_ioreq *ioreq)
 {
-	return !xendevicemodel_get_ioreq_server_info(ioreq->devicemodel, ioreq->domid, ioreq->id, NULL, NULL, NULL);
+	if (!xendevicemodel_get_ioreq_server_info(ioreq->devicemodel, ioreq->domid, ioreq->id, NULL, NULL, NULL))
+		return true;
+	/* The call could not be made, which says nothing of the guest: its disks are not taken away for that. */
+	return errno == ENOMEM || errno == EAGAIN || errno == EINTR;
 }
 
 int gd_ioreq_map(struct gd_ioreq *ioreq, uint64_t base, uint64_t size)
