@@ -42,7 +42,7 @@ void hg_revoke(struct hg *hg, uint32_t ref)
 									  __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
 }
 
-static void guest_open(struct hg *hg, struct rig *rig, uint16_t domid)
+void hg_open(struct hg *hg, struct rig *rig, uint16_t domid)
 {
 	struct gm_grant_table table;
 	struct gm_guest_disk disk;
@@ -303,7 +303,7 @@ void hg_scene_begin(struct hg_scene *scene, void **state, const struct hg_option
 	rig_disk_wait(rig, 2, 0, 2);
 	scene->pid = rig->daemon;
 	scene->honest = rig_guest_open(rig, 2, 0);
-	guest_open(&scene->hg, rig, 1);
+	hg_open(&scene->hg, rig, 1);
 }
 
 void hg_scene_check(struct hg_scene *scene)

@@ -65,6 +65,9 @@ struct hg {
 
 /* ---- the guest -------------------------------------------------------------------------------------------------- */
 
+/* Be the guest `domid`, whose disk xvda is served. Closed by gm_guest_close(hg->guest). */
+void hg_open(struct hg *hg, struct rig *rig, uint16_t domid);
+
 static inline uint64_t hg_dma(uint64_t ram)
 {
 	return GIO_DMA_GRANT_BIT | ram;

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Fault loop over grantiod's calls of Xen: call n of one kind fails, for n = 1, 2, ... until a disk's whole life (come,
+ * I/O, go) passes without the fault. Each time the disk is refused with a reason, or its device asks for a reset, or a
+ * request ends with an error; the other guest is undisturbed, grantiod goes on, and nothing is left.
+ */
+#include "guest.h"
+
+#include <dirent.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#define STEPS_MOST 100 /* calls of one kind in a life: fewer */
+#define QUIET_MS   200 /* without an interrupt: then the guest looks by itself */
+
+#define BACKEND "/local/domain/0/backend/virtio_disk/1/51712"
+#define ERROR	"/local/domain/0/error/backend/virtio_disk/1/51712/error"
+
+struct loop {
+	struct rig *rig;
+	struct gp_disk *honest;
+	const char *image, *honest_image;
+	struct gm_stats rest;
+	unsigned descriptors, served, refused, rounds;
+};
+
+static unsigned descriptors(pid_t pid)
+{
+	char path[64];
+	unsigned count = 0;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+	dir = opendir(path);
+	assert_non_null(dir);
+	while (readdir(dir))
+		count++;
+	closedir(dir);
+	return count;
+}
+
+static void loop_begin(struct loop *loop, void **state)
+{
+	struct rig *rig = *state;
+
+	*loop = (struct loop){.rig = rig,
+			      .image = rig_image(rig, "a.raw", HG_IMAGE),
+			      .honest_image = rig_image(rig, "b.raw", HG_IMAGE)};
+	rig_daemon_start(rig, NULL);
+	rig_domain_create(rig, 2);
+	rig_disk_attach(rig, 2, 0, loop->honest_image);
+	loop->honest = rig_guest_open(rig, 2, 0);
+	rig_guest_check(loop->honest, loop->honest_image, 0, 65536, 0);
+	rig_disk_wait(rig, 2, 0, 4);
+	assert_int_equal(gm_domain_stats(rig->machine, 0, &loop->rest), 0);
+}
+
+static void loop_end(struct loop *loop)
+{
+	static const uint16_t guests[] = {1, 2, 0};
+	int status;
+
+	rig_guest_close(loop->honest);
+	rig_disk_detach(loop->rig, 2, 0);
+	rig_quiet(loop->rig, guests);
+	status = rig_daemon_stop(loop->rig, SIGTERM);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+/* Wait until the disk is served (true) or refused with a reason in xenstore. */
+static bool verdict_wait(struct rig *rig)
+{
+	struct pollfd fd = {.fd = xs_fileno(rig->xs), .events = POLLIN};
+	bool served = false, refused = false;
+
+	assert_true(xs_watch(rig->xs, BACKEND, "verdict") && xs_watch(rig->xs, ERROR, "verdict"));
+	while (!served && !refused) {
+		char *value, **event;
+
+		assert_int_equal(poll(&fd, 1, RIG_SECONDS * 1000), 1);
+		while ((event = xs_check_watch(rig->xs)))
+			free(event);
+		value = rig_read(rig, BACKEND "/state");
+		served = value && !strcmp(value, "2");
+		free(value);
+		value = rig_read(rig, ERROR);
+		refused = value && *value;
+		free(value);
+	}
+	xs_unwatch(rig->xs, BACKEND, "verdict");
+	xs_unwatch(rig->xs, ERROR, "verdict");
+	return served;
+}
+
+/* Wait until all that was made available is used. False: the device asks for a reset instead. */
+static bool used_or_broken(struct hg *hg)
+{
+	for (unsigned i = 0; i < RIG_SECONDS * 1000 / QUIET_MS; i++) {
+		if (__atomic_load_n(&hg_used(hg, 0)->idx, __ATOMIC_ACQUIRE) == hg->queue[0].next)
+			return true;
+		if (hg_read(hg, GIO_VIRTIO_MMIO_STATUS) & GIO_VIRTIO_STATUS_NEEDS_RESET)
+			return false;
+		gm_guest_irq_wait(hg->guest, hg->irq, QUIET_MS); /* -ETIMEDOUT: it was the interrupt that failed */
+	}
+	fail_msg("a request is not completed");
+	return false;
+}
+
+/* The guest's life. Every access is answered; what the fault may cost is a request, or the device until its reset. */
+static void guest_live(struct rig *rig, enum gm_fault kind)
+{
+	static const uint32_t types[] = {GIO_VIRTIO_BLK_T_OUT, GIO_VIRTIO_BLK_T_IN, GIO_VIRTIO_BLK_T_GET_ID};
+	bool whole = false;
+	struct hg hg;
+
+	hg_open(&hg, rig, 1);
+	for (unsigned attempt = 0; attempt < 2 && !whole; attempt++) {
+		hg_probe(&hg, HG_FEATURES);
+		hg_queue_place(&hg, 0, HG_ENTRIES);
+		hg_queue_ready(&hg, 0);
+		hg_driver_ok(&hg);
+		whole = !(hg_read(&hg, GIO_VIRTIO_MMIO_STATUS) & GIO_VIRTIO_STATUS_NEEDS_RESET);
+		for (unsigned i = 0; i < 6 && whole; i++) {
+			hg_push(&hg, 0, hg_request(&hg, 0, i, types[i % 3], 8, hg_dma(HG_DATA), 16384));
+			hg_kick(&hg, 0);
+			whole = used_or_broken(&hg);
+		}
+	}
+	assert_true(whole); /* one fault costs one reset at the most */
+	hg.queue[0].seen = hg.queue[0].next;
+	if (gm_fault_struck(rig->machine, 0, kind)) /* then all is well again */
+		assert_int_equal(hg_io(&hg, GIO_VIRTIO_BLK_T_IN, 0, HG_PAGE), GIO_VIRTIO_BLK_S_OK);
+	gm_guest_close(hg.guest);
+}
+
+static void rest_expect(struct loop *loop)
+{
+	struct gm_stats now;
+
+	assert_int_equal(gm_domain_stats(loop->rig->machine, 0, &now), 0);
+	assert_int_equal(now.mappings_held, loop->rest.mappings_held);
+	assert_int_equal(now.ports, loop->rest.ports);
+	if (!loop->descriptors) /* the first life, without a fault: the model keeps a guest's files open behind it */
+		loop->descriptors = descriptors(loop->rig->daemon);
+	assert_in_range(descriptors(loop->rig->daemon), 0, loop->descriptors); /* less, where it did not get so far */
+	rig_guest_check(loop->honest, loop->honest_image, 0, 65536, ++loop->rounds);
+}
+
+/* A disk's life, with call `n` of the kind failing (0: none). False: there were fewer. */
+static bool life(struct loop *loop, enum gm_fault kind, unsigned n)
+{
+	struct rig *rig = loop->rig;
+	bool struck;
+
+	rig_domain_create(rig, 1);
+	assert_int_equal(gm_fault_set(rig->machine, 0, kind, n), 0);
+	rig_disk_write(rig, 1, 0, loop->image, NULL);
+	if (verdict_wait(rig)) {
+		guest_live(rig, kind);
+		loop->served++;
+		rig_disk_detach(rig, 1, 0);
+		rig_log_wait(rig, "<6>d1/xvda: stopped", loop->served);
+	} else {
+		loop->refused++;
+		rig_disk_remove(rig, 1, 0);
+	}
+	struck = gm_fault_struck(rig->machine, 0, kind);
+	assert_int_equal(gm_fault_set(rig->machine, 0, kind, 0), 0);
+	rest_expect(loop);
+	rig_domain_destroy(rig, 1);
+	return struck;
+}
+
+static void fault_loop(void **state, enum gm_fault kind)
+{
+	struct loop loop;
+	unsigned n = 1;
+
+	loop_begin(&loop, state);
+	assert_false(life(&loop, kind, 0));
+	while (n < STEPS_MOST && life(&loop, kind, n))
+		n++;
+	print_message("%u calls can fail: %u lives of a disk, %u refused\n", n - 1, loop.served, loop.refused);
+	assert_in_range(n, 2, STEPS_MOST - 1);
+	loop_end(&loop);
+}
+
+static void map_fails(void **state)
+{
+	fault_loop(state, GM_FAULT_MAP);
+}
+
+static void copy_fails(void **state)
+{
+	fault_loop(state, GM_FAULT_COPY);
+}
+
+static void notify_fails(void **state)
+{
+	fault_loop(state, GM_FAULT_NOTIFY);
+}
+
+static void bind_fails(void **state)
+{
+	fault_loop(state, GM_FAULT_BIND);
+}
+
+static void device_model_call_fails(void **state)
+{
+	fault_loop(state, GM_FAULT_DM_OP);
+}
+
+static void map_resource_fails(void **state)
+{
+	fault_loop(state, GM_FAULT_MAP_RESOURCE);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		HG_TEST(map_fails),
+		HG_TEST(copy_fails),
+		HG_TEST(notify_fails),
+		HG_TEST(bind_fails),
+		HG_TEST(device_model_call_fails),
+		HG_TEST(map_resource_fails),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
