@@ -22,7 +22,8 @@ machine_open() {
 	export GRANTIO_MACHINE=$machine
 	# a preloaded library comes before a sanitizer's own, which it otherwise objects to
 	export ASAN_OPTIONS=${ASAN_OPTIONS:-}:verify_asan_link_order=0
-	sanitizer=$(ldd "$plugin" | awk '/lib[at]san/ { print $3 }')
+	sanitizer=$(ldd "$plugin" | awk '/libasan/ { print $3 }')
+	[ -z "$sanitizer" ] || sanitizer="$sanitizer $build/tests/scenario/libfreelocale.so"
 	"$grantio" model start >"$work/model.log"
 }
 
