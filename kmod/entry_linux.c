@@ -277,17 +277,34 @@ int gio_entry_revoke(struct gio_entries *entries, gio_gref_t ref)
 	return gio_entry_end(entries, ref);
 }
 
+/* Get back the reference that the kernel has just been given: it comes first, unless another CPU was faster. */
+static bool reference_retake(grant_ref_t ref)
+{
+	grant_ref_t got;
+
+	if (chunk_take(&got, 1))
+		return false;
+	if (got != ref)
+		gnttab_free_grant_reference(got);
+	return got == ref;
+}
+
 /*
  * gk_grant_end() has a line in the log for each time that it fails, which is once for a grant here. What tries in
- * silence also frees the reference; so it leaves us, and the next chunk may bring it back.
+ * silence also frees the reference: nearly always it can be had again; else it leaves us, and a later chunk may bring
+ * it back. (If they all left, ours would be full of holes in time.)
  */
 int gio_entry_retry(struct gio_entries *entries, gio_gref_t ref)
 {
-	u64 *w = word(entries, ref), was = READ_ONCE(*w);
+	u64 *w = word(entries, ref);
 
-	WRITE_ONCE(*w, 0); /* before it is somebody else's; claims, which write it too, are serialised with us */
-	if (gnttab_try_end_foreign_access(ref))
-		return 1;
-	WRITE_ONCE(*w, was);
-	return -GIO_EAGAIN;
+	if (!gnttab_try_end_foreign_access(ref))
+		return -GIO_EAGAIN;
+	/* Nobody else writes the word, even of a reference that others may have: claims are serialised with us. */
+	if (reference_retake(ref)) {
+		WRITE_ONCE(*w, INACTIVE);
+		return 0;
+	}
+	WRITE_ONCE(*w, 0);
+	return 1;
 }
