@@ -32,15 +32,20 @@ static enum gio_dma_dir dir_of(enum dma_data_direction dir)
 	}
 }
 
+/* Memory of the driver's: any. */
 static int map(struct device *dev, phys_addr_t phys, size_t size, enum gio_dma_dir dir, dma_addr_t *addr)
 {
+	struct gk_dma *dma = dma_of(dev);
 	gio_dma_t got;
 	int ret;
 
 	/* Only memory that has a page can be held in quarantine. */
 	if (unlikely(!pfn_valid(PHYS_PFN(phys)) || !pfn_valid(PHYS_PFN(phys + size - 1))))
 		return -EIO;
-	ret = gio_dma_map_gfn(&dma_of(dev)->dma, phys >> GIO_PAGE_SHIFT, phys & GIO_PAGE_MASK, size, dir, &got);
+	if (gk_bounce_needed(phys, size))
+		ret = gk_bounce_map(dma, phys, size, dir, &got);
+	else
+		ret = gio_dma_map_gfn(&dma->dma, phys >> GIO_PAGE_SHIFT, phys & GIO_PAGE_MASK, size, dir, &got);
 	if (likely(!ret))
 		*addr = got;
 	return ret;
@@ -49,9 +54,12 @@ static int map(struct device *dev, phys_addr_t phys, size_t size, enum gio_dma_d
 static void unmap(struct device *dev, dma_addr_t addr, size_t size)
 {
 	struct gk_dma *dma = dma_of(dev);
+	struct gk_bounce *bounce = gk_bounce_take(dma, addr);
 	u64 quarantined;
 
 	gio_dma_unmap(&dma->dma, addr, size);
+	if (bounce)
+		gk_bounce_end(bounce);
 	quarantined = READ_ONCE(dma->dma.stats.quarantined);
 	if (unlikely(quarantined != READ_ONCE(dma->quarantined))) {
 		WRITE_ONCE(dma->quarantined, quarantined);
@@ -103,6 +111,32 @@ static int gk_map_sg(struct device *dev, struct scatterlist *sgl, int nents, enu
 		sg_dma_len(sg) = sg->length;
 	}
 	return nents;
+}
+
+static void gk_sync_for_cpu(struct device *dev, dma_addr_t addr, size_t size, enum dma_data_direction dir)
+{
+	gk_bounce_sync(dma_of(dev), addr, size, false);
+}
+
+static void gk_sync_for_device(struct device *dev, dma_addr_t addr, size_t size, enum dma_data_direction dir)
+{
+	gk_bounce_sync(dma_of(dev), addr, size, true);
+}
+
+static void gk_sync_sg_for_cpu(struct device *dev, struct scatterlist *sgl, int nents, enum dma_data_direction dir)
+{
+	struct scatterlist *sg;
+	int i;
+
+	for_each_sg(sgl, sg, nents, i) gk_sync_for_cpu(dev, sg_dma_address(sg), sg_dma_len(sg), dir);
+}
+
+static void gk_sync_sg_for_device(struct device *dev, struct scatterlist *sgl, int nents, enum dma_data_direction dir)
+{
+	struct scatterlist *sg;
+	int i;
+
+	for_each_sg(sgl, sg, nents, i) gk_sync_for_device(dev, sg_dma_address(sg), sg_dma_len(sg), dir);
 }
 
 /* Pages with a count each (alloc_pages_exact), so that those that the backend still holds can go to quarantine alone.
@@ -184,6 +218,10 @@ static const struct dma_map_ops gk_dma_ops = {
 	GK_DMA_OPS_MAP(gk_map_phys, gk_unmap),
 	.map_sg = gk_map_sg,
 	.unmap_sg = gk_unmap_sg,
+	.sync_single_for_cpu = gk_sync_for_cpu,
+	.sync_single_for_device = gk_sync_for_device,
+	.sync_sg_for_cpu = gk_sync_sg_for_cpu,
+	.sync_sg_for_device = gk_sync_sg_for_device,
 	.dma_supported = gk_dma_supported,
 	.get_required_mask = gk_get_required_mask,
 	.max_mapping_size = gk_max_mapping_size,
@@ -196,6 +234,8 @@ int gk_dma_attach(struct platform_device *pdev, struct gk_dma *dma, domid_t back
 	if (ret)
 		return ret;
 	dma->quarantined = 0;
+	xa_init_flags(&dma->bounces, XA_FLAGS_LOCK_IRQ); /* empty again whenever a driver has let go of the device */
+	atomic64_set(&dma->bounced, 0);
 	ret = platform_device_add_data(pdev, &dma, sizeof(dma)); /* the pointer */
 	if (ret)
 		return ret;

@@ -21,6 +21,7 @@
 #include <linux/dma-mapping.h>
 #include <linux/platform_device.h>
 #include <linux/types.h>
+#include <linux/xarray.h>
 #include <xen/xenbus.h>
 
 #include <grantio/dma.h>
@@ -41,13 +42,32 @@ void gk_reap_schedule(void);
 /* DMA for one backend; it lies in the frontend's device, and outlives the platform device. */
 struct gk_dma {
 	struct gio_dma dma;
-	u64 quarantined; /* as we last saw it in dma.stats */
+	u64 quarantined;       /* as we last saw it in dma.stats */
+	struct xarray bounces; /* struct gk_bounce, by each of its references */
+	atomic64_t bounced;    /* mappings that went by one, so far */
 };
 
 /* Make `pdev`, which has not been added, use grants to `backend`; it keeps a pointer to `dma`. 0 or -errno. */
 int gk_dma_attach(struct platform_device *pdev, struct gk_dma *dma, domid_t backend);
 /* True for a device that gk_dma_attach() has had. */
 bool gk_dma_attached(const struct device *dev);
+
+/* ---- bounce.c --------------------------------------------------------------------------------------------------- */
+
+/*
+ * Memory that cannot be held in quarantine page by page is not granted: a page of ours is, with a copy. Such are slab
+ * pages, whose objects are reused while the page stays, and the inner pages of a large allocation, which have no count
+ * of their own (blk-mq's requests, and with them virtio_blk's headers and status bytes).
+ */
+bool gk_bounce_needed(phys_addr_t phys, size_t size);
+/* Map a copy of it. 0 or -errno. Any context, as all of these. */
+int gk_bounce_map(struct gk_dma *dma, phys_addr_t phys, size_t size, enum gio_dma_dir dir, gio_dma_t *addr);
+/* Take what belongs to a mapping, before it is unmapped: NULL, if it is none of ours. */
+struct gk_bounce *gk_bounce_take(struct gk_dma *dma, gio_dma_t addr);
+/* After it is unmapped: copy back what the device wrote, and free it. */
+void gk_bounce_end(struct gk_bounce *bounce);
+/* Copy while it is mapped: to the device's copy, or back. Nothing for other addresses. */
+void gk_bounce_sync(struct gk_dma *dma, gio_dma_t addr, size_t size, bool to_device);
 
 /* ---- frontend.c ------------------------------------------------------------------------------------------------ */
 

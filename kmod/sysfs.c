@@ -5,6 +5,7 @@
  *   grants       references granted now
  *   quarantined  references that went to quarantine at unmap, so far
  *   maps         buffers mapped, so far
+ *   bounced      of these, by a copy (bounce.c)
  *   errors       maps that failed and unmaps that were refused, so far
  *   held         references in quarantine now, of all devices
  */
@@ -53,13 +54,17 @@ static ssize_t held_show(struct device *dev, struct device_attribute *attr, char
 }
 static DEVICE_ATTR_RO(held);
 
-static struct attribute *attrs[] = {&dev_attr_backend.attr,
-				    &dev_attr_grants.attr,
-				    &dev_attr_quarantined.attr,
-				    &dev_attr_maps.attr,
-				    &dev_attr_errors.attr,
-				    &dev_attr_held.attr,
-				    NULL};
+static ssize_t bounced_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	const struct gk_front *front = dev_get_drvdata(dev);
+
+	return sysfs_emit(buf, "%lld\n", (long long)atomic64_read(&front->dma.bounced));
+}
+static DEVICE_ATTR_RO(bounced);
+
+static struct attribute *attrs[] = {
+	&dev_attr_bounced.attr, &dev_attr_backend.attr, &dev_attr_grants.attr, &dev_attr_quarantined.attr,
+	&dev_attr_maps.attr,	&dev_attr_errors.attr,	&dev_attr_held.attr,   NULL};
 
 static const struct attribute_group group = {.name = "grantio", .attrs = attrs};
 
