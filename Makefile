@@ -5,7 +5,7 @@ BUILD ?= build
 JOBS  ?= $(shell nproc)
 MESON_FLAGS ?=
 
-.PHONY: help build run test test-tsan test-clang check lab lab-arm64 bench install clean ci
+.PHONY: help build run test test-tsan test-clang check lab lab-x86 lab-arm64 bench install clean ci
 
 help:
 	@echo 'make run      two guests, three disks, real clients, and a backend that is refused (no Xen needed)'
@@ -57,10 +57,10 @@ check:
 	@$(call compile,release)
 	@./scripts/check.sh $(BUILD)
 
-lab: lab-arm64
+lab: lab-x86 lab-arm64
 
-lab-arm64:
-	@./tests/lab/lab.sh arm64
+lab-x86 lab-arm64: lab-%:
+	@./tests/lab/lab.sh $*
 
 bench: build
 	@./scripts/setup.sh run bench
