@@ -60,7 +60,7 @@ static bool kick_wanted(struct hg *hg, uint16_t before, bool event_idx)
 	uint16_t *event = (uint16_t *)(void *)((char *)used + gio_virtq_avail_event_offset(HG_ENTRIES));
 
 	/* Orders the store of the index before the loads below. Pairs with the barrier in gd_queue_arm(). */
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	__sync_synchronize();
 	if (event_idx)
 		return gio_virtq_need_event(__atomic_load_n(event, __ATOMIC_RELAXED), hg->queue[0].next, before);
 	return !(__atomic_load_n(&used->flags, __ATOMIC_RELAXED) & GIO_VIRTQ_USED_F_NO_NOTIFY);
@@ -71,7 +71,7 @@ static void used_event_set(struct hg *hg)
 {
 	__atomic_store_n(&hg_avail(hg, 0)->ring[HG_ENTRIES], hg->queue[0].seen, __ATOMIC_RELAXED);
 	/* Orders this store before the next load of the used index. Pairs with the barrier in gd_queue_publish(). */
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	__sync_synchronize();
 }
 
 /*
