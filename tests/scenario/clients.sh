@@ -25,7 +25,7 @@ check() { # NAME FUNCTION ARGUMENT...
 one_line() { # STATUS TEXT COMMAND...
 	local expected=$1 text=$2 status=0
 	shift 2
-	"$@" >"$work/out" 2>"$work/err" || status=$?
+	timeout -k 5 60 "$@" >"$work/out" 2>"$work/err" || status=$?
 	cat "$work/err"
 	[ "$status" = "$expected" ] && [ "$(wc -l <"$work/err")" = 1 ] && grep -qF -- "$text" "$work/err"
 }
@@ -56,15 +56,15 @@ nbdinfo_tells() { # KEY VALUE ...
 	done
 }
 
-copy_in() { nbdcopy "$work/tree.raw" "$nbd_uri" && nbdinfo --size "$nbd_uri"; }
+copy_in() { timeout -k 5 120 nbdcopy "$work/tree.raw" "$nbd_uri" && nbdinfo --size "$nbd_uri"; }
 
 copy_out() {
 	rm -f "$work/copy.raw"
-	nbdcopy "$nbd_uri" "$work/copy.raw" && b2sum <"$work/copy.raw" | cmp - "$work/tree.sum"
+	timeout -k 5 120 nbdcopy "$nbd_uri" "$work/copy.raw" && b2sum <"$work/copy.raw" | cmp - "$work/tree.sum"
 }
 
-compare() { qemu-img compare -f raw -F raw "$nbd_uri" "$work/tree.raw"; }
-convert() { qemu-img convert -n -f raw -O raw "$work/tree.raw" "$nbd_uri"; }
+compare() { timeout -k 5 120 qemu-img compare -f raw -F raw "$nbd_uri" "$work/tree.raw"; }
+convert() { timeout -k 5 120 qemu-img convert -n -f raw -O raw "$work/tree.raw" "$nbd_uri"; }
 virtual_size() { qemu-img info --output=json "$nbd_uri" | grep '"virtual-size": 1073741824'; }
 
 # Connections in parallel on one disk; fio leaves its state file where it runs.
@@ -77,7 +77,7 @@ fio_verify() {
 # qemu-io says what went wrong, and not always by its exit status.
 io() {
 	local status=0
-	qemu-io -f raw "$@" "$nbd_uri" >"$work/io.log" 2>&1 || status=$?
+	timeout -k 5 120 qemu-io -f raw "$@" "$nbd_uri" >"$work/io.log" 2>&1 || status=$?
 	cat "$work/io.log"
 	[ $status = 0 ] && ! grep -qi 'fail\|error\|mismatch' "$work/io.log"
 }
@@ -189,7 +189,7 @@ backend_dies() {
 	kill -KILL "$grantiod_pid"
 	wait "$grantiod_pid"
 	grantiod_pid=''
-	qemu-io -f raw -c 'write 0 4M' "$nbd_uri" >"$work/io.log" 2>&1
+	timeout -k 5 60 qemu-io -f raw -c 'write 0 4M' "$nbd_uri" >"$work/io.log" 2>&1
 	cat "$work/io.log"
 	grep -q 'Input/output error' "$work/io.log" && grep -q 'Connection timed out' "$work/nbdkit.log"
 }
