@@ -122,6 +122,7 @@ static void test_ranges_of_whole_blocks(void **state)
 	assert_int_equal(gp_limits_range(&limits, 1 << 20, 512, 4096), -GIO_EINVAL);
 	assert_int_equal(gp_limits_range(&limits, 1 << 20, 0, 512), -GIO_EINVAL);
 	assert_int_equal(gp_limits_range(&limits, 1 << 20, UINT64_MAX - 4095, 8192), -GIO_EINVAL);
+	assert_int_equal(gp_limits_range(&limits, 1 << 20, 4096, UINT64_MAX - 4095), -GIO_EINVAL);
 }
 
 int main(void)
