@@ -4,31 +4,7 @@
 # Usage: clients.sh BUILD_DIR
 set -uo pipefail
 . "$(dirname "$0")/../../scripts/machine.sh"
-
-tests=0 failures=0
-
-# Run a function in this shell; what it prints is shown when it fails.
-check() { # NAME FUNCTION ARGUMENT...
-	local name=$1
-	shift
-	tests=$((tests + 1))
-	if "$@" >"$work/check.log" 2>&1; then
-		echo "ok $tests - $name"
-	else
-		echo "not ok $tests - $name"
-		sed 's/^/# /' "$work/check.log"
-		failures=$((failures + 1))
-	fi
-}
-
-# One line on stderr that holds TEXT, and exit status STATUS.
-one_line() { # STATUS TEXT COMMAND...
-	local expected=$1 text=$2 status=0
-	shift 2
-	timeout -k 5 60 "$@" >"$work/out" 2>"$work/err" || status=$?
-	cat "$work/err"
-	[ "$status" = "$expected" ] && [ "$(wc -l <"$work/err")" = 1 ] && grep -qF -- "$text" "$work/err"
-}
+. "$(dirname "$0")/check.sh"
 
 setup() {
 	mke2fs -q -t ext4 -d "$(dirname "$0")/../.." "$work/tree.raw" 1G >/dev/null
@@ -276,5 +252,4 @@ check 'guest 1, raw: the plugin starts' guest_start 1 xvda timeout=2
 check 'grantiod is killed: an error, in time' backend_dies
 check 'the guest leaves its disk in order' stop
 check 'the qcow2 image is sound, and the same' qcow2_is_sound
-echo "1..$tests"
-exit $((failures > 0))
+checks_end
