@@ -85,7 +85,7 @@ static struct cost batch_cost(const struct batch *b, uint32_t type, unsigned cou
 	batch_submit(&guest.vq[0], b, type, count);
 	fake_kick(0);
 	fake_used(&guest.vq[0], count);
-	fake_until(cost_now().raised > before.raised);
+	fake_until(cost_now().stats.requests - before.stats.requests >= count);
 	after = cost_now();
 	assert_int_equal(after.mapped, before.mapped); /* rings, and nothing else */
 	after.copies -= before.copies;
@@ -113,7 +113,7 @@ static void test_reads_packed(void **state)
 	assert_int_equal(c.copies, 2);
 	assert_int_equal(c.segments, 1 + N + 1);
 	assert_int_equal(c.operations, 1 + N + 1);
-	assert_int_equal(c.raised, 1);
+	assert_in_range(c.raised, 0, 1); /* none, if we had seen it all before the device looked whether we want one */
 	assert_int_equal(c.stats.batches, 1);
 	assert_int_equal(c.stats.requests, N);
 	assert_in_range(c.stats.syscalls, 1, N); /* at most one a request, interrupt included */
@@ -138,7 +138,7 @@ static void test_writes_packed(void **state)
 	assert_int_equal(c.copies, 2);
 	assert_int_equal(c.segments, 1 + N + 1);
 	assert_int_equal(c.operations, 1 + N + 1);
-	assert_int_equal(c.raised, 1);
+	assert_in_range(c.raised, 0, 1); /* none, if we had seen it all before the device looked whether we want one */
 }
 
 /* As Linux's struct virtblk_req: header and status of a request close together, requests wherever the slab has them. */

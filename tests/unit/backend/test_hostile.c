@@ -370,7 +370,6 @@ static void test_used_index_read_back_from_the_guest(void **state)
 	fake_start(&(struct fake_setup){0});
 	for (unsigned i = 1; i < 10; i++) {
 		fake_still_works();
-		fake_until(__atomic_load_n(&guest.raised, __ATOMIC_SEQ_CST) == i);
 		__atomic_store_n(&guest.vq[0].used->idx, (uint16_t)(i * 1000), __ATOMIC_SEQ_CST);
 		guest.vq[0].last_used = (uint16_t)i; /* where the device goes on, whatever the guest has written */
 		struct fake_req req = fake_request(0, GIO_VIRTIO_BLK_T_IN, 0, 512, false, NULL);
@@ -380,8 +379,6 @@ static void test_used_index_read_back_from_the_guest(void **state)
 		assert_int_equal(guest.vq[0].used->ring[2 * i - 1].id, req.head);
 		guest.vq[0].last_used = (uint16_t)(2 * i);
 		__atomic_store_n(&guest.vq[0].avail->ring[256], guest.vq[0].last_used, __ATOMIC_SEQ_CST);
-		fake_until(__atomic_load_n(&guest.raised, __ATOMIC_SEQ_CST) >= i);
-		__atomic_store_n(&guest.raised, i, __ATOMIC_SEQ_CST);
 	}
 }
 
