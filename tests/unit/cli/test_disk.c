@@ -261,9 +261,9 @@ static void test_refused_by_backend(void **state)
 	expect("/libxl/1/device", "virtio_disk", NULL); /* undone */
 	expect("/local/domain/0/backend", "virtio_disk", NULL);
 	expect("/local/domain/0/error/backend/virtio_disk/1/51712", "error", backend.error);
+	backend_stop(); /* else it answers the next one too */
 	DISK("attach", "1", "/other", "--no-wait");
 	expect("/local/domain/0/error/backend/virtio_disk/1/51712", "error", NULL); /* it is not about that one */
-	backend_stop();
 }
 
 static void test_list(void **state)
