@@ -11,7 +11,7 @@ case $arch in x86 | arm64) shift ;; *) echo "usage: lab.sh x86|arm64 [SCENARIO..
 LAB_DIR=$(cd "$(dirname "$0")" && pwd)
 LAB_TOP=$(cd "$LAB_DIR/../.." && pwd)
 LAB_CACHE=${LAB_CACHE:-$LAB_TOP/.lab}
-LAB_BUILD=$LAB_CACHE/build-$arch
+LAB_BUILD=${LAB_BUILD:-$LAB_CACHE/build-$arch}
 LAB_ROOT=$LAB_CACHE/$arch/root
 LAB_APT=$LAB_CACHE/$arch/apt
 LAB_XEN_ARGS=${LAB_XEN_ARGS:-}
