@@ -4,7 +4,12 @@
 # clear line, and the disk beside it goes on. Prints TAP. Usage: bad_input.sh BUILD_DIR
 set -uo pipefail
 # A mount namespace of our own: nobody else sees the small file system, and it is gone with this script, however it ends.
-[ "${GRANTIO_UNSHARED-}" ] || GRANTIO_UNSHARED=1 exec unshare --mount "$0" "$@"
+# Where / is no mount point (a chroot) its mounts cannot be made private; the small one is then unmounted below as ever.
+if [ -z "${GRANTIO_UNSHARED-}" ]; then
+	export GRANTIO_UNSHARED=1
+	unshare --mount true 2>/dev/null && exec unshare --mount "$0" "$@"
+	exec unshare --mount --propagation unchanged "$0" "$@"
+fi
 . "$(dirname "$0")/../../scripts/machine.sh"
 . "$(dirname "$0")/check.sh"
 
