@@ -57,7 +57,8 @@ check:
 	@$(call compile,release)
 	@./scripts/check.sh $(BUILD)
 
-lab: lab-x86 lab-arm64
+lab:
+	@./tests/lab/lab.sh all
 
 lab-x86 lab-arm64: lab-%:
 	@./tests/lab/lab.sh $*

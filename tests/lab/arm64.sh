@@ -5,7 +5,6 @@
 LAB_SUITE=trixie
 LAB_DEBARCH=arm64
 LAB_DOM0_SUFFIX=.gz
-LAB_TIMEOUT=${LAB_TIMEOUT:-600}
 CROSS=aarch64-linux-gnu-
 
 lab_host_packages() {
@@ -103,10 +102,11 @@ lab_disk_spec='format=raw,specification=virtio,backendtype=standalone,grant_usag
 
 lab_dom0_files() { cp "$LAB_BUILD/Image" "$1/lab/Image"; }
 
-lab_qemu() { # LOG
-	timeout -k 5 "$LAB_TIMEOUT" qemu-system-aarch64 -machine virt,virtualization=on,gic-version=3 -cpu cortex-a57 -m 2048 -smp 1 \
-		-accel tcg,thread=multi,tb-size=512 -display none -serial "file:$1" -monitor none -no-reboot -nic none \
+# The console is on standard input and output; Ctrl-C goes to it.
+lab_qemu() {
+	exec timeout --foreground -k 5 "${LAB_TIMEOUT:-86400}" qemu-system-aarch64 -machine virt,virtualization=on,gic-version=3 -cpu cortex-a57 -m 2048 -smp 1 \
+		-accel tcg,thread=multi,tb-size=512 -display none -chardev stdio,id=console,signal=off -serial chardev:console -monitor none -no-reboot -nic none \
 		-kernel "$LAB_BUILD/xen" -append "console=dtuart dom0_mem=1024M dom0_max_vcpus=1 bootscrub=0 $LAB_XEN_ARGS" \
-		-device "guest-loader,addr=0x49000000,kernel=$LAB_BUILD/Image,bootargs=console=hvc0 panic=1 rdinit=/init" \
-		-device "guest-loader,addr=0x4e000000,initrd=$LAB_BUILD/dom0.cpio.gz" </dev/null
+		-device "guest-loader,addr=0x49000000,kernel=$LAB_BUILD/Image,bootargs=console=hvc0 panic=1 rdinit=/init $LAB_DOM0_ARGS" \
+		-device "guest-loader,addr=0x4e000000,initrd=$LAB_BUILD/dom0.cpio.gz"
 }

@@ -1,20 +1,49 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# Run scenarios on real Xen, under QEMU. Usage: lab.sh x86|arm64 [SCENARIO...]
+# Run scenarios on real Xen, under QEMU. Usage: lab.sh x86|arm64|all [SCENARIO...]
 #
-# Fetches Debian packages into a cache ($LAB_CACHE, default .lab/), builds kernels, programs and images, boots once, and
-# runs the scenarios in dom0; prints a line each and, at the end, "N passed, N failed". See README.md here.
+# Fetches Debian packages into a cache ($LAB_CACHE, default .lab/), builds kernels, programs and images, boots, and runs the
+# scenarios in dom0 (lib/drive.py); prints a line each and, at the end, "N passed, N failed". docs/lab.md has the rest.
+# Other words than scenarios: `prepare` does all but boot; `boot` boots what is prepared, its console is this terminal's.
 set -u
 arch=${1-}
-case $arch in x86 | arm64) shift ;; *) echo "usage: lab.sh x86|arm64 [SCENARIO...]" >&2; exit 2 ;; esac
+case $arch in x86 | arm64 | all) shift ;; *) echo "usage: lab.sh x86|arm64|all [SCENARIO...]" >&2; exit 2 ;; esac
 
 LAB_DIR=$(cd "$(dirname "$0")" && pwd)
 LAB_TOP=$(cd "$LAB_DIR/../.." && pwd)
 LAB_CACHE=${LAB_CACHE:-$LAB_TOP/.lab}
+LAB_XEN_ARGS=${LAB_XEN_ARGS:-}
+LAB_DOM0_ARGS=${LAB_DOM0_ARGS:-}
+
+# scenarios_of ARCH [SCENARIO...]: the named ones, or all, with commas between them.
+scenarios_of() {
+	local arch=$1 s
+	shift
+	[ $# -gt 0 ] || set -- $(for s in "$LAB_DIR"/scenarios/*.sh; do grep -q "^# Labs:.*$arch" "$s" && basename "$s" .sh; done)
+	echo "$*" | tr ' ' ,
+}
+
+# drive ARCH...: one machine for scenarios that were named; two at a time, and a second try for what fails, for all of them.
+drive() {
+	local machines=2 retry=--retry arch labs=
+	[ -z "$named" ] || machines=1 retry=
+	[ "${LAB_RETRY-}" != 1 ] || retry=--retry
+	for arch; do labs="$labs $arch:$(build_of "$arch"):$(scenarios_of "$arch" $named)"; done
+	exec python3 "$LAB_DIR/lib/drive.py" --machines "${LAB_MACHINES:-$machines}" $retry $labs
+}
+named=$*
+
+if [ "$arch" = all ]; then
+	build_of() { echo "${LAB_BUILD:-$LAB_CACHE/build}-$1"; }
+	for arch in x86 arm64; do LAB_BUILD=$(build_of $arch) "$0" $arch host || exit 1; done
+	LAB_BUILD=$(build_of arm64) "$0" arm64 prepare &
+	LAB_BUILD=$(build_of x86) "$0" x86 prepare && wait $! || exit 1
+	drive x86 arm64
+fi
+build_of() { echo "$LAB_BUILD"; }
 LAB_BUILD=${LAB_BUILD:-$LAB_CACHE/build-$arch}
 LAB_ROOT=$LAB_CACHE/$arch/root
 LAB_APT=$LAB_CACHE/$arch/apt
-LAB_XEN_ARGS=${LAB_XEN_ARGS:-}
 mkdir -p "$LAB_BUILD" "$LAB_ROOT" "$LAB_APT"
 . "$LAB_DIR/lib/packages.sh"
 . "$LAB_DIR/lib/initramfs.sh"
@@ -29,12 +58,10 @@ step() {
 	[ $((SECONDS - start)) -lt 3 ] || echo "lab $arch: $name took $((SECONDS - start)) s"
 }
 
-scenarios=${*:-$(for s in "$LAB_DIR"/scenarios/*.sh; do grep -q "^# Labs:.*$arch" "$s" && basename "$s" .sh; done)}
-
 host_packages() {
 	local missing
 	missing=$(for p in $(lab_host_packages); do dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || echo "$p"; done)
-	[ -z "$missing" ] || { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $missing; }
+	[ -z "$missing" ] || { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 install -y --no-install-recommends $missing; }
 }
 
 guest_image() { # KERNEL
@@ -62,38 +89,25 @@ dom0_image() {
 	for file in $(lab_libdirs); do [ -e "$file/libgcc_s.so.1" ] && cp -L "$file/libgcc_s.so.1" "$tree/lib/"; done
 	lab_dom0_modules "$tree" || return 1
 	cp "$LAB_DIR/dom0/init" "$tree/init" && chmod 755 "$tree/init"
-	mkdir -p "$tree/lab/scenarios" && cp "$LAB_DIR/dom0/lib.sh" "$tree/lab/" && cp "$LAB_DIR"/scenarios/*.sh "$tree/lab/scenarios/"
+	mkdir -p "$tree/lab/scenarios" && cp "$LAB_DIR"/dom0/*.sh "$tree/lab/" && cp "$LAB_DIR"/scenarios/*.sh "$tree/lab/scenarios/"
 	echo "DISK_SPEC='$lab_disk_spec'" >>"$tree/lab/lib.sh"
 	for name in $(lab_guest_kernels); do
 		lab_guest_cfg "$name" >"$tree/lab/guest-$name.cfg"
 		cp "$LAB_BUILD/guest-$name.cpio.gz" "$tree/lab/"
 	done
 	echo "GUEST_KERNEL_FIRST=$(lab_guest_kernels | awk '{ print $1; exit }')" >>"$tree/lab/lib.sh"
-	echo "$scenarios" >"$tree/lab/run"
 	lab_dom0_files "$tree" || return 1
 	initramfs_pack "$tree" "$LAB_BUILD/dom0.cpio$LAB_DOM0_SUFFIX"
 }
 
+[ "$named" != boot ] || { lab_qemu; exit; }
 step host host_packages
+[ "$named" != host ] || exit 0
 step lists apt_private "$LAB_APT" "$LAB_SUITE" "$LAB_DEBARCH"
 step packages apt_unpack "$LAB_APT" "$LAB_ROOT" $(lab_packages)
 step kernels lab_kernels
 step programs lab_programs
 for kernel in $(lab_guest_kernels); do step "guest-image-$kernel" guest_image "$kernel"; done
 step dom0-image dom0_image
-
-console=$LAB_BUILD/console.log
-: >"$console"
-start=$SECONDS
-lab_qemu "$console" >"$LAB_BUILD/qemu.log" 2>&1
-status=$?
-tr -d '\r' <"$console" | grep -a '^LAB ' | sed 's/^LAB //'
-passed=$(tr -d '\r' <"$console" | grep -ac '^LAB ok ')
-wanted=$(echo $scenarios | wc -w)
-grep -aq '^LAB end' "$console" || {
-	echo "lab $arch: the machine stopped before its scenarios ended (QEMU status $status); its last lines:"
-	tail -n 15 "$console"
-}
-echo "lab $arch: $((SECONDS - start)) s"
-echo "$passed passed, $((wanted - passed)) failed"
-[ "$passed" = "$wanted" ]
+[ "$named" != prepare ] || exit 0
+drive "$arch"

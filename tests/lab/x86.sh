@@ -4,7 +4,6 @@
 LAB_SUITE=bookworm
 LAB_DEBARCH=amd64
 LAB_DOM0_SUFFIX=
-LAB_TIMEOUT=${LAB_TIMEOUT:-600}
 
 lab_host_packages() {
 	echo qemu-system-x86 build-essential cpio kmod binutils xz-utils e2fsprogs meson ninja-build pkg-config python3 libelf1
@@ -117,9 +116,10 @@ lab_dom0_files() {
 		-Wl,--allow-shlib-undefined -lxengnttab && initramfs_program "$1" "$LAB_BUILD/tools/hold" $(lab_libdirs)
 }
 
-lab_qemu() { # LOG
-	timeout -k 5 "$LAB_TIMEOUT" qemu-system-x86_64 -machine q35 -cpu qemu64,+svm,+npt -accel tcg,thread=multi -m 1536 -smp 1 \
-		-display none -vga none -nic none -serial "file:$1" -monitor none -no-reboot -kernel "$LAB_BUILD/xen" \
+# The console is on standard input and output; Ctrl-C goes to it.
+lab_qemu() {
+	exec timeout --foreground -k 5 "${LAB_TIMEOUT:-86400}" qemu-system-x86_64 -machine q35 -cpu qemu64,+svm,+npt -accel tcg,thread=multi -m 1536 -smp 1 \
+		-display none -vga none -nic none -chardev stdio,id=console,signal=off -serial chardev:console -monitor none -no-reboot -kernel "$LAB_BUILD/xen" \
 		-append "console=com1 com1=115200,8n1 dom0_mem=768M,max:768M dom0_max_vcpus=1 loglvl=all guest_loglvl=all $LAB_XEN_ARGS" \
-		-initrd "$LAB_BUILD/vmlinux-6.1 console=hvc0 earlyprintk=xen loglevel=4,$LAB_BUILD/dom0.cpio" </dev/null
+		-initrd "$LAB_BUILD/vmlinux-6.1 console=hvc0 earlyprintk=xen loglevel=4 $LAB_DOM0_ARGS,$LAB_BUILD/dom0.cpio"
 }

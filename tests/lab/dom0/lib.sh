@@ -90,8 +90,19 @@ scenario_run() {
 	for name in $(xl list 2>/dev/null | awk 'NR > 1 && $2 != 0 { print $1 }'); do xl destroy "$name" 2>/dev/null; done
 	grantiod_stop || status=1
 	end=$(cut -d. -f1 /proc/uptime)
-	if [ $status = 0 ]; then echo "LAB ok $1 ($((end - start)) s)"; else
-		echo "LAB not ok $1 ($((end - start)) s)"
+	if [ $status = 0 ]; then echo "ok $1 $((end - start))" >/run/result; else
 		[ -f "$RUN/grantiod.log" ] && tail -n 30 "$RUN/grantiod.log" | sed 's/^/LAB grantiod: /'
+		echo "failed after $((end - start)) s" >/run/result
 	fi
+}
+
+# scenario_hung NAME SECONDS: what there is to see of a scenario that takes too long, just before it is ended.
+scenario_hung() {
+	local log
+	echo "LAB $1 is ended after $2 s"
+	ps -o pid,ppid,stat,args | grep -v -e '\[' -e 'ps -o' | sed 's/^/LAB process: /'
+	xl list | sed 's/^/LAB xl list: /'
+	for log in "$GUEST_LOG"/guest-*.log; do tail -n 12 "$log" | sed "s/^/LAB $(basename "$log"): /"; done
+	[ -f "$RUN/grantiod.log" ] && tail -n 30 "$RUN/grantiod.log" | sed 's/^/LAB grantiod: /'
+	return 0
 }

@@ -23,20 +23,38 @@ apt_private() {
 		Dir::State::status "$dir/state/status"; Dir::Cache "$dir/cache";
 		APT::Architecture "$arch"; APT::Architectures "$arch"; APT::Sandbox::User "root"; Acquire::Languages "none";
 	CONF
-	APT_CONFIG=$dir/apt.conf apt-get -qq update && touch "$dir/ready"
+	apt_update "$dir" && touch "$dir/ready"
+}
+
+# again COMMAND...: up to four times, with pauses that grow: mirrors and networks hiccup.
+again() {
+	local pause
+	for pause in 3 10 30 0; do
+		"$@" && return 0
+		[ $pause = 0 ] || { echo "lab: '$*' failed; again in $pause s" >&2; sleep $pause; }
+	done
+	return 1
+}
+apt_update() { again env APT_CONFIG="$1/apt.conf" apt-get -qq -o APT::Update::Error-Mode=any update; }
+apt_fetch() { # DIR PACKAGE...
+	local dir=$1
+	shift
+	(cd "$dir/debs" && APT_CONFIG=$dir/apt.conf apt-get -qq -o Acquire::Retries=3 download "$@")
 }
 
 # apt_unpack DIR ROOT PACKAGE...: download what is not yet there, unpack it all into ROOT.
 apt_unpack() {
-	local dir=$1 root=$2 package deb
+	local dir=$1 root=$2 package deb missing=
 	shift 2
 	mkdir -p "$dir/debs" "$root"
-	for package; do
-		[ -f "$root/.have-$package" ] && continue
-		(cd "$dir/debs" && APT_CONFIG=$dir/apt.conf apt-get -qq download "$package") || {
-			echo "lab: package '$package' cannot be downloaded" >&2
-			return 1
-		}
+	for package; do [ -f "$root/.have-$package" ] || missing="$missing $package"; done
+	[ -n "$missing" ] || return 0
+	# Lists that are older than the archive name files that it no longer has: refresh them, then try again.
+	apt_fetch "$dir" $missing || { apt_update "$dir" && again apt_fetch "$dir" $missing; } || {
+		echo "lab: the archive does not give these packages (their names, or the network?):$missing" >&2
+		return 1
+	}
+	for package in $missing; do
 		deb=$(ls -t "$dir/debs/${package}"_*.deb | head -n 1)
 		dpkg-deb -x "$deb" "$root" && touch "$root/.have-$package" || return 1
 	done
@@ -46,11 +64,13 @@ apt_unpack() {
 apt_binary_version() { APT_CONFIG=$LAB_APT/apt.conf apt-cache policy "$1" | sed -n 's/ *Candidate: //p'; }
 apt_source_version() { APT_CONFIG=$LAB_APT/apt.conf apt-cache showsrc --only-source "$1" | sed -n 's/^Version: //p' | sort -V | tail -n 1; }
 
+apt_source_fetch() { APT_CONFIG=$LAB_APT/apt.conf apt-get -qq -o Acquire::Retries=3 source --download-only --only-source "$1" || [ -f "$2" ]; } # PACKAGE FILE
+
 # apt_source_tarball PACKAGE: fetch its upstream tarball; sets APT_TARBALL. The .dsc may be refused for the '+' in its name: not needed.
 apt_source_tarball() {
 	local version
 	version=$(apt_source_version "$1")
 	APT_TARBALL=$LAB_APT/debs/$1_${version%-*}.orig.tar.xz
-	[ -f "$APT_TARBALL" ] || (cd "$LAB_APT/debs" && APT_CONFIG=$LAB_APT/apt.conf apt-get -qq source --download-only --only-source "$1") || :
+	[ -f "$APT_TARBALL" ] || (cd "$LAB_APT/debs" && again apt_source_fetch "$1" "$APT_TARBALL") || :
 	[ -f "$APT_TARBALL" ] || { echo "lab: the source of '$1' $version cannot be downloaded" >&2; return 1; }
 }

@@ -1,0 +1,264 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Boot machines of the lab and hand them scenarios, one after the other.
+
+Usage: drive.py [--machines N] [--retry] ARCH:BUILD:SCENARIO[,SCENARIO...]...
+
+A machine is `lab.sh ARCH boot`: QEMU with the serial line on standard input and output. dom0/init says "LAB ready N RESULT" there when it
+has nothing to do, again every few seconds (lines can get lost among Xen's own), and is answered "run N+1 SCENARIO LIMIT" or
+"end". Two machines share one queue. What fails is run once more in a fresh machine, if --retry is given, and is reported as retried;
+many failures are no bad luck and are not retried. dom0 ends a scenario that takes longer than its limit; a machine in which
+even that does not work is killed. Nothing waits without a limit. LAB_TIMEOUT (seconds) bounds each machine's life, if set.
+
+The last line is "N passed, N failed".
+"""
+import argparse
+import collections
+import os
+import queue
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+LAB = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
+BOOT_LIMIT = 240        # seconds until dom0 is up: 20 are normal
+SCENARIO_LIMIT = 180    # a scenario's own, unless it has a line "# Limit: SECONDS"
+GRACE = 60              # beyond it, for dom0 to clean up and report
+RETRIES_AT_MOST = 6
+TAIL = 25               # lines of the console that are shown of a machine that hung
+
+printing = threading.Lock()
+
+
+def say(*lines):
+    with printing:
+        for line in lines:
+            print(line, flush=True)
+
+
+class Job:
+    def __init__(self, arch, build, name):
+        self.arch, self.build, self.name, self.tries = arch, build, name, 0
+        with open(os.path.join(LAB, "scenarios", name + ".sh"), encoding="utf-8") as source:
+            limit = re.search(r"^# Limit: (\d+)", source.read(), re.M)
+        self.limit = int(limit.group(1)) if limit else SCENARIO_LIMIT
+
+    def __str__(self):
+        return f"{self.arch}/{self.name}"
+
+
+class Queue:
+    """What is still to be run. A worker stays with its kind of machine while there is anything for it."""
+
+    def __init__(self, jobs, retry):
+        self.lock = threading.Lock()
+        self.waiting = collections.defaultdict(collections.deque)
+        for job in jobs:
+            self.waiting[job.arch].append(job)
+        self.running = collections.Counter()
+        self.retry, self.retried, self.passed = retry, [], 0
+
+    def take(self, arch):
+        with self.lock:
+            return self.waiting[arch].popleft() if self.waiting[arch] else None
+
+    def choose(self, preferred):
+        """An ARCH to boot next. A second machine of a kind is booted only where that saves something."""
+        with self.lock:
+            for arch in preferred:
+                waiting = self.waiting[arch]
+                if len(waiting) > (1 if self.running[arch] and not any(job.tries for job in waiting) else 0):
+                    self.running[arch] += 1
+                    return arch
+        return None
+
+    def leave(self, arch):
+        with self.lock:
+            self.running[arch] -= 1
+
+    def succeeded(self, job, seconds):
+        with self.lock:
+            self.passed += 1
+        say(f"ok - {job} ({seconds} s{', retried once' if job.tries else ''})")
+
+    def not_succeeded(self, job, why, shown, log):
+        job.tries += 1
+        with self.lock:
+            again = self.retry and job.tries == 1 and len(self.retried) < RETRIES_AT_MOST
+            if again:
+                self.retried.append(f"{job} ({why})")
+                self.waiting[job.arch].appendleft(job)
+        say(*([f"  # {line}" for line in shown]), f"  # console log: {log}",
+            f"{'retrying - ' if again else 'not ok - '}{job} ({why})")
+
+
+class Machine:
+    machines = set()
+
+    def __init__(self, arch, build, number):
+        self.arch, self.log = arch, os.path.join(build, f"console-{number}.log")
+        self.lines, self.events, self.sequence = [], queue.Queue(), 0
+        env = dict(os.environ, LAB_BUILD=build)
+        self.until = time.monotonic() + float(os.environ.get("LAB_TIMEOUT") or 86400)
+        with open(os.path.join(build, f"qemu-{number}.log"), "wb") as errors:
+            self.process = subprocess.Popen([os.path.join(LAB, "lab.sh"), arch, "boot"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                            stderr=errors, env=env, start_new_session=True)
+        self.errors = errors.name
+        Machine.machines.add(self)
+        self.reader = threading.Thread(target=self.read, daemon=True)
+        self.reader.start()
+
+    def read(self):
+        with open(self.log, "wb") as log:
+            for raw in self.process.stdout:
+                log.write(raw)
+                log.flush()
+                line = raw.decode("utf-8", "replace").rstrip("\r\n")
+                self.lines.append(line)
+                if line.startswith("LAB "):
+                    self.events.put(line[4:])
+        self.events.put(None)
+
+    def send(self, text):
+        try:
+            self.process.stdin.write((text + "\n").encode())
+            self.process.stdin.flush()
+        except OSError:
+            pass  # the machine is gone: its reader says so
+
+    def ready(self, seconds, command=None):
+        """Wait for dom0's word that command number `sequence` is done: RESULT, or None with the reason. Says it again if dom0 asks again."""
+        deadline = min(time.monotonic() + seconds, self.until)
+        if command:
+            self.sequence += 1
+            self.send(command)
+        while True:
+            try:
+                event = self.events.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                return None, "the machine does not answer" if deadline < self.until else "LAB_TIMEOUT is over"
+            if event is None:
+                return None, "the machine stopped"
+            word = event.split(" ", 2)
+            if word[0] == "note":
+                say(f"  # {self.arch} {event[5:]}")
+            elif word[0] == "ready" and len(word) == 3 and word[1].isdigit():
+                if int(word[1]) == self.sequence:
+                    return word[2], None
+                if command:
+                    self.send(command)
+
+    def stop(self):
+        """End it, politely if it listens."""
+        self.send("end")
+        try:
+            self.process.wait(15)
+        except subprocess.TimeoutExpired:
+            pass
+        self.kill()
+
+    def kill(self):
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.process.wait()
+        self.reader.join(10)
+        Machine.machines.discard(self)
+
+    def keep_log(self, job):
+        """Copy the console's log to where the next machine does not write."""
+        kept = os.path.join(os.path.dirname(self.log), f"failed-{job.name}-{job.tries + 1}.log")
+        shutil.copyfile(self.log, kept)
+        return kept
+
+    def shown(self, start, hung):
+        """What a person wants to see of a failure: dom0's words since then, and the last lines of a machine that hung."""
+        lines = self.lines[start:]
+        words = [line[4:] for line in lines if line.startswith("LAB ") and not line.startswith(("LAB ready", "LAB note"))]
+        if hung:
+            with open(self.errors, encoding="utf-8", errors="replace") as errors:
+                words += lines[-TAIL:] + errors.read().splitlines()[-5:]
+        return words
+
+
+def run_machine(arch, build, number, jobs):
+    """Boot, run scenarios until there are none or one fails."""
+    job = jobs.take(arch)
+    if job is None:
+        return
+    machine = Machine(arch, build, number)
+    result, why = machine.ready(BOOT_LIMIT)
+    if result is None:
+        machine.kill()
+        jobs.not_succeeded(job, f"no dom0: {why}", machine.shown(0, True), machine.keep_log(job))
+        return
+    while job:
+        start = len(machine.lines)
+        result, why = machine.ready(job.limit + GRACE, f"run {machine.sequence + 1} {job.name} {job.limit}")
+        word = (result or "").split()
+        if len(word) == 3 and word[0] == "ok" and word[1] == job.name:
+            jobs.succeeded(job, word[2])
+            job = jobs.take(arch)
+            continue
+        hung = result is None
+        (machine.kill if hung else machine.stop)()
+        jobs.not_succeeded(job, why or result, machine.shown(start, hung), machine.keep_log(job))
+        return
+    machine.stop()
+
+
+def worker(number, preferred, builds, jobs):
+    while True:
+        arch = jobs.choose(preferred)
+        if arch is None:
+            return
+        try:
+            run_machine(arch, builds[arch], number, jobs)
+        finally:
+            jobs.leave(arch)
+
+
+def interrupted(signum, _):
+    for machine in list(Machine.machines):
+        os.killpg(machine.process.pid, signal.SIGKILL)
+    os._exit(128 + signum)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--machines", type=int, default=1)
+    parser.add_argument("--retry", action="store_true")
+    parser.add_argument("labs", nargs="+")
+    options = parser.parse_args()
+    builds, todo = {}, []
+    for lab in options.labs:
+        arch, build, names = lab.split(":")
+        builds[arch] = build
+        todo += [Job(arch, build, name) for name in names.split(",") if name]
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, interrupted)
+    jobs, arches, start = Queue(todo, options.retry), list(builds), time.monotonic()
+    threads = []
+    for number in range(options.machines):
+        at = number % len(arches)
+        thread = threading.Thread(target=worker, args=(number + 1, arches[at:] + arches[:at], builds, jobs))
+        thread.start()
+        threads.append(thread)
+    for thread in threads:
+        thread.join()
+    # A worker may leave just before another one's failure is to be run again.
+    worker(1, arches, builds, jobs)
+    say(f"lab: {len(todo)} scenarios in {time.monotonic() - start:.0f} s")
+    if jobs.retried:
+        say(f"lab: {len(jobs.retried)} failed at first: {'; '.join(jobs.retried)}")
+    say(f"{jobs.passed} passed, {len(todo) - jobs.passed} failed")
+    sys.exit(jobs.passed != len(todo))
+
+
+if __name__ == "__main__":
+    main()
