@@ -23,7 +23,7 @@ const char gd_config_usage[] =
 	"  --indirect         offer indirect descriptors\n"
 	"  --no-discard       offer neither discard nor write-zeroes\n"
 	"  --no-direct        use the page cache instead of O_DIRECT\n"
-	"  --log-level L      err, warn, notice, info or debug (default info)\n"
+	"  --log-level LEVEL  err, warn, notice, info or debug (default info)\n"
 	"  --control PATH     answer `stats` and `refresh` on a Unix socket at PATH\n"
 	"  --version          print the version\n"
 	"  --help             print this\n"
