@@ -5,7 +5,7 @@ BUILD ?= build
 JOBS  ?= $(shell nproc)
 MESON_FLAGS ?=
 
-.PHONY: help build run test test-tsan test-clang check lab lab-x86 lab-arm64 bench install clean ci
+.PHONY: help build run test test-tsan test-clang check lab lab-x86 lab-arm64 bench deb test-deb install clean ci
 
 help:
 	@echo 'make run      two guests, three disks, real clients, and a backend that is refused (no Xen needed)'
@@ -13,6 +13,7 @@ help:
 	@echo 'make lab      scenarios on real Xen, under QEMU (docs/lab.md)'
 	@echo 'make bench    measure, and write docs/performance.md and its chart anew'
 	@echo 'make build    the optimised build, in $(BUILD)/release'
+	@echo 'make deb      Debian packages, in $(BUILD)/deb (test-deb: and look whether they are good)'
 	@echo 'make install  grantiod, grantio, the nbdkit plugin (PREFIX=/usr/local, DESTDIR=)'
 	@echo 'make check    headers alone, symbol prefixes, cross builds, formatting'
 	@echo 'make ci       what continuous integration runs: all of the tests, three compilers'
@@ -66,6 +67,13 @@ lab-x86 lab-arm64: lab-%:
 bench: build
 	@./scripts/setup.sh run bench
 	@python3 bench/report.py $(BUILD)/release
+
+deb:
+	@./scripts/setup.sh deb
+	@./packaging/deb.sh $(BUILD)/deb
+
+test-deb: deb
+	@./packaging/test-deb.sh $(BUILD)/deb
 
 PREFIX ?= /usr/local
 install: build

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Install the Debian packages that a job needs and that are missing; say which. Debian 12 and 13.
-# Usage: setup.sh GROUP...   groups: build run test bench ci
+# Usage: setup.sh GROUP...   groups: build run test bench ci deb
 set -eu
 
 packages() {
@@ -11,7 +11,9 @@ packages() {
 	test)  echo nbdkit libnbd-bin qemu-utils fio e2fsprogs xenstore-utils strace util-linux ;;
 	bench) echo gnuplot-nox ;;
 	ci)    echo clang clang-format gcc-aarch64-linux-gnu gcc-arm-linux-gnueabihf binutils ;;
-	*)     echo "setup.sh: group '$1': must be build, run, test, bench or ci" >&2; exit 2 ;;
+	deb)   echo build-essential debhelper dh-dkms meson pkg-config libxen-dev liburing-dev libnbd-dev nbdkit-plugin-dev \
+		lintian mandoc groff-base systemd git ;;
+	*)     echo "setup.sh: group '$1': must be build, run, test, bench, ci or deb" >&2; exit 2 ;;
 	esac
 }
 
