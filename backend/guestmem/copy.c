@@ -392,14 +392,25 @@ static void statuses_collect(struct gd_copy *copy, bool retry)
 	copy->again = done;
 }
 
+/* gntdev makes an operation of each local page that a segment touches, and a hypercall of each 16 of them. */
+static unsigned segment_operations(const xengnttab_grant_copy_segment_t *segment)
+{
+	const void *local = segment->flags & GNTCOPY_source_gref ? segment->dest.virt : segment->source.virt;
+
+	return (unsigned)(((uintptr_t)local % GIO_PAGE_SIZE + segment->len + GIO_PAGE_SIZE - 1) / GIO_PAGE_SIZE);
+}
+
 static int call(struct gd_copy *copy)
 {
-	uint64_t bytes = 0;
+	uint64_t bytes = 0, operations = 0;
 
-	for (unsigned i = 0; i < copy->now.count; i++)
+	for (unsigned i = 0; i < copy->now.count; i++) {
 		bytes += copy->now.segments[i].len;
+		operations += segment_operations(&copy->now.segments[i]);
+	}
 	gd_count_add(&copy->stats.calls, 1);
 	gd_count_add(&copy->stats.segments, copy->now.count);
+	gd_count_add(&copy->stats.hypercalls, (operations + 15) / 16);
 	gd_count_add(&copy->stats.bytes, bytes);
 	errno = 0;
 	if (xengnttab_grant_copy(copy->gnttab, copy->now.count, copy->now.segments) == 0)

@@ -35,8 +35,9 @@ enum gd_copy_dir { GD_COPY_FETCH /* from the guest */, GD_COPY_PUSH /* to the gu
 
 /* Counted since opening; written by the batch's thread, read by any (gd_count_read). */
 struct gd_copy_stats {
-	uint64_t calls;	   /* xengnttab_grant_copy */
-	uint64_t segments; /* in them */
+	uint64_t calls;	     /* xengnttab_grant_copy */
+	uint64_t segments;   /* in them */
+	uint64_t hypercalls; /* that Linux's gntdev makes of them */
 	uint64_t bytes;
 };
 

@@ -52,6 +52,7 @@ struct gd_vdev_stats {
 	uint64_t interrupts;	       /* raised */
 	uint64_t syscalls;	       /* of the queues: io_uring_enter, grant copies, wake-ups, one a raise */
 	uint64_t copy_calls, copy_ops; /* xengnttab_grant_copy calls, segments in them */
+	uint64_t copy_hypercalls;      /* that they cost */
 	uint64_t resets, needs_reset;
 };
 void gd_vdev_stats(struct gd_vdev *vdev, struct gd_vdev_stats *out);

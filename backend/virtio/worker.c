@@ -218,6 +218,7 @@ void gd_worker_stats(const struct gd_worker *w, struct gd_vdev_stats *out)
 	out->batches += gd_count_read(&serve->batches);
 	out->copy_calls += gd_count_read(&copies->calls);
 	out->copy_ops += gd_count_read(&copies->segments);
+	out->copy_hypercalls += gd_count_read(&copies->hypercalls);
 	out->syscalls += gd_count_read(&w->syscalls) + gd_count_read(&w->wakes) + gd_count_read(&copies->calls);
 }
 

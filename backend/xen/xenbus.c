@@ -606,8 +606,8 @@ void gd_xenbus_stats(struct gd_xenbus *xenbus, FILE *out)
 			fprintf(out, " ioreqs=%" PRIu64, gd_domain_answered(&device->place));
 #define STAT(name) fprintf(out, " " #name "=%" PRIu64, stats.name)
 			STAT(requests), STAT(errors), STAT(bytes_read), STAT(bytes_written), STAT(batches), STAT(kicks);
-			STAT(interrupts), STAT(syscalls), STAT(copy_calls), STAT(copy_ops), STAT(resets),
-				STAT(needs_reset);
+			STAT(interrupts), STAT(syscalls), STAT(copy_calls), STAT(copy_ops), STAT(copy_hypercalls),
+				STAT(resets), STAT(needs_reset);
 #undef STAT
 			fprintf(out, " target=%s", device->target);
 		}

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "backend/guestmem/copy.h"
+#include "backend/guestmem/count.h"
 #include "backend/guestmem/guestmem.h"
 #include "fake.h"
 
@@ -37,15 +38,17 @@ static int add(enum gd_copy_dir dir, uint32_t page, uint32_t offset, uint32_t at
 	return gd_copy_add(copy, dir, fake_addr(page, offset), local + at, length, fault);
 }
 
-/* Run, and check how many segments and operations that took, in one call. */
+/* Run, and check how many segments and operations that took, in one call, and what is counted of it. */
 static void run_expect(unsigned segments, unsigned operations)
 {
 	unsigned before[3] = {xen.copies, xen.segments, xen.operations};
+	uint64_t hypercalls = gd_count_read(&gd_copy_counters(copy)->hypercalls);
 
 	assert_int_equal(gd_copy_run(copy), 0);
 	assert_int_equal(xen.copies - before[0], 1);
 	assert_int_equal(xen.segments - before[1], segments);
 	assert_int_equal(xen.operations - before[2], operations);
+	assert_int_equal(gd_count_read(&gd_copy_counters(copy)->hypercalls) - hypercalls, (operations + 15) / 16);
 }
 
 /* ---- addresses and mappings ---- */
