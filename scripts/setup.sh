@@ -6,12 +6,12 @@ set -eu
 
 packages() {
 	case $1 in
-	build) echo gcc libc6-dev meson ninja-build pkg-config libxen-dev liburing-dev libnbd-dev nbdkit-plugin-dev libcmocka-dev ;;
+	build) echo gcc libc6-dev meson ninja-build pkg-config libxen-dev liburing-dev libnbd-dev libfdt-dev nbdkit-plugin-dev libcmocka-dev device-tree-compiler ;;
 	run)   echo nbdkit libnbd-bin qemu-utils fio e2fsprogs xenstore-utils ;;
 	test)  echo nbdkit libnbd-bin qemu-utils fio e2fsprogs xenstore-utils strace util-linux ;;
 	bench) echo gnuplot-nox ;;
-	ci)    echo clang clang-format gcc-aarch64-linux-gnu gcc-arm-linux-gnueabihf binutils ;;
-	deb)   echo build-essential debhelper dh-dkms meson pkg-config libxen-dev liburing-dev libnbd-dev nbdkit-plugin-dev \
+	ci)    echo clang clang-format gcc-aarch64-linux-gnu gcc-arm-linux-gnueabihf gcc-i686-linux-gnu binutils dt-schema ;;
+	deb)   echo build-essential debhelper dh-dkms meson pkg-config libxen-dev liburing-dev libnbd-dev libfdt-dev nbdkit-plugin-dev \
 		lintian mandoc groff-base systemd git ;;
 	*)     echo "setup.sh: group '$1': must be build, run, test, bench, ci or deb" >&2; exit 2 ;;
 	esac

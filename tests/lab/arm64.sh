@@ -16,7 +16,7 @@ lab_packages() {
 	echo xen-utils-4.20 xen-utils-common xenstore-utils libxenmisc4.20 libxencall1 libxendevicemodel1 libxenevtchn1 \
 		libxenforeignmemory1 libxengnttab1 libxenhypfs1 libxenstore4 libxentoolcore1 libxentoollog1 libxen-dev busybox-static \
 		libc6 libgcc-s1 liburing2 liburing-dev libnbd0 libnbd-dev linux-libc-dev libyajl2 libuuid1 zlib1g liblzma5 libbz2-1.0 libzstd1 \
-		liblzo2-2 libfdt1 libnl-3-200 libnl-route-3-200 libxml2 libgnutls30t64 libp11-kit0 libidn2-0 libunistring5 \
+		liblzo2-2 libfdt1 libfdt-dev libnl-3-200 libnl-route-3-200 libxml2 libgnutls30t64 libp11-kit0 libidn2-0 libunistring5 \
 		libtasn1-6 libhogweed6t64 libnettle8t64 libgmp10 libffi8
 }
 

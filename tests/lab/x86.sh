@@ -19,7 +19,7 @@ lab_kernel_packages() {
 lab_packages() {
 	echo xen-hypervisor-4.17-amd64 xen-utils-4.17 xen-utils-common xenstore-utils $(lab_kernel_packages) busybox-static \
 		libxenmisc4.17 libxencall1 libxendevicemodel1 libxenevtchn1 libxenforeignmemory1 libxengnttab1 libxenhypfs1 \
-		libxenstore4 libxentoolcore1 libxentoollog1 libxen-dev liburing2 liburing-dev libnbd0 libnbd-dev libc6 libgcc-s1 \
+		libxenstore4 libxentoolcore1 libxentoollog1 libxen-dev liburing2 liburing-dev libnbd0 libnbd-dev libfdt1 libfdt-dev libc6 libgcc-s1 \
 		libyajl2 libuuid1 zlib1g liblzma5 libbz2-1.0 libzstd1 liblzo2-2 libnl-3-200 libnl-route-3-200 libxml2 \
 		libgnutls30 libp11-kit0 libidn2-0 libunistring2 libtasn1-6 libhogweed6 libnettle8 libgmp10 libffi8 libicu72 \
 		libstdc++6 libsystemd0 libcap2 libgcrypt20 libgpg-error0 liblz4-1 e2fsprogs libext2fs2 libcom-err2 libss2 libblkid1
