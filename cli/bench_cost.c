@@ -4,74 +4,12 @@
  * work of the backend's domain in the meantime is counted with it.
  */
 #include "cli/bench.h"
+#include "cli/daemon.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
-
-#define DAEMON_WAIT_MS 5000
-#define DAEMON_TEXT    65536
-
-/* ---- grantiod's control socket ------------------------------------------------------------------------------ */
-
-static int daemon_connect(const char *path)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	int fd, ret;
-
-	if (strlen(path) >= sizeof(address.sun_path))
-		return -ENAMETOOLONG;
-	memcpy(address.sun_path, path, strlen(path));
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return -errno;
-	if (!connect(fd, (const struct sockaddr *)&address, sizeof(address)))
-		return fd;
-	ret = -errno;
-	close(fd);
-	return ret;
-}
-
-/* All that it says until it hangs up, NUL-terminated. */
-static int daemon_read(int fd, char *text, size_t size)
-{
-	struct pollfd wait = {.fd = fd, .events = POLLIN};
-	size_t used = 0;
-
-	for (;;) {
-		ssize_t got;
-
-		if (poll(&wait, 1, DAEMON_WAIT_MS) != 1)
-			return -ETIMEDOUT;
-		got = read(fd, text + used, size - 1 - used);
-		if (got < 0)
-			return -errno;
-		used += (size_t)got;
-		text[used] = '\0';
-		if (!got)
-			return 0;
-		if (used == size - 1)
-			return -EMSGSIZE;
-	}
-}
-
-static int daemon_ask(const char *path, char *text, size_t size)
-{
-	static const char question[] = "stats\n";
-	int fd = daemon_connect(path), ret;
-
-	if (fd < 0)
-		return fd;
-	ret = send(fd, question, sizeof(question) - 1, MSG_NOSIGNAL) == (ssize_t)sizeof(question) - 1 ? 0 : -EIO;
-	if (!ret)
-		ret = daemon_read(fd, text, size);
-	close(fd);
-	return ret;
-}
 
 bool gc_cost_word(const char *line, const char *key, uint64_t *value)
 {
@@ -103,8 +41,8 @@ static char *device_line(char *text, const char *device)
 
 static int daemon_cost(struct gc_cost *cost, const char *path, const char *device, char *error, size_t size)
 {
-	char *text = malloc(DAEMON_TEXT), *line;
-	int ret = text ? daemon_ask(path, text, DAEMON_TEXT) : -ENOMEM;
+	char *text = malloc(GC_DAEMON_TEXT), *line;
+	int ret = text ? gc_daemon_ask(path, "stats\n", text, GC_DAEMON_TEXT) : -ENOMEM;
 
 	if (ret) {
 		snprintf(error, size, "control socket %s: %s", path, strerror(-ret));

@@ -28,7 +28,8 @@ struct gc_disk_paths {
 	char backend[GC_PATH_MAX], frontend[GC_PATH_MAX], libxl[GC_PATH_MAX];
 };
 
-extern const struct gc_command gc_disk_command, gc_disk_attach_command, gc_disk_detach_command, gc_disk_list_command;
+extern const struct gc_command gc_disk_command, gc_disk_attach_command, gc_disk_detach_command, gc_disk_list_command,
+	gc_disk_refresh_command, gc_disk_stats_command;
 
 void gc_disk_paths(const struct gc_disk *disk, struct gc_disk_paths *paths);
 /* Where the backend says what is wrong with it, as Linux's xenbus_dev_error does. */

@@ -124,14 +124,12 @@ const struct gc_command gc_disk_list_command = {
 };
 
 static const struct gc_command *const commands[] = {
-	&gc_disk_attach_command,
-	&gc_disk_detach_command,
-	&gc_disk_list_command,
-	NULL,
+	&gc_disk_attach_command,  &gc_disk_detach_command, &gc_disk_list_command,
+	&gc_disk_refresh_command, &gc_disk_stats_command,  NULL,
 };
 
 const struct gc_command gc_disk_command = {
 	.name = "disk",
-	.summary = "Attach, detach and list virtio disks",
+	.summary = "Attach, detach, list and watch virtio disks",
 	.commands = commands,
 };

@@ -95,6 +95,10 @@ bench_says() { # TEXT ARGUMENT...
 
 # ---- bench ------------------------------------------------------------------------------------------------------
 
+disk_stats_lines() {
+	"$grantio" disk stats --control "$work/control" >"$work/stats" &&
+		[ "$(grep -cE '^d[0-9]+/xvd[a-z] phase=served .*requests=[0-9]+ .*copy_hypercalls=[0-9]+' "$work/stats")" = "$("$grantio" disk list --json | grep -c domid)" ]
+}
 bench() { "$grantio" bench --domid 1 --disk xvda --control "$work/control" "$@" 2>"$work/progress"; }
 bench_verifies() { bench --rw randrw --requests 20000 --size 64M --verify --queues 2 | tee /dev/stderr | grep -q '^verified  *[1-9]'; }
 
@@ -230,6 +234,12 @@ check 'bench: more than the disk has' bench_says 'more than the disk' --disk xvd
 check 'bench: no such disk' one_line 1 'domain 1 has no disk xvdz' "$grantio" bench --domid 1 --disk xvdz
 check 'bench: writing to a read-only disk' one_line 2 'the disk is read-only' "$grantio" bench --domid 2 --rw randwrite
 check 'bench: no such control socket' one_line 1 'control socket' "$grantio" bench --domid 1 --disk xvda --control "$work/nowhere"
+
+check 'disk stats: a line for each disk' disk_stats_lines
+check 'disk refresh: a disk that is served' "$grantio" disk refresh d1/xvda --control "$work/control"
+check 'disk refresh: no such disk' one_line 1 "'d1/xvdz': no such device" "$grantio" disk refresh d1/xvdz --control "$work/control"
+check 'disk refresh: a name too long' one_line 2 "must be as" "$grantio" disk refresh "$(printf '%099d' 0)" --control "$work/control"
+check 'disk stats: no daemon there' one_line 1 "control socket '$work/nowhere': No such file" "$grantio" disk stats --control "$work/nowhere"
 
 check 'a guest lends a page' lend_start
 check 'hostile backend: reads what it was lent' steal 'read: "what the guest lends"' read 2 "$ref"
