@@ -3,6 +3,7 @@
 #include "cli/bench.h"
 #include "cli/command.h"
 #include "cli/disk.h"
+#include "cli/doctor.h"
 #include "cli/dt.h"
 #include "cli/machine.h"
 
@@ -24,7 +25,7 @@ static int root_run(int argc, char **argv)
 }
 
 static const struct gc_command *const commands[] = {
-	&gc_bench_command, &gc_disk_command, &gc_dt_command, &gc_model_command, NULL,
+	&gc_bench_command, &gc_disk_command, &gc_doctor_command, &gc_dt_command, &gc_model_command, NULL,
 };
 
 static const struct gc_command root = {
