@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT */
+#include "frontend.h"
+
+#include "xen.h"
+
+#include <string.h>
+#include <xen/io/xenbus.h>
+
+#define WINDOW_BASE 0xfea00000u
+#define WINDOW_END  0xfec00000u
+#define WINDOW_STEP 0x1000u
+#define TOKEN	    "backend"
+#define TRIES	    100u /* of a transaction: each failure is another one's success */
+
+static int state_write(struct frontend *front, enum xenbus_state state)
+{
+	return gio_xen_store_write_number(STORE_NO_TRANSACTION, front->dir, "state", (unsigned)state);
+}
+
+/* Wait for the backend's state, or a later one. */
+static int state_wait(struct frontend *front, enum xenbus_state wanted)
+{
+	uint64_t end = gio_xen_now_ms() + FRONTEND_MS, now, state = 0;
+	char path[STORE_PATH_MAX], token[16];
+	int ret = gio_xen_store_watch(front->backend, TOKEN);
+
+	while (!ret) {
+		ret = gio_xen_store_read_number(front->backend, "state", &state);
+		if (ret || state >= (uint64_t)wanted)
+			break;
+		now = gio_xen_now_ms();
+		ret = now < end ? gio_xen_store_event(path, sizeof(path), token, sizeof(token), (unsigned)(end - now))
+				: -GIO_EAGAIN;
+	}
+	gio_xen_store_unwatch(front->backend, TOKEN);
+	/* What the watch has told meanwhile is of no interest any more. */
+	while (!gio_xen_store_event(path, sizeof(path), token, sizeof(token), 0))
+		;
+	return ret ? ret : state == (uint64_t)wanted ? 0 : -GIO_EPROTO;
+}
+
+static int offer_read(struct frontend *front)
+{
+	char transport[8];
+	uint64_t version;
+	int ret = gio_xen_store_read_number(front->backend, "grantio-version", &version);
+
+	if (!ret)
+		ret = gio_xen_store_read_number(front->backend, "mmio-base", &front->base);
+	if (!ret)
+		ret = gio_xen_store_read(front->backend, "transport", transport, sizeof(transport));
+	if (ret < 0)
+		return ret;
+	if (version != 1 || strcmp(transport, "mmio") || front->base < WINDOW_BASE || front->base >= WINDOW_END ||
+	    front->base % WINDOW_STEP)
+		return -GIO_EPROTO;
+	return 0;
+}
+
+static int answer_try(struct frontend *front)
+{
+	uint32_t transaction;
+	int ret = gio_xen_store_begin(&transaction), end;
+
+	if (ret)
+		return ret;
+	ret = gio_xen_store_write_number(transaction, front->dir, "grantio-version", 1);
+	if (!ret)
+		ret = gio_xen_store_write(transaction, front->dir, "dma", "grant");
+	if (!ret)
+		ret = gio_xen_store_write_number(transaction, front->dir, "event-channel", front->port);
+	end = gio_xen_store_end(transaction, !ret);
+	return ret ? ret : end;
+}
+
+static int answer_write(struct frontend *front)
+{
+	int ret = -GIO_EAGAIN;
+
+	for (unsigned i = 0; i < TRIES && ret == -GIO_EAGAIN; i++)
+		ret = answer_try(front);
+	return ret ? ret : state_write(front, XenbusStateInitialised);
+}
+
+/* xl's two directories, as far as we can tell them from another's. */
+static int directory_find(struct frontend *front, unsigned number)
+{
+	static const char base[] = "device/virtio_disk/";
+	char digits[12];
+	unsigned n = sizeof(digits) - 1;
+	uint64_t domid;
+	int ret;
+
+	digits[n] = '\0';
+	for (; number || n == sizeof(digits) - 1; number /= 10)
+		digits[--n] = (char)('0' + number % 10);
+	memcpy(front->dir, base, sizeof(base) - 1);
+	memcpy(front->dir + sizeof(base) - 1, digits + n, sizeof(digits) - n);
+	ret = gio_xen_store_read(front->dir, "backend", front->backend, sizeof(front->backend));
+	if (ret < 0)
+		return ret;
+	ret = gio_xen_store_read_number(front->dir, "backend-id", &domid);
+	if (!ret && domid > UINT16_MAX)
+		return -GIO_EPROTO;
+	front->domid = (gio_domid_t)domid;
+	return ret;
+}
+
+int gio_xen_frontend_open(struct frontend *front, unsigned number)
+{
+	int ret;
+
+	*front = (struct frontend){0};
+	ret = directory_find(front, number);
+	if (!ret)
+		ret = state_write(front, XenbusStateInitialising); /* whoever was here before us has ended */
+	if (!ret)
+		ret = state_wait(front, XenbusStateInitWait);
+	if (!ret)
+		ret = offer_read(front);
+	if (ret)
+		return ret;
+	ret = gio_xen_port_open(front->domid);
+	if (ret < 0)
+		return ret;
+	front->port = (uint32_t)ret;
+	ret = answer_write(front);
+	if (!ret)
+		ret = state_wait(front, XenbusStateConnected);
+	if (!ret)
+		ret = state_write(front, XenbusStateConnected);
+	if (ret)
+		gio_xen_frontend_close(front);
+	return ret;
+}
+
+void gio_xen_frontend_close(struct frontend *front)
+{
+	state_write(front, XenbusStateClosed);
+	if (front->port)
+		gio_xen_port_close(front->port);
+	front->port = 0;
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/* What differs by processor: hypercalls, and where things are in the guest's memory. */
+#ifndef GRANTIO_OS_XEN_ARCH_H
+#define GRANTIO_OS_XEN_ARCH_H
+
+#include <stdint.h>
+#include <xen/xen.h>
+
+/* Frames above all RAM that such a guest has (1 GiB), and below the devices, where Xen's own pages are put. */
+#define ARCH_GRANT_FRAME       0x80000u
+#define ARCH_SHARED_INFO_FRAME 0x90000u
+
+extern uint8_t gio_xen_hypercall_page[4096];
+
+/* The processor's way into Xen: a page of it, 32 bytes for each number. */
+static inline long hypercall(unsigned number, uint64_t a1, uint64_t a2, uint64_t a3)
+{
+	long ret;
+
+	__asm__ volatile("call *%[entry]"
+			 : "=a"(ret), "+D"(a1), "+S"(a2), "+d"(a3)
+			 : [entry] "r"(gio_xen_hypercall_page + number * 32)
+			 : "memory", "cc", "rcx", "r8", "r9", "r10", "r11");
+	return ret;
+}
+
+/* Nanoseconds since some moment, as Xen counts them. */
+uint64_t gio_xen_arch_now(const struct vcpu_info *vcpu);
+/* Accesses to this address are a device's: see to it that they are not cached. */
+void gio_xen_arch_device(uint64_t addr);
+
+#endif
