@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+#include "guest.h"
+
+#include <string.h>
+
+/* ---- the peer --------------------------------------------------------------------------------------------------- */
+
+static unsigned sequence;
+
+/* A number at `*text`, which goes behind it and a space. */
+static int number_take(const char **text)
+{
+	bool minus = **text == '-';
+	int value = 0;
+
+	for (*text += minus; **text >= '0' && **text <= '9'; ++*text)
+		value = value * 10 + (**text - '0');
+	*text += **text == ' ';
+	return minus ? -value : value;
+}
+
+static char *number_put(char *at, unsigned value)
+{
+	char digits[10];
+	unsigned n = 0;
+
+	*at++ = ' ';
+	do {
+		digits[n++] = (char)('0' + value % 10);
+		value /= 10;
+	} while (value);
+	while (n)
+		*at++ = digits[--n];
+	*at = '\0';
+	return at;
+}
+
+int peer_ask(const char *what, unsigned a, unsigned b, unsigned c, int *data)
+{
+	char line[96], path[STORE_PATH_MAX], token[16];
+	uint64_t end = gio_xen_now_ms() + WAIT_MS;
+	const char *at = line;
+	size_t n = strlen(what);
+	int ret = gio_xen_store_watch("data/answer", "peer");
+
+	memcpy(line, what, n);
+	number_put(number_put(number_put(number_put(line + n, a), b), c), ++sequence);
+	if (!ret)
+		ret = gio_xen_store_write(STORE_NO_TRANSACTION, "data", "ask", line);
+	while (!ret && gio_xen_now_ms() < end) {
+		at = line;
+		if (gio_xen_store_read("data", "answer", line, sizeof(line)) > 0 &&
+		    (unsigned)number_take(&at) == sequence)
+			break;
+		(void)gio_xen_store_event(path, sizeof(path), token, sizeof(token), 1000);
+		at = NULL;
+	}
+	gio_xen_store_unwatch("data/answer", "peer");
+	while (!gio_xen_store_event(path, sizeof(path), token, sizeof(token), 0))
+		;
+	if (ret || !at) {
+		gio_xen_print("the peer does not answer '%s' (%d)\n", what, ret);
+		return -1000;
+	}
+	ret = number_take(&at);
+	if (data)
+		*data = number_take(&at);
+	return ret;
+}
+
+/* ---- the program ------------------------------------------------------------------------------------------------ */
+
+static void scenarios_run(struct world *world)
+{
+	size_t pages = gio_xen_pages_used();
+	struct gio_grants_stats stats;
+	int ret = gio_grants_init(&world->grants, gio_xen_os(), 8);
+
+	gio_xen_print("- grants: %d\n", ret);
+	store_run(world);
+	ret = gio_xen_frontend_open(&world->rw, DISK_RW);
+	gio_xen_print("- frontends: %d", ret);
+	gio_xen_print(" %d\n", gio_xen_frontend_open(&world->ro, DISK_RO));
+	registers_run(world);
+	disk_run(world);
+	disk_life_run(world);
+	grants_run(world);
+	events_run(world);
+	gio_xen_frontend_close(&world->rw);
+	gio_xen_frontend_close(&world->ro);
+	gio_grants_stats(world->grants, &stats);
+	gio_xen_print("- end: %u grants, %u in quarantine, %u misuses", stats.used, stats.quarantined, stats.misuses);
+	gio_xen_print(", %u held", gio_grants_exit(world->grants));
+	gio_xen_print(", %u pages\n", (unsigned)(gio_xen_pages_used() - pages));
+}
+
+void gio_xen_main(const char *command_line)
+{
+	struct world world = {0};
+
+	if (!strcmp(command_line, "hello")) {
+		char name[32] = "";
+		int ret = gio_xen_store_read("name", NULL, name, sizeof(name));
+
+		gio_xen_print("GUEST is %s: %d\n", name, ret > 0);
+	} else {
+		gio_xen_print("GUEST transcript\n");
+		scenarios_run(&world);
+		gio_xen_print("GUEST end of transcript\n");
+	}
+	gio_xen_print("GUEST ok\n");
+}

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The scenarios on the model: with grantiod, and the peer, as processes. What they print must be transcript.txt, which
+ * is what they print on real Xen (tests/lab/scenarios/guest-library.sh). TRANSCRIPT=FILE writes it anew.
+ */
+#include "model.h"
+
+#include "guest/os/xen/xen.h"
+#include "tests/scenario/rig.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* As xl makes a guest on x86: no address, no interrupt, and no word about grants. */
+static const struct rig_key x86[] = {{"base", "0"}, {"irq", "0"}, {"grant_usage", NULL}, {NULL, NULL}};
+static const struct rig_key x86_readonly[] = {
+	{"base", "0"}, {"irq", "0"}, {"grant_usage", NULL}, {"mode", "r"}, {NULL, NULL}};
+
+static void node(struct rig *rig, const char *path, const char *value, unsigned owner)
+{
+	struct xs_permissions permissions[] = {{.id = owner, .perms = XS_PERM_NONE}, {.id = 1, .perms = XS_PERM_READ}};
+
+	assert_true(xs_write(rig->xs, XBT_NULL, path, value, (unsigned)strlen(value)));
+	assert_true(xs_set_permissions(rig->xs, XBT_NULL, path, permissions, owner == 1 ? 1 : 2));
+}
+
+/* What else xl writes, as far as the scenarios look at it. */
+static void directories(struct rig *rig)
+{
+	node(rig, "/local/domain/1/domid", "1", 0);
+	node(rig, "/local/domain/1/name", "guest", 0);
+	node(rig, "/local/domain/1/data", "", 1);
+	assert_true(xs_write(rig->xs, XBT_NULL, "/local/domain/0/name", "Domain-0", 8));
+}
+
+static pid_t peer_start(const char *image)
+{
+	pid_t child = fork();
+
+	assert_true(child >= 0);
+	if (!child) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		setenv("LD_PRELOAD", getenv("GRANTIO_MODEL_LIB"), 1);
+		execl(getenv("PEER"), "peer", "1", image, (char *)NULL);
+		_exit(127);
+	}
+	return child;
+}
+
+static char *file_read(const char *path)
+{
+	FILE *file = fopen(path, "re");
+	char *text = calloc(1, RIG_MIB);
+
+	assert_non_null(file);
+	assert_non_null(text);
+	assert_true(fread(text, 1, RIG_MIB - 1, file) < RIG_MIB - 1);
+	fclose(file);
+	return text;
+}
+
+/* What lies between the two marks; `text` is changed. */
+static char *between(char *text)
+{
+	char *begin = strstr(text, "GUEST transcript\n"), *end = strstr(text, "GUEST end of transcript\n");
+
+	assert_non_null(begin);
+	assert_non_null(end);
+	*end = '\0';
+	return begin + strlen("GUEST transcript\n");
+}
+
+static void compare(char *have, char *want)
+{
+	char *h, *w, *have_rest = NULL, *want_rest = NULL;
+	unsigned line = 0, differ = 0;
+
+	h = strtok_r(have, "\n", &have_rest);
+	w = strtok_r(want, "\n", &want_rest);
+	for (; h || w; h = strtok_r(NULL, "\n", &have_rest), w = strtok_r(NULL, "\n", &want_rest)) {
+		line++;
+		if (h && w && !strcmp(h, w))
+			continue;
+		differ++;
+		print_error("line %u\n  Xen:   %s\n  model: %s\n", line, w ? w : "", h ? h : "");
+	}
+	if (differ)
+		fail_msg("%u lines differ from transcript.txt", differ);
+}
+
+static void transcript(void **state)
+{
+	static const char *const arguments[] = {"--indirect", NULL};
+	struct rig *rig = *state;
+	const char *image = rig_image(rig, "rw.raw", 4 * RIG_MIB), *readonly = rig_image(rig, "ro.raw", RIG_MIB);
+	const char *renew = getenv("TRANSCRIPT");
+	char *text = NULL, *have, *want;
+	size_t bytes;
+	FILE *console = open_memstream(&text, &bytes);
+	pid_t peer;
+
+	assert_non_null(console);
+	rig_daemon_start(rig, arguments);
+	rig_domain_make(rig, 1, 1);
+	directories(rig);
+	rig_disk_write(rig, 1, 0, image, x86);
+	rig_disk_write(rig, 1, 1, readonly, x86_readonly);
+	peer = peer_start(image);
+	assert_int_equal(guest_model_open(rig->dir, 1, console), 0);
+	gio_xen_main("");
+	guest_model_close();
+	fclose(console);
+	kill(peer, SIGKILL);
+	waitpid(peer, NULL, 0);
+	have = between(text);
+	if (renew) {
+		FILE *file = fopen(renew, "we");
+
+		assert_non_null(file);
+		fputs(have, file);
+		fclose(file);
+	}
+	want = file_read(getenv("GUEST_TRANSCRIPT"));
+	compare(have, want);
+	free(want);
+	free(text);
+	rig_domain_destroy(rig, 1);
+	rig_log_wait(rig, "<6>d1/xvda: stopped", 1);
+	assert_int_equal(rig_daemon_stop(rig, SIGTERM), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(transcript, rig_setup, rig_teardown)};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
