@@ -5,12 +5,13 @@ BUILD ?= build
 JOBS  ?= $(shell nproc)
 MESON_FLAGS ?=
 
-.PHONY: help build run test test-tsan test-clang check lab lab-x86 lab-arm64 bench deb test-deb install clean ci
+.PHONY: help build run test test-tsan test-clang check lab lab-x86 lab-arm64 lab-shell bench deb test-deb install clean ci
 
 help:
 	@echo 'make run      two guests, three disks, real clients, and a backend that is refused (no Xen needed)'
 	@echo 'make test     all tests, under AddressSanitizer and UBSan'
 	@echo 'make lab      scenarios on real Xen, under QEMU (docs/lab.md)'
+	@echo 'make lab-shell  a shell in dom0 of a real Xen, with grantiod and a guest (LAB=arm64: the other lab)'
 	@echo 'make bench    measure, and write docs/performance.md and its chart anew'
 	@echo 'make build    the optimised build, in $(BUILD)/release'
 	@echo 'make deb      Debian packages, in $(BUILD)/deb (test-deb: and look whether they are good)'
@@ -63,6 +64,10 @@ lab:
 
 lab-x86 lab-arm64: lab-%:
 	@./tests/lab/lab.sh $*
+
+LAB ?= x86
+lab-shell:
+	@./tests/lab/lab.sh $(LAB) shell
 
 bench: build
 	@./scripts/setup.sh run bench

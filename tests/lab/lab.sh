@@ -4,7 +4,8 @@
 #
 # Fetches Debian packages into a cache ($LAB_CACHE, default .lab/), builds kernels, programs and images, boots, and runs the
 # scenarios in dom0 (lib/drive.py); prints a line each and, at the end, "N passed, N failed". docs/lab.md has the rest.
-# Other words than scenarios: `prepare` does all but boot; `boot` boots what is prepared, its console is this terminal's.
+# Other words than scenarios: `prepare` does all but boot; `boot` boots what is prepared, its console is this terminal's;
+# `shell` does both and gives a shell in dom0 (and `lab-shell` is the scenario that tests it).
 set -u
 arch=${1-}
 case $arch in x86 | arm64 | all) shift ;; *) echo "usage: lab.sh x86|arm64|all [SCENARIO...]" >&2; exit 2 ;; esac
@@ -19,7 +20,7 @@ LAB_DOM0_ARGS=${LAB_DOM0_ARGS:-}
 scenarios_of() {
 	local arch=$1 s
 	shift
-	[ $# -gt 0 ] || set -- $(for s in "$LAB_DIR"/scenarios/*.sh; do grep -q "^# Labs:.*$arch" "$s" && basename "$s" .sh; done)
+	[ $# -gt 0 ] || set -- $(for s in "$LAB_DIR"/scenarios/*.sh; do grep -q "^# Labs:.*$arch" "$s" && basename "$s" .sh; done) $(lab_more_scenarios "$arch")
 	echo "$*" | tr ' ' ,
 }
 
@@ -32,6 +33,7 @@ drive() {
 	exec python3 "$LAB_DIR/lib/drive.py" --machines "${LAB_MACHINES:-$machines}" $retry $labs
 }
 named=$*
+lab_more_scenarios() { [ "$1" != arm64 ] || echo lab-shell; }
 
 if [ "$arch" = all ]; then
 	build_of() { echo "${LAB_BUILD:-$LAB_CACHE/build}-$1"; }
@@ -85,12 +87,17 @@ dom0_image() {
 	for file in "$LAB_BUILD"/programs/backend/grantiod "$LAB_BUILD"/programs/cli/grantio; do
 		initramfs_program "$tree" "$file" $(lab_libdirs) || return 1
 	done
+	# `xl console` runs this one by its full name.
+	file=$(find "$LAB_ROOT/usr/lib" -name xenconsole -type f | head -n 1)
+	initramfs_program "$tree" "$file" $(lab_libdirs) && mkdir -p "$tree$(dirname "${file#"$LAB_ROOT"}")" &&
+		ln -s /bin/xenconsole "$tree${file#"$LAB_ROOT"}" || return 1
 	# pthread_cancel() loads it by name: without it xl aborts.
 	for file in $(lab_libdirs); do [ -e "$file/libgcc_s.so.1" ] && cp -L "$file/libgcc_s.so.1" "$tree/lib/"; done
+	mkdir -p "$tree/etc/xen" && : >"$tree/etc/xen/xl.conf" # xl complains of its absence each time
 	lab_dom0_modules "$tree" || return 1
 	cp "$LAB_DIR/dom0/init" "$tree/init" && chmod 755 "$tree/init"
 	mkdir -p "$tree/lab/scenarios" && cp "$LAB_DIR"/dom0/*.sh "$tree/lab/" && cp "$LAB_DIR"/scenarios/*.sh "$tree/lab/scenarios/"
-	echo "DISK_SPEC='$lab_disk_spec'" >>"$tree/lab/lib.sh"
+	echo "DISK_SPEC='$lab_disk_spec' GUEST_ARGS='$lab_guest_args'" >>"$tree/lab/lib.sh"
 	for name in $(lab_guest_kernels); do
 		lab_guest_cfg "$name" >"$tree/lab/guest-$name.cfg"
 		cp "$LAB_BUILD/guest-$name.cpio.gz" "$tree/lab/"
@@ -110,4 +117,9 @@ step programs lab_programs
 for kernel in $(lab_guest_kernels); do step "guest-image-$kernel" guest_image "$kernel"; done
 step dom0-image dom0_image
 [ "$named" != prepare ] || exit 0
+if [ "$named" = shell ]; then
+	echo "lab $arch: booting; the shell comes in $lab_shell_comes"
+	[ ! -t 0 ] || LAB_DOM0_ARGS="$LAB_DOM0_ARGS $(stty size | sed 's/\(.*\) \(.*\)/rows=\1 cols=\2/')"
+	LAB_DOM0_ARGS="$LAB_DOM0_ARGS lab=shell" LAB_XEN_ARGS="$LAB_XEN_ARGS loglvl=error guest_loglvl=error" lab_qemu
+fi
 drive "$arch"

@@ -45,7 +45,7 @@ guest_create() {
 	{
 		printf 'name="%s"\n' "$name"
 		cat "/lab/guest-$GUEST_KERNEL.cfg"
-		printf 'extra="console=hvc0 earlyprintk=xen loglevel=4 panic=1 rdinit=/init lab=%s %s"\n' "$script" "$GUEST_EXTRA"
+		printf 'extra="console=hvc0 earlyprintk=xen loglevel=4 panic=1 rdinit=/init lab=%s %s"\n' "$script" "$GUEST_ARGS $GUEST_EXTRA"
 		for line; do printf '%s\n' "$line"; done
 	} >"$RUN/$name.cfg"
 	: >"$GUEST_LOG/guest-$name.log"

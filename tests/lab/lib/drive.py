@@ -29,6 +29,8 @@ BOOT_LIMIT = 240        # seconds until dom0 is up: 20 are normal
 SCENARIO_LIMIT = 180    # a scenario's own, unless it has a line "# Limit: SECONDS"
 GRACE = 60              # beyond it, for dom0 to clean up and report
 RETRIES_AT_MOST = 6
+CTRL_BRACKET = "\x1d"   # leaves `xl console`, if it comes alone
+SHELL = "lab-shell"     # the scenario that is none: what `make lab-shell` gives, used by a person who types
 TAIL = 25               # lines of the console that are shown of a machine that hung
 
 printing = threading.Lock()
@@ -43,9 +45,11 @@ def say(*lines):
 class Job:
     def __init__(self, arch, build, name):
         self.arch, self.build, self.name, self.tries = arch, build, name, 0
-        with open(os.path.join(LAB, "scenarios", name + ".sh"), encoding="utf-8") as source:
-            limit = re.search(r"^# Limit: (\d+)", source.read(), re.M)
-        self.limit = int(limit.group(1)) if limit else SCENARIO_LIMIT
+        self.limit = SCENARIO_LIMIT
+        if name != SHELL:
+            with open(os.path.join(LAB, "scenarios", name + ".sh"), encoding="utf-8") as source:
+                limit = re.search(r"^# Limit: (\d+)", source.read(), re.M)
+            self.limit = int(limit.group(1)) if limit else SCENARIO_LIMIT
 
     def __str__(self):
         return f"{self.arch}/{self.name}"
@@ -62,9 +66,10 @@ class Queue:
         self.running = collections.Counter()
         self.retry, self.retried, self.passed = retry, [], 0
 
-    def take(self, arch):
+    def take(self, arch, booted=False):
         with self.lock:
-            return self.waiting[arch].popleft() if self.waiting[arch] else None
+            waiting = self.waiting[arch]
+            return waiting.popleft() if waiting and not (booted and waiting[0].name == SHELL) else None
 
     def choose(self, preferred):
         """An ARCH to boot next. A second machine of a kind is booted only where that saves something."""
@@ -99,10 +104,11 @@ class Queue:
 class Machine:
     machines = set()
 
-    def __init__(self, arch, build, number):
+    def __init__(self, arch, build, number, arguments=""):
         self.arch, self.log = arch, os.path.join(build, f"console-{number}.log")
         self.lines, self.events, self.sequence = [], queue.Queue(), 0
-        env = dict(os.environ, LAB_BUILD=build)
+        self.text, self.read_until, self.said = "", 0, threading.Condition()
+        env = dict(os.environ, LAB_BUILD=build, LAB_DOM0_ARGS=f"{os.environ.get('LAB_DOM0_ARGS', '')} {arguments}")
         self.until = time.monotonic() + float(os.environ.get("LAB_TIMEOUT") or 86400)
         with open(os.path.join(build, f"qemu-{number}.log"), "wb") as errors:
             self.process = subprocess.Popen([os.path.join(LAB, "lab.sh"), arch, "boot"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -113,19 +119,35 @@ class Machine:
         self.reader.start()
 
     def read(self):
+        rest = ""
         with open(self.log, "wb") as log:
-            for raw in self.process.stdout:
+            while raw := self.process.stdout.read1(65536):
                 log.write(raw)
                 log.flush()
-                line = raw.decode("utf-8", "replace").rstrip("\r\n")
-                self.lines.append(line)
-                if line.startswith("LAB "):
-                    self.events.put(line[4:])
+                text = raw.decode("utf-8", "replace").replace("\r", "")
+                *lines, rest = (rest + text).split("\n")
+                self.lines += lines
+                for line in lines:
+                    if line.startswith("LAB "):
+                        self.events.put(line[4:])
+                with self.said:
+                    self.text += text
+                    self.said.notify_all()
         self.events.put(None)
+
+    def says(self, pattern, seconds):
+        """Wait for a text on the console that comes after the one that was waited for last."""
+        def found():
+            match = re.compile(pattern).search(self.text, self.read_until)
+            if match:
+                self.read_until = match.end()
+            return match
+        with self.said:
+            return self.said.wait_for(found, seconds)
 
     def send(self, text):
         try:
-            self.process.stdin.write((text + "\n").encode())
+            self.process.stdin.write((text if text == CTRL_BRACKET else text + "\n").encode())
             self.process.stdin.flush()
         except OSError:
             pass  # the machine is gone: its reader says so
@@ -186,11 +208,33 @@ class Machine:
         return words
 
 
+def run_shell(job, number, jobs):
+    """Type into `make lab-shell`, and leave by poweroff."""
+    start, machine = time.monotonic(), Machine(job.arch, job.build, number, "lab=shell")
+    talk = (("leave", "expr 40 + 2; xl list g1 | grep -c g1"), (r"42\n1\n", "xl console g1"), ("g1# ", "expr 50 + 5"), (r"55\n", CTRL_BRACKET),
+            ("dom0# ", "grantio disk list"), (r"xvda .*Connected", "poweroff"))
+    why = None
+    for expected, typed in talk:
+        if not machine.says(expected, BOOT_LIMIT if expected == "leave" else GRACE):
+            why = f"no answer {expected!r}"
+            break
+        machine.send(typed)
+    try:
+        why = why or (f"QEMU's status {machine.process.returncode}" if machine.process.wait(GRACE) else None)
+    except subprocess.TimeoutExpired:
+        why = "poweroff does not end the machine"
+    machine.kill()
+    if why:
+        jobs.not_succeeded(job, why, machine.shown(0, True), machine.keep_log(job))
+    else:
+        jobs.succeeded(job, int(time.monotonic() - start))
+
+
 def run_machine(arch, build, number, jobs):
     """Boot, run scenarios until there are none or one fails."""
     job = jobs.take(arch)
-    if job is None:
-        return
+    if job is None or job.name == SHELL:
+        return run_shell(job, number, jobs) if job else None
     machine = Machine(arch, build, number)
     result, why = machine.ready(BOOT_LIMIT)
     if result is None:
@@ -203,7 +247,7 @@ def run_machine(arch, build, number, jobs):
         word = (result or "").split()
         if len(word) == 3 and word[0] == "ok" and word[1] == job.name:
             jobs.succeeded(job, word[2])
-            job = jobs.take(arch)
+            job = jobs.take(arch, booted=True)
             continue
         hung = result is None
         (machine.kill if hung else machine.stop)()
