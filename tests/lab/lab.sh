@@ -70,6 +70,7 @@ guest_image() { # KERNEL
 	local tree=$LAB_BUILD/guest-$1
 	initramfs_new "$tree" "$LAB_ROOT" || return 1
 	lab_guest_modules "$tree" "$1" || return 1
+	initramfs_program "$tree" "$LAB_BUILD/programs/cli/grantio" $(lab_libdirs) || return 1
 	cp "$LAB_DIR/guest/init" "$tree/init" && chmod 755 "$tree/init"
 	mkdir -p "$tree/guest" && cp "$LAB_DIR"/guest/*.sh "$tree/guest/"
 	initramfs_pack "$tree" "$LAB_BUILD/guest-$1.cpio.gz"
