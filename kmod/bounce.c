@@ -7,6 +7,7 @@
 
 #include <abi/dma_addr.h>
 
+#include "compat.h"
 #include "grantio.h"
 
 struct gk_bounce {
@@ -27,12 +28,9 @@ bool gk_bounce_needed(phys_addr_t phys, size_t size)
 {
 	unsigned long pfn, last = PHYS_PFN(phys + size - 1);
 
-	for (pfn = PHYS_PFN(phys); pfn <= last; pfn++) {
-		struct page *page = pfn_to_page(pfn);
-
-		if (PageSlab(page) || !page_count(page))
+	for (pfn = PHYS_PFN(phys); pfn <= last; pfn++)
+		if (gk_page_unholdable(pfn_to_page(pfn)))
 			return true;
-	}
 	return false;
 }
 
@@ -81,16 +79,20 @@ static void free_bounce(struct gk_bounce *bounce)
 
 int gk_bounce_map(struct gk_dma *dma, phys_addr_t phys, size_t size, enum gio_dma_dir dir, gio_dma_t *addr)
 {
-	struct gk_bounce *bounce = kmalloc(sizeof(*bounce), GFP_ATOMIC | __GFP_NOWARN);
+	struct gk_bounce *bounce;
 	int ret = -ENOMEM;
 
+	/* The kernel's own memory, all of it: always mapped, but nobody promises it. */
+	if (PageHighMem(pfn_to_page(PHYS_PFN(phys))) || PageHighMem(pfn_to_page(PHYS_PFN(phys + size - 1))))
+		return -EIO;
+	bounce = kmalloc(sizeof(*bounce), GFP_ATOMIC | __GFP_NOWARN);
 	if (!bounce)
 		return ret;
 	bounce->pages = alloc_pages_exact(pages_size(phys, size), GFP_ATOMIC | __GFP_ZERO | __GFP_NOWARN);
 	if (!bounce->pages)
 		goto free_record;
 	bounce->copy = bounce->pages + offset_in_page(phys);
-	bounce->original = phys_to_virt(phys); /* slab and large allocations: the kernel's own memory, always mapped */
+	bounce->original = phys_to_virt(phys);
 	bounce->size = size;
 	bounce->back = dir != GIO_DMA_TO_DEVICE;
 	/* Whatever the direction: what the device does not write must come back as it was. */

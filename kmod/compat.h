@@ -14,6 +14,11 @@
 #include <linux/virtio.h>
 #include <xen/events.h>
 #include <xen/grant_table.h>
+#include <xen/xenbus.h>
+
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(5, 14, 0)
+#include <linux/kstrtox.h> /* was in kernel.h */
+#endif
 
 #define GK_SINCE(major, minor) (LINUX_VERSION_CODE >= KERNEL_VERSION(major, minor, 0))
 
@@ -51,6 +56,42 @@ static inline int gk_evtchn_refcounted(evtchn_port_t port)
 #else
 	return evtchn_make_refcounted(port);
 #endif
+}
+
+/* ---- xenbus ---------------------------------------------------------------------------------------------------- */
+
+/* Members of struct xenbus_driver: what removes a device, and that the boot need not wait for one. */
+#if GK_SINCE(5, 16)
+#define GK_XENBUS_NOT_ESSENTIAL .not_essential = true,
+#else
+#define GK_XENBUS_NOT_ESSENTIAL
+#endif
+
+/*
+ * The removal has lost its result in some stable kernels as well: asked of the member itself. `remove` returns nothing;
+ * GK_XENBUS_DEFINE_REMOVE(remove) comes before GK_XENBUS_REMOVE(remove).
+ */
+#define GK_XENBUS_DEFINE_REMOVE(remove)                         \
+	static int remove##_result(struct xenbus_device *xbdev) \
+	{                                                       \
+		remove(xbdev);                                  \
+		return 0;                                       \
+	}
+#define GK_XENBUS_REMOVE(fn)                                                                                      \
+	.remove = __builtin_choose_expr(__builtin_types_compatible_p(typeof(((struct xenbus_driver *)0)->remove), \
+								     int (*)(struct xenbus_device *)),            \
+					fn##_result, fn)
+
+/* ---- memory ---------------------------------------------------------------------------------------------------- */
+
+/* True if get_page() does not keep the page from being used again. */
+static inline bool gk_page_unholdable(struct page *page)
+{
+#if GK_SINCE(6, 15)
+	if (folio_test_large_kmalloc(page_folio(page)))
+		return true;
+#endif
+	return PageSlab(page) || !page_count(page);
 }
 
 /* ---- virtio ---------------------------------------------------------------------------------------------------- */
@@ -95,6 +136,13 @@ static inline void gk_restricted_set(gk_restricted_fn *fn)
 #endif
 
 /* ---- DMA operations -------------------------------------------------------------------------------------------- */
+
+/* A mapping of registers, not of memory: kernels that have no name for it pass none to the DMA operations. */
+#ifdef DMA_ATTR_MMIO
+#define GK_DMA_IS_MMIO(attrs) ((attrs)&DMA_ATTR_MMIO)
+#else
+#define GK_DMA_IS_MMIO(attrs) 0
+#endif
 
 /* What a failing map_sg returns. */
 #if GK_SINCE(5, 15)

@@ -72,7 +72,7 @@ static dma_addr_t gk_map_phys(struct device *dev, phys_addr_t phys, size_t size,
 {
 	dma_addr_t addr;
 
-	if (WARN_ON_ONCE(dir == DMA_NONE) || map(dev, phys, size, dir_of(dir), &addr))
+	if (WARN_ON_ONCE(dir == DMA_NONE) || GK_DMA_IS_MMIO(attrs) || map(dev, phys, size, dir_of(dir), &addr))
 		return DMA_MAPPING_ERROR;
 	return addr;
 }

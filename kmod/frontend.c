@@ -14,12 +14,17 @@
  * Xenbus calls from a thread that all its devices share, and the virtio drivers wait for I/O in their probe: so the
  * work is done by a work item of each device, and follows from both states as they stand, not from events.
  *
- * The backend is not trusted: what it publishes must lie where version 1 says, apart from the guest's memory.
+ * The backend is not trusted: what it publishes must lie where version 1 says, apart from the guest's memory and from
+ * other devices; and however often it begins anew, it cannot fill the log.
+ *
+ * A device whose registers the toolstack has placed (a `base` that is not 0, as xl has it on Arm) is in the device
+ * tree: it is left to that.
  */
 #include <linux/io.h>
 #include <linux/ioport.h>
 #include <linux/kernel.h>
 #include <linux/module.h>
+#include <linux/ratelimit.h>
 #include <linux/slab.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_ids.h>
@@ -31,7 +36,20 @@
 #include "compat.h"
 #include "grantio.h"
 
+#define COMPLAINTS	  10	    /* lines about one device, at most, */
+#define COMPLAINTS_PERIOD (30 * HZ) /* in so much time */
+
 static struct workqueue_struct *queue;
+
+/* The registers that are taken, by base / GK_MMIO_STEP. */
+static DEFINE_XARRAY(bases);
+
+/* What the backend can have us say as often as it likes. */
+#define complain(front, error, ...)                                           \
+	do {                                                                  \
+		if (__ratelimit(&(front)->complaints))                        \
+			xenbus_dev_error((front)->xbdev, error, __VA_ARGS__); \
+	} while (0)
 
 /* ---- the event channel ----------------------------------------------------------------------------------------- */
 
@@ -72,6 +90,22 @@ static bool base_valid(u64 base)
 	       region_intersects(base, GK_MMIO_STEP, IORESOURCE_SYSTEM_RAM, IORES_DESC_NONE) == REGION_DISJOINT;
 }
 
+static int base_take(struct gk_front *front, u64 base)
+{
+	int ret = xa_insert(&bases, base / GK_MMIO_STEP, front, GFP_KERNEL);
+
+	if (!ret)
+		front->base = base;
+	return ret;
+}
+
+static void base_release(struct gk_front *front)
+{
+	if (front->base)
+		xa_erase(&bases, front->base / GK_MMIO_STEP);
+	front->base = 0;
+}
+
 /* The upper half of the features that the device offers now. */
 static u32 features_high(void __iomem *regs)
 {
@@ -86,20 +120,27 @@ static u32 features_high(void __iomem *regs)
 static int device_check(struct gk_front *front)
 {
 	const u32 needed = BIT(VIRTIO_F_VERSION_1 - 32) | BIT(VIRTIO_F_ACCESS_PLATFORM - 32);
-	void __iomem *regs = ioremap(front->base, GK_MMIO_SIZE);
 	u32 magic, version, features;
+	void __iomem *regs;
 
-	if (!regs)
+	if (!request_mem_region(front->base, GK_MMIO_SIZE, "grantio")) {
+		complain(front, -EBUSY, "mmio-base: another device is at %#llx", front->base);
+		return -EBUSY;
+	}
+	regs = ioremap(front->base, GK_MMIO_SIZE);
+	if (!regs) {
+		release_mem_region(front->base, GK_MMIO_SIZE);
 		return -ENOMEM;
+	}
 	magic = readl(regs + VIRTIO_MMIO_MAGIC_VALUE);
 	version = readl(regs + VIRTIO_MMIO_VERSION);
 	features = features_high(regs);
 	iounmap(regs);
+	release_mem_region(front->base, GK_MMIO_SIZE); /* it is the driver's to request */
 	if (magic != ('v' | 'i' << 8 | 'r' << 16 | 't' << 24) || version != 2 || (features & needed) != needed) {
-		xenbus_dev_error(front->xbdev, -ENODEV,
-				 "refused: magic %#x, version %u, features %#x: needs virtio-mmio 2 with VERSION_1 and "
-				 "ACCESS_PLATFORM",
-				 magic, version, features);
+		complain(front, -ENODEV,
+			 "magic %#x, version %u, features %#x: needs version 2, VERSION_1 and ACCESS_PLATFORM", magic,
+			 version, features);
 		return -ENODEV;
 	}
 	return 0;
@@ -147,36 +188,55 @@ static void disconnect(struct gk_front *front, enum xenbus_state state)
 {
 	platform_destroy(front);
 	channel_close(front);
+	base_release(front);
 	xenbus_switch_state(front->xbdev, state);
+}
+
+/* A whole number in a key of the backend's, and nothing else there. 0 or -errno. */
+static int number_read(struct gk_front *front, const char *key, unsigned int base, u64 *value)
+{
+	char *text = xenbus_read(XBT_NIL, front->xbdev->otherend, key, NULL);
+	int ret;
+
+	if (IS_ERR(text))
+		return PTR_ERR(text);
+	ret = kstrtou64(text, base, value);
+	kfree(text);
+	return ret;
+}
+
+static bool transport_is_mmio(struct gk_front *front)
+{
+	char *transport = xenbus_read(XBT_NIL, front->xbdev->otherend, "transport", NULL);
+	bool mmio = !IS_ERR(transport) && !strcmp(transport, "mmio");
+
+	if (!IS_ERR(transport))
+		kfree(transport);
+	return mmio;
 }
 
 /* What the backend has published; says what is wrong with it. */
 static int offer_read(struct gk_front *front)
 {
-	const char *dir = front->xbdev->otherend;
-	unsigned int version = xenbus_read_unsigned(dir, "grantio-version", 0);
-	unsigned long long base;
-	char *transport;
-	bool mmio;
+	u64 version, base;
 
-	if (version != GK_PROTOCOL) {
-		xenbus_dev_error(front->xbdev, -EPROTO, "grantio-version %u: needs %u", version, GK_PROTOCOL);
+	if (number_read(front, "grantio-version", 10, &version) || version != GK_PROTOCOL) {
+		complain(front, -EPROTO, "grantio-version: must be %u", GK_PROTOCOL);
 		return -EPROTO;
 	}
-	transport = xenbus_read(XBT_NIL, dir, "transport", NULL);
-	mmio = !IS_ERR(transport) && !strcmp(transport, "mmio");
-	if (!IS_ERR(transport))
-		kfree(transport);
-	if (!mmio) {
-		xenbus_dev_error(front->xbdev, -EPROTO, "transport: must be mmio");
+	if (!transport_is_mmio(front)) {
+		complain(front, -EPROTO, "transport: must be mmio");
 		return -EPROTO;
 	}
-	if (xenbus_scanf(XBT_NIL, dir, "mmio-base", "%llu", &base) != 1 || !base_valid(base)) {
-		xenbus_dev_error(front->xbdev, -EPROTO, "mmio-base: must be %#lx to %#lx, by %#lx, and no memory",
-				 GK_MMIO_BASE, GK_MMIO_END - GK_MMIO_STEP, GK_MMIO_STEP);
+	if (number_read(front, "mmio-base", 10, &base) || !base_valid(base)) {
+		complain(front, -EPROTO, "mmio-base: must be %#lx to %#lx, by %#lx, and no memory", GK_MMIO_BASE,
+			 GK_MMIO_END - GK_MMIO_STEP, GK_MMIO_STEP);
 		return -EPROTO;
 	}
-	front->base = base;
+	if (base_take(front, base)) {
+		complain(front, -EBUSY, "mmio-base: another device is at %#llx", base);
+		return -EBUSY;
+	}
 	return 0;
 }
 
@@ -222,7 +282,7 @@ static void offer_take(struct gk_front *front)
 	if (!ret)
 		ret = xenbus_switch_state(front->xbdev, XenbusStateInitialised);
 	if (ret) {
-		xenbus_dev_error(front->xbdev, ret, "cannot make its event channel");
+		complain(front, ret, "cannot make its event channel");
 		disconnect(front, XenbusStateClosed);
 	}
 }
@@ -235,7 +295,7 @@ static void connect(struct gk_front *front)
 	if (!ret) {
 		ret = platform_create(front);
 		if (ret)
-			xenbus_dev_error(front->xbdev, ret, "cannot make its platform device at %#llx", front->base);
+			complain(front, ret, "cannot make its platform device at %#llx", front->base);
 	}
 	if (ret)
 		disconnect(front, XenbusStateClosed);
@@ -243,11 +303,34 @@ static void connect(struct gk_front *front)
 		xenbus_switch_state(front->xbdev, XenbusStateConnected);
 }
 
+/* As the backend says it, 0 (unknown) if it says nothing. */
+static enum xenbus_state backend_state(struct gk_front *front)
+{
+	return xenbus_read_unsigned(front->xbdev->otherend, "state", XenbusStateUnknown);
+}
+
+/* The toolstack has placed its registers: it is in the device tree, and not ours to bring up. */
+static bool placed(struct gk_front *front)
+{
+	u64 base;
+
+	if (number_read(front, "base", 0, &base) || !base)
+		return false;
+	dev_info(&front->xbdev->dev, "at %#llx by the toolstack: left to the device tree\n", base);
+	return true;
+}
+
 static void step(struct work_struct *work)
 {
 	struct gk_front *front = container_of(work, struct gk_front, work);
-	enum xenbus_state backend = xenbus_read_driver_state(front->xbdev->otherend), state = front->xbdev->state;
+	enum xenbus_state backend = backend_state(front), state = front->xbdev->state;
 
+	if (!front->seen && backend != XenbusStateUnknown) {
+		front->placed = placed(front);
+		front->seen = true;
+	}
+	if (front->placed)
+		return;
 	switch (backend) {
 	case XenbusStateInitWait:
 		if (state == XenbusStateInitialised)
@@ -281,17 +364,33 @@ static void backend_changed(struct xenbus_device *xbdev, enum xenbus_state state
 
 static int front_probe(struct xenbus_device *xbdev, const struct xenbus_device_id *id)
 {
-	struct gk_front *front = kzalloc(sizeof(*front), GFP_KERNEL);
+	struct gk_front *front;
+	int ret;
 
+	if (xbdev->otherend_id >= DOMID_FIRST_RESERVED) {
+		xenbus_dev_error(xbdev, -EINVAL, "backend-id %d: must be below %u", xbdev->otherend_id,
+				 DOMID_FIRST_RESERVED);
+		return -EINVAL;
+	}
+	front = kzalloc(sizeof(*front), GFP_KERNEL);
 	if (!front)
 		return -ENOMEM;
 	front->xbdev = xbdev;
 	INIT_WORK(&front->work, step);
+	ratelimit_state_init(&front->complaints, COMPLAINTS_PERIOD, COMPLAINTS);
 	dev_set_drvdata(&xbdev->dev, front);
 	/* When the system goes down xenbus says Closing, and would wait for us to say that the backend has answered. */
 	complete(&xbdev->down);
 	/* The backend's state is told next; should it still be that of a connection before this one, it will change. */
-	return xenbus_switch_state(xbdev, XenbusStateInitialising);
+	ret = xenbus_switch_state(xbdev, XenbusStateInitialising);
+	if (ret)
+		goto free_front;
+	return 0;
+
+free_front:
+	dev_set_drvdata(&xbdev->dev, NULL);
+	kfree(front);
+	return ret;
 }
 
 /* Xenbus has stopped watching the backend. What comes after us finds the state that a new device has. */
@@ -302,10 +401,13 @@ static void front_remove(struct xenbus_device *xbdev)
 	cancel_work_sync(&front->work);
 	platform_destroy(front);
 	channel_close(front);
+	base_release(front);
 	xenbus_switch_state(xbdev, XenbusStateInitialising);
 	dev_set_drvdata(&xbdev->dev, NULL);
 	kfree(front);
 }
+
+GK_XENBUS_DEFINE_REMOVE(front_remove)
 
 static const struct xenbus_device_id ids[] = {{"virtio_disk"}, {"virtio"}, {""}};
 
@@ -313,9 +415,8 @@ static struct xenbus_driver driver = {
 	.name = "grantio",
 	.ids = ids,
 	.allow_rebind = true,
-	.not_essential = true,
-	.probe = front_probe,
-	.remove = front_remove,
+	GK_XENBUS_NOT_ESSENTIAL.probe = front_probe,
+	GK_XENBUS_REMOVE(front_remove),
 	.otherend_changed = backend_changed,
 	.driver.dev_groups = gk_groups,
 };

@@ -20,6 +20,7 @@
 #include <linux/device.h>
 #include <linux/dma-mapping.h>
 #include <linux/platform_device.h>
+#include <linux/ratelimit_types.h>
 #include <linux/types.h>
 #include <linux/xarray.h>
 #include <xen/xenbus.h>
@@ -80,10 +81,13 @@ void gk_bounce_sync(struct gk_dma *dma, gio_dma_t addr, size_t size, bool to_dev
 /* One device of the xenbus, from probe to remove. */
 struct gk_front {
 	struct xenbus_device *xbdev;
-	struct work_struct work;      /* does what the backend's state asks for; never runs twice at once */
-	evtchn_port_t port;	      /* 0: none. Ours, its peer is the backend's domain */
-	int irq;		      /* bound to it */
-	u64 base;		      /* the registers, as published */
+	struct work_struct work; /* does what the backend's state asks for; never runs twice at once */
+	evtchn_port_t port;	 /* 0: none. Ours, its peer is the backend's domain */
+	int irq;		 /* bound to it */
+	u64 base;		 /* the registers, as published, and nobody else's; 0: none */
+	bool seen;		 /* the backend's directory has been looked at: */
+	bool placed;		 /* the device is the device tree's, not ours */
+	struct ratelimit_state complaints;
 	struct platform_device *pdev; /* NULL unless connected */
 	struct gk_dma dma;
 };

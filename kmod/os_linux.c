@@ -77,7 +77,7 @@ void gio_os_lock_exit(struct gio_lock *lock)
 {
 }
 
-void gio_os_lock(struct gio_lock *lock)
+void gio_os_lock(struct gio_lock *lock) __acquires(lock)
 {
 	unsigned long flags;
 
@@ -85,7 +85,7 @@ void gio_os_lock(struct gio_lock *lock)
 	lock_of(lock)->flags = flags;
 }
 
-void gio_os_unlock(struct gio_lock *lock)
+void gio_os_unlock(struct gio_lock *lock) __releases(lock)
 {
 	spin_unlock_irqrestore(&lock_of(lock)->spin, lock_of(lock)->flags);
 }
