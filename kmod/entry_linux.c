@@ -24,16 +24,31 @@
 #define LEAF_SHIFT 9 /* words per leaf: 512, 4 KiB */
 #define LEAF	   (1u << LEAF_SHIFT)
 
-/* A reference's word: 0, not ours; INACTIVE; else frame << 2 | ACTIVE. */
-#define INACTIVE     1u
-#define ACTIVE	     2u
-#define WORD(gfn)    ((u64)(gfn) << 2 | ACTIVE)
-#define WORD_GFN(w)  ((w) >> 2)
-#define WORD_USED(w) (((w)&3) == ACTIVE)
+/* A reference's word: 0, not ours; INACTIVE; else domain << 48 | frame << 2 | ACTIVE. */
+#define INACTIVE	 1u
+#define ACTIVE		 2u
+#define WORD(domid, gfn) ((u64)(domid) << 48 | (u64)(gfn) << 2 | ACTIVE)
+#define WORD_GFN(w)	 ((w) >> 2 & U32_MAX)
+#define WORD_DOMID(w)	 ((w) >> 48)
+#define WORD_USED(w)	 (((w)&3) == ACTIVE)
+
+/*
+ * The kernel has a line in its log for each grant that it finds in use. So many a domain may cost, in so much time;
+ * then its grants go to quarantine untried, where retries are silent, and the first of them ends what is unused.
+ */
+#define HELD_LINES  8u
+#define HELD_PERIOD (30 * HZ)
+
+/* What one domain has cost; domains whose numbers agree in the lower bits share it. Counted roughly: no lock. */
+struct noise {
+	unsigned long since; /* jiffies */
+	u32 lines;
+};
 
 struct gio_entries {
 	struct gio_os *os;
 	u32 max;
+	struct noise noise[16];
 	u64 *leaf[]; /* of the words; NULL where no reference is ours */
 };
 
@@ -157,7 +172,7 @@ static int leaf_make(struct gio_entries *entries, grant_ref_t ref)
 
 	if (READ_ONCE(*place))
 		return 0;
-	leaf = kzalloc(LEAF * sizeof(*leaf), GFP_ATOMIC | __GFP_NOWARN);
+	leaf = kcalloc(LEAF, sizeof(*leaf), GFP_ATOMIC | __GFP_NOWARN);
 	if (!leaf)
 		return -GIO_ENOMEM;
 	if (cmpxchg(place, NULL, leaf))
@@ -248,7 +263,7 @@ int gio_entry_set(struct gio_entries *entries, gio_gref_t ref, gio_domid_t domid
 		return -GIO_EBUSY;
 	if (gfn > U32_MAX)
 		return -GIO_ERANGE; /* the kernel's table may be of version 1 */
-	WRITE_ONCE(*w, WORD(gfn));
+	WRITE_ONCE(*w, WORD(domid, gfn));
 	gnttab_grant_foreign_access_ref(ref, domid, gfn, readonly);
 	return 0;
 }
@@ -260,20 +275,52 @@ bool gio_entry_active(const struct gio_entries *entries, gio_gref_t ref)
 	return w && WORD_USED(READ_ONCE(*w));
 }
 
+static struct noise *noise_of(struct gio_entries *entries, u64 word)
+{
+	return &entries->noise[WORD_DOMID(word) % ARRAY_SIZE(entries->noise)];
+}
+
+/* True if the domain has had its lines. */
+static bool noisy(struct noise *noise)
+{
+	return READ_ONCE(noise->lines) >= HELD_LINES && time_before(jiffies, READ_ONCE(noise->since) + HELD_PERIOD);
+}
+
+static void noise_add(struct noise *noise)
+{
+	u32 lines = READ_ONCE(noise->lines);
+
+	if (!lines || !time_before(jiffies, READ_ONCE(noise->since) + HELD_PERIOD)) {
+		WRITE_ONCE(noise->since, jiffies);
+		lines = 0;
+	}
+	WRITE_ONCE(noise->lines, lines + 1);
+	if (lines + 1 == HELD_LINES)
+		pr_notice("grantio: a backend holds grants past their end; no more lines of it for %u s\n",
+			  HELD_PERIOD / HZ);
+}
+
 int gio_entry_end(struct gio_entries *entries, gio_gref_t ref)
 {
-	u64 *w = word(entries, ref);
+	u64 *w = word(entries, ref), was = READ_ONCE(*w);
 
-	if (!WORD_USED(READ_ONCE(*w)))
+	if (!WORD_USED(was))
 		return 0;
-	if (!gk_grant_end(ref))
+	if (!gk_grant_end(ref)) {
+		noise_add(noise_of(entries, was));
 		return -GIO_EAGAIN;
+	}
 	WRITE_ONCE(*w, INACTIVE);
 	return 0;
 }
 
+/* -GIO_EAGAIN without a try sends the page to quarantine, as if it were held: gio_entry_retry() finds out. */
 int gio_entry_revoke(struct gio_entries *entries, gio_gref_t ref)
 {
+	u64 was = READ_ONCE(*word(entries, ref));
+
+	if (WORD_USED(was) && noisy(noise_of(entries, was)))
+		return -GIO_EAGAIN;
 	return gio_entry_end(entries, ref);
 }
 

@@ -7,7 +7,8 @@
 #include "compat.h"
 #include "grantio.h"
 
-#define REAP_PERIOD (HZ / 2)
+#define REAP_PERIOD (HZ / 8)
+#define REAP_CALL   64u /* what a call of gio_grants_reap() tries */
 
 struct gio_os gk_os;
 
@@ -16,7 +17,12 @@ static DECLARE_DELAYED_WORK(reap_work, reap);
 
 static void reap(struct work_struct *work)
 {
-	if (gio_grants_reap(gk_os.grants))
+	u32 left = gio_grants_reap(gk_os.grants), calls = left / REAP_CALL;
+
+	/* All once: much of it may be only what was not tried before (entry_linux.c). */
+	while (calls--)
+		left = gio_grants_reap(gk_os.grants);
+	if (left)
 		schedule_delayed_work(&reap_work, REAP_PERIOD);
 }
 
@@ -56,6 +62,8 @@ static int __init gk_init(void)
 	/* A PV guest's frames are not its own numbers, and none of its accesses can reach a device: no such devices. */
 	if (!xen_domain() || xen_pv_domain())
 		return -ENODEV;
+	if (GK_KERNEL_HAS_XEN_VIRTIO)
+		pr_info("grantio: the kernel has CONFIG_XEN_VIRTIO: devices of the device tree are left to it\n");
 	ret = gio_grants_init(&gk_os.grants, &gk_os, 0);
 	if (ret) {
 		pr_err("grantio: cannot use the grant table: %d\n", ret);
@@ -91,5 +99,7 @@ module_init(gk_init);
 module_exit(gk_exit);
 MODULE_LICENSE("GPL");
 MODULE_DESCRIPTION("virtio disks over Xen grants");
+/* Nothing else loads it: it has no alias for devices that are not described by firmware. */
+MODULE_SOFTDEP("post: virtio_mmio");
 MODULE_ALIAS("xen:virtio_disk");
 MODULE_ALIAS("xen:virtio");
