@@ -5,7 +5,7 @@ BUILD ?= build
 JOBS  ?= $(shell nproc)
 MESON_FLAGS ?=
 
-.PHONY: help build run test test-tsan test-clang check lab lab-x86 lab-arm64 lab-shell bench deb test-deb install clean ci
+.PHONY: help build run test test-tsan test-clang check check-kmod lab lab-x86 lab-arm64 lab-shell bench deb test-deb install clean ci
 
 help:
 	@echo 'make run      two guests, three disks, real clients, and a backend that is refused (no Xen needed)'
@@ -17,6 +17,7 @@ help:
 	@echo 'make deb      Debian packages, in $(BUILD)/deb (test-deb: and look whether they are good)'
 	@echo 'make install  grantiod, grantio, the nbdkit plugin (PREFIX=/usr/local, DESTDIR=)'
 	@echo 'make check    headers alone, symbol prefixes, cross builds, formatting'
+	@echo 'make check-kmod  grantio.ko for Debian kernels from 5.10 to the newest; sparse, checkpatch, DKMS'
 	@echo 'make ci       what continuous integration runs: all of the tests, three compilers'
 	@echo 'make clean    remove $(BUILD)/'
 
@@ -58,6 +59,10 @@ check:
 	@$(call configure,release,--buildtype=release)
 	@$(call compile,release)
 	@./scripts/check.sh $(BUILD)
+
+check-kmod:
+	@./scripts/setup.sh build kmod
+	@./scripts/check_kmod.sh $(BUILD)
 
 lab:
 	@./tests/lab/lab.sh all

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Install the Debian packages that a job needs and that are missing; say which. Debian 12 and 13.
-# Usage: setup.sh GROUP...   groups: build run test bench ci deb
+# Usage: setup.sh GROUP...   groups: build run test bench ci deb kmod
 set -eu
 
 packages() {
@@ -13,7 +13,8 @@ packages() {
 	ci)    echo clang clang-format gcc-aarch64-linux-gnu gcc-arm-linux-gnueabihf gcc-i686-linux-gnu binutils dt-schema ;;
 	deb)   echo build-essential debhelper dh-dkms meson pkg-config libxen-dev liburing-dev libnbd-dev libfdt-dev nbdkit-plugin-dev \
 		lintian mandoc groff-base systemd git ;;
-	*)     echo "setup.sh: group '$1': must be build, run, test, bench, ci or deb" >&2; exit 2 ;;
+	kmod)  echo gcc make perl xz-utils kmod sparse dkms gcc-aarch64-linux-gnu gcc-arm-linux-gnueabihf ;;
+	*)     echo "setup.sh: group '$1': must be build, run, test, bench, ci, deb or kmod" >&2; exit 2 ;;
 	esac
 }
 

@@ -48,6 +48,7 @@ LAB_ROOT=$LAB_CACHE/$arch/root
 LAB_APT=$LAB_CACHE/$arch/apt
 mkdir -p "$LAB_BUILD" "$LAB_ROOT" "$LAB_APT"
 . "$LAB_DIR/lib/packages.sh"
+. "$LAB_DIR/lib/headers.sh"
 . "$LAB_DIR/lib/initramfs.sh"
 . "$LAB_DIR/$arch.sh"
 

@@ -25,25 +25,12 @@ lab_packages() {
 		libstdc++6 libsystemd0 libcap2 libgcrypt20 libgpg-error0 liblz4-1 e2fsprogs libext2fs2 libcom-err2 libss2 libblkid1
 }
 
-# The headers that the guest's kernel was built with. They name their folders by absolute paths: rewritten, so that they
-# work where they are. A vmlinux among them is for BTF, which needs pahole and is nothing that is tested here.
-lab_headers() { # VERSION
-	local abi=$1 package
-	[ -f "$LAB_ROOT/.headers-$abi" ] && return 0
-	package=linux-headers-$abi
-	apt_unpack "$LAB_APT" "$LAB_ROOT" "$package" $(APT_CONFIG=$LAB_APT/apt.conf apt-cache depends "$package" |
-		sed -n 's/ *Depends: \(linux-headers-.*-common\|linux-kbuild-.*\)/\1/p') || return 1
-	sed -i "s#include /usr/src/#include $LAB_ROOT/usr/src/#" "$LAB_ROOT/usr/src/linux-headers-$abi/Makefile"
-	rm -f "$LAB_ROOT/usr/src/linux-headers-$abi/vmlinux"
-	touch "$LAB_ROOT/.headers-$abi"
-}
-
 # grantio.ko for a kernel; a warning is an error. Debian's headers name the compiler that the kernel was built with,
 # which the host need not have.
 lab_module() { # VERSION
 	local cc=gcc-12
 	command -v $cc >/dev/null || cc=gcc
-	lab_headers "$1" || return 1
+	headers_unpack "$LAB_APT" "$LAB_ROOT" "linux-headers-$1" || return 1
 	make -C "$LAB_TOP/kmod" KDIR="$LAB_ROOT/usr/src/linux-headers-$1" OUT="$LAB_BUILD/module-$1" CC=$cc KCFLAGS=-Werror
 }
 

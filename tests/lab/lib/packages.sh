@@ -5,22 +5,28 @@
 # archive_site NAME: the archive of that name that this host itself uses.
 archive_site() { apt-get indextargets --format '$(SITE)' | grep -m1 -E "/$1/?\$"; }
 
-# apt_private DIR SUITE ARCH: make DIR/apt.conf (once) and refresh its lists.
+# apt_private DIR SUITE ARCH [TYPE...]: make DIR/apt.conf (once) and refresh its lists, of binary and source packages unless
+# said otherwise. "testing" has no updates of its own, and its lists expire sooner than some mirrors follow.
 apt_private() {
-	local dir=$1 suite=$2 arch=$3 site key=/usr/share/keyrings/debian-archive-keyring.gpg s
+	local dir=$1 suite=$2 arch=$3 site key=/usr/share/keyrings/debian-archive-keyring.gpg type s suites security expire=true
+	shift 3
 	[ -f "$dir/ready" ] && return 0
 	site=$(archive_site debian) || { echo "lab: this host's apt has no Debian archive to fetch from" >&2; return 1; }
 	mkdir -p "$dir"/lists/partial "$dir"/cache/archives/partial "$dir"/state "$dir"/etc/apt.conf.d \
 		"$dir"/etc/preferences.d "$dir"/etc/sources.list.d
 	: >"$dir/state/status"
-	for s in "$suite" "$suite-updates"; do
-		printf '%s [signed-by=%s] %s %s main\n' deb "$key" "$site" "$s" deb-src "$key" "$site" "$s"
+	case $suite in
+	testing) suites=$suite security= expire=false ;;
+	*) suites="$suite $suite-updates" security=$(archive_site debian-security) ;;
+	esac
+	for s in $suites; do
+		for type in ${*:-deb deb-src}; do printf '%s [signed-by=%s] %s %s main\n' "$type" "$key" "$site" "$s"; done
 	done >"$dir/etc/sources.list"
-	site=$(archive_site debian-security) && printf 'deb [signed-by=%s] %s %s-security main\n' "$key" "$site" "$suite" >>"$dir/etc/sources.list"
+	[ -z "$security" ] || printf 'deb [signed-by=%s] %s %s-security main\n' "$key" "$security" "$suite" >>"$dir/etc/sources.list"
 	cat >"$dir/apt.conf" <<-CONF
 		Dir "$dir"; Dir::Etc "$dir/etc"; Dir::Etc::sourcelist "$dir/etc/sources.list";
 		Dir::Etc::sourceparts "$dir/etc/sources.list.d"; Dir::State "$dir/state"; Dir::State::lists "$dir/lists";
-		Dir::State::status "$dir/state/status"; Dir::Cache "$dir/cache";
+		Dir::State::status "$dir/state/status"; Dir::Cache "$dir/cache"; Acquire::Check-Valid-Until "$expire";
 		APT::Architecture "$arch"; APT::Architectures "$arch"; APT::Sandbox::User "root"; Acquire::Languages "none";
 	CONF
 	apt_update "$dir" && touch "$dir/ready"
