@@ -18,6 +18,8 @@ const char gd_config_usage[] =
 	"  --config FILE      read settings from FILE: lines `key = value`, keys named as the options below,\n"
 	"                     flags with yes or no; also `disk = DOMID/DEVID IMAGE` for xl's virtio= devices\n"
 	"  --image-dir DIR    serve only images under DIR (may be given several times)\n"
+	"  --allow-foreign D  let guest D (a domain id; or `all`) have disks with grant_usage=0: any of its memory is\n"
+	"                     mapped as its requests say (may be given several times)\n"
 	"  --queues N         request queues to offer for each disk, 1 to 16 (default 4)\n"
 	"  --queue-size N     descriptors a queue, power of two, 2 to 1024 (default 256)\n"
 	"  --indirect         offer indirect descriptors\n"
@@ -69,6 +71,14 @@ const char *gd_config_disk(const struct gd_config *config, uint16_t domid, uint3
 		if (config->disks[i].domid == domid && config->disks[i].devid == devid)
 			return config->disks[i].target;
 	return NULL;
+}
+
+bool gd_config_foreign(const struct gd_config *config, uint16_t domid)
+{
+	for (unsigned i = 0; i < config->foreign_count; i++)
+		if (config->foreign[i] == domid)
+			return true;
+	return config->foreign_all;
 }
 
 /*
@@ -156,6 +166,22 @@ static const char *set_image_dir(struct gd_config *config, const char *value)
 	return used == GD_CONFIG_IMAGE_DIRS ? "is one more than 16" : set_text(value, &config->image_dirs[used]);
 }
 
+static const char *set_foreign(struct gd_config *config, const char *value)
+{
+	uint64_t domid;
+
+	if (!strcmp(value, "all")) {
+		config->foreign_all = true;
+		return NULL;
+	}
+	if (!gd_number(value, false, DOMID_MAX, &domid))
+		return "must be a domain id, or all";
+	if (config->foreign_count == GD_CONFIG_FOREIGN)
+		return "is one more than 64";
+	config->foreign[config->foreign_count++] = (uint16_t)domid;
+	return NULL;
+}
+
 /* "DOMID/DEVID IMAGE" */
 static const char *set_disk(struct gd_config *config, const char *value)
 {
@@ -195,15 +221,11 @@ static const struct setting {
 	bool flag; /* takes no value on the command line */
 	bool file_only;
 } settings[] = {
-	{"image-dir", set_image_dir, false, false},
-	{"queues", set_queues, false, false},
-	{"queue-size", set_queue_size, false, false},
-	{"indirect", set_indirect, true, false},
-	{"no-discard", set_no_discard, true, false},
-	{"no-direct", set_no_direct, true, false},
-	{"log-level", set_level, false, false},
-	{"control", set_control, false, false},
-	{"disk", set_disk, false, true},
+	{"image-dir", set_image_dir, false, false}, {"allow-foreign", set_foreign, false, false},
+	{"queues", set_queues, false, false},	    {"queue-size", set_queue_size, false, false},
+	{"indirect", set_indirect, true, false},    {"no-discard", set_no_discard, true, false},
+	{"no-direct", set_no_direct, true, false},  {"log-level", set_level, false, false},
+	{"control", set_control, false, false},	    {"disk", set_disk, false, true},
 };
 
 static const struct setting *setting_find(const char *name, size_t length)

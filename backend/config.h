@@ -16,6 +16,7 @@
 
 #define GD_CONFIG_IMAGE_DIRS 16
 #define GD_CONFIG_DISKS	     64
+#define GD_CONFIG_FOREIGN    64
 #define GD_CONFIG_ERROR	     512
 
 /* The image of a device whose xenstore directory names none (xl's `virtio=` devices): `disk = 3/0 /path` in the file.
@@ -30,6 +31,9 @@ struct gd_config {
 	char *image_dirs[GD_CONFIG_IMAGE_DIRS + 1]; /* NULL-terminated; none: images may lie anywhere */
 	struct gd_config_disk disks[GD_CONFIG_DISKS];
 	unsigned disk_count;
+	uint16_t foreign[GD_CONFIG_FOREIGN]; /* guests that need not grant: all of their memory may be mapped */
+	unsigned foreign_count;
+	bool foreign_all;    /* and all others */
 	unsigned queues;     /* request queues to offer for a device, 1 to 16 */
 	unsigned queue_size; /* descriptors a queue, power of two, 2 to 1024 */
 	bool indirect;	     /* offer indirect descriptors */
@@ -49,6 +53,8 @@ int gd_config_parse(struct gd_config *config, int argc, char **argv, char error[
 int gd_config_file(struct gd_config *config, const char *path, char error[GD_CONFIG_ERROR]);
 /* The image for a device, or NULL. */
 const char *gd_config_disk(const struct gd_config *config, uint16_t domid, uint32_t devid);
+/* Whether a guest is allowed devices without grants. */
+bool gd_config_foreign(const struct gd_config *config, uint16_t domid);
 
 extern const char gd_config_usage[];
 

@@ -10,8 +10,8 @@
 #include <abi/dma_addr.h>
 
 #include "backend/guestmem/count.h"
+#include "backend/guestmem/foreign.h"
 #include "backend/guestmem/gnttab.h"
-#include "backend/guestmem/guestmem.h"
 
 #define STAGE_BYTES (64 * GIO_PAGE_SIZE) /* for joined segments; when it is full, pieces go one by one */
 
@@ -44,7 +44,9 @@ struct list {
 };
 
 struct gd_copy {
-	xengnttab_handle *gnttab;
+	enum gd_memory memory;
+	xengnttab_handle *gnttab;   /* as `memory` says: this one */
+	struct gd_foreign *foreign; /* or this one */
 	uint16_t domid;
 	unsigned capacity; /* of each list, and of small: pieces and segments together never exceed it */
 	struct list now;   /* what the next call does */
@@ -70,7 +72,7 @@ static void list_close(struct list *list)
 	free(list->owners);
 }
 
-int gd_copy_open(struct gd_copy **copy, uint16_t domid, unsigned segments)
+int gd_copy_open(struct gd_copy **copy, uint16_t domid, enum gd_memory memory, unsigned segments)
 {
 	struct gd_copy *c;
 	int err;
@@ -81,6 +83,7 @@ int gd_copy_open(struct gd_copy **copy, uint16_t domid, unsigned segments)
 	if (!c)
 		return -ENOMEM;
 	c->domid = domid;
+	c->memory = memory;
 	c->capacity = segments;
 	c->small = calloc(segments, sizeof(*c->small));
 	c->keys = calloc(segments, sizeof(*c->keys));
@@ -91,7 +94,7 @@ int gd_copy_open(struct gd_copy **copy, uint16_t domid, unsigned segments)
 		err = -ENOMEM;
 		goto err_close_copy;
 	}
-	err = gd_gnttab_open(&c->gnttab);
+	err = memory == GD_MEMORY_FOREIGN ? gd_foreign_open(&c->foreign, domid) : gd_gnttab_open(&c->gnttab);
 	if (err)
 		goto err_close_copy;
 	*copy = c;
@@ -108,6 +111,7 @@ void gd_copy_close(struct gd_copy *copy)
 		return;
 	if (copy->gnttab)
 		xengnttab_close(copy->gnttab);
+	gd_foreign_close(copy->foreign);
 	list_close(&copy->now);
 	list_close(&copy->again);
 	free(copy->small);
@@ -200,7 +204,7 @@ int gd_copy_add(struct gd_copy *copy, enum gd_copy_dir dir, gio_dma_t addr, void
 
 	if (length == 0)
 		return 0;
-	if (!gd_guestmem_range_valid(addr, length)) {
+	if (!gd_guestmem_range_valid(copy->memory, addr, length)) {
 		*fault = -EFAULT;
 		return -EFAULT;
 	}
@@ -403,6 +407,7 @@ static unsigned segment_operations(const xengnttab_grant_copy_segment_t *segment
 static int call(struct gd_copy *copy)
 {
 	uint64_t bytes = 0, operations = 0;
+	int ret;
 
 	for (unsigned i = 0; i < copy->now.count; i++) {
 		bytes += copy->now.segments[i].len;
@@ -410,10 +415,14 @@ static int call(struct gd_copy *copy)
 	}
 	gd_count_add(&copy->stats.calls, 1);
 	gd_count_add(&copy->stats.segments, copy->now.count);
-	gd_count_add(&copy->stats.hypercalls, (operations + 15) / 16);
+	gd_count_add(&copy->stats.hypercalls, copy->foreign ? 0 : (operations + 15) / 16);
 	gd_count_add(&copy->stats.bytes, bytes);
 	errno = 0;
-	if (xengnttab_grant_copy(copy->gnttab, copy->now.count, copy->now.segments) == 0)
+	if (copy->foreign)
+		ret = gd_foreign_copy(copy->foreign, copy->now.count, copy->now.segments);
+	else
+		ret = xengnttab_grant_copy(copy->gnttab, copy->now.count, copy->now.segments);
+	if (ret == 0)
 		return 0;
 	return errno ? -errno : -EIO;
 }

@@ -10,6 +10,8 @@
  *     between the first and the last byte, by way of a staging buffer; pushes to adjacent bytes become one segment;
  *   - large pieces are the caller's affair: a buffer whose offset in its page is the guest's is never split twice.
  *
+ * Where the guest grants nothing (GD_MEMORY_FOREIGN) a reference is a frame number, and the call is gd_foreign_copy().
+ *
  * Faults: each piece names an int. It becomes -EFAULT when the hypervisor refuses a page of the piece (the guest's
  * fault), -EIO when the whole call failed (ours); else it is left alone. A joined segment that is refused is tried
  * again piece by piece, so that no request suffers from a neighbour's address.
@@ -23,6 +25,8 @@
 #include <stdint.h>
 
 #include <grantio/types.h>
+
+#include "backend/guestmem/guestmem.h"
 
 struct gd_copy;
 
@@ -41,8 +45,8 @@ struct gd_copy_stats {
 	uint64_t bytes;
 };
 
-/* A batch of up to `segments` segments on the memory that `domid` granted. 0 or -errno. */
-int gd_copy_open(struct gd_copy **copy, uint16_t domid, unsigned segments);
+/* A batch of up to `segments` segments on the memory of `domid`. 0 or -errno. */
+int gd_copy_open(struct gd_copy **copy, uint16_t domid, enum gd_memory memory, unsigned segments);
 void gd_copy_close(struct gd_copy *copy); /* takes NULL */
 
 /* Segments that a piece takes at most: a bound that does not need a valid address. */

@@ -7,10 +7,14 @@
 
 #include <abi/dma_addr.h>
 
+#include "backend/guestmem/foreign.h"
 #include "backend/guestmem/gnttab.h"
 
+#define ADDRESS_END (UINT64_C(1) << 44) /* 2^32 references, or frames, of 4 KiB */
+
 struct gd_guestmem {
-	xengnttab_handle *gnttab;
+	xengnttab_handle *gnttab; /* one of the two */
+	struct gd_foreign *foreign;
 	uint16_t domid;
 };
 
@@ -29,17 +33,22 @@ static void logger_keep(struct xentoollog_logger *logger)
 	(void)logger; /* static: there is nothing to free */
 }
 
-int gd_gnttab_open(xengnttab_handle **gnttab)
+struct xentoollog_logger *gd_logger_silent(void)
 {
 	static struct xentoollog_logger silent = {.vmessage = message_drop, .destroy = logger_keep};
 
-	*gnttab = xengnttab_open(&silent, 0);
+	return &silent;
+}
+
+int gd_gnttab_open(xengnttab_handle **gnttab)
+{
+	*gnttab = xengnttab_open(gd_logger_silent(), 0);
 	if (*gnttab)
 		return 0;
 	return errno ? -errno : -ENODEV;
 }
 
-int gd_guestmem_open(struct gd_guestmem **mem, uint16_t domid)
+int gd_guestmem_open(struct gd_guestmem **mem, uint16_t domid, enum gd_memory memory)
 {
 	struct gd_guestmem *m = calloc(1, sizeof(*m));
 	int err;
@@ -47,7 +56,7 @@ int gd_guestmem_open(struct gd_guestmem **mem, uint16_t domid)
 	if (!m)
 		return -ENOMEM;
 	m->domid = domid;
-	err = gd_gnttab_open(&m->gnttab);
+	err = memory == GD_MEMORY_FOREIGN ? gd_foreign_open(&m->foreign, domid) : gd_gnttab_open(&m->gnttab);
 	if (err)
 		goto err_free_mem;
 	*mem = m;
@@ -62,39 +71,53 @@ void gd_guestmem_close(struct gd_guestmem *mem)
 {
 	if (!mem)
 		return;
-	xengnttab_close(mem->gnttab);
+	if (mem->gnttab)
+		xengnttab_close(mem->gnttab);
+	gd_foreign_close(mem->foreign);
 	free(mem);
 }
 
-bool gd_guestmem_range_valid(gio_dma_t addr, uint64_t length)
+bool gd_guestmem_range_valid(enum gd_memory memory, gio_dma_t addr, uint64_t length)
 {
 	uint64_t pages;
 
 	/* The first test also keeps gio_dma_pages() from overflowing: references end long before 2^63 bytes. */
-	if (length == 0 || length > UINT64_C(1) << 44 || !gio_dma_addr_valid(addr))
+	if (length == 0 || length > ADDRESS_END)
+		return false;
+	if (memory == GD_MEMORY_FOREIGN ? addr >= ADDRESS_END : !gio_dma_addr_valid(addr))
 		return false;
 	pages = gio_dma_pages(gio_dma_addr_offset(addr), length);
 	return (uint64_t)gio_dma_addr_gref(addr) + pages - 1 <= UINT32_MAX;
 }
 
+/* `first`: a reference, or a frame. */
+static void *pages_map(struct gd_guestmem *mem, uint32_t first, uint32_t pages, bool write)
+{
+	uint32_t refs[GD_GUESTMAP_PAGES];
+
+	if (mem->foreign)
+		return gd_foreign_map(mem->foreign, first, pages, write);
+	for (uint32_t i = 0; i < pages; i++)
+		refs[i] = first + i;
+	errno = 0;
+	return xengnttab_map_domain_grant_refs(mem->gnttab, pages, mem->domid, refs,
+					       write ? PROT_READ | PROT_WRITE : PROT_READ);
+}
+
 int gd_guestmem_map(struct gd_guestmem *mem, gio_dma_t addr, uint64_t length, enum gd_access access,
 		    struct gd_guestmap *map)
 {
-	uint32_t refs[GD_GUESTMAP_PAGES];
+	enum gd_memory memory = mem->foreign ? GD_MEMORY_FOREIGN : GD_MEMORY_GRANTS;
 	uint64_t pages;
 
 	*map = (struct gd_guestmap){0};
-	if (!gd_guestmem_range_valid(addr, length))
+	if (!gd_guestmem_range_valid(memory, addr, length))
 		return -EFAULT;
 	pages = gio_dma_pages(gio_dma_addr_offset(addr), length);
 	if (pages > GD_GUESTMAP_PAGES)
 		return -E2BIG;
-	for (uint32_t i = 0; i < pages; i++)
-		refs[i] = gio_dma_addr_gref(addr) + i;
-	errno = 0;
-	map->base = xengnttab_map_domain_grant_refs(mem->gnttab, (uint32_t)pages, mem->domid, refs,
-						    access == GD_ACCESS_WRITE ? PROT_READ | PROT_WRITE : PROT_READ);
-	/* What is not a lack of resources here is a grant that the hypervisor refused. */
+	map->base = pages_map(mem, gio_dma_addr_gref(addr), (uint32_t)pages, access == GD_ACCESS_WRITE);
+	/* What is not a lack of resources here is a page that the hypervisor refused. */
 	if (!map->base)
 		return errno == ENOMEM || errno == ENOSPC || errno == EMFILE ? -errno : -EFAULT;
 	map->pages = (uint32_t)pages;
@@ -105,7 +128,9 @@ int gd_guestmem_map(struct gd_guestmem *mem, gio_dma_t addr, uint64_t length, en
 
 void gd_guestmem_unmap(struct gd_guestmem *mem, struct gd_guestmap *map)
 {
-	if (map->base)
+	if (map->base && mem->foreign)
+		gd_foreign_unmap(mem->foreign, map->base, map->pages);
+	else if (map->base)
 		xengnttab_unmap(mem->gnttab, map->base, map->pages);
 	*map = (struct gd_guestmap){0};
 }

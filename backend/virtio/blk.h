@@ -44,7 +44,7 @@ struct gd_blk {
 
 struct gd_blk_config {
 	unsigned queues, queue_size;
-	bool indirect, writeback, discard;
+	bool indirect, foreign, writeback, discard;
 };
 
 /* 0, or -EINVAL: sizes that virtio-blk cannot express. */

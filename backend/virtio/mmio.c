@@ -14,7 +14,10 @@
 	(GIO_VIRTIO_STATUS_ACKNOWLEDGE | GIO_VIRTIO_STATUS_DRIVER | GIO_VIRTIO_STATUS_DRIVER_OK | \
 	 GIO_VIRTIO_STATUS_FEATURES_OK | GIO_VIRTIO_STATUS_FAILED)
 
-/* Features without which a guest cannot use this device: its addresses are 64 bits of grant references. */
+/*
+ * Features without which a guest cannot use this device: its addresses are 64 bits of grant references. The second one
+ * is not offered where they are not (see features_offered() in blk.c).
+ */
 #define FEATURES_NEEDED (GIO_VIRTIO_F_VERSION_1 | GIO_VIRTIO_F_ACCESS_PLATFORM)
 
 /* The queue that the registers mean, or NULL: queue_sel may be any number. */
@@ -90,7 +93,9 @@ static void features_write(struct gd_vdev *vdev, uint32_t value)
 
 static bool features_acceptable(const struct gd_vdev *vdev)
 {
-	return (vdev->features & ~vdev->blk.features) == 0 && (vdev->features & FEATURES_NEEDED) == FEATURES_NEEDED;
+	uint64_t needed = vdev->blk.features & FEATURES_NEEDED;
+
+	return (vdev->features & ~vdev->blk.features) == 0 && (vdev->features & needed) == needed;
 }
 
 /* The driver sets bits; it clears them only all at once, by 0. */
@@ -104,9 +109,10 @@ static void status_write(struct gd_vdev *vdev, uint32_t value)
 		return;
 	}
 	if ((fresh & GIO_VIRTIO_STATUS_FEATURES_OK) && !features_acceptable(vdev)) {
-		gd_log_guest(vdev->config.log, GD_WARN,
-			     "features 0x%llx refused: VERSION_1 and ACCESS_PLATFORM are needed, 0x%llx are offered",
-			     (unsigned long long)vdev->features, (unsigned long long)vdev->blk.features);
+		gd_log_guest(
+			vdev->config.log, GD_WARN, "features 0x%llx refused: VERSION_1%s needed, 0x%llx are offered",
+			(unsigned long long)vdev->features, vdev->config.foreign ? " is" : " and ACCESS_PLATFORM are",
+			(unsigned long long)vdev->blk.features);
 		fresh &= ~GIO_VIRTIO_STATUS_FEATURES_OK;
 	}
 	if (!((before | fresh) & GIO_VIRTIO_STATUS_FEATURES_OK))

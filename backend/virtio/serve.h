@@ -37,6 +37,7 @@ struct gd_serve_config {
 	struct gd_blk *blk;
 	struct gd_disk *disk; /* for its alignment */
 	uint16_t domid;
+	enum gd_memory memory;
 	unsigned queue_size; /* most entries of the queue */
 	bool indirect;
 };
@@ -45,6 +46,7 @@ struct gd_serve_config {
 struct gd_serve {
 	struct gd_log *log;
 	struct gd_blk *blk;
+	enum gd_memory memory;
 	struct gd_disk_queue *disk; /* set by the queue's thread */
 	struct gd_queue *queue;	    /* NULL: none, or not to be trusted; what completes is dropped */
 	struct gd_copy *copy;

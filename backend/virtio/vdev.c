@@ -27,9 +27,15 @@ static int config_check(const struct gd_vdev_config *config)
 	return 0;
 }
 
+static enum gd_memory memory_kind(const struct gd_vdev_config *config)
+{
+	return config->foreign ? GD_MEMORY_FOREIGN : GD_MEMORY_GRANTS;
+}
+
 static int workers_open(struct gd_vdev *vdev)
 {
 	struct gd_worker_config config = {.device = &vdev->device,
+					  .memory = memory_kind(&vdev->config),
 					  .blk = &vdev->blk,
 					  .disk = vdev->config.disk,
 					  .domid = vdev->config.domid,
@@ -64,6 +70,7 @@ static int blk_open(struct gd_vdev *vdev)
 	config = (struct gd_blk_config){.queues = vdev->config.queues,
 					.queue_size = vdev->config.queue_size,
 					.indirect = vdev->config.indirect,
+					.foreign = vdev->config.foreign,
 					.writeback = vdev->config.writeback,
 					.discard = vdev->config.discard};
 	return gd_blk_init(&vdev->blk, &info, &config);
@@ -84,7 +91,7 @@ int gd_vdev_open(struct gd_vdev **out, const struct gd_vdev_config *config)
 	err = blk_open(vdev);
 	if (err)
 		goto err_free_vdev;
-	err = gd_guestmem_open(&vdev->mem, config->domid);
+	err = gd_guestmem_open(&vdev->mem, config->domid, memory_kind(config));
 	if (err)
 		goto err_exit_blk;
 	err = workers_open(vdev);

@@ -18,6 +18,7 @@ struct gd_vdev;
 struct gd_vdev_config {
 	uint16_t domid;	      /* the guest */
 	struct gd_log *log;   /* the caller's, outlives the device */
+	bool foreign;	      /* the guest grants nothing: its frames are mapped, as the administrator allows */
 	struct gd_disk *disk; /* consumed on success; stays the caller's on failure */
 	unsigned queues;      /* most request queues to offer, 1 to 16 */
 	unsigned queue_size;  /* most descriptors a queue, power of two up to 1024 */

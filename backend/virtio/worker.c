@@ -64,6 +64,7 @@ int gd_worker_open(struct gd_worker **worker, const struct gd_worker_config *con
 					.blk = config->blk,
 					.disk = config->disk,
 					.domid = config->domid,
+					.memory = config->memory,
 					.queue_size = config->queue_size,
 					.indirect = config->indirect};
 	struct gd_worker *w = calloc(1, sizeof(*w));

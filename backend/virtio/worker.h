@@ -29,6 +29,7 @@ struct gd_worker_config {
 	struct gd_blk *blk;
 	struct gd_disk *disk;
 	uint16_t domid;
+	enum gd_memory memory;
 	unsigned index; /* of the queue */
 	unsigned queue_size;
 	bool indirect;

@@ -200,6 +200,7 @@ static int vdev_open(struct gd_device *device)
 		.queues = config->queues,
 		.queue_size = config->queue_size,
 		.indirect = config->indirect,
+		.foreign = device->keys.foreign,
 		.writeback = true,
 		.discard = device->keys.discard && config->discard,
 		.raise = device_raise,

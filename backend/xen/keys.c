@@ -49,8 +49,7 @@ void gd_keys_free(struct gd_keys *keys)
 /* What the checks of one device have in common. */
 struct check {
 	const struct gd_device_id *id;
-	uint16_t backend;
-	const char *config_target;
+	const struct gd_keys_policy *policy;
 	struct gd_keys_device *out;
 	char *error;
 };
@@ -157,7 +156,10 @@ static int check_transport(const struct check *check, const char *value)
 	return check_word(check->error, GD_KEY_TRANSPORT, value, "mmio");
 }
 
-/* Absent: what libxl then does for the guest. Without grants we would have to map any of its pages: refused. */
+/*
+ * Whether the guest grants: fixed here for as long as the device is served. Absent: what libxl then does for the guest.
+ * Without grants we have to map any page that the guest names, which only the administrator can allow.
+ */
 static int check_grant_usage(const struct check *check, const char *value)
 {
 	bool grants = false;
@@ -167,12 +169,17 @@ static int check_grant_usage(const struct check *check, const char *value)
 		return ret;
 	if (!value && !check->out->base)
 		return 0; /* the guest itself will say so: xen/front.h */
-	if (!value && check->backend == 0)
-		return refuse(check->error, GD_KEY_GRANT_USAGE, "",
-			      "absent, so the guest of a backend in domain 0 uses no grants; set grant_usage=1");
-	if (value && !grants)
+	if (grants || (!value && check->policy->backend != 0))
+		return 0;
+	if (!check->out->base)
 		return refuse(check->error, GD_KEY_GRANT_USAGE, value,
-			      "guest memory is reached by grants only; set grant_usage=1");
+			      "a guest that has no base and irq from xl must use grants");
+	if (!check->policy->foreign)
+		return refuse(check->error, GD_KEY_GRANT_USAGE, value ? value : "",
+			      "%sset grant_usage=1, or allow all of the guest's memory to be mapped by --allow-foreign",
+			      value ? "the guest grants nothing; "
+				    : "absent, so the guest of a backend in domain 0 uses no grants; ");
+	check->out->foreign = true;
 	return 0;
 }
 
@@ -249,7 +256,7 @@ static int check_direct_safe(const struct check *check, const char *value)
 
 static int check_params(const struct check *check, const char *value)
 {
-	const char *target = value ? value : check->config_target;
+	const char *target = value ? value : check->policy->config_target;
 
 	if (!target) {
 		snprintf(check->error, GD_KEYS_ERROR,
@@ -311,10 +318,10 @@ static const struct {
 	{GD_KEY_GRANT_USAGE, 0, check_grant_usage},
 };
 
-int gd_keys_device(const struct gd_keys *keys, const struct gd_device_id *id, uint16_t backend,
-		   const char *config_target, struct gd_keys_device *out, char error[GD_KEYS_ERROR])
+int gd_keys_device(const struct gd_keys *keys, const struct gd_device_id *id, const struct gd_keys_policy *policy,
+		   struct gd_keys_device *out, char error[GD_KEYS_ERROR])
 {
-	struct check check = {id, backend, config_target, out, error};
+	struct check check = {id, policy, out, error};
 	int ret = 0;
 
 	*out = (struct gd_keys_device){.discard = true, .direct = true};

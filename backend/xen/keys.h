@@ -79,23 +79,27 @@ struct gd_keys_life {
 };
 int gd_keys_life(const struct gd_keys *keys, struct gd_keys_life *out, char error[GD_KEYS_ERROR]);
 
-/* Everything else. `target` points into `keys` or is `config_target`. */
+/* Everything else. `target` points into `keys` or is policy->config_target. */
 struct gd_keys_device {
 	uint64_t base;	      /* guest-physical, of GD_MMIO_SIZE bytes of registers; 0: ours to choose (xen/front.h) */
 	unsigned irq;	      /* Arm SPI, 32 to 1019; 0 with base 0: an event channel of the guest's */
 	uint64_t former_base; /* what a former grantiod chose, or 0; not checked */
 	const char *target;
 	bool readonly, discard, direct;
+	bool foreign;	    /* the guest grants nothing, and may: all of its memory is mapped as needed */
 	bool server;	    /* a former grantiod noted its ioreq server: */
 	uint16_t server_id; /* this one */
 };
 
-/*
- * Check a device's keys. `backend`: our own domain. `config_target`: the image that our settings name for the device,
- * or NULL; `params` comes before it.
- */
-int gd_keys_device(const struct gd_keys *keys, const struct gd_device_id *id, uint16_t backend,
-		   const char *config_target, struct gd_keys_device *out, char error[GD_KEYS_ERROR]);
+/* What a device's keys are checked against. */
+struct gd_keys_policy {
+	uint16_t backend;	   /* our own domain */
+	const char *config_target; /* the image that our settings name for it, or NULL; `params` comes before it */
+	bool foreign;		   /* they allow its guest to do without grants */
+};
+
+int gd_keys_device(const struct gd_keys *keys, const struct gd_device_id *id, const struct gd_keys_policy *policy,
+		   struct gd_keys_device *out, char error[GD_KEYS_ERROR]);
 
 /* What to call the device: `dev` if it is a plain name, else its number. */
 void gd_keys_name(const struct gd_keys *keys, const struct gd_device_id *id, char *name, size_t size);

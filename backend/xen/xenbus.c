@@ -72,8 +72,13 @@ static bool state_wanted(const struct gd_keys_life *life)
 static int device_check(struct gd_xenbus *xenbus, const struct gd_device *device, const struct gd_keys *keys,
 			struct gd_keys_device *out, char error[GD_KEYS_ERROR])
 {
-	return gd_keys_device(keys, &device->id, gd_store_domid(xenbus->store),
-			      gd_config_disk(xenbus->config, device->id.domid, device->id.devid), out, error);
+	const struct gd_keys_policy policy = {
+		.backend = gd_store_domid(xenbus->store),
+		.config_target = gd_config_disk(xenbus->config, device->id.domid, device->id.devid),
+		.foreign = gd_config_foreign(xenbus->config, device->id.domid),
+	};
+
+	return gd_keys_device(keys, &device->id, &policy, out, error);
 }
 
 /* Not when the toolstack has changed it since it was read: then there is an event for that. */
@@ -99,7 +104,7 @@ static void device_stop(struct gd_xenbus *xenbus, struct gd_device *device, cons
 static bool keys_equal(const struct gd_keys_device *a, const struct gd_keys_device *b)
 {
 	return a->base == b->base && a->irq == b->irq && a->readonly == b->readonly && a->discard == b->discard &&
-	       a->direct == b->direct && !strcmp(a->target, b->target);
+	       a->direct == b->direct && a->foreign == b->foreign && !strcmp(a->target, b->target);
 }
 
 /* Not open. */
@@ -156,6 +161,9 @@ static void serving_say(struct gd_device *device)
 	gd_log(&device->log, GD_INFO, "serving %s (%" PRIu64 " bytes, blocks of %u%s, at 0x%" PRIx64 ", %s)",
 	       device->target, device->info.size, device->info.block_size, device->keys.readonly ? ", read-only" : "",
 	       device->base, irq);
+	if (device->keys.foreign)
+		gd_log(&device->log, GD_WARN,
+		       "grant_usage '0': serving without grants: any memory of the guest may be mapped here");
 }
 
 /* A failure is complained of when the device is IDLE again: see idle_step(). */

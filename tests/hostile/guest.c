@@ -19,6 +19,8 @@ static int64_t now_ms(void)
 	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+uint64_t hg_dma_bit = GIO_DMA_GRANT_BIT;
+
 /* ---- grants ----------------------------------------------------------------------------------------------------- */
 
 void hg_grant(struct hg *hg, uint32_t ref, uint16_t flags)
@@ -291,6 +293,7 @@ void hg_scene_begin(struct hg_scene *scene, void **state, const struct hg_option
 
 	if (!options)
 		options = &none;
+	hg_dma_bit = options->foreign ? 0 : GIO_DMA_GRANT_BIT;
 	*scene = (struct hg_scene){.rig = rig,
 				   .image = rig_image(rig, "hostile.raw", HG_IMAGE),
 				   .honest_image = rig_image(rig, "honest.raw", HG_IMAGE)};

@@ -42,7 +42,7 @@
 
 #define HG_UNTOLD 0xaau /* in a status byte that the device has not written */
 
-#define HG_FEATURES (GIO_VIRTIO_F_VERSION_1 | GIO_VIRTIO_F_ACCESS_PLATFORM)
+#define HG_FEATURES (GIO_VIRTIO_F_VERSION_1 | (hg_dma_bit ? GIO_VIRTIO_F_ACCESS_PLATFORM : 0))
 
 #define HG_NEXT	 GIO_VIRTQ_DESC_F_NEXT
 #define HG_WRITE GIO_VIRTQ_DESC_F_WRITE
@@ -68,9 +68,12 @@ struct hg {
 /* Be the guest `domid`, whose disk xvda is served. Closed by gm_guest_close(hg->guest). */
 void hg_open(struct hg *hg, struct rig *rig, uint16_t domid);
 
+/* GIO_DMA_GRANT_BIT, or 0: the scene is one without grants (hg_options.foreign). */
+extern uint64_t hg_dma_bit;
+
 static inline uint64_t hg_dma(uint64_t ram)
 {
-	return GIO_DMA_GRANT_BIT | ram;
+	return hg_dma_bit | ram;
 }
 
 /* Grant frame `ref` by entry `ref` again, after a test broke it. */
@@ -135,6 +138,7 @@ struct hg_options {
 	const char *const *arguments; /* of grantiod */
 	const struct rig_key *keys;   /* of the hostile guest's disk */
 	unsigned vcpus;		      /* of the hostile guest; 0: 2 */
+	bool foreign;		      /* it uses no grants: say so in arguments and keys */
 };
 
 #define HG_IMAGE (4u * RIG_MIB)

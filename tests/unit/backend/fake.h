@@ -2,9 +2,9 @@
 /*
  * A guest, a hypervisor and a disk within the test's process.
  *
- * libxengnttab is played by an array of pages and a table of grants that is checked as Xen checks it. What is mapped,
- * at what rights, and how often copies were called is counted. The disk is memory; it can hold its I/O back, and fail.
- * The guest is a driver that can be as wrong as a test wants it to be.
+ * libxengnttab and libxenforeignmemory are played by an array of pages and a table of grants that is checked as Xen
+ * checks it. What is mapped, at what rights, and how often copies were called is counted. The disk is memory; it can
+ * hold its I/O back, and fail. The guest is a driver that can be as wrong as a test wants it to be.
  */
 #ifndef FAKE_H
 #define FAKE_H
@@ -25,11 +25,12 @@
 #include "backend/disk/disk.h"
 #include "backend/virtio/vdev.h"
 
-#define FAKE_PAGE      4096u
-#define FAKE_PAGES     8192u
-#define FAKE_GREF_BASE 100u /* page n is granted by reference 100 + n, so that no number is right by chance */
-#define FAKE_DOMID     7u
-#define FAKE_WAIT_MS   10000
+#define FAKE_PAGE	4096u
+#define FAKE_PAGES	8192u
+#define FAKE_GREF_BASE	100u	 /* page n is granted by reference 100 + n, so that no number is right by chance */
+#define FAKE_FRAME_BASE 0x40000u /* and is frame 0x40000 + n */
+#define FAKE_DOMID	7u
+#define FAKE_WAIT_MS	10000
 
 /* ---- the hypervisor: grants of one domain ---- */
 
@@ -37,10 +38,14 @@ enum fake_grant { FAKE_NONE, FAKE_READONLY, FAKE_WRITABLE };
 
 struct fake_xen {
 	uint8_t *ram;
+	int ram_fd;
+	bool foreign;		    /* addresses of fake_addr() are made of frames */
 	uint8_t grants[FAKE_PAGES]; /* enum fake_grant */
 	/* counted; atomics */
 	unsigned maps, unmaps, mapped; /* calls, calls, pages now */
 	unsigned handles;	       /* open */
+	unsigned most_mapped;	       /* pages at any time */
+	unsigned foreign_maps;	       /* calls */
 	unsigned copies, segments, operations;
 	unsigned readable, writable; /* pages mapped now, by the right that was asked for */
 	unsigned refused;	     /* segments with a bad status */
@@ -55,6 +60,8 @@ extern struct fake_xen xen;
 void fake_xen_reset(void); /* all pages zero and granted for writing; counters zero */
 static inline uint64_t fake_addr(uint32_t page, uint32_t offset)
 {
+	if (xen.foreign)
+		return (uint64_t)(FAKE_FRAME_BASE + page) * FAKE_PAGE + offset;
 	return gio_dma_addr(FAKE_GREF_BASE + page, 0) + offset;
 }
 static inline uint8_t *fake_page(uint32_t page)
@@ -117,8 +124,8 @@ extern struct fake_guest guest;
 
 struct fake_setup {
 	unsigned queues, queue_size; /* 0: 1, 256 */
-	bool indirect, readonly, writethrough, no_discard;
-	uint64_t features;  /* to accept; 0: FAKE_FEATURES */
+	bool indirect, readonly, writethrough, no_discard, foreign;
+	uint64_t features;  /* to accept; 0: FAKE_FEATURES, as far as they are offered */
 	uint64_t disk_size; /* 0: 1 MiB */
 };
 

@@ -78,6 +78,7 @@ int fake_open(const struct fake_setup *setup)
 					.queues = setup->queues ? setup->queues : 1,
 					.queue_size = setup->queue_size ? setup->queue_size : 256,
 					.indirect = setup->indirect,
+					.foreign = setup->foreign,
 					.writeback = !setup->writethrough,
 					.discard = !setup->no_discard,
 					.raise = raise_interrupt,
@@ -86,6 +87,7 @@ int fake_open(const struct fake_setup *setup)
 
 	if (setup->disk_size)
 		fake_disk_reset(setup->disk_size);
+	xen.foreign = setup->foreign;
 	disk.info.readonly = setup->readonly;
 	strcpy(guest.log.name, "d7/xvda");
 	config.disk = fake_disk_open();

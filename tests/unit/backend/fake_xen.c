@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* libxengnttab over an array. Symbols as in xengnttab.h; semantics as in Xen's grant_table.c and Linux's gntdev. */
+/*
+ * libxengnttab and libxenforeignmemory over an array. Symbols as in their headers; semantics as in Xen's grant_table.c,
+ * and Linux's gntdev and privcmd.
+ */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
+#include <xenforeignmemory.h>
 #include <xengnttab.h>
 
 #include "fake.h"
@@ -33,11 +38,14 @@ static bool strikes(unsigned *countdown)
 
 void fake_xen_reset(void)
 {
-	if (xen.ram)
+	if (xen.ram) {
 		munmap(xen.ram, (size_t)FAKE_PAGES * FAKE_PAGE);
+		close(xen.ram_fd);
+	}
 	memset(&xen, 0, sizeof(xen));
-	xen.ram =
-		mmap(NULL, (size_t)FAKE_PAGES * FAKE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	xen.ram_fd = memfd_create("ram", MFD_CLOEXEC);
+	assert_int_equal(ftruncate(xen.ram_fd, (off_t)FAKE_PAGES * FAKE_PAGE), 0);
+	xen.ram = mmap(NULL, (size_t)FAKE_PAGES * FAKE_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, xen.ram_fd, 0);
 	assert_true(xen.ram != MAP_FAILED);
 	memset(xen.grants, FAKE_WRITABLE, sizeof(xen.grants));
 }
@@ -151,4 +159,101 @@ int xengnttab_grant_copy(xengnttab_handle *handle, uint32_t count, xengnttab_gra
 		segment_copy(&segs[i]);
 	}
 	return 0;
+}
+
+/* ---- frames ---- */
+
+struct xenforeignmemory_handle {
+	uint32_t only; /* 0: any domain */
+};
+
+xenforeignmemory_handle *xenforeignmemory_open(struct xentoollog_logger *logger, unsigned flags)
+{
+	xenforeignmemory_handle *handle;
+
+	(void)flags;
+	assert_non_null(logger);
+	if (strikes(&xen.fail_open)) {
+		errno = ENOENT;
+		return NULL;
+	}
+	add(&xen.handles, 1);
+	handle = malloc(sizeof(*handle));
+	handle->only = 0;
+	return handle;
+}
+
+int xenforeignmemory_close(xenforeignmemory_handle *handle)
+{
+	assert_int_equal(handle->only, FAKE_DOMID); /* nobody works with a handle that may do more */
+	add(&xen.handles, -1u);
+	free(handle);
+	return 0;
+}
+
+int xenforeignmemory_restrict(xenforeignmemory_handle *handle, domid_t domid)
+{
+	handle->only = domid;
+	return 0;
+}
+
+/* Place a frame, or leave a hole that nobody may touch. */
+static int frame_place(char *at, uint64_t frame, int prot)
+{
+	uint64_t page = frame - FAKE_FRAME_BASE;
+
+	if (frame < FAKE_FRAME_BASE || page >= FAKE_PAGES || xen.grants[page] == FAKE_NONE)
+		return -EINVAL;
+	if (xen.grants[page] == FAKE_READONLY && prot & PROT_WRITE)
+		return -EPERM;
+	assert_ptr_equal(mmap(at, FAKE_PAGE, prot, MAP_SHARED | MAP_FIXED, xen.ram_fd, (off_t)(page * FAKE_PAGE)), at);
+	return 0;
+}
+
+static void most_note(void)
+{
+	unsigned now = __atomic_load_n(&xen.mapped, __ATOMIC_SEQ_CST), most = xen.most_mapped;
+
+	while (now > most &&
+	       !__atomic_compare_exchange_n(&xen.most_mapped, &most, now, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+		;
+}
+
+void *xenforeignmemory_map(xenforeignmemory_handle *handle, uint32_t domid, int prot, size_t pages,
+			   const xen_pfn_t frames[], int errors[])
+{
+	char *base;
+	int err = 0;
+
+	assert_int_equal(handle->only, domid);
+	add(&xen.foreign_maps, 1);
+	if (strikes(&xen.fail_map)) {
+		errno = xen.fail_errno;
+		return NULL;
+	}
+	base = mmap(NULL, pages * FAKE_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_true(base != MAP_FAILED);
+	for (size_t i = 0; i < pages; i++) {
+		int status = frame_place(base + i * FAKE_PAGE, frames[i], prot);
+
+		if (errors)
+			errors[i] = status;
+		else if (status)
+			err = status;
+	}
+	if (err) {
+		munmap(base, pages * FAKE_PAGE);
+		errno = -err;
+		return NULL;
+	}
+	add(&xen.mapped, (unsigned)pages);
+	most_note();
+	return base;
+}
+
+int xenforeignmemory_unmap(xenforeignmemory_handle *handle, void *base, size_t pages)
+{
+	(void)handle;
+	add(&xen.mapped, -(unsigned)pages);
+	return munmap(base, pages * FAKE_PAGE);
 }

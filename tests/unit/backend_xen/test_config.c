@@ -102,6 +102,13 @@ static void takes_options(void **state)
 	assert_int_equal(parse(f, "--log-level=debug", "--control", "/run/x"), 0);
 	assert_int_equal(f->config.level, GD_DEBUG);
 	assert_string_equal(f->config.control, "/run/x");
+	assert_false(gd_config_foreign(&f->config, 0));
+	assert_int_equal(parse(f, "--allow-foreign=3", "--allow-foreign", "32751"), 0);
+	assert_true(gd_config_foreign(&f->config, 3));
+	assert_true(gd_config_foreign(&f->config, 32751));
+	assert_false(gd_config_foreign(&f->config, 4));
+	assert_int_equal(parse(f, "--allow-foreign", "all", NULL), 0);
+	assert_true(gd_config_foreign(&f->config, 4));
 	assert_int_equal(parse(f, "--help", "--version", NULL), 0);
 	assert_true(f->config.help);
 	assert_true(f->config.version);
@@ -122,6 +129,8 @@ static void names_what_is_wrong(void **state)
 		{"--queue-size", "2048", "grantiod: --queue-size '2048': must be a power of two, 2 to 1024"},
 		{"--log-level", "loud", "grantiod: --log-level 'loud': must be err, warn, notice, info or debug"},
 		{"--image-dir", "images", "grantiod: --image-dir 'images': must be an absolute path"},
+		{"--allow-foreign", "ALL", "grantiod: --allow-foreign 'ALL': must be a domain id, or all"},
+		{"--allow-foreign", "32752", "grantiod: --allow-foreign '32752': must be a domain id, or all"},
 		{"--control", "sock", "grantiod: --control 'sock': must be an absolute path"},
 		{"--queues", NULL, "grantiod: --queues: needs a value"},
 		{"--indirect=yes", NULL, "grantiod: --indirect 'yes': takes no value"},
@@ -212,6 +221,10 @@ static void bounds_its_lists(void **state)
 	assert_int_equal(parse(f, "--image-dir", "/a", NULL), -EINVAL);
 	assert_string_equal(f->error, "grantiod: --image-dir '/a': is one more than 16");
 	assert_null(f->config.image_dirs[GD_CONFIG_IMAGE_DIRS]);
+	for (unsigned i = 0; i < GD_CONFIG_FOREIGN; i++)
+		assert_int_equal(parse(f, "--allow-foreign", "7", NULL), 0);
+	assert_int_equal(parse(f, "--allow-foreign", "7", NULL), -EINVAL);
+	assert_string_equal(f->error, "grantiod: --allow-foreign '7': is one more than 64");
 }
 
 int main(void)

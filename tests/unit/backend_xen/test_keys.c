@@ -51,10 +51,13 @@ static struct gd_keys as_keys(const char *const values[GD_KEYS])
 	return keys;
 }
 
+static const struct gd_keys_policy in_dom0 = {.backend = 0}, driver_domain = {.backend = 5};
+static const struct gd_keys_policy from_settings = {.config_target = "/from/settings"}, foreign = {.foreign = true};
+
 static int check(const struct gd_keys *keys, const struct gd_device_id *id, struct gd_keys_device *out, char *error)
 {
 	error[0] = '\0';
-	return gd_keys_device(keys, id, 0, NULL, out, error);
+	return gd_keys_device(keys, id, &in_dom0, out, error);
 }
 
 static void accepts_what_xl_writes(void **state)
@@ -85,13 +88,13 @@ static void accepts_a_generic_device(void **state)
 	char error[GD_KEYS_ERROR] = "";
 
 	(void)state;
-	assert_int_equal(gd_keys_device(&keys, &generic_id, 0, "/from/settings", &device, error), 0);
+	assert_int_equal(gd_keys_device(&keys, &generic_id, &from_settings, &device, error), 0);
 	assert_int_equal(device.base, 0x2000000);
 	assert_string_equal(device.target, "/from/settings");
 	assert_int_equal(check(&keys, &generic_id, &device, error), -EINVAL);
 	assert_string_equal(error, "no image: neither key 'params' nor `disk = 1/0 IMAGE` in the settings");
 	keys.value[GD_KEY_PARAMS] = (char *)"/from/xenstore";
-	assert_int_equal(gd_keys_device(&keys, &generic_id, 0, "/from/settings", &device, error), 0);
+	assert_int_equal(gd_keys_device(&keys, &generic_id, &from_settings, &device, error), 0);
 	assert_string_equal(device.target, "/from/xenstore");
 }
 
@@ -108,10 +111,15 @@ static const struct {
 	{GD_KEY_FRONTEND_ID, "65537", "frontend-id '65537': must be a number, at most 32751"},
 	{GD_KEY_SPECIFICATION, "xen", "specification 'xen': must be virtio"},
 	{GD_KEY_TRANSPORT, "pci", "transport 'pci': must be mmio"},
-	{GD_KEY_GRANT_USAGE, "0", "grant_usage '0': guest memory is reached by grants only; set grant_usage=1"},
+	{GD_KEY_GRANT_USAGE, "0",
+	 "grant_usage '0': the guest grants nothing; set grant_usage=1, or allow all of the guest's memory to be "
+	 "mapped by "
+	 "--allow-foreign"},
 	{GD_KEY_GRANT_USAGE, "yes", "grant_usage 'yes': must be 0 or 1"},
 	{GD_KEY_GRANT_USAGE, NULL,
-	 "grant_usage '': absent, so the guest of a backend in domain 0 uses no grants; set grant_usage=1"},
+	 "grant_usage '': absent, so the guest of a backend in domain 0 uses no grants; set grant_usage=1, or allow "
+	 "all of the "
+	 "guest's memory to be mapped by --allow-foreign"},
 	{GD_KEY_BASE, "0", "irq '33': must be 0 where base is 0"},
 	{GD_KEY_BASE, "33554433", "base '33554433': must be a multiple of 0x200"},
 	{GD_KEY_BASE, "0x", "base '0x': must be a number, at most 281474976710144"},
@@ -251,9 +259,38 @@ static void grants_are_implied_in_a_driver_domain(void **state)
 
 	(void)state;
 	keys.value[GD_KEY_GRANT_USAGE] = NULL;
-	assert_int_equal(gd_keys_device(&keys, &disk_id, 5, NULL, &device, error), 0);
+	assert_int_equal(gd_keys_device(&keys, &disk_id, &driver_domain, &device, error), 0);
 	keys.value[GD_KEY_GRANT_USAGE] = (char *)"0";
-	assert_int_equal(gd_keys_device(&keys, &disk_id, 5, NULL, &device, error), -EINVAL);
+	assert_int_equal(gd_keys_device(&keys, &disk_id, &driver_domain, &device, error), -EINVAL);
+}
+
+/* The administrator's word is needed, and is no order: a guest that grants goes on granting. */
+static void grants_nothing_only_where_allowed(void **state)
+{
+	static const struct gd_keys_policy driver_domain_foreign = {.backend = 5, .foreign = true};
+	static const struct {
+		const char *value;
+		const struct gd_keys_policy *policy;
+		bool foreign;
+	} cases[] = {
+		{"0", &foreign, true},
+		{"1", &foreign, false},
+		{NULL, &foreign, true}, /* in domain 0 that is what libxl then does */
+		{NULL, &driver_domain_foreign, false},
+		{"0", &driver_domain_foreign, true},
+	};
+	struct gd_keys keys = as_keys(disk_keys);
+	struct gd_keys_device device;
+	char error[GD_KEYS_ERROR];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		keys.value[GD_KEY_GRANT_USAGE] = (char *)cases[i].value;
+		assert_int_equal(gd_keys_device(&keys, &disk_id, cases[i].policy, &device, error), 0);
+		assert_int_equal(device.foreign, cases[i].foreign);
+	}
+	keys.value[GD_KEY_GRANT_USAGE] = (char *)"2";
+	assert_int_equal(gd_keys_device(&keys, &disk_id, &foreign, &device, error), -EINVAL);
 }
 
 /* As xl 4.17 writes them on x86: no address, no interrupt, not a word of grants. */
@@ -279,7 +316,8 @@ static void takes_devices_without_an_address(void **state)
 	assert_int_equal(device.former_base, 0);
 	keys.value[GD_KEY_GRANT_USAGE] = (char *)"0";
 	assert_int_equal(check(&keys, &disk_id, &device, error), -EINVAL);
-	assert_string_equal(error, "grant_usage '0': guest memory is reached by grants only; set grant_usage=1");
+	assert_string_equal(error, "grant_usage '0': a guest that has no base and irq from xl must use grants");
+	assert_int_equal(gd_keys_device(&keys, &disk_id, &foreign, &device, error), -EINVAL);
 }
 
 static void names_devices(void **state)
@@ -346,6 +384,7 @@ int main(void)
 		cmocka_unit_test(takes_the_state_strictly),
 		cmocka_unit_test(honours_the_flags),
 		cmocka_unit_test(grants_are_implied_in_a_driver_domain),
+		cmocka_unit_test(grants_nothing_only_where_allowed),
 		cmocka_unit_test(takes_devices_without_an_address),
 		cmocka_unit_test(names_devices),
 		cmocka_unit_test(parses_paths),
