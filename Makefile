@@ -16,7 +16,8 @@ help:
 	@echo 'make build    the optimised build, in $(BUILD)/release'
 	@echo 'make deb      Debian packages, in $(BUILD)/deb (test-deb: and look whether they are good)'
 	@echo 'make install  grantiod, grantio, the nbdkit plugin (PREFIX=/usr/local, DESTDIR=)'
-	@echo 'make check    headers alone, symbol prefixes, cross builds, formatting'
+	@echo 'make check    headers alone, symbol prefixes, formatting, and the builds of check-cross'
+	@echo 'make check-cross  grantiod and grantio for arm64 and armhf, the guest library for i386 too'
 	@echo 'make check-kmod  grantio.ko for Debian kernels from 5.10 to the newest; sparse, checkpatch, DKMS'
 	@echo 'make ci       what continuous integration runs: all of the tests, three compilers'
 	@echo 'make clean    remove $(BUILD)/'
@@ -58,7 +59,11 @@ check:
 	@./scripts/setup.sh build ci
 	@$(call configure,release,--buildtype=release)
 	@$(call compile,release)
-	@./scripts/check.sh $(BUILD)
+	@status=0; ./scripts/check.sh $(BUILD) || status=1; ./scripts/cross.sh $(BUILD) || status=1; exit $$status
+
+check-cross:
+	@./scripts/setup.sh build ci
+	@./scripts/cross.sh $(BUILD)
 
 check-kmod:
 	@./scripts/setup.sh build kmod

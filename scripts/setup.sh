@@ -10,7 +10,8 @@ packages() {
 	run)   echo nbdkit libnbd-bin qemu-utils fio e2fsprogs xenstore-utils ;;
 	test)  echo nbdkit libnbd-bin qemu-utils fio e2fsprogs xenstore-utils strace util-linux ;;
 	bench) echo gnuplot-nox ;;
-	ci)    echo clang clang-format gcc-aarch64-linux-gnu gcc-arm-linux-gnueabihf gcc-i686-linux-gnu binutils dt-schema ;;
+	ci)    echo clang clang-format gcc-aarch64-linux-gnu gcc-arm-linux-gnueabihf \
+		gcc-i686-linux-gnu libc6-dev-arm64-cross libc6-dev-armhf-cross binutils dt-schema ;;
 	deb)   echo build-essential debhelper dh-dkms meson pkg-config libxen-dev liburing-dev libnbd-dev libfdt-dev nbdkit-plugin-dev \
 		lintian mandoc groff-base systemd git ;;
 	kmod)  echo gcc make perl xz-utils kmod sparse dkms gcc-aarch64-linux-gnu gcc-arm-linux-gnueabihf ;;

@@ -6,7 +6,8 @@
 archive_site() { apt-get indextargets --format '$(SITE)' | grep -m1 -E "/$1/?\$"; }
 
 # apt_private DIR SUITE ARCH [TYPE...]: make DIR/apt.conf (once) and refresh its lists, of binary and source packages unless
-# said otherwise. "testing" has no updates of its own, and its lists expire sooner than some mirrors follow.
+# said otherwise, and of security updates unless APT_SECURITY is no. "testing" has no updates of its own, and its lists
+# expire sooner than some mirrors follow.
 apt_private() {
 	local dir=$1 suite=$2 arch=$3 site key=/usr/share/keyrings/debian-archive-keyring.gpg type s suites security expire=true
 	shift 3
@@ -17,7 +18,7 @@ apt_private() {
 	: >"$dir/state/status"
 	case $suite in
 	testing) suites=$suite security= expire=false ;;
-	*) suites="$suite $suite-updates" security=$(archive_site debian-security) ;;
+	*) suites="$suite $suite-updates" security=$([ "${APT_SECURITY:-yes}" = no ] || archive_site debian-security) ;;
 	esac
 	for s in $suites; do
 		for type in ${*:-deb deb-src}; do printf '%s [signed-by=%s] %s %s main\n' "$type" "$key" "$site" "$s"; done

@@ -1,0 +1,91 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# The build matrix: the guest library for arm64, armhf and i386; grantiod, grantio and the model for arm64 and armhf, against
+# Debian 12's libraries for those. Warnings are errors. One line a build; exit 1 if any failed.
+# Usage: cross.sh BUILD_ROOT
+#
+# Libraries of other architectures are fetched into a cache ($LAB_CACHE, default .lab/) by a private apt, and unpacked there:
+# nothing foreign is installed on the host but compilers (scripts/setup.sh ci). grantio.ko is built by the lab and by kmod/.
+set -u
+cd "$(dirname "$0")/.."
+top=$PWD
+build=$1
+cache=${LAB_CACHE:-$top/.lab}/cross
+failures=0
+. tests/lab/lib/packages.sh
+APT_SECURITY=no # what is linked against here is never run
+
+report() { # NAME STATUS
+	if [ "$2" = 0 ]; then echo "ok - $1"; else echo "not ok - $1"; failures=$((failures + 1)); fi
+}
+# quiet NAME COMMAND...: its output is shown only if it fails.
+quiet() {
+	local log=$build/cross-$1.log
+	shift
+	"$@" >"$log" 2>&1 || { tail -n 20 "$log" | sed 's/^/  /'; return 1; }
+}
+
+packages="libxen-dev libxencall1 libxendevicemodel1 libxenevtchn1 libxenforeignmemory1 libxengnttab1 libxenstore4 libxentoolcore1
+	libxentoollog1 liburing-dev liburing2 libnbd-dev libnbd0 libfdt-dev libfdt1"
+
+sysroot() { # ARCH
+	mkdir -p "$cache/$1/apt" "$cache/$1/root" || return 1
+	apt_private "$cache/$1/apt" bookworm "$1" deb && apt_unpack "$cache/$1/apt" "$cache/$1/root" $packages
+}
+
+# The packages' headers are the system's: what they are warned for is not ours to mend.
+programs_file() { # ARCH TRIPLET
+	local root=$cache/$1/root
+	cat "scripts/cross/$1.ini"
+	cat <<-INI
+
+		[properties]
+		sys_root = '$root'
+		pkg_config_libdir = '$root/usr/lib/$2/pkgconfig'
+		needs_exe_wrapper = true
+
+		[built-in options]
+		c_args = ['-isystem', '$root/usr/include']
+		c_link_args = ['-Wl,--allow-shlib-undefined', '-L$root/usr/lib/$2', '-Wl,-rpath-link=$root/usr/lib/$2']
+	INI
+}
+
+configured() { # DIR OPTION...
+	local dir=$1
+	shift
+	[ -f "$dir/build.ninja" ] || meson setup "$dir" -Dwerror=true --buildtype=release "$@"
+}
+
+programs() { # ARCH TRIPLET
+	local dir=$build/cross-$1-programs
+	mkdir -p "$build" && programs_file "$1" "$2" | sed "/^\[binaries\]/a pkgconfig = 'pkg-config'" >"$build/cross-$1.ini" || return 1
+	configured "$dir" -Ddevelop=false --cross-file "$build/cross-$1.ini" && ninja -C "$dir" --quiet
+}
+
+# All that the freestanding library may leave to its host: system services, and the four functions that GCC asks of any.
+guest_library() { # ARCH TRIPLET
+	local dir=$build/cross-$1 extra
+	configured "$dir" -Dguest_only=true --cross-file "scripts/cross/$1.ini" && ninja -C "$dir" --quiet || return 1
+	extra=$("$2-nm" --undefined-only --format=posix "$dir/guest/libgrantio-guest.a" 2>/dev/null | awk 'NF > 1 { print $1 }' | sort -u |
+		grep -Ev '^(gio_|memcpy$|memset$|memmove$|memcmp$|_GLOBAL_OFFSET_TABLE_$|__stack_chk)')
+	[ -z "$extra" ] || { echo "$extra" | sed 's/^/needs: /'; return 1; }
+}
+
+built_for() { # FILE MACHINE: an ELF file for that machine
+	readelf -h "$1" 2>/dev/null | grep -q "Machine: *$2" || { echo "  $1 is not for $2"; return 1; }
+}
+
+mkdir -p "$build"
+while read -r arch triplet machine; do
+	quiet "guest-$arch" guest_library "$arch" "$triplet"
+	report "the guest library for $arch" $?
+	[ "$machine" != - ] || continue
+	quiet "sysroot-$arch" sysroot "$arch" && quiet "programs-$arch" programs "$arch" "$triplet" &&
+		built_for "$build/cross-$arch-programs/backend/grantiod" "$machine" && built_for "$build/cross-$arch-programs/cli/grantio" "$machine"
+	report "grantiod and grantio for $arch" $?
+done <<-MATRIX
+	arm64 aarch64-linux-gnu AArch64
+	armhf arm-linux-gnueabihf ARM
+	i386 i686-linux-gnu -
+MATRIX
+exit $((failures > 0))
