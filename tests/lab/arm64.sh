@@ -100,6 +100,7 @@ lab_guest_cfg() {
 }
 lab_shell_comes='twenty seconds'
 lab_guest_args=
+lab_times=10
 lab_disk_spec='format=raw,specification=virtio,backendtype=standalone,grant_usage=1'
 
 lab_dom0_files() { cp "$LAB_BUILD/Image" "$1/lab/Image"; }

@@ -50,6 +50,8 @@ mkdir -p "$LAB_BUILD" "$LAB_ROOT" "$LAB_APT"
 . "$LAB_DIR/lib/packages.sh"
 . "$LAB_DIR/lib/headers.sh"
 . "$LAB_DIR/lib/initramfs.sh"
+. "$LAB_DIR/lib/debian.sh"
+. "$LAB_DIR/lib/fio.sh"
 . "$LAB_DIR/$arch.sh"
 
 die() { echo "lab: $*" >&2; exit 1; }
@@ -99,12 +101,15 @@ dom0_image() {
 	lab_dom0_modules "$tree" || return 1
 	cp "$LAB_DIR/dom0/init" "$tree/init" && chmod 755 "$tree/init"
 	mkdir -p "$tree/lab/scenarios" && cp "$LAB_DIR"/dom0/*.sh "$tree/lab/" && cp "$LAB_DIR"/scenarios/*.sh "$tree/lab/scenarios/"
+	mkdir -p "$tree/etc/xen/scripts" && cp "$LAB_DIR/dom0/block" "$tree/etc/xen/scripts/" && chmod 755 "$tree/etc/xen/scripts/block"
 	echo "DISK_SPEC='$lab_disk_spec' GUEST_ARGS='$lab_guest_args'" >>"$tree/lab/lib.sh"
 	for name in $(lab_guest_kernels); do
 		lab_guest_cfg "$name" >"$tree/lab/guest-$name.cfg"
 		cp "$LAB_BUILD/guest-$name.cpio.gz" "$tree/lab/"
 	done
 	echo "GUEST_KERNEL_FIRST=$(lab_guest_kernels | awk '{ print $1; exit }')" >>"$tree/lab/lib.sh"
+	echo "LAB_TIMES=${LAB_TIMES:-$lab_times}" >>"$tree/lab/lib.sh"
+	fio_image "$tree/lab/add-fio.cpio.gz" || return 1
 	lab_dom0_files "$tree" || return 1
 	initramfs_pack "$tree" "$LAB_BUILD/dom0.cpio$LAB_DOM0_SUFFIX"
 }
@@ -116,6 +121,7 @@ step lists apt_private "$LAB_APT" "$LAB_SUITE" "$LAB_DEBARCH"
 step packages apt_unpack "$LAB_APT" "$LAB_ROOT" $(lab_packages)
 step kernels lab_kernels
 step programs lab_programs
+step fio lab_fio "${CROSS:-}"
 for kernel in $(lab_guest_kernels); do step "guest-image-$kernel" guest_image "$kernel"; done
 step dom0-image dom0_image
 [ "$named" != prepare ] || exit 0

@@ -27,7 +27,7 @@ grantiod_start() {
 	grantiod --control "$RUN/control" "$@" 2>"$RUN/grantiod.log" &
 	GRANTIOD=$!
 	wait_until 10 grep -q ready "$RUN/grantiod.log" || { fail "grantiod is not ready"; return 1; }
-	FDS=$(ls "/proc/$GRANTIOD/fd" | wc -l)
+	FDS=$(count_fds) MAPS=$(count_maps)
 }
 grantiod_stop() {
 	[ -n "$GRANTIOD" ] || return 0
@@ -38,6 +38,7 @@ grantiod_stop() {
 grantiod_gone() { ! kill -0 "$GRANTIOD" 2>/dev/null; }
 
 # The guest's kernel is $GUEST_KERNEL, one of lab_guest_kernels; a scenario may set it.
+# What GUEST_ADD names (fio: /bin/fio) is put into its initrd; GUEST_EXTRA goes to its kernel's command line.
 # guest_create NAME SCRIPT [xl configuration lines]...: start a guest that runs /guest/SCRIPT.sh.
 guest_create() {
 	local name=$1 script=$2 line
@@ -46,10 +47,17 @@ guest_create() {
 		printf 'name="%s"\n' "$name"
 		cat "/lab/guest-$GUEST_KERNEL.cfg"
 		printf 'extra="console=hvc0 earlyprintk=xen loglevel=4 panic=1 rdinit=/init lab=%s %s"\n' "$script" "$GUEST_ARGS $GUEST_EXTRA"
+		[ -z "$GUEST_ADD" ] || guest_ramdisk
 		for line; do printf '%s\n' "$line"; done
 	} >"$RUN/$name.cfg"
 	: >"$GUEST_LOG/guest-$name.log"
 	xl create "$RUN/$name.cfg" >"$RUN/$name.xl" 2>&1 || { fail "xl create $name: $(tail -n 3 "$RUN/$name.xl")"; return 1; }
+}
+# A kernel unpacks one archive after the other.
+guest_ramdisk() {
+	local add=$RUN/guest-$GUEST_KERNEL-$GUEST_ADD.cpio.gz
+	[ -f "$add" ] || cat "/lab/guest-$GUEST_KERNEL.cpio.gz" "/lab/add-$GUEST_ADD.cpio.gz" >"$add"
+	printf 'ramdisk="%s"\n' "$add"
 }
 guest_domid() { xl domid "$1" 2>/dev/null; }
 
@@ -60,22 +68,35 @@ guest_finish() {
 }
 guest_log_has() { local name=$1; shift; grep -q "$@" "$GUEST_LOG/guest-$name.log"; }
 guest_tail() { tail -n 25 "$GUEST_LOG/guest-$1.log" | sed 's/^/LAB guest: /'; }
-# no_leaks: all guests are gone, zombies too, and grantiod has no file of theirs.
+# The leak oracle, used after every scenario, when its guests are destroyed; each part waits for what comes late.
+# - domains: none but dom0, zombies included. An ioreq server is part of its guest, and gone with it.
+# - grantiod: as many open files, and mappings of Xen's devices, as when it started. What it maps of a guest keeps that a zombie.
+# - dom0's event channels to guests, by Xen's own list (`xl debug-keys e`): as many as before the scenario. xenstored's and
+#   xenconsoled's are among them, and an ioreq server's in a guest that lives.
+# - grants that are in use, by Xen's own list (`xl debug-keys g`; dom0 itself grants nothing here): none.
+# - xenstore: no backend's directory of a guest's.
 no_leaks() {
 	wait_until 20 no_domains || { fail "domains are left: $(xl list | tail -n +3 | tr '\n' ';')"; return 1; }
-	wait_until 10 no_fds || { fail "grantiod has $(ls "/proc/$GRANTIOD/fd" | wc -l) open files, and had $FDS"; return 1; }
+	[ -z "$GRANTIOD" ] || wait_until 10 no_fds || { fail "grantiod has $(count_fds) open files, and had $FDS: $(ls -l "/proc/$GRANTIOD/fd" | awk '{ print $NF }' | sort | uniq -c | tr '\n' ';')"; return 1; }
+	[ -z "$GRANTIOD" ] || wait_until 10 no_maps || { fail "grantiod has $(count_maps) mappings of Xen's, and had $MAPS"; return 1; }
+	wait_until 10 no_ports || { fail "dom0 has $(count_ports) event channels to guests, and had $PORTS"; return 1; }
+	wait_until 10 no_backends || { fail "backends are left in xenstore: $(backends | tr '\n' ' ')"; return 1; }
 	no_foreign_grants || fail "grants are still mapped"
 }
 no_domains() { [ "$(xl list | wc -l)" = 2 ]; }
-no_fds() { [ "$(ls "/proc/$GRANTIOD/fd" | wc -l)" -le "$FDS" ]; }
+count_fds() { ls "/proc/$GRANTIOD/fd" | wc -l; }
+no_fds() { [ "$(count_fds)" -le "$FDS" ]; }
+count_maps() { grep -c -e /dev/xen -e /proc/xen "/proc/$GRANTIOD/maps" || :; }
+no_maps() { [ "$(count_maps)" -le "$MAPS" ]; }
 no_guests() { [ "$(xenstore-list /local/domain)" = 0 ]; }
 
-# No entry of any domain's grant table is in use by another (pin counts of `xl debug-keys g`; dom0 itself grants nothing here).
-no_foreign_grants() {
-	xl dmesg -c >/dev/null
-	xl debug-keys g
-	! xl dmesg | grep -E '^\(XEN\) +\[ *0?x?[0-9a-f]+\]' | grep -q .
-}
+xen_key() { xl dmesg -c >/dev/null; xl debug-keys "$1"; xl dmesg | tr -d '\r'; } # KEY: what Xen says to it
+# States 2 and 3: waits for a domain, is bound to one.
+count_ports() { xen_key e | awk '/information for domain/ { dom0 = / 0:/ } dom0 && /\]: s=[23] / { n++ } END { print n + 0 }'; }
+no_ports() { [ "$(count_ports)" -le "$PORTS" ]; }
+backends() { for kind in virtio_disk virtio vbd; do xenstore-list "/local/domain/0/backend/$kind" 2>/dev/null | sed "s/^/$kind-/"; done; }
+no_backends() { [ -z "$(backends)" ]; }
+no_foreign_grants() { ! xen_key g | grep -qE '^\(XEN\) +\[ *0?x?[0-9a-f]+\]'; }
 
 scenario_run() {
 	SCENARIO=$1
@@ -83,11 +104,13 @@ scenario_run() {
 	start=$(cut -d. -f1 /proc/uptime)
 	rm -rf "$RUN"
 	mkdir -p "$RUN"
-	GRANTIOD= GUEST_EXTRA= GUEST_KERNEL=$GUEST_KERNEL_FIRST
+	GRANTIOD= GUEST_EXTRA= GUEST_ADD= GUEST_KERNEL=$GUEST_KERNEL_FIRST
+	PORTS=$(count_ports)
 	unset -f scenario
 	. "/lab/scenarios/$1.sh"
 	scenario || status=1
 	for name in $(xl list 2>/dev/null | awk 'NR > 1 && $2 != 0 { print $1 }'); do xl destroy "$name" 2>/dev/null; done
+	no_leaks || status=1
 	grantiod_stop || status=1
 	end=$(cut -d. -f1 /proc/uptime)
 	if [ $status = 0 ]; then echo "ok $1 $((end - start))" >/run/result; else

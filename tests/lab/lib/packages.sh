@@ -75,9 +75,9 @@ apt_source_fetch() { APT_CONFIG=$LAB_APT/apt.conf apt-get -qq -o Acquire::Retrie
 
 # apt_source_tarball PACKAGE: fetch its upstream tarball; sets APT_TARBALL. The .dsc may be refused for the '+' in its name: not needed.
 apt_source_tarball() {
-	local version
-	version=$(apt_source_version "$1")
-	APT_TARBALL=$LAB_APT/debs/$1_${version%-*}.orig.tar.xz
+	local name
+	name=$(APT_CONFIG=$LAB_APT/apt.conf apt-cache showsrc --only-source "$1" | grep -o '[^ ]*\.orig\.tar\.[a-z0-9]*$' | sort -uV | tail -n 1)
+	APT_TARBALL=$LAB_APT/debs/$name
 	[ -f "$APT_TARBALL" ] || (cd "$LAB_APT/debs" && again apt_source_fetch "$1" "$APT_TARBALL") || :
-	[ -f "$APT_TARBALL" ] || { echo "lab: the source of '$1' $version cannot be downloaded" >&2; return 1; }
+	[ -f "$APT_TARBALL" ] || { echo "lab: the source of '$1' ($name) cannot be downloaded" >&2; return 1; }
 }
