@@ -199,6 +199,13 @@ void gd_vdev_reset(struct gd_vdev *vdev)
 
 /* ---- from outside ----------------------------------------------------------------------------------------------- */
 
+void gd_vdev_orphan(struct gd_vdev *vdev)
+{
+	__atomic_fetch_or(&vdev->device.status, GIO_VIRTIO_STATUS_NEEDS_RESET, __ATOMIC_SEQ_CST);
+	__atomic_fetch_or(&vdev->device.interrupt, GIO_VIRTIO_MMIO_INT_CONFIG, __ATOMIC_SEQ_CST);
+	gd_count_add(&vdev->device.needs_reset, 1);
+}
+
 void gd_vdev_refresh(struct gd_vdev *vdev)
 {
 	struct gd_disk_info info;

@@ -41,6 +41,13 @@ void gd_vdev_close(struct gd_vdev *vdev);
 uint64_t gd_vdev_read(struct gd_vdev *vdev, uint64_t offset, unsigned size);
 void gd_vdev_write(struct gd_vdev *vdev, uint64_t offset, unsigned size, uint64_t value);
 
+/*
+ * Before the first access: the guest's driver may believe that this device is the one that another process served.
+ * DEVICE_NEEDS_RESET, and a configuration change, stand in the registers until it resets the device; the caller raises
+ * the interrupt when accesses are answered (virtio 1.2, 2.1.2).
+ */
+void gd_vdev_orphan(struct gd_vdev *vdev);
+
 /* Ask the image for its size; on a change the guest gets a configuration interrupt. Any thread. */
 void gd_vdev_refresh(struct gd_vdev *vdev);
 

@@ -221,7 +221,7 @@ static int vdev_open(struct gd_device *device)
 	return 0;
 }
 
-int gd_device_serve(struct gd_device *device, uint64_t base)
+int gd_device_serve(struct gd_device *device, uint64_t base, bool orphan)
 {
 	int ret = vdev_open(device);
 
@@ -235,6 +235,8 @@ int gd_device_serve(struct gd_device *device, uint64_t base)
 		.range = {base, GD_MMIO_SIZE, place_read, place_write, device},
 		.irq = device->keys.irq,
 	};
+	if (orphan)
+		gd_vdev_orphan(device->vdev);
 	device->result = gd_domain_attach(device->env->domains, device->id.domid,
 					  device->keys.server ? &device->keys.server_id : NULL, &device->place,
 					  device->error, sizeof(device->error));
@@ -242,6 +244,9 @@ int gd_device_serve(struct gd_device *device, uint64_t base)
 		return device->result;
 	device->phase = GD_DEVICE_SERVED;
 	device->served = true;
+	if (orphan)
+		gd_irq_raise(device->irq); /* of no effect on an event channel: the frontend's comes later, and begins
+					      anew */
 	device->file.path = device->target;
 	gd_sizewatch_add(device->env->sizewatch, &device->file);
 	return 0;

@@ -83,8 +83,11 @@ int gd_device_fail(struct gd_device *device, int ret, const char *what);
 
 /* IDLE -> OPENING, and on to OPENED (or back to IDLE, with device->result) by `changed`. `keys` is copied. */
 int gd_device_open(struct gd_device *device, const struct gd_keys_device *keys);
-/* OPENED -> SERVED, with registers at `base`. On failure it stays OPENED, with device->result: stop it. */
-int gd_device_serve(struct gd_device *device, uint64_t base);
+/*
+ * OPENED -> SERVED, with registers at `base`. On failure it stays OPENED, with device->result: stop it. `orphan`: it
+ * was served before, and a driver may be using it: that is told that the device needs a reset.
+ */
+int gd_device_serve(struct gd_device *device, uint64_t base, bool orphan);
 /* SERVED, keys.base is 0: interrupts by the guest's event channel `port`, or 0: none. 0 or -errno, then none. */
 int gd_device_bind(struct gd_device *device, uint32_t port);
 /* OPENED, SERVED -> CLOSING, and on to IDLE by `changed`. The guest's accesses end here and now. */

@@ -170,12 +170,13 @@ static void serving_say(struct gd_device *device)
 static void serve(struct gd_xenbus *xenbus, struct gd_device *device, unsigned state)
 {
 	uint64_t base = base_choose(xenbus, device);
+	bool orphan = state != GD_STATE_INITIALISING; /* it was served before */
 	struct gd_store_note note;
 	int ret;
 
 	if (!base)
 		gd_device_fail(device, -ENOSPC, "no address is free for its registers");
-	if (!base || gd_device_serve(device, base)) {
+	if (!base || gd_device_serve(device, base, orphan)) {
 		device_stop(xenbus, device, "");
 		return;
 	}
@@ -191,6 +192,8 @@ static void serve(struct gd_xenbus *xenbus, struct gd_device *device, unsigned s
 		return;
 	}
 	serving_say(device);
+	if (orphan)
+		gd_log(&device->log, GD_NOTICE, "state %u: served before: a driver that uses it must reset it", state);
 }
 
 /* The image is open: serve it, if that is still what the directory wants. */

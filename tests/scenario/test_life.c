@@ -152,6 +152,51 @@ static void grantiod_restarts(void **state)
 	}
 }
 
+struct request {
+	struct gp_disk *disk;
+	char data[4096];
+	int ret;
+};
+
+static void *request_run(void *opaque)
+{
+	struct request *request = opaque;
+
+	request->ret = gp_disk_read(request->disk, request->data, 0, sizeof(request->data));
+	return NULL;
+}
+
+/*
+ * grantiod dies under a guest's driver, and a request with it: the next one cannot know which requests were done, so it
+ * says that the device needs a reset. The driver fails what it waits for, and can have the disk again.
+ */
+static void driver_is_told(void **state)
+{
+	struct rig *rig = *state;
+	const char *image = rig_image(rig, "a.raw", 4 * RIG_MIB);
+	struct request request;
+	pthread_t reader;
+
+	rig_domain_create(rig, 1);
+	rig_disk_write(rig, 1, 0, image, NULL);
+	rig_daemon_start(rig, NULL);
+	for (unsigned i = 0; i < 3; i++) {
+		request.disk = rig_guest_open(rig, 1, 0);
+		rig_guest_check(request.disk, image, 0, 65536, i);
+		rig_disk_wait(rig, 1, 0, 4);
+		kill(rig->daemon, SIGSTOP);
+		assert_int_equal(pthread_create(&reader, NULL, request_run, &request), 0);
+		assert_true(WIFSIGNALED(rig_daemon_stop(rig, SIGKILL)));
+		rig_daemon_start(rig, NULL);
+		rig_log_wait(rig, "<5>d1/xvda: state 4: served before: a driver that uses it must reset it", i + 1);
+		pthread_join(reader, NULL);
+		assert_int_not_equal(request.ret, 0);
+		assert_int_not_equal(gp_disk_read(request.disk, request.data, 0, sizeof(request.data)), 0);
+		rig_guest_close(request.disk);
+	}
+	stop_clean(rig);
+}
+
 struct access {
 	struct gm_guest *guest;
 	uint64_t value;
@@ -275,6 +320,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(directory_removed, rig_setup, rig_teardown),
 		cmocka_unit_test_setup_teardown(guest_rewrites_its_state, rig_setup, rig_teardown),
 		cmocka_unit_test_setup_teardown(grantiod_restarts, rig_setup, rig_teardown),
+		cmocka_unit_test_setup_teardown(driver_is_told, rig_setup, rig_teardown),
 		cmocka_unit_test_setup_teardown(grantiod_crashes, rig_setup, rig_teardown),
 		cmocka_unit_test_setup_teardown(removal_while_down, rig_setup, rig_teardown),
 		cmocka_unit_test_setup_teardown(many_destroyed_at_once, rig_setup, rig_teardown),
