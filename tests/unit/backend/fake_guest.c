@@ -230,6 +230,11 @@ bool fake_used_now(struct fake_vq *vq)
 struct gio_virtq_used_elem fake_used(struct fake_vq *vq, unsigned count)
 {
 	fake_until((uint16_t)(used_index(vq) - vq->last_used) >= count);
+	/*
+	 * Acquire what the queue's thread did before its last unmap: where the ring is mapped at another address there
+	 * (xen.foreign), ThreadSanitizer does not know that the two indices are one.
+	 */
+	(void)__atomic_load_n(&xen.mapped, __ATOMIC_ACQUIRE);
 	vq->last_used = (uint16_t)(vq->last_used + count);
 	/* used_event: an interrupt for the next one */
 	__atomic_store_n(&vq->avail->ring[vq->size], vq->last_used, __ATOMIC_SEQ_CST);
