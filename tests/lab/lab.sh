@@ -10,6 +10,7 @@ set -u
 arch=${1-}
 case $arch in x86 | arm64 | all) shift ;; *) echo "usage: lab.sh x86|arm64|all [SCENARIO...]" >&2; exit 2 ;; esac
 
+export LAB_CACHE LAB_BUILD
 LAB_DIR=$(cd "$(dirname "$0")" && pwd)
 LAB_TOP=$(cd "$LAB_DIR/../.." && pwd)
 LAB_CACHE=${LAB_CACHE:-$LAB_TOP/.lab}
@@ -26,20 +27,24 @@ scenarios_of() {
 
 # drive ARCH...: one machine for scenarios that were named; two at a time, and a second try for what fails, for all of them.
 drive() {
-	local machines=2 retry=--retry arch labs=
+	local machines=2 retry=--retry arch build labs=
 	[ -z "$named" ] || machines=1 retry=
 	[ "${LAB_RETRY-}" != 1 ] || retry=--retry
-	for arch; do labs="$labs $arch:$(build_of "$arch"):$(scenarios_of "$arch" $named)"; done
+	for arch; do
+		case " $unprepared " in *" $arch "*) build= ;; *) build=$(build_of "$arch") ;; esac
+		labs="$labs $arch:$build:$(scenarios_of "$arch" $named)"
+	done
 	exec python3 "$LAB_DIR/lib/drive.py" --machines "${LAB_MACHINES:-$machines}" $retry $labs
 }
-named=$*
+named=$* unprepared=
 lab_more_scenarios() { [ "$1" != arm64 ] || echo lab-shell; }
 
 if [ "$arch" = all ]; then
 	build_of() { echo "${LAB_BUILD:-$LAB_CACHE/build}-$1"; }
 	for arch in x86 arm64; do LAB_BUILD=$(build_of $arch) "$0" $arch host || exit 1; done
 	LAB_BUILD=$(build_of arm64) "$0" arm64 prepare &
-	LAB_BUILD=$(build_of x86) "$0" x86 prepare && wait $! || exit 1
+	LAB_BUILD=$(build_of x86) "$0" x86 prepare || unprepared=x86
+	wait $! || unprepared="$unprepared arm64"
 	drive x86 arm64
 fi
 build_of() { echo "$LAB_BUILD"; }

@@ -3,6 +3,7 @@
 """Boot machines of the lab and hand them scenarios, one after the other.
 
 Usage: drive.py [--machines N] [--retry] ARCH:BUILD:SCENARIO[,SCENARIO...]...
+Where BUILD is empty the lab could not be prepared: all of its scenarios fail.
 
 A machine is `lab.sh ARCH boot`: QEMU with the serial line on standard input and output. dom0/init says "LAB ready N RESULT" there when it
 has nothing to do, again every few seconds (lines can get lost among Xen's own), and is answered "run N+1 SCENARIO LIMIT" or
@@ -282,13 +283,15 @@ def main():
     builds, todo = {}, []
     for lab in options.labs:
         arch, build, names = lab.split(":")
-        builds[arch] = build
         todo += [Job(arch, build, name) for name in names.split(",") if name]
+        if build:
+            builds[arch] = build
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, interrupted)
-    jobs, arches, start = Queue(todo, options.retry), list(builds), time.monotonic()
+    jobs, arches, start = Queue([job for job in todo if job.build], options.retry), list(builds), time.monotonic()
+    say(*[f"not ok - {job} (its lab could not be prepared)" for job in todo if not job.build])
     threads = []
-    for number in range(options.machines):
+    for number in range(options.machines if arches else 0):
         at = number % len(arches)
         thread = threading.Thread(target=worker, args=(number + 1, arches[at:] + arches[:at], builds, jobs))
         thread.start()
