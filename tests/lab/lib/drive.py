@@ -9,7 +9,8 @@ A machine is `lab.sh ARCH boot`: QEMU with the serial line on standard input and
 has nothing to do, again every few seconds (lines can get lost among Xen's own), and is answered "run N+1 SCENARIO LIMIT" or
 "end". Two machines share one queue. What fails is run once more in a fresh machine, if --retry is given, and is reported as retried;
 many failures are no bad luck and are not retried. dom0 ends a scenario that takes longer than its limit; a machine in which
-even that does not work is killed. Nothing waits without a limit. LAB_TIMEOUT (seconds) bounds each machine's life, if set.
+even that does not work is killed. Nothing waits without a limit. LAB_TIMEOUT (seconds) bounds each machine's life, if set; LAB_BUDGET all of
+it: what has not begun by then is not run, and fails. Two machines of a kind that do not even boot are the last of their kind.
 
 The last line is "N passed, N failed".
 """
@@ -30,6 +31,8 @@ BOOT_LIMIT = 240        # seconds until dom0 is up: 20 are normal
 SCENARIO_LIMIT = 180    # a scenario's own, unless it has a line "# Limit: SECONDS"
 GRACE = 60              # beyond it, for dom0 to clean up and report
 RETRIES_AT_MOST = 6
+BUDGET = 2700           # seconds for all of it, unless LAB_BUDGET says another number: 600 are normal
+BOOTS_AT_MOST = 2       # in vain, of a kind
 CTRL_BRACKET = "\x1d"   # leaves `xl console`, if it comes alone
 SHELL = "lab-shell"     # the scenario that is none: what `make lab-shell` gives, used by a person who types
 TAIL = 25               # lines of the console that are shown of a machine that hung
@@ -64,18 +67,29 @@ class Queue:
         self.waiting = collections.defaultdict(collections.deque)
         for job in jobs:
             self.waiting[job.arch].append(job)
-        self.running = collections.Counter()
+        self.running, self.boots_in_vain = collections.Counter(), collections.Counter()
+        self.until = time.monotonic() + float(os.environ.get("LAB_BUDGET") or BUDGET)
         self.retry, self.retried, self.passed = retry, [], 0
 
     def take(self, arch, booted=False):
         with self.lock:
+            self.give_up(arch)
             waiting = self.waiting[arch]
             return waiting.popleft() if waiting and not (booted and waiting[0].name == SHELL) else None
+
+    def give_up(self, arch):
+        """Take away what will not be run any more; its lock is held."""
+        why = ("no time left" if time.monotonic() > self.until else
+               "no dom0" if self.boots_in_vain[arch] >= BOOTS_AT_MOST else None)
+        if why:
+            say(*[f"not ok - {job} ({why})" for job in self.waiting[arch]])
+            self.waiting[arch].clear()
 
     def choose(self, preferred):
         """An ARCH to boot next. A second machine of a kind is booted only where that saves something."""
         with self.lock:
             for arch in preferred:
+                self.give_up(arch)
                 waiting = self.waiting[arch]
                 if len(waiting) > (1 if self.running[arch] and not any(job.tries for job in waiting) else 0):
                     self.running[arch] += 1
@@ -240,8 +254,10 @@ def run_machine(arch, build, number, jobs):
     result, why = machine.ready(BOOT_LIMIT)
     if result is None:
         machine.kill()
+        jobs.boots_in_vain[arch] += 1
         jobs.not_succeeded(job, f"no dom0: {why}", machine.shown(0, True), machine.keep_log(job))
         return
+    jobs.boots_in_vain[arch] = 0
     while job:
         start = len(machine.lines)
         result, why = machine.ready(job.limit + GRACE, f"run {machine.sequence + 1} {job.name} {job.limit}")
