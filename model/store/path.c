@@ -39,6 +39,16 @@ int gm_path_resolve(char *out, uint16_t domid, const char *path, bool special)
 	return length < GM_PATH_MAX && path_valid(out) ? 0 : -EINVAL;
 }
 
+int gm_path_resolve_watch(char *out, uint16_t domid, const char *path)
+{
+	if (!gm_path_special(path))
+		return gm_path_resolve(out, domid, path, false);
+	if (strlen(path) > XENSTORE_REL_PATH_MAX)
+		return -EINVAL;
+	strcpy(out, path);
+	return 0;
+}
+
 size_t gm_path_parent(const char *path)
 {
 	size_t length = (size_t)(strrchr(path, '/') - path); /* not NULL: the path is absolute */

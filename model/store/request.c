@@ -63,7 +63,7 @@ static int request_watch(struct gm_request *request)
 	rc = gm_request_strings(request, string, 2, NULL);
 	if (rc)
 		return rc;
-	rc = gm_path_resolve(request->path, request->domid, string[0], true);
+	rc = gm_path_resolve_watch(request->path, request->domid, string[0]);
 	if (rc)
 		return rc;
 	rc = gm_watch_add(request->connection, string[0], request->path, string[1]);
@@ -82,7 +82,7 @@ static int request_unwatch(struct gm_request *request)
 	rc = gm_request_strings(request, string, 2, NULL);
 	if (rc)
 		return rc;
-	rc = gm_path_resolve(request->path, request->domid, string[0], true);
+	rc = gm_path_resolve_watch(request->path, request->domid, string[0]);
 	if (rc)
 		return rc;
 	rc = gm_watch_remove(request->connection, request->path, string[1]);
@@ -146,7 +146,8 @@ static const struct {
 	[XS_MKDIR] = {gm_request_mkdir, false},
 	[XS_RM] = {gm_request_rm, false},
 	[XS_SET_PERMS] = {gm_request_set_perms, false},
-	[XS_IS_DOMAIN_INTRODUCED] = {gm_request_is_introduced, false},
+	[XS_IS_DOMAIN_INTRODUCED] = {gm_request_is_introduced, true},
+	[XS_SET_TARGET] = {NULL, true}, /* who may not is told so, before what there is not */
 	[XS_RESUME] = {gm_request_resume, true},
 	[XS_RESET_WATCHES] = {request_reset_watches, false},
 	[XS_DIRECTORY_PART] = {gm_request_directory_part, false},
@@ -156,10 +157,12 @@ static int handle(struct gm_request *request)
 {
 	uint32_t type = request->connection->header.type;
 
-	if (type >= XS_TYPE_COUNT || !requests[type].handle)
+	if (type >= XS_TYPE_COUNT)
 		return -ENOSYS;
 	if (requests[type].privileged && request->domid)
 		return -EACCES;
+	if (!requests[type].handle)
+		return -ENOSYS;
 	if (request->connection->header.tx_id) {
 		request->transaction = gm_transaction_find(request->connection, request->connection->header.tx_id);
 		if (!request->transaction)

@@ -138,8 +138,9 @@ static void watches(void)
 	gio_xen_print(" %d", gio_xen_store_unwatch("/local/domain/0/backend", "zero"));
 	gio_xen_print(", release %d", gio_xen_store_watch("@releaseDomain", "gone"));
 	gio_xen_print(", something else %d", gio_xen_store_watch("@something", "x"));
-	gio_xen_print(", malformed %d\n", gio_xen_store_watch("data//x", "x"));
-	events(100);
+	gio_xen_print(", malformed %d,", gio_xen_store_watch("data//x", "x"));
+	events(300);
+	gio_xen_print("\n");
 	(void)gio_xen_store_unwatch("@releaseDomain", "gone");
 	(void)gio_xen_store_unwatch("@something", "x");
 	gio_xen_store_remove(OWN);

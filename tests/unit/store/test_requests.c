@@ -96,6 +96,11 @@ static void test_permissions(void **state)
 	REFUSED(dom1, XS_SET_PERMS, "/local/domain/1\0n1\0", "EACCES");
 	REFUSED(dom1, XS_GET_PERMS, "@releaseDomain\0", "EACCES");
 	REFUSED(dom1, XS_SET_PERMS, "@releaseDomain\0n1\0", "EACCES");
+	REFUSED(dom1, XS_IS_DOMAIN_INTRODUCED, "0\0", "EACCES");
+	REFUSED(dom1, XS_SET_TARGET, "0\0001\0", "EACCES");
+	ASK(dom1, XS_WATCH, "@something\0any\0", OK); /* xenstored takes any name, and nothing ever happens to it */
+	wire_event(dom1, "@something", "any");
+	ASK(dom1, XS_UNWATCH, "@something\0any\0", OK);
 
 	REFUSED(dom2, XS_READ, "/local/domain/1/data/mine\0", "EACCES");
 	REFUSED(dom2, XS_WRITE, "/local/domain/1/data/mine\0x", "EACCES");
