@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: MIT
+# Labs: x86
+# A PV disk, served by dom0's kernel, beside a virtio disk: on one vCPU, and on two.
+scenario() {
+	local vcpus a b
+	grantiod_start || return 1
+	for vcpus in 1 2; do
+		a=$(image "virtio$vcpus.raw" 2)
+		b=$(image "pv$vcpus.raw" 2)
+		LOOPS="$LOOPS $(losetup -f)" && losetup "${LOOPS##* }" "$b" || { fail "no loop device"; return 1; }
+		guest_create "g$vcpus" pv-beside "vcpus=$vcpus" \
+			"disk=['$DISK_SPEC,access=rw,vdev=xvda,target=$a','format=raw,backendtype=phy,access=rw,vdev=xvdb,target=${LOOPS##* }']" || return 1
+	done
+	for vcpus in 1 2; do
+		guest_finish "g$vcpus" 120 || return 1
+	done
+	wait_until 20 no_guests || { fail "a guest stays"; return 1; }
+	for loop in $LOOPS; do losetup -d "$loop"; done
+	for vcpus in 1 2; do
+		guest_log_has "g$vcpus" "virtio $(sha256sum "$RUN/virtio$vcpus.raw" | cut -d' ' -f1)" || { fail "$vcpus vCPU: the virtio disk is not what the guest wrote"; return 1; }
+		guest_log_has "g$vcpus" "pv $(sha256sum "$RUN/pv$vcpus.raw" | cut -d' ' -f1)" || { fail "$vcpus vCPU: the PV disk is not what the guest wrote"; return 1; }
+	done
+}
+LOOPS=
