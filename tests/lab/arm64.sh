@@ -83,7 +83,7 @@ lab_programs() {
 	INI
 	[ -f "$dir/build.ninja" ] || meson setup "$dir" "$LAB_TOP" --cross-file "$LAB_BUILD/cross.ini" --buildtype=release \
 		-Ddevelop=false || return 1
-	ninja -C "$dir" -j2 --quiet
+	ninja -C "$dir" -j2 --quiet all $LAB_TOOLS
 }
 
 lab_guest_modules() { :; }

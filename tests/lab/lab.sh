@@ -51,6 +51,7 @@ build_of() { echo "$LAB_BUILD"; }
 LAB_BUILD=${LAB_BUILD:-$LAB_CACHE/build-$arch}
 LAB_ROOT=$LAB_CACHE/$arch/root
 LAB_APT=$LAB_CACHE/$arch/apt
+LAB_TOOLS="tests/lab/tools/grants" # built for the lab only
 mkdir -p "$LAB_BUILD" "$LAB_ROOT" "$LAB_APT"
 . "$LAB_DIR/lib/packages.sh"
 . "$LAB_DIR/lib/headers.sh"
@@ -93,7 +94,7 @@ dom0_image() {
 		[ -n "$file" ] || { echo "lab: no program '$name' in the packages"; return 1; }
 		initramfs_program "$tree" "$file" $(lab_libdirs) || return 1
 	done
-	for file in "$LAB_BUILD"/programs/backend/grantiod "$LAB_BUILD"/programs/cli/grantio; do
+	for file in "$LAB_BUILD"/programs/backend/grantiod "$LAB_BUILD"/programs/cli/grantio $(printf "$LAB_BUILD/programs/%s " $LAB_TOOLS); do
 		initramfs_program "$tree" "$file" $(lab_libdirs) || return 1
 	done
 	# `xl console` runs this one by its full name.

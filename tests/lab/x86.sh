@@ -64,7 +64,7 @@ lab_programs() {
 	INI
 	[ -f "$dir/build.ninja" ] || PKG_CONFIG_SYSROOT_DIR=$LAB_ROOT meson setup "$dir" "$LAB_TOP" --native-file "$LAB_BUILD/native.ini" \
 		--buildtype=release -Ddevelop=false || return 1
-	ninja -C "$dir" -j2 --quiet || return 1
+	ninja -C "$dir" -j2 --quiet all $LAB_TOOLS || return 1
 	for kernel in $(lab_guest_kernels); do lab_module "$(lab_kernel_version "$kernel")" || return 1; done
 }
 
