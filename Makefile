@@ -5,10 +5,11 @@ BUILD ?= build
 JOBS  ?= $(shell nproc)
 MESON_FLAGS ?=
 
-.PHONY: help build run test test-tsan test-clang check check-kmod lab lab-x86 lab-arm64 lab-shell bench deb test-deb install clean ci
+.PHONY: help build run test test-tsan test-clang check check-kmod lab lab-x86 lab-arm64 lab-shell run-xen bench deb test-deb install clean ci
 
 help:
 	@echo 'make run      two guests, three disks, real clients, and a backend that is refused (no Xen needed)'
+	@echo 'make run-xen  the same on real Xen, under QEMU: stock guests, and what Xen refuses the backend'
 	@echo 'make test     all tests, under AddressSanitizer and UBSan'
 	@echo 'make lab      scenarios on real Xen, under QEMU (docs/lab.md)'
 	@echo 'make lab-shell  a shell in dom0 of a real Xen, with grantiod and a guest (LAB=arm64: the other lab)'
@@ -78,6 +79,9 @@ lab-x86 lab-arm64: lab-%:
 LAB ?= x86
 lab-shell:
 	@./tests/lab/lab.sh $(LAB) shell
+
+run-xen:
+	@./tests/lab/lab.sh x86 demo
 
 bench: build
 	@./scripts/setup.sh run bench

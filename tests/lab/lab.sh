@@ -5,7 +5,7 @@
 # Fetches Debian packages into a cache ($LAB_CACHE, default .lab/), builds kernels, programs and images, boots, and runs the
 # scenarios in dom0 (lib/drive.py); prints a line each and, at the end, "N passed, N failed". docs/lab.md has the rest.
 # Other words than scenarios: `prepare` does all but boot; `boot` boots what is prepared, its console is this terminal's;
-# `shell` does both and gives a shell in dom0 (and `lab-shell` is the scenario that tests it).
+# `shell` does both and gives a shell in dom0 (and `lab-shell` is the scenario that tests it); `demo` is `make run-xen`.
 set -u
 arch=${1-}
 case $arch in x86 | arm64 | all) shift ;; *) echo "usage: lab.sh x86|arm64|all [SCENARIO...]" >&2; exit 2 ;; esac
@@ -131,6 +131,13 @@ step fio lab_fio "${CROSS:-}"
 for kernel in $(lab_guest_kernels); do step "guest-image-$kernel" guest_image "$kernel"; done
 step dom0-image dom0_image
 [ "$named" != prepare ] || exit 0
+if [ "$named" = demo ]; then
+	echo "lab $arch: booting"
+	LAB_DOM0_ARGS="$LAB_DOM0_ARGS lab=demo" LAB_TIMEOUT=${LAB_TIMEOUT:-600} "$0" "$arch" boot </dev/null 2>&1 | tee "$LAB_BUILD/demo.log" |
+		sed -u -n 's/\r$//; s/^LAB show \?//p'
+	grep -aq '^LAB show All of it went well' "$LAB_BUILD/demo.log" || die "the demonstration did not end well: $LAB_BUILD/demo.log"
+	exit
+fi
 if [ "$named" = shell ]; then
 	echo "lab $arch: booting; the shell comes in $lab_shell_comes"
 	[ ! -t 0 ] || LAB_DOM0_ARGS="$LAB_DOM0_ARGS $(stty size | sed 's/\(.*\) \(.*\)/rows=\1 cols=\2/')"
