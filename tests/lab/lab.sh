@@ -51,7 +51,7 @@ build_of() { echo "$LAB_BUILD"; }
 LAB_BUILD=${LAB_BUILD:-$LAB_CACHE/build-$arch}
 LAB_ROOT=$LAB_CACHE/$arch/root
 LAB_APT=$LAB_CACHE/$arch/apt
-LAB_TOOLS="tests/lab/tools/grants" # built for the lab only
+LAB_TOOLS="tests/lab/tools/grants tests/lab/tools/grantiod-bad" # built for the lab only
 mkdir -p "$LAB_BUILD" "$LAB_ROOT" "$LAB_APT"
 . "$LAB_DIR/lib/packages.sh"
 . "$LAB_DIR/lib/headers.sh"
@@ -89,7 +89,7 @@ dom0_image() {
 	local tree=$LAB_BUILD/dom0 name file
 	initramfs_new "$tree" "$LAB_ROOT" || return 1
 	for name in xl xen-init-dom0 xenconsoled xenstored libxl-save-helper xenstore-ls xenstore-read xenstore-write xenstore-list \
-		xenstore-exists xenstore-rm xenstore-watch; do
+		xenstore-exists xenstore-rm xenstore-watch xenstore-chmod; do
 		file=$(find "$LAB_ROOT/usr/lib" "$LAB_ROOT/usr/bin" "$LAB_ROOT/usr/sbin" -path "*/$name" -type f -o -path "*/bin/$name" -type l 2>/dev/null | grep -v 'xen-common' | head -n 1)
 		[ -n "$file" ] || { echo "lab: no program '$name' in the packages"; return 1; }
 		initramfs_program "$tree" "$file" $(lab_libdirs) || return 1

@@ -105,9 +105,6 @@ lab_dom0_files() {
 	kernel=$(lab_kernel_version 6.1)
 	debian_initramfs "$kernel" "$LAB_BUILD/module-$kernel/kmod/grantio.ko" "$LAB_BUILD/root-initrd.img" || return 1
 	debian_root "$LAB_BUILD/root.raw" && cp "$LAB_BUILD/root-initrd.img" "$LAB_BUILD/root.raw" "$1/lab/" || return 1
-	mkdir -p "$LAB_BUILD/tools"
-	gcc -Wall -Wextra -Werror -O2 -o "$LAB_BUILD/tools/hold" "$LAB_DIR/tools/hold.c" -I"$LAB_ROOT/usr/include" -L"$LAB_ROOT/usr/lib/x86_64-linux-gnu" \
-		-Wl,--allow-shlib-undefined -lxengnttab && initramfs_program "$1" "$LAB_BUILD/tools/hold" $(lab_libdirs)
 }
 
 # The console is on standard input and output; Ctrl-C goes to it.

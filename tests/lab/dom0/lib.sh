@@ -23,8 +23,9 @@ wait_until() {
 image() { truncate_file "$RUN/$1" "$2"; echo "$RUN/$1"; }
 truncate_file() { dd if=/dev/zero of="$1" bs=1M count=0 seek="$2" 2>/dev/null; }
 
+# grantiod_start [ARGUMENT]...: $GRANTIOD_PROGRAM, which a scenario may set, until the scenario ends.
 grantiod_start() {
-	grantiod --control "$RUN/control" "$@" 2>"$RUN/grantiod.log" &
+	"$GRANTIOD_PROGRAM" --control "$RUN/control" "$@" 2>"$RUN/grantiod.log" &
 	GRANTIOD=$!
 	wait_until 10 grep -q ready "$RUN/grantiod.log" || { fail "grantiod is not ready"; return 1; }
 	FDS=$(count_fds) MAPS=$(count_maps)
@@ -104,7 +105,7 @@ scenario_run() {
 	start=$(cut -d. -f1 /proc/uptime)
 	rm -rf "$RUN"
 	mkdir -p "$RUN"
-	GRANTIOD= GUEST_EXTRA= GUEST_ADD= GUEST_KERNEL=$GUEST_KERNEL_FIRST
+	GRANTIOD= GRANTIOD_PROGRAM=grantiod GUEST_EXTRA= GUEST_ADD= GUEST_KERNEL=$GUEST_KERNEL_FIRST
 	PORTS=$(count_ports)
 	unset -f scenario
 	. "/lab/scenarios/$1.sh"
