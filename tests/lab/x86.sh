@@ -22,7 +22,8 @@ lab_packages() {
 		libxenstore4 libxentoolcore1 libxentoollog1 libxen-dev liburing2 liburing-dev libnbd0 libnbd-dev libfdt1 libfdt-dev libc6 libgcc-s1 \
 		libyajl2 libuuid1 zlib1g liblzma5 libbz2-1.0 libzstd1 liblzo2-2 libnl-3-200 libnl-route-3-200 libxml2 \
 		libgnutls30 libp11-kit0 libidn2-0 libunistring2 libtasn1-6 libhogweed6 libnettle8 libgmp10 libffi8 libicu72 \
-		libstdc++6 libsystemd0 libcap2 libgcrypt20 libgpg-error0 liblz4-1 e2fsprogs libext2fs2 libcom-err2 libss2 libblkid1
+		libstdc++6 libsystemd0 libcap2 libgcrypt20 libgpg-error0 liblz4-1 e2fsprogs libext2fs2 libcom-err2 libss2 libblkid1 \
+		util-linux libcap-ng0
 }
 
 # grantio.ko for a kernel; a warning is an error. Debian's headers name the compiler that the kernel was built with,
@@ -102,6 +103,7 @@ lab_dom0_files() {
 	local kernel
 	for kernel in $(lab_guest_kernels); do cp "$LAB_BUILD/vmlinux-$kernel" "$1/lab/"; done
 	initramfs_program "$1" "$LAB_ROOT/sbin/e2fsck" $(lab_libdirs) || return 1
+	initramfs_program "$1" "$LAB_ROOT/usr/bin/setpriv" $(lab_libdirs) || return 1
 	kernel=$(lab_kernel_version 6.1)
 	debian_initramfs "$kernel" "$LAB_BUILD/module-$kernel/kmod/grantio.ko" "$LAB_BUILD/root-initrd.img" || return 1
 	debian_root "$LAB_BUILD/root.raw" && cp "$LAB_BUILD/root-initrd.img" "$LAB_BUILD/root.raw" "$1/lab/" || return 1
