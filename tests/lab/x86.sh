@@ -65,7 +65,7 @@ lab_programs() {
 	INI
 	[ -f "$dir/build.ninja" ] || PKG_CONFIG_SYSROOT_DIR=$LAB_ROOT meson setup "$dir" "$LAB_TOP" --native-file "$LAB_BUILD/native.ini" \
 		--buildtype=release -Ddevelop=false || return 1
-	ninja -C "$dir" -j2 --quiet all $LAB_TOOLS || return 1
+	ninja -C "$dir" -j2 --quiet all $LAB_TOOLS tests/guest/guest-xen tests/guest/guest-peer || return 1
 	for kernel in $(lab_guest_kernels); do lab_module "$(lab_kernel_version "$kernel")" || return 1; done
 }
 
@@ -107,6 +107,8 @@ lab_dom0_files() {
 	kernel=$(lab_kernel_version 6.1)
 	debian_initramfs "$kernel" "$LAB_BUILD/module-$kernel/kmod/grantio.ko" "$LAB_BUILD/root-initrd.img" || return 1
 	debian_root "$LAB_BUILD/root.raw" && cp "$LAB_BUILD/root-initrd.img" "$LAB_BUILD/root.raw" "$1/lab/" || return 1
+	cp "$LAB_BUILD/programs/tests/guest/guest-xen" "$LAB_TOP/tests/guest/transcript.txt" "$1/lab/" || return 1
+	initramfs_program "$1" "$LAB_BUILD/programs/tests/guest/guest-peer" $(lab_libdirs)
 }
 
 # The console is on standard input and output; Ctrl-C goes to it.
