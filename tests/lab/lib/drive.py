@@ -7,7 +7,7 @@ Where BUILD is empty the lab could not be prepared: all of its scenarios fail.
 
 A machine is `lab.sh ARCH boot`: QEMU with the serial line on standard input and output. dom0/init says "LAB ready N RESULT" there when it
 has nothing to do, again every few seconds (lines can get lost among Xen's own), and is answered "run N+1 SCENARIO LIMIT" or
-"end". Two machines share one queue. What fails is run once more in a fresh machine, if --retry is given, and is reported as retried;
+"end". Two machines share one queue. A scenario with a line "# Xen: ARGUMENTS" runs in a machine whose Xen was booted with these. What fails is run once more in a fresh machine, if --retry is given, and is reported as retried;
 many failures are no bad luck and are not retried. dom0 ends a scenario that takes longer than its limit; a machine in which
 even that does not work is killed. Nothing waits without a limit. LAB_TIMEOUT (seconds) bounds each machine's life, if set; LAB_BUDGET all of
 it: what has not begun by then is not run, and fails. Two machines of a kind that do not even boot are the last of their kind.
@@ -46,14 +46,20 @@ def say(*lines):
             print(line, flush=True)
 
 
+# A kind of machine: what is booted, from where, and what Xen's command line has beyond the usual.
+Kind = collections.namedtuple("Kind", "arch build xen")
+
+
 class Job:
     def __init__(self, arch, build, name):
         self.arch, self.build, self.name, self.tries = arch, build, name, 0
-        self.limit = SCENARIO_LIMIT
+        self.limit, self.kind = SCENARIO_LIMIT, Kind(arch, build, "")
         if name != SHELL:
             with open(os.path.join(LAB, "scenarios", name + ".sh"), encoding="utf-8") as source:
-                limit = re.search(r"^# Limit: (\d+)", source.read(), re.M)
+                text = source.read()
+            limit, xen = re.search(r"^# Limit: (\d+)", text, re.M), re.search(r"^# Xen: (.*)", text, re.M)
             self.limit = int(limit.group(1)) if limit else SCENARIO_LIMIT
+            self.kind = Kind(arch, build, xen.group(1) if xen else "")
 
     def __str__(self):
         return f"{self.arch}/{self.name}"
@@ -66,39 +72,39 @@ class Queue:
         self.lock = threading.Lock()
         self.waiting = collections.defaultdict(collections.deque)
         for job in jobs:
-            self.waiting[job.arch].append(job)
+            self.waiting[job.kind].append(job)
         self.running, self.boots_in_vain = collections.Counter(), collections.Counter()
         self.until = time.monotonic() + float(os.environ.get("LAB_BUDGET") or BUDGET)
         self.retry, self.retried, self.passed = retry, [], 0
 
-    def take(self, arch, booted=False):
+    def take(self, kind, booted=False):
         with self.lock:
-            self.give_up(arch)
-            waiting = self.waiting[arch]
+            self.give_up(kind)
+            waiting = self.waiting[kind]
             return waiting.popleft() if waiting and not (booted and waiting[0].name == SHELL) else None
 
-    def give_up(self, arch):
+    def give_up(self, kind):
         """Take away what will not be run any more; its lock is held."""
         why = ("no time left" if time.monotonic() > self.until else
-               "no dom0" if self.boots_in_vain[arch] >= BOOTS_AT_MOST else None)
+               "no dom0" if self.boots_in_vain[kind] >= BOOTS_AT_MOST else None)
         if why:
-            say(*[f"not ok - {job} ({why})" for job in self.waiting[arch]])
-            self.waiting[arch].clear()
+            say(*[f"not ok - {job} ({why})" for job in self.waiting[kind]])
+            self.waiting[kind].clear()
 
     def choose(self, preferred):
         """An ARCH to boot next. A second machine of a kind is booted only where that saves something."""
         with self.lock:
-            for arch in preferred:
-                self.give_up(arch)
-                waiting = self.waiting[arch]
-                if len(waiting) > (1 if self.running[arch] and not any(job.tries for job in waiting) else 0):
-                    self.running[arch] += 1
-                    return arch
+            for kind in preferred:
+                self.give_up(kind)
+                waiting = self.waiting[kind]
+                if len(waiting) > (1 if self.running[kind] and not any(job.tries for job in waiting) else 0):
+                    self.running[kind] += 1
+                    return kind
         return None
 
-    def leave(self, arch):
+    def leave(self, kind):
         with self.lock:
-            self.running[arch] -= 1
+            self.running[kind] -= 1
 
     def succeeded(self, job, seconds):
         with self.lock:
@@ -111,7 +117,7 @@ class Queue:
             again = self.retry and job.tries == 1 and len(self.retried) < RETRIES_AT_MOST
             if again:
                 self.retried.append(f"{job} ({why})")
-                self.waiting[job.arch].appendleft(job)
+                self.waiting[job.kind].appendleft(job)
         say(*([f"  # {line}" for line in shown]), f"  # console log: {log}",
             f"{'retrying - ' if again else 'not ok - '}{job} ({why})")
 
@@ -119,11 +125,13 @@ class Queue:
 class Machine:
     machines = set()
 
-    def __init__(self, arch, build, number, arguments=""):
+    def __init__(self, kind, number, arguments=""):
+        arch, build, xen = kind
         self.arch, self.log = arch, os.path.join(build, f"console-{number}.log")
         self.lines, self.events, self.sequence = [], queue.Queue(), 0
         self.text, self.read_until, self.said = "", 0, threading.Condition()
-        env = dict(os.environ, LAB_BUILD=build, LAB_DOM0_ARGS=f"{os.environ.get('LAB_DOM0_ARGS', '')} {arguments}")
+        env = dict(os.environ, LAB_BUILD=build, LAB_DOM0_ARGS=f"{os.environ.get('LAB_DOM0_ARGS', '')} {arguments}",
+                   LAB_XEN_ARGS=f"{os.environ.get('LAB_XEN_ARGS', '')} {xen}")
         self.until = time.monotonic() + float(os.environ.get("LAB_TIMEOUT") or 86400)
         with open(os.path.join(build, f"qemu-{number}.log"), "wb") as errors:
             self.process = subprocess.Popen([os.path.join(LAB, "lab.sh"), arch, "boot"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -225,7 +233,7 @@ class Machine:
 
 def run_shell(job, number, jobs):
     """Type into `make lab-shell`, and leave by poweroff."""
-    start, machine = time.monotonic(), Machine(job.arch, job.build, number, "lab=shell")
+    start, machine = time.monotonic(), Machine(job.kind, number, "lab=shell")
     talk = (("leave", "expr 40 + 2; xl list g1 | grep -c g1"), (r"42\n1\n", "xl console g1"), ("g1# ", "expr 50 + 5"), (r"55\n", CTRL_BRACKET),
             ("dom0# ", "grantio disk list"), (r"xvda .*Connected", "poweroff"))
     why = None
@@ -245,26 +253,26 @@ def run_shell(job, number, jobs):
         jobs.succeeded(job, int(time.monotonic() - start))
 
 
-def run_machine(arch, build, number, jobs):
+def run_machine(kind, number, jobs):
     """Boot, run scenarios until there are none or one fails."""
-    job = jobs.take(arch)
+    job = jobs.take(kind)
     if job is None or job.name == SHELL:
         return run_shell(job, number, jobs) if job else None
-    machine = Machine(arch, build, number)
+    machine = Machine(kind, number)
     result, why = machine.ready(BOOT_LIMIT)
     if result is None:
         machine.kill()
-        jobs.boots_in_vain[arch] += 1
+        jobs.boots_in_vain[kind] += 1
         jobs.not_succeeded(job, f"no dom0: {why}", machine.shown(0, True), machine.keep_log(job))
         return
-    jobs.boots_in_vain[arch] = 0
+    jobs.boots_in_vain[kind] = 0
     while job:
         start = len(machine.lines)
         result, why = machine.ready(job.limit + GRACE, f"run {machine.sequence + 1} {job.name} {job.limit}")
         word = (result or "").split()
         if len(word) == 3 and word[0] == "ok" and word[1] == job.name:
             jobs.succeeded(job, word[2])
-            job = jobs.take(arch, booted=True)
+            job = jobs.take(kind, booted=True)
             continue
         hung = result is None
         (machine.kill if hung else machine.stop)()
@@ -273,15 +281,15 @@ def run_machine(arch, build, number, jobs):
     machine.stop()
 
 
-def worker(number, preferred, builds, jobs):
+def worker(number, preferred, jobs):
     while True:
-        arch = jobs.choose(preferred)
-        if arch is None:
+        kind = jobs.choose(preferred)
+        if kind is None:
             return
         try:
-            run_machine(arch, builds[arch], number, jobs)
+            run_machine(kind, number, jobs)
         finally:
-            jobs.leave(arch)
+            jobs.leave(kind)
 
 
 def interrupted(signum, _):
@@ -296,26 +304,27 @@ def main():
     parser.add_argument("--retry", action="store_true")
     parser.add_argument("labs", nargs="+")
     options = parser.parse_args()
-    builds, todo = {}, []
+    todo = []
     for lab in options.labs:
         arch, build, names = lab.split(":")
         todo += [Job(arch, build, name) for name in names.split(",") if name]
-        if build:
-            builds[arch] = build
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, interrupted)
-    jobs, arches, start = Queue([job for job in todo if job.build], options.retry), list(builds), time.monotonic()
+    runs = [job for job in todo if job.build]
+    jobs, start = Queue(runs, options.retry), time.monotonic()
+    # The usual ones first: each worker begins with one of them.
+    kinds = sorted(dict.fromkeys(job.kind for job in runs), key=lambda kind: kind.xen)
     say(*[f"not ok - {job} (its lab could not be prepared)" for job in todo if not job.build])
     threads = []
-    for number in range(options.machines if arches else 0):
-        at = number % len(arches)
-        thread = threading.Thread(target=worker, args=(number + 1, arches[at:] + arches[:at], builds, jobs))
+    for number in range(options.machines if kinds else 0):
+        at = number % len(kinds)
+        thread = threading.Thread(target=worker, args=(number + 1, kinds[at:] + kinds[:at], jobs))
         thread.start()
         threads.append(thread)
     for thread in threads:
         thread.join()
     # A worker may leave just before another one's failure is to be run again.
-    worker(1, arches, builds, jobs)
+    worker(1, kinds, jobs)
     say(f"lab: {len(todo)} scenarios in {time.monotonic() - start:.0f} s")
     if jobs.retried:
         say(f"lab: {len(jobs.retried)} failed at first: {'; '.join(jobs.retried)}")
