@@ -40,7 +40,7 @@ grantiod_gone() { ! kill -0 "$GRANTIOD" 2>/dev/null; }
 
 # The guest's kernel is $GUEST_KERNEL, one of lab_guest_kernels; a scenario may set it.
 # What GUEST_ADD names (fio: /bin/fio) is put into its initrd; GUEST_EXTRA goes to its kernel's command line.
-# guest_create NAME SCRIPT [xl configuration lines]...: start a guest that runs /guest/SCRIPT.sh.
+# guest_create NAME SCRIPT [xl configuration lines]...: start a guest that runs /guest/SCRIPT.sh. $GUEST_OPTIONS are for xl create.
 guest_create() {
 	local name=$1 script=$2 line
 	shift 2
@@ -52,7 +52,7 @@ guest_create() {
 		for line; do printf '%s\n' "$line"; done
 	} >"$RUN/$name.cfg"
 	: >"$GUEST_LOG/guest-$name.log"
-	xl create "$RUN/$name.cfg" >"$RUN/$name.xl" 2>&1 || { fail "xl create $name: $(tail -n 3 "$RUN/$name.xl")"; return 1; }
+	xl create $GUEST_OPTIONS "$RUN/$name.cfg" >"$RUN/$name.xl" 2>&1 || { fail "xl create $name: $(tail -n 3 "$RUN/$name.xl")"; return 1; }
 }
 # A kernel unpacks one archive after the other.
 guest_ramdisk() {
@@ -99,13 +99,18 @@ backends() { for kind in virtio_disk virtio vbd; do xenstore-list "/local/domain
 no_backends() { [ -z "$(backends)" ]; }
 no_foreign_grants() { ! xen_key g | grep -qE '^\(XEN\) +\[ *0?x?[0-9a-f]+\]'; }
 
+# mapped_grants DOMID: which of its references are mapped or being copied from; not those of its console and xenstore ring (0, 1).
+mapped_grants() {
+	xen_key g | sed -n "/grant-table for remote d$1 /,/grant-table for remote/s/^(XEN) \[0x\([0-9a-f]*\)\].*/\1/p" | grep -v '^00[01]$'
+}
+
 scenario_run() {
 	SCENARIO=$1
 	local start end status=0
 	start=$(cut -d. -f1 /proc/uptime)
 	rm -rf "$RUN"
 	mkdir -p "$RUN"
-	GRANTIOD= GRANTIOD_PROGRAM=grantiod GUEST_EXTRA= GUEST_ADD= GUEST_KERNEL=$GUEST_KERNEL_FIRST
+	GRANTIOD= GRANTIOD_PROGRAM=grantiod GUEST_EXTRA= GUEST_ADD= GUEST_OPTIONS= GUEST_KERNEL=$GUEST_KERNEL_FIRST
 	PORTS=$(count_ports)
 	unset -f scenario
 	. "/lab/scenarios/$1.sh"
