@@ -9,7 +9,7 @@ CROSS=aarch64-linux-gnu-
 
 lab_host_packages() {
 	echo qemu-system-arm gcc-aarch64-linux-gnu libc6-dev-arm64-cross build-essential flex bison bc libelf-dev libssl-dev \
-		cpio kmod binutils e2fsprogs meson ninja-build pkg-config python3
+		cpio kmod binutils e2fsprogs meson ninja-build pkg-config python3 checkpolicy m4
 }
 
 lab_packages() {
@@ -20,7 +20,7 @@ lab_packages() {
 		libtasn1-6 libhogweed6t64 libnettle8t64 libgmp10 libffi8
 }
 
-
+# Xen, and the parts of its source that FLASK policies are built from.
 arm64_xen() {
 	local key out
 	key=$( (cat "$LAB_DIR/arm64-xen.config"; apt_source_version xen) | sha256sum | cut -c1-16)
@@ -32,10 +32,24 @@ arm64_xen() {
 		make -C "$LAB_BUILD/xen-src/xen" XEN_TARGET_ARCH=arm64 CROSS_COMPILE=$CROSS defconfig
 		cat "$LAB_DIR/arm64-xen.config" >>"$LAB_BUILD/xen-src/xen/.config"
 		make -C "$LAB_BUILD/xen-src/xen" XEN_TARGET_ARCH=arm64 CROSS_COMPILE=$CROSS olddefconfig
-		make -C "$LAB_BUILD/xen-src/xen" XEN_TARGET_ARCH=arm64 CROSS_COMPILE=$CROSS -j2 && cp "$LAB_BUILD/xen-src/xen/xen" "$out" || return 1
+		make -C "$LAB_BUILD/xen-src/xen" XEN_TARGET_ARCH=arm64 CROSS_COMPILE=$CROSS -j2 || return 1
+		rm -rf "$out.flask"; mkdir "$out.flask"
+		(cd "$LAB_BUILD/xen-src" && cp -r --parents tools/flask/policy xen/xsm/flask/policy "$out.flask") &&
+			cp "$LAB_BUILD/xen-src/xen/xen" "$out" || return 1
 		rm -rf "$LAB_BUILD/xen-src"
 	fi
-	cp "$out" "$LAB_BUILD/xen"
+	cp "$out" "$LAB_BUILD/xen" && arm64_policies "$out.flask"
+}
+
+# Xen's example policy with our module; the same with a module that lacks the rules for backends; and these rules, a line each.
+arm64_policies() { # SOURCE
+	local bare=$LAB_BUILD/flask-bare
+	mkdir -p "$bare" && cp "$LAB_TOP"/packaging/flask/grantio.* "$bare" || return 1
+	sed -i '/^grantio_serve(/d' "$bare/grantio.te"
+	"$LAB_TOP/packaging/flask/build.sh" "$1" "$LAB_BUILD/policy" &&
+		"$LAB_TOP/packaging/flask/build.sh" "$1" "$LAB_BUILD/policy-bare" "$bare" &&
+		(cat "$LAB_TOP/packaging/flask/grantio.if"; grep '^grantio_serve(' "$LAB_TOP/packaging/flask/grantio.te") | m4 |
+		tr ':{};' '    ' | awk '$1 == "allow" { for (i = 5; i <= NF; i++) print $2, $3, $4, $i }' | sort -u >"$LAB_BUILD/rules"
 }
 
 arm64_kernel() {
@@ -55,7 +69,8 @@ arm64_kernel() {
 	cp "$out" "$LAB_BUILD/Image"
 }
 
-lab_guest_kernels() { echo mainline; }
+# The second one is the same kernel with another RAM disk: a driver domain.
+lab_guest_kernels() { echo mainline driver; }
 lab_kernels() { arm64_xen && arm64_kernel; }
 
 lab_libdirs() { echo "$LAB_ROOT/usr/lib/aarch64-linux-gnu" "$LAB_ROOT/lib/aarch64-linux-gnu"; }
@@ -83,17 +98,36 @@ lab_programs() {
 	INI
 	[ -f "$dir/build.ninja" ] || meson setup "$dir" "$LAB_TOP" --cross-file "$LAB_BUILD/cross.ini" --buildtype=release \
 		-Ddevelop=false || return 1
-	ninja -C "$dir" -j2 --quiet all $LAB_TOOLS
+	ninja -C "$dir" -j2 --quiet all $LAB_TOOLS || return 1
+	arm64_tool "$LAB_DIR/tools/reach.c" -lxenctrl -lxendevicemodel -lxenforeignmemory &&
+		arm64_tool "$LAB_TOP/tests/hostile/steal.c" -lxengnttab -lxenforeignmemory
+}
+arm64_tool() { # SOURCE LIBRARY...
+	local source=$1
+	shift
+	mkdir -p "$LAB_BUILD/tools"
+	${CROSS}gcc -Wall -Wextra -Werror -O2 -o "$LAB_BUILD/tools/$(basename "$source" .c)" "$source" -I"$LAB_ROOT/usr/include" \
+		-L"$LAB_ROOT/usr/lib/aarch64-linux-gnu" -Wl,--allow-shlib-undefined "$@"
 }
 
-lab_guest_modules() { :; }
+lab_guest_modules() { # TREE KERNEL
+	[ "$2" = driver ] || return 0
+	arm64_programs "$1" "$LAB_BUILD/programs/backend/grantiod" "$LAB_ROOT"/usr/bin/xenstore-read "$LAB_ROOT"/usr/bin/xenstore-write
+}
+arm64_programs() { # TREE FILE...: files, and the tools that try what is not allowed
+	local tree=$1 file
+	shift
+	for file in "$@" "$LAB_BUILD/tools/reach" "$LAB_BUILD/tools/steal"; do initramfs_program "$tree" "$file" $(lab_libdirs) || return 1; done
+}
 lab_dom0_modules() { :; }
 
-lab_guest_cfg() {
+lab_guest_cfg() { # KERNEL
+	local memory=128
+	[ "$1" = mainline ] || memory=192
 	cat <<-CFG
 		kernel="/lab/Image"
-		ramdisk="/lab/guest-mainline.cpio.gz"
-		memory=128
+		ramdisk="/lab/guest-$1.cpio.gz"
+		memory=$memory
 		vcpus=1
 		on_poweroff="destroy"
 	CFG
@@ -103,7 +137,9 @@ lab_guest_args=
 lab_times=10
 lab_disk_spec='format=raw,specification=virtio,backendtype=standalone,grant_usage=1'
 
-lab_dom0_files() { cp "$LAB_BUILD/Image" "$1/lab/Image"; }
+lab_dom0_files() {
+	cp "$LAB_BUILD/Image" "$LAB_BUILD/policy" "$LAB_BUILD/policy-bare" "$LAB_BUILD/rules" "$1/lab/" && arm64_programs "$1"
+}
 
 # The console is on standard input and output; Ctrl-C goes to it.
 lab_qemu() {

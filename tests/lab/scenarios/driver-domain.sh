@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: MIT
+# Labs: arm64
+# Xen: xsm=flask flask=enforcing
+# grantiod and the image in a driver domain, under a policy that gives it what serving takes and no more: its guest's disk
+# works. It gets at nothing of dom0's or of another guest's, and at its guest's memory only where that is granted; nor
+# does dom0 get at what is granted to it.
+. /lab/driver.sh
+scenario() {
+	xl loadpolicy /lab/policy || { fail "the policy cannot be loaded"; return 1; }
+	domain_create other mainline idle domU_t && driver_create || return 1
+	driver_guest g1 copy && guest_finish g1 60 || { in_driver "cat /run/grantiod.log" || :; say "$SAID"; return 1; }
+	guest_log_has g1 "before $(driver_image)" || { fail "the guest read something else than the image"; return 1; }
+	in_driver "sha256sum /run/a.raw" || { fail "no checksum: $SAID"; return 1; }
+	guest_log_has g1 "after ${SAID%% *}" || { fail "the image is not what the guest wrote"; return 1; }
+	wait_until 20 domain_gone g1 || { fail "the guest stays"; return 1; }
+
+	driver_guest g2 rest || return 1
+	wait_until 60 guest_log_has g2 'GUEST rests' || { fail "no I/O"; guest_tail g2; return 1; }
+	xl dmesg -c >/dev/null
+	calls 0 && calls "$(guest_domid other)" && own_guest "$(guest_domid g2)" && grants "$(guest_domid g2)" "$(guest_domid other)" &&
+		dom0_grants "$(guest_domid g2)" || { say "Xen said: $(xl dmesg | tail -n 5 | tr '\n' ';')"; return 1; }
+}
+driver_image() { sed -n 's/.*GUEST image \([0-9a-f]*\).*/\1/p' "$GUEST_LOG/guest-driver.log"; }
+domain_gone() { ! xl domid "$1" 2>/dev/null; }
+
+# said WHAT LINE...: the last answer had these lines, and no others.
+said() {
+	local what=$1
+	shift
+	[ "$SAID" = "$(printf '%s\n' "$@")" ] || fail "$what: '$(echo "$SAID" | tr '\n' ';')'"
+}
+
+# Whoever is no guest of this driver domain: all is refused, and by Xen.
+calls() { # DOMID
+	local call expected=
+	for call in frame table pause info maxmem vcpu param server interrupt destroy; do expected="$expected$call refused: Permission denied
+"; done
+	in_driver "reach $1 frame table pause info maxmem vcpu param server interrupt destroy" || { fail "domain $1: $SAID"; return 1; }
+	said "domain $1" "$expected"
+}
+
+# Its own guest: what a device model does. Xen does not tell one resource from another: docs/driver-domain.md.
+own_guest() { # DOMID
+	in_driver "reach $1 server interrupt table"
+	said "its guest" "server allowed" "interrupt allowed" "table allowed" || return 1
+	in_driver "reach $1 frame pause info maxmem vcpu param destroy" || { fail "its guest: $SAID"; return 1; }
+}
+
+# Only the ring is granted now: three pages.
+grants() { # GUEST OTHER
+	in_driver "steal scan $1 256"
+	said "its guest's grants" "3 of 256 references readable" || return 1
+	in_driver "steal read $2 0"
+	said "another guest's console" "refused: GNTST_permission_denied (-8)"
+}
+
+# The three pages, to dom0: Xen says for whom they are.
+dom0_grants() { # GUEST
+	local ref how
+	for ref in 8 9 10; do
+		for how in read write; do
+			SAID=$(steal $how "$1" $ref)
+			said "dom0, reference $ref" "refused: GNTST_general_error (-1)" || return 1
+		done
+		steal map "$1" $ref >/dev/null 2>&1 && { fail "dom0 maps reference $ref"; return 1; }
+	done
+	[ "$(xl dmesg | grep -c "d0v0 Bad domain ($DRIVER != 0)")" = 9 ] || fail "refused for another reason"
+}
