@@ -3,7 +3,8 @@
 """Measure, and write docs/performance.md and docs/performance.svg.
 
 Each case is run by fio's io_uring engine on the raw file and by `grantio bench` on the same file through the whole path,
-in turn, several rounds; medians are reported, and the ratio of each pair. Usage: report.py BUILD_DIR [--quick]
+in turn, several rounds; medians are reported, and the ratio of each pair. Then the same on real Xen, beside xen-blkback
+(xen.py). Usage: report.py BUILD_DIR [--quick]
 """
 import json
 import os
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 
+import xen
 from machine import Machine
 
 ROUNDS, SECONDS, IMAGE_MIB = (1, 1, 256) if "--quick" in sys.argv else (5, 3, 1024)
@@ -121,7 +123,7 @@ def write(rows, build):
         "MACHINE": f"{os.cpu_count()} processors ({processor()}), Linux {platform.release().split('-')[0]}",
         "ROUNDS": str(ROUNDS), "SECONDS": str(SECONDS), "IMAGE": f"{IMAGE_MIB} MiB",
         "THROUGHPUT": "\n".join(throughput_table(rows)), "COUNTS": "\n".join(counts_table(rows)),
-        "ALLOCATOR": "\n".join(allocator_table(build)),
+        "ALLOCATOR": "\n".join(allocator_table(build)), "XEN": "\n".join(xen.section(TOP)),
     }
     for key, value in values.items():
         text = text.replace(f"@{key}@", value)
