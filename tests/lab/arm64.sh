@@ -134,8 +134,8 @@ lab_guest_cfg() { # KERNEL
 }
 lab_shell_comes='twenty seconds'
 lab_guest_args=
-lab_times=10
 lab_disk_spec='format=raw,specification=virtio,backendtype=standalone,grant_usage=1'
+lab_times=10
 
 lab_dom0_files() {
 	cp "$LAB_BUILD/Image" "$LAB_BUILD/policy" "$LAB_BUILD/policy-bare" "$LAB_BUILD/rules" "$1/lab/" && arm64_programs "$1"
