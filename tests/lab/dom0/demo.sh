@@ -2,7 +2,8 @@
 # The demonstration of `make run-xen`, in dom0: two stock guests with virtio disks, and what a program in the backend's domain is refused.
 # Sourced by init; ends with the machine. What the host shows begins with "LAB show".
 . /lab/lib.sh
-SCENARIO=demo RUN=/run/demo GUEST_EXTRA= GUEST_ADD= GUEST_KERNEL=$GUEST_KERNEL_FIRST PORTS=$(count_ports)
+scenario_defaults
+SCENARIO=demo RUN=/run/demo PORTS=$(count_ports)
 mkdir -p "$RUN"
 
 show() { printf 'LAB show %s\n' "$*"; }
@@ -96,7 +97,7 @@ step 'dom0: what it read then is what the image has' then_wrote
 step 'dom0: nothing is left of both' no_leaks
 show
 show "The point of it all: a program in the backend's domain takes what it can get of guest-3"
-step 'xl create guest-3: xvda' create guest-3 isolation "disk=[$(disk "$other" xvda rw)]"
+GUEST_ADD=fio step 'xl create guest-3: xvda' create guest-3 isolation "disk=[$(disk "$other" xvda rw)]"
 domid=$(guest_domid guest-3)
 step 'its disk is open and idle' idle
 step 'its disk is busy' busy

@@ -104,13 +104,18 @@ mapped_grants() {
 	xen_key g | sed -n "/grant-table for remote d$1 /,/grant-table for remote/s/^(XEN) \[0x\([0-9a-f]*\)\].*/\1/p" | grep -v '^00[01]$'
 }
 
+# What a scenario may set, as it is before it does.
+scenario_defaults() {
+	GRANTIOD= GRANTIOD_PROGRAM=grantiod GUEST_EXTRA= GUEST_ADD= GUEST_OPTIONS= GUEST_KERNEL=$GUEST_KERNEL_FIRST
+}
+
 scenario_run() {
 	SCENARIO=$1
 	local start end status=0
 	start=$(cut -d. -f1 /proc/uptime)
 	rm -rf "$RUN"
 	mkdir -p "$RUN"
-	GRANTIOD= GRANTIOD_PROGRAM=grantiod GUEST_EXTRA= GUEST_ADD= GUEST_OPTIONS= GUEST_KERNEL=$GUEST_KERNEL_FIRST
+	scenario_defaults
 	PORTS=$(count_ports)
 	unset -f scenario
 	. "/lab/scenarios/$1.sh"

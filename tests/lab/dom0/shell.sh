@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 # A person's shell in dom0 (`make lab-shell`), with grantiod and a guest that has a virtio disk. Sourced by init; ends with the machine.
 . /lab/lib.sh
-SCENARIO=shell RUN=/run/lab GUEST_EXTRA= GUEST_ADD= GUEST_KERNEL=$GUEST_KERNEL_FIRST
+scenario_defaults
+SCENARIO=shell RUN=/run/lab
 mkdir -p "$RUN"
 disk=$(image disk.raw 64)
 grantiod_start && guest_create g1 shell "disk=['$DISK_SPEC,access=rw,vdev=xvda,target=$disk']" &&

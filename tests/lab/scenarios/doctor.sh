@@ -13,7 +13,7 @@ doctor() { # STATUS LINE...
 
 # grantiod with no more powers than grantiod.service leaves it, where there is setpriv to take the others away.
 grantiod() {
-	[ ! -x /bin/setpriv ] || exec setpriv --no-new-privs --bounding-set -all,+dac_override,+ipc_lock /bin/grantiod "$@"
+	[ ! -x /bin/setpriv ] || exec /bin/setpriv --no-new-privs --bounding-set -all,+dac_override,+ipc_lock /bin/grantiod "$@"
 	exec /bin/grantiod "$@"
 }
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# Labs: x86
+# Labs: x86 arm64
 # A PV disk, served by dom0's kernel, beside a virtio disk: on one vCPU, and on two.
 scenario() {
 	local vcpus a b

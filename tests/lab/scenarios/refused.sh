@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# Labs: arm64
+# Labs: x86 arm64
 # Disks that are offered without ACCESS_PLATFORM, without VERSION_1, or as legacy virtio-mmio, beside a good one: the guest
 # refuses them, and never gives an address that is no grant.
 scenario() {
