@@ -58,6 +58,8 @@ static void watch_end(struct gm_keeper *k, struct watch *w)
 	for (at = &k->watches; *at != w; at = &(*at)->next)
 		;
 	*at = w->next;
+	/* A child on its way to exec may have the descriptor too: closing ours alone would leave it in the epoll. */
+	epoll_ctl(k->epoll, EPOLL_CTL_DEL, w->fd, NULL);
 	close(w->fd);
 	free(w);
 }
