@@ -164,14 +164,15 @@ lend_stop() {
 
 restart() { grantiod_start && grantiod_says 'd2/xvda: serving' && grantiod_says 'd1/xvda: serving'; }
 
-# As on Xen, its ioreq server stays, and nobody answers: the guest's patience ends it.
+# As on Xen, its ioreq server stays, and nobody answers: the guest's patience ends it. What it finds first is a request that
+# does not complete, or a status register of all ones, which nobody answers either.
 backend_dies() {
 	kill -KILL "$grantiod_pid"
 	wait "$grantiod_pid"
 	grantiod_pid=''
 	timeout -k 5 60 qemu-io -f raw -c 'write 0 4M' "$nbd_uri" >"$work/io.log" 2>&1
-	cat "$work/io.log"
-	grep -q 'Input/output error' "$work/io.log" && grep -q 'Connection timed out' "$work/nbdkit.log"
+	cat "$work/io.log" "$work/nbdkit.log"
+	grep -q 'Input/output error' "$work/io.log" && grep -qE 'Connection timed out|Protocol error' "$work/nbdkit.log"
 }
 
 # ---- the end ----------------------------------------------------------------------------------------------------
