@@ -6,7 +6,6 @@ scenario() {
 	local disk domid watch idle line answer
 	disk=$(image a.raw 4)
 	grantiod_start || return 1
-	GUEST_ADD=fio
 	guest_create g1 isolation "disk=['$DISK_SPEC,access=rw,vdev=xvda,target=$disk']" || return 1
 	domid=$(guest_domid g1)
 	wait_until 60 guest_log_has g1 'GUEST idle' || { fail "the guest has no disk"; guest_tail g1; return 1; }
@@ -31,7 +30,7 @@ scenario() {
 	grants "$domid" list | cmp - "$RUN/idle" || fail "what is granted when idle has changed"
 }
 signal_guest() { printf '%s' "$2" | dd of="$1" conv=notrunc,fsync 2>/dev/null; }
-guest_granted() { sed -n 's/.*GUEST quiet after .* requests, \(.*\) granted.*/\1/p' "$GUEST_LOG/guest-g1.log"; }
+guest_granted() { sed -n 's/.*GUEST quiet after .* rounds, \(.*\) granted.*/\1/p' "$GUEST_LOG/guest-g1.log"; }
 grants_probe() { # DOMID probe|copy
 	grants "$1" "$2" >"$RUN/probe" 2>&1 || { fail "$2: $(tail -n 3 "$RUN/probe" | tr '\n' ';')"; return 1; }
 	while read -r answer; do say "$answer"; done <"$RUN/probe"
