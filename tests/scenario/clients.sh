@@ -260,6 +260,7 @@ check 'grantiod ends' daemon_ends
 check 'nothing is granted, mapped or served' nothing_left
 check 'grantiod starts again, and serves' restart
 check 'guest 1, raw: the plugin starts' guest_start 1 xvda timeout=2
+check 'a guest that comes after a restart: its disk works' io -c 'write -P 7 0 64k' -c 'read -P 7 0 64k'
 check 'grantiod is killed: an error, in time' backend_dies
 check 'the guest leaves its disk in order' stop
 check 'the qcow2 image is sound, and the same' qcow2_is_sound

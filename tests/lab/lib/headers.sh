@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Kernel headers out of Debian's packages, unpacked where nothing is installed. Sourced, after packages.sh.
 
-# headers_newest APT META: the package of headers that a package such as linux-headers-amd64 stands for now.
+# headers_newest APT META: the package of headers that a package such as linux-headers-amd64 stands for today.
 headers_newest() { APT_CONFIG=$1/apt.conf apt-cache depends "$2" | sed -n 's/ *Depends: \(linux-headers-.*\)/\1/p' | head -n 1; }
 
 # headers_unpack APT ROOT PACKAGE [TOOLS_APT]: unpack headers, and the programs that build with them, into ROOT. Those
