@@ -249,11 +249,12 @@ static int slot_start(struct gc_load *load, struct slot *slot)
 	return ret;
 }
 
+/* However short the time, a run makes requests: one that was held up at its start has something to tell, too. */
 static bool time_over(const struct gc_load *load)
 {
 	const uint64_t limit = load->config->time_ns;
 
-	return load->phase == PHASE_RUN && limit && now_ns() - load->start_ns >= limit;
+	return load->phase == PHASE_RUN && limit && load->submitted && now_ns() - load->start_ns >= limit;
 }
 
 /* Under the lock: submit what is ready; returns the queues to kick, as bits. */
