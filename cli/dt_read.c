@@ -280,10 +280,10 @@ static const struct phandle *iommu_find(const struct reader *reader, struct gc_d
 /* `count` domains from `domid` on. */
 static void backend_set(struct gc_dt_device *device, const char *property, uint32_t domid, uint32_t count)
 {
-	uint32_t last = domid + (count - 1);
+	uint64_t last = (uint64_t)domid + (count - 1);
 
-	if (last > GC_DT_DOMID_MAX || last < domid) {
-		fate_set(device, GC_DT_BROKEN, "\"%s\" names domain %" PRIu32 ", not between 0 and %u%s", property,
+	if (last > GC_DT_DOMID_MAX) {
+		fate_set(device, GC_DT_BROKEN, "\"%s\" names domain %" PRIu64 ", not between 0 and %u%s", property,
 			 last, GC_DT_DOMID_MAX, last > UINT16_MAX ? ": the guest takes the low 16 bits" : "");
 		return;
 	}

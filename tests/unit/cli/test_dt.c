@@ -48,7 +48,7 @@ static void test_every_fate(void **state)
 	(void)state;
 	assert_int_equal(RUN(&root, "dt", "check", DEVICES_DTB), GC_FAILED);
 	assert_string_equal(cli_out, wanted);
-	assert_non_null(strstr(cli_err, "26 of 39 broken\n"));
+	assert_non_null(strstr(cli_err, "33 of 50 broken\n"));
 	free(wanted);
 }
 
@@ -93,6 +93,36 @@ static void test_emitted_is_understood(void **state)
 		assert_string_equal(cli_out, wanted);
 	}
 	unlink(OUT_DTB);
+}
+
+static uint32_t phandle_at(const void *fdt, const char *path)
+{
+	int node = fdt_path_offset(fdt, path);
+
+	return node < 0 ? 0 : fdt_get_phandle(fdt, node);
+}
+
+/*
+ * A partial tree becomes a part of one that has the toolstack's nodes: its IOMMU has another phandle than theirs. And
+ * it has no controller, but for Xen, which takes the phandle for its own one from there.
+ */
+static void test_phandles(void **state)
+{
+	static const enum gc_dt_layout layouts[] = {GC_DT_PARTIAL, GC_DT_DOM0LESS};
+	const struct gc_dt_node node = {0x2000000, 33, 0};
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		size_t size;
+		void *fdt;
+		uint32_t iommu;
+
+		assert_int_equal(gc_dt_build(layouts[i], &node, 1, &fdt, &size), 0);
+		iommu = phandle_at(fdt, "/passthrough/xen_iommu");
+		assert_true(iommu && iommu != GC_DT_PHANDLE_GIC && iommu != GC_DT_PHANDLE_IOMMU);
+		assert_int_equal(phandle_at(fdt, "/gic"), layouts[i] == GC_DT_DOM0LESS ? GC_DT_PHANDLE_GIC : 0);
+		free(fdt);
+	}
 }
 
 /* Node by node what xl itself wrote (fixtures/xl-4.20-arm-guest.dts). */
@@ -314,17 +344,12 @@ static void test_bounds(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_tree_of_xl),
-		cmocka_unit_test(test_every_fate),
-		cmocka_unit_test(test_explain),
-		cmocka_unit_test(test_emitted_is_understood),
-		cmocka_unit_test(test_as_xl_writes),
-		cmocka_unit_test(test_emit_refuses),
-		cmocka_unit_test(test_dom0less_has_no_layout),
-		cmocka_unit_test(test_output_fails),
-		cmocka_unit_test(test_not_a_tree),
-		cmocka_unit_test(test_truncated),
-		cmocka_unit_test(test_bits_flipped),
+		cmocka_unit_test(test_tree_of_xl),   cmocka_unit_test(test_every_fate),
+		cmocka_unit_test(test_explain),	     cmocka_unit_test(test_emitted_is_understood),
+		cmocka_unit_test(test_phandles),     cmocka_unit_test(test_as_xl_writes),
+		cmocka_unit_test(test_emit_refuses), cmocka_unit_test(test_dom0less_has_no_layout),
+		cmocka_unit_test(test_output_fails), cmocka_unit_test(test_not_a_tree),
+		cmocka_unit_test(test_truncated),    cmocka_unit_test(test_bits_flipped),
 		cmocka_unit_test(test_bounds),
 	};
 
