@@ -3,21 +3,14 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 
 #define LIMIT_MS (RIG_SECONDS * 1000)
-
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
+#define STEP_MS	 2 /* between two looks at a count, of whose change nobody tells */
 
 uint64_t hg_dma_bit = GIO_DMA_GRANT_BIT;
 
@@ -33,12 +26,12 @@ void hg_grant(struct hg *hg, uint32_t ref, uint16_t flags)
 
 void hg_revoke(struct hg *hg, uint32_t ref)
 {
-	int64_t end = now_ms() + LIMIT_MS;
+	int64_t end = rig_now_ms() + LIMIT_MS;
 	uint16_t flags;
 
 	do {
 		flags = __atomic_load_n(&hg->grants[ref].flags, __ATOMIC_ACQUIRE);
-		if (now_ms() > end)
+		if (rig_now_ms() > end)
 			fail_msg("grant %u is still in use", ref);
 	} while ((flags & GIO_GTF_IN_USE) || !__atomic_compare_exchange_n(&hg->grants[ref].flags, &flags, 0, false,
 									  __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
@@ -194,7 +187,7 @@ void hg_kick(struct hg *hg, unsigned q)
 /* Until the next interrupt, or the end. False: that was the end. */
 static bool interrupt_wait(struct hg *hg, int64_t end)
 {
-	int64_t left = end - now_ms();
+	int64_t left = end - rig_now_ms();
 
 	return left > 0 && gm_guest_irq_wait(hg->guest, hg->irq, (int)left) == 0;
 }
@@ -202,7 +195,7 @@ static bool interrupt_wait(struct hg *hg, int64_t end)
 /* Wait until the used index is `least` to `most` further than what was seen, and see all of it. */
 static unsigned used_take(struct hg *hg, unsigned q, unsigned least, unsigned most)
 {
-	int64_t end = now_ms() + LIMIT_MS;
+	int64_t end = rig_now_ms() + LIMIT_MS;
 	uint16_t seen = hg->queue[q].seen, idx;
 
 	/* Acquire: the index before the entries and the status bytes. Pairs with the release in gd_queue_publish(). */
@@ -227,11 +220,24 @@ unsigned hg_used_some(struct hg *hg, unsigned q, unsigned most)
 /* Wait until a register has one of these bits. */
 static void bits_wait(struct hg *hg, uint64_t offset, uint32_t bits)
 {
-	int64_t end = now_ms() + LIMIT_MS;
+	int64_t end = rig_now_ms() + LIMIT_MS;
 
 	while (!(hg_read(hg, offset) & bits))
 		if (!interrupt_wait(hg, end))
 			fail_msg("register 0x%llx: no bit of 0x%x is set", (unsigned long long)offset, bits);
+}
+
+void hg_interrupts_end(struct hg *hg, uint32_t stays)
+{
+	int64_t end = rig_now_ms() + LIMIT_MS;
+	uint32_t status;
+
+	do {
+		hg_write(hg, GIO_VIRTIO_MMIO_INTERRUPT_ACK, ~stays);
+		status = hg_read(hg, GIO_VIRTIO_MMIO_INTERRUPT_STATUS);
+		if (rig_now_ms() > end)
+			fail_msg("interrupt status 0x%x, not 0x%x", status, stays);
+	} while (status != stays);
 }
 
 void hg_broken_wait(struct hg *hg)
@@ -370,4 +376,16 @@ unsigned hg_threads(const struct hg_scene *scene)
 		count += entry->d_name[0] != '.' && thread_counts(scene->pid, entry->d_name);
 	closedir(dir);
 	return count;
+}
+
+void hg_threads_expect(const struct hg_scene *scene, unsigned most)
+{
+	int64_t end = rig_now_ms() + LIMIT_MS;
+	unsigned threads;
+
+	while ((threads = hg_threads(scene)) > most) {
+		if (rig_now_ms() > end)
+			fail_msg("grantiod has %u threads, more than %u", threads, most);
+		poll(NULL, 0, STEP_MS);
+	}
 }

@@ -112,6 +112,11 @@ void hg_used_wait(struct hg *hg, unsigned q, unsigned count);
 unsigned hg_used_some(struct hg *hg, unsigned q, unsigned most);
 /* Wait until the device says that it needs a reset, and a driver that was at work is told by an interrupt. */
 void hg_broken_wait(struct hg *hg);
+/*
+ * Acknowledge all interrupts but those bits, until they alone are left: a queue's thread may be late with the bit of
+ * what it has put into the used ring. They must stand: whoever lost them waits in vain.
+ */
+void hg_interrupts_end(struct hg *hg, uint32_t stays);
 
 /* ---- requests --------------------------------------------------------------------------------------------------- */
 
@@ -148,8 +153,9 @@ void hg_scene_begin(struct hg_scene *scene, void **state, const struct hg_option
 /* The honest guest's disk works, and grantiod is the same process. */
 void hg_scene_check(struct hg_scene *scene);
 void hg_scene_end(struct hg_scene *scene);
-/* grantiod's threads now. */
+/* grantiod's threads now; wait until there are at most so many (one that has ended is seen for a moment longer). */
 unsigned hg_threads(const struct hg_scene *scene);
+void hg_threads_expect(const struct hg_scene *scene, unsigned most);
 
 #define HG_TEST(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
 

@@ -21,6 +21,7 @@
 #include "model/store/store.h"
 
 #define ARGUMENTS 16
+#define STEP_MS	  2 /* between two looks at counts, of whose change nobody tells */
 
 struct rig_host {
 	struct gm_keeper *keeper;
@@ -36,6 +37,14 @@ struct rig_host {
 	char *text;
 	size_t length;
 };
+
+int64_t rig_now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
 
 /* ---- machine ------------------------------------------------------------------------------------------------ */
 
@@ -266,6 +275,15 @@ void rig_daemon_start(struct rig *rig, const char *const *arguments)
 	rig->threads = entries(rig->daemon, "task");
 }
 
+void rig_daemon_pause(struct rig *rig)
+{
+	int status;
+
+	kill(rig->daemon, SIGSTOP);
+	assert_int_equal(waitpid(rig->daemon, &status, WUNTRACED), rig->daemon);
+	assert_true(WIFSTOPPED(status));
+}
+
 int rig_daemon_stop(struct rig *rig, int signal)
 {
 	int status = -1;
@@ -298,21 +316,41 @@ int rig_daemon_run(struct rig *rig, const char *const *arguments)
 	return WEXITSTATUS(status);
 }
 
-void rig_quiet(struct rig *rig, const uint16_t *domids)
+/* What is left, as a text; false: nothing. */
+static bool left_over(struct rig *rig, const uint16_t *domids, char *text, size_t size)
 {
 	struct gm_stats stats;
+	unsigned fds, threads;
 
 	assert_int_equal(gm_domain_stats(rig->machine, 0, &stats), 0);
-	assert_int_equal(stats.mappings_held, 0);
-	assert_int_equal(stats.ports, 0);
+	if (stats.mappings_held || stats.ports) {
+		snprintf(text, size, "domain 0: %u mappings, %u ports", stats.mappings_held, stats.ports);
+		return true;
+	}
 	for (; domids && *domids; domids++) {
-		if (gm_domain_stats(rig->machine, *domids, &stats))
-			continue; /* gone */
-		assert_int_equal(stats.grants_active, 0);
-		assert_int_equal(stats.ioreq_servers, 0);
+		if (gm_domain_stats(rig->machine, *domids, &stats) || (!stats.grants_active && !stats.ioreq_servers))
+			continue; /* gone, or as it should be */
+		snprintf(text, size, "domain %u: %u grants in use, %u ioreq servers", *domids, stats.grants_active,
+			 stats.ioreq_servers);
+		return true;
 	}
 	if (!rig->daemon)
-		return;
-	assert_int_equal(entries(rig->daemon, "fd"), rig->fds);
-	assert_int_equal(entries(rig->daemon, "task"), rig->threads);
+		return false;
+	fds = entries(rig->daemon, "fd");
+	threads = entries(rig->daemon, "task");
+	snprintf(text, size, "grantiod: %u descriptors (at rest %u), %u threads (%u)", fds, rig->fds, threads,
+		 rig->threads);
+	return fds != rig->fds || threads != rig->threads;
+}
+
+void rig_quiet(struct rig *rig, const uint16_t *domids)
+{
+	int64_t end = rig_now_ms() + RIG_SECONDS * 1000;
+	char text[128];
+
+	while (left_over(rig, domids, text, sizeof(text))) {
+		if (rig_now_ms() > end)
+			fail_msg("left behind: %s", text);
+		poll(NULL, 0, STEP_MS);
+	}
 }

@@ -24,8 +24,10 @@
 #include "client/disk.h"
 #include "model/machine.h"
 
-#define RIG_SECONDS 30 /* the longest wait for anything */
+#define RIG_SECONDS 60 /* the longest wait for anything */
 #define RIG_MIB	    (1024u * 1024u)
+
+int64_t rig_now_ms(void); /* since some moment; monotonic */
 
 struct rig {
 	char dir[64]; /* the machine's */
@@ -47,6 +49,8 @@ int rig_teardown(void **state);
 
 /* Start it with these arguments (NULL-terminated; NULL: none) and wait until it is ready. */
 void rig_daemon_start(struct rig *rig, const char *const *arguments);
+/* Stop all of its threads by SIGSTOP, and wait until they are; SIGCONT lets them go on. */
+void rig_daemon_pause(struct rig *rig);
 /* Send a signal and wait for its end: the status as of waitpid(2). */
 int rig_daemon_stop(struct rig *rig, int signal);
 /* Run another one, without the log, until it ends by itself; its exit status. */
@@ -56,8 +60,9 @@ void rig_log_wait(struct rig *rig, const char *text, unsigned count);
 unsigned rig_log_count(struct rig *rig, const char *text); /* so far */
 
 /*
- * Nothing is left of any guest: domain 0 holds no mappings and no event channels, no domain in `domids` (0 ends it) has
- * grants in use or an ioreq server, and grantiod has the files and threads that it had at rest.
+ * Wait until nothing is left of any guest: domain 0 holds no mappings and no event channels, no domain in `domids` (0
+ * ends it) has grants in use or an ioreq server, and grantiod has the files and threads that it had at rest. Not at
+ * once: a thread that has ended, or a helper that the kernel had for its I/O, is seen for a moment longer.
  */
 void rig_quiet(struct rig *rig, const uint16_t *domids);
 
@@ -85,6 +90,8 @@ void rig_disk_key(struct rig *rig, uint16_t domid, unsigned index, const char *k
 /* Read a key of the backend's directory; the caller frees it. NULL: not there. */
 char *rig_disk_read(struct rig *rig, uint16_t domid, unsigned index, const char *key);
 void rig_disk_wait(struct rig *rig, uint16_t domid, unsigned index, unsigned state);
+/* Wait until it is served (state 2: true), or refused with a reason in xenstore. */
+bool rig_disk_verdict(struct rig *rig, uint16_t domid, unsigned index);
 /* Written, and waited for until state 2. */
 void rig_disk_attach(struct rig *rig, uint16_t domid, unsigned index, const char *image);
 /* online 0 and state 5, waited for until state 6; the directories removed. */

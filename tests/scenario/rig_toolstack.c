@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #define GUEST_RAM (32u * RIG_MIB)
@@ -196,14 +195,6 @@ char *rig_read(struct rig *rig, const char *path)
 	return xs_read(rig->xs, XBT_NULL, path, NULL);
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 static bool state_is(struct rig *rig, uint16_t domid, unsigned index, unsigned state)
 {
 	char *value = rig_disk_read(rig, domid, index, "state");
@@ -213,24 +204,51 @@ static bool state_is(struct rig *rig, uint16_t domid, unsigned index, unsigned s
 	return is;
 }
 
+static void events_drop(struct rig *rig)
+{
+	char **event;
+
+	while ((event = xs_check_watch(rig->xs)))
+		free(event);
+}
+
 void rig_disk_wait(struct rig *rig, uint16_t domid, unsigned index, unsigned state)
 {
 	struct paths paths = disk_paths(domid, index);
 	struct pollfd fd = {.fd = xs_fileno(rig->xs), .events = POLLIN};
-	int64_t end = now_ms() + RIG_SECONDS * 1000;
+	int64_t end = rig_now_ms() + RIG_SECONDS * 1000;
 	bool is;
 
 	assert_true(xs_watch(rig->xs, paths.backend, "wait"));
-	while (!(is = state_is(rig, domid, index, state)) && now_ms() < end) {
-		char **event;
-
-		poll(&fd, 1, (int)(end - now_ms()));
-		while ((event = xs_check_watch(rig->xs)))
-			free(event);
+	while (!(is = state_is(rig, domid, index, state)) && rig_now_ms() < end) {
+		poll(&fd, 1, (int)(end - rig_now_ms()));
+		events_drop(rig);
 	}
 	xs_unwatch(rig->xs, paths.backend, "wait");
 	if (!is)
 		fail_msg("domain %u, disk %u: no state %u within %d s", domid, index, state, RIG_SECONDS);
+}
+
+bool rig_disk_verdict(struct rig *rig, uint16_t domid, unsigned index)
+{
+	struct paths paths = disk_paths(domid, index);
+	struct pollfd fd = {.fd = xs_fileno(rig->xs), .events = POLLIN};
+	bool served = false, refused = false;
+	char error[128], *reason;
+
+	snprintf(error, sizeof(error), "/local/domain/0/error/%s/error", strstr(paths.backend, "backend/"));
+	assert_true(xs_watch(rig->xs, paths.backend, "verdict") && xs_watch(rig->xs, error, "verdict"));
+	while (!served && !refused) {
+		assert_int_equal(poll(&fd, 1, RIG_SECONDS * 1000), 1);
+		events_drop(rig);
+		served = state_is(rig, domid, index, 2);
+		reason = rig_read(rig, error);
+		refused = reason && *reason;
+		free(reason);
+	}
+	xs_unwatch(rig->xs, paths.backend, "verdict");
+	xs_unwatch(rig->xs, error, "verdict");
+	return served;
 }
 
 void rig_disk_attach(struct rig *rig, uint16_t domid, unsigned index, const char *image)

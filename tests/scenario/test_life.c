@@ -61,7 +61,7 @@ static void replaced_unseen(void **state)
 	rig_daemon_start(rig, NULL);
 	rig_domain_create(rig, 1);
 	rig_disk_attach(rig, 1, 0, image);
-	kill(rig->daemon, SIGSTOP);
+	rig_daemon_pause(rig);
 	rig_disk_remove(rig, 1, 0);
 	rig_disk_write(rig, 1, 0, other, NULL);
 	kill(rig->daemon, SIGCONT);
@@ -184,7 +184,7 @@ static void driver_is_told(void **state)
 		request.disk = rig_guest_open(rig, 1, 0);
 		rig_guest_check(request.disk, image, 0, 65536, i);
 		rig_disk_wait(rig, 1, 0, 4);
-		kill(rig->daemon, SIGSTOP);
+		rig_daemon_pause(rig);
 		assert_int_equal(pthread_create(&reader, NULL, request_run, &request), 0);
 		assert_true(WIFSIGNALED(rig_daemon_stop(rig, SIGKILL)));
 		rig_daemon_start(rig, NULL);
