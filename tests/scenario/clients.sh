@@ -111,7 +111,8 @@ bench_json() {
 		p = r["per_request"]
 		assert r["requests"] > 0 and r["reads"] == r["requests"] and r["bytes"] == 4096 * r["requests"]
 		assert r["latency_us"]["min"] <= r["latency_us"]["median"] <= r["latency_us"]["max"]
-		assert 0 < p["hypercalls"] and 4096 <= p["bytes_copied"] < 4200 and p["syscalls"] > 0
+		# The data once, and of the headers' page what lies between those of a batch: how much depends on the machine.
+		assert 0 < p["hypercalls"] and 4096 + 16 + 1 <= p["bytes_copied"] < 2 * 4096 and p["syscalls"] > 0
 		assert r["requests_per_batch"] >= 1
 	PYTHON
 }
@@ -146,13 +147,13 @@ steal() { # EXPECTED STEAL-ARGUMENT...
 tell_guest() { # COMMAND ANSWER
 	local answer
 	echo "$1" >&"${LENDER[1]}"
-	read -r -t 30 answer <&"${LENDER[0]}" && [ "$answer" = "$2" ]
+	read -r -t 60 answer <&"${LENDER[0]}" && [ "$answer" = "$2" ]
 }
 
 lend_start() {
 	coproc LENDER { "$build/tests/hostile/lend" "$machine" 2 3 2>"$work/lend.log"; }
 	lender=$LENDER_PID
-	read -r -t 30 _ ref _ <&"${LENDER[0]}" && read -r -t 30 _ kept <&"${LENDER[0]}"
+	read -r -t 60 _ ref _ <&"${LENDER[0]}" && read -r -t 60 _ kept <&"${LENDER[0]}"
 }
 
 lend_stop() {
@@ -170,7 +171,7 @@ backend_dies() {
 	kill -KILL "$grantiod_pid"
 	wait "$grantiod_pid"
 	grantiod_pid=''
-	timeout -k 5 60 qemu-io -f raw -c 'write 0 4M' "$nbd_uri" >"$work/io.log" 2>&1
+	timeout -k 5 120 qemu-io -f raw -c 'write 0 4M' "$nbd_uri" >"$work/io.log" 2>&1
 	cat "$work/io.log" "$work/nbdkit.log"
 	grep -q 'Input/output error' "$work/io.log" && grep -qE 'Connection timed out|Protocol error' "$work/nbdkit.log"
 }
@@ -259,7 +260,7 @@ check 'the guest ends' lend_stop
 check 'grantiod ends' daemon_ends
 check 'nothing is granted, mapped or served' nothing_left
 check 'grantiod starts again, and serves' restart
-check 'guest 1, raw: the plugin starts' guest_start 1 xvda timeout=2
+check 'guest 1, raw: the plugin starts' guest_start 1 xvda timeout=4
 check 'a guest that comes after a restart: its disk works' io -c 'write -P 7 0 64k' -c 'read -P 7 0 64k'
 check 'grantiod is killed: an error, in time' backend_dies
 check 'the guest leaves its disk in order' stop

