@@ -27,10 +27,10 @@ machine_open() {
 	"$grantio" model start >"$work/model.log"
 }
 
-# End a process that is not waited for otherwise: SIGTERM, and SIGKILL after ten seconds.
+# End a process that is not waited for otherwise: SIGTERM, and SIGKILL after a minute (qemu-nbd writes what it has kept).
 process_end() { # PID
 	kill "$1" 2>/dev/null || return 0
-	timeout 10 tail --pid="$1" -s 0.05 -f /dev/null || kill -KILL "$1" 2>/dev/null || true
+	timeout 60 tail --pid="$1" -s 0.05 -f /dev/null || kill -KILL "$1" 2>/dev/null || true
 }
 
 machine_close() {
@@ -62,7 +62,7 @@ grantiod_start() { # OPTION...
 
 # Wait until grantiod's log holds TEXT.
 grantiod_says() { # TEXT
-	timeout 30 bash -c 'grep -q -m 1 "$2" < <(exec tail -n +1 -f --pid=$$ -s 0.05 "$1")' bash "$work/grantiod.log" "$1"
+	timeout 60 bash -c 'grep -q -m 1 "$2" < <(exec tail -n +1 -f --pid=$$ -s 0.05 "$1")' bash "$work/grantiod.log" "$1"
 }
 
 grantiod_stop() {
@@ -103,7 +103,7 @@ guest_start() { # DOMID DISK [PLUGIN PARAMETER...]
 		exit $status
 	) &
 	nbd_job=$!
-	read -r -t 30 nbd_pid <"$pipe" || nbd_pid=ended
+	read -r -t 60 nbd_pid <"$pipe" || nbd_pid=ended
 	nbd_uri="nbd+unix:///?socket=$work/nbd.sock"
 	if [ "$nbd_pid" != ended ]; then
 		nbdinfo --size "$nbd_uri" >/dev/null && return

@@ -25,7 +25,7 @@
 
 #include "model/machine.h"
 
-#define TH_LIMIT_MS 30000
+#define TH_LIMIT_MS 60000
 
 struct th_machine;
 

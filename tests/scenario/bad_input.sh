@@ -14,9 +14,9 @@ fi
 . "$(dirname "$0")/check.sh"
 
 bench() { timeout -k 5 60 "$grantio" bench --domid 1 "$@"; }
-# Try COMMAND until it succeeds, for half a minute at the most.
+# Try COMMAND until it succeeds, for a minute at the most.
 until_true() {
-	local end=$((SECONDS + 30))
+	local end=$((SECONDS + 60))
 	until "$@"; do
 		[ $SECONDS -lt $end ] || return 1
 		sleep 0.05

@@ -30,7 +30,7 @@
 #define FAKE_GREF_BASE	100u	 /* page n is granted by reference 100 + n, so that no number is right by chance */
 #define FAKE_FRAME_BASE 0x40000u /* and is frame 0x40000 + n */
 #define FAKE_DOMID	7u
-#define FAKE_WAIT_MS	10000
+#define FAKE_WAIT_MS	60000
 
 /* ---- the hypervisor: grants of one domain ---- */
 

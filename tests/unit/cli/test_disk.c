@@ -137,7 +137,7 @@ static int disk_teardown(void **state)
 static void dump_compare(const char *fixture)
 {
 	static char dump[65536], recorded[65536];
-	FILE *pipe = popen("timeout 20 xenstore-ls -fp | grep virtio_disk", "r"), *file;
+	FILE *pipe = popen("timeout 60 xenstore-ls -fp | grep virtio_disk", "r"), *file;
 	size_t got;
 
 	assert_non_null(pipe);

@@ -10,7 +10,7 @@ import sys
 
 
 def helped(program, *words):
-    return subprocess.run([program, *words, "--help"], check=True, stdout=subprocess.PIPE, text=True, timeout=20).stdout
+    return subprocess.run([program, *words, "--help"], check=True, stdout=subprocess.PIPE, text=True, timeout=60).stdout
 
 
 def printed_options(text):

@@ -19,7 +19,7 @@
 
 #define RIG_DEPTH 64
 #define RIG_TAG	  0x5a
-#define RIG_LIMIT 10 /* seconds that any wait may take */
+#define RIG_LIMIT 60 /* seconds that any wait may take */
 
 struct rig {
 	char dir[64];

@@ -127,7 +127,7 @@ int main(int argc, char **argv)
 	fflush(stdout);
 	pfd = (struct pollfd){.fd = xenevtchn_fd(xce), .events = POLLIN};
 	do
-		CHECK(poll(&pfd, 1, 20000) == 1);
+		CHECK(poll(&pfd, 1, 60000) == 1);
 	while (!serve_one());
 	restrict_all(domid, ref);
 	xc_interface_close(xch);

@@ -35,7 +35,7 @@
 
 #define PAGE	   4096u
 #define GUEST_RAM  (1u << 20)
-#define LIMIT_MS   10000 /* for what must happen: never waited for in full unless it is broken */
+#define LIMIT_MS   60000 /* for what must happen: never waited for in full unless it is broken */
 #define VCPUS	   2u
 #define FIRST_REF  8u
 #define ANY_FRAMES 4u

@@ -79,7 +79,7 @@ static void store_path(char *path, size_t size, unsigned domid)
 int wire_open(unsigned domid)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	struct timeval limit = {.tv_sec = 10};
+	struct timeval limit = {.tv_sec = 60};
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	store_path(address.sun_path, sizeof(address.sun_path), domid);

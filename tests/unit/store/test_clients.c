@@ -117,7 +117,7 @@ static void expect_watch(struct xs_handle *xs, const char *path, const char *tok
 	struct pollfd wait = {.fd = xs_fileno(xs), .events = POLLIN};
 	char **event;
 
-	assert_int_equal(poll(&wait, 1, 10000), 1);
+	assert_int_equal(poll(&wait, 1, 60000), 1);
 	event = xs_check_watch(xs);
 	assert_non_null(event);
 	assert_string_equal(event[XS_WATCH_PATH], path);
@@ -165,17 +165,17 @@ static void test_programs(void **state)
 	char out[4096];
 
 	(void)state;
-	program(out, sizeof(out), "timeout 20 xenstore-write /p/a 1 /p/b two && timeout 20 xenstore-chmod /p/b n0 r1");
-	program(out, sizeof(out), "timeout 20 xenstore-ls -fp /p");
+	program(out, sizeof(out), "timeout 60 xenstore-write /p/a 1 /p/b two && timeout 60 xenstore-chmod /p/b n0 r1");
+	program(out, sizeof(out), "timeout 60 xenstore-ls -fp /p");
 	assert_string_equal(out, "/p/a = \"1\"   (n0)\n/p/b = \"two\"   (n0,r1)\n");
-	program(out, sizeof(out), "timeout 20 xenstore-ls -f");
+	program(out, sizeof(out), "timeout 60 xenstore-ls -f");
 	assert_non_null(strstr(out, "/local/domain/0/name = \"Domain-0\"\n"));
 	program(out, sizeof(out),
-		"timeout 20 xenstore-read /p/b; timeout 20 xenstore-exists /p/a; timeout 20 xenstore-list /p");
+		"timeout 60 xenstore-read /p/b; timeout 60 xenstore-exists /p/a; timeout 60 xenstore-list /p");
 	assert_string_equal(out, "two\na\nb\n");
-	program(out, sizeof(out), "timeout 20 xenstore-watch -n 1 /p"); /* the first event comes at once */
+	program(out, sizeof(out), "timeout 60 xenstore-watch -n 1 /p"); /* the first event comes at once */
 	assert_string_equal(out, "/p\n");
-	program(out, sizeof(out), "timeout 20 xenstore-rm /p/a");
+	program(out, sizeof(out), "timeout 60 xenstore-rm /p/a");
 	xs = xs_open_as(0);
 	expect_read(xs, XBT_NULL, "/p/a", NULL);
 	xs_close(xs);
