@@ -178,7 +178,7 @@ int main(int argc, char **argv)
 
 	gd_config_init(&daemon.config);
 	if (gd_config_parse(&daemon.config, argc, argv, error)) {
-		fprintf(stderr, "%s\n", error);
+		gd_log(NULL, GD_ERR, "%s", error);
 		gd_config_exit(&daemon.config);
 		return 2;
 	}
