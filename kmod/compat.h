@@ -7,7 +7,9 @@
 #define GRANTIO_KMOD_COMPAT_H
 
 #include <linux/dma-map-ops.h>
+#include <linux/iommu.h>
 #include <linux/mm.h>
+#include <linux/pci.h>
 #include <linux/platform_device.h>
 #include <linux/rcupdate.h>
 #include <linux/version.h>
@@ -93,6 +95,59 @@ static inline bool gk_page_unholdable(struct page *page)
 #endif
 	return PageSlab(page) || !page_count(page);
 }
+
+/* ---- devices of the device tree -------------------------------------------------------------------------------- */
+
+#if IS_ENABLED(CONFIG_OF_IOMMU)
+#define GK_KERNEL_HAS_OF_IOMMU 1
+
+static inline int gk_iommu_register(struct iommu_device *iommu, const struct iommu_ops *ops, struct device *dev)
+{
+#if GK_SINCE(5, 13)
+	return iommu_device_register(iommu, ops, dev);
+#else
+	iommu_device_set_ops(iommu, ops);
+	iommu_device_set_fwnode(iommu, dev_fwnode(dev));
+	return iommu_device_register(iommu);
+#endif
+}
+#else
+#define GK_KERNEL_HAS_OF_IOMMU 0
+#endif
+
+/* What happens to PCI devices, where there are any. */
+#if IS_ENABLED(CONFIG_PCI)
+static inline int gk_pci_notifier_register(struct notifier_block *block)
+{
+	return bus_register_notifier(&pci_bus_type, block);
+}
+
+static inline void gk_pci_notifier_unregister(struct notifier_block *block)
+{
+	bus_unregister_notifier(&pci_bus_type, block);
+}
+#else
+static inline int gk_pci_notifier_register(struct notifier_block *block)
+{
+	return 0;
+}
+
+static inline void gk_pci_notifier_unregister(struct notifier_block *block)
+{
+}
+#endif
+
+/* As of the xenbus drivers: the removal of platform drivers has lost its result. */
+#define GK_PLATFORM_DEFINE_REMOVE(remove)                        \
+	static int remove##_result(struct platform_device *pdev) \
+	{                                                        \
+		remove(pdev);                                    \
+		return 0;                                        \
+	}
+#define GK_PLATFORM_REMOVE(fn)                                                                                      \
+	.remove = __builtin_choose_expr(__builtin_types_compatible_p(typeof(((struct platform_driver *)0)->remove), \
+								     int (*)(struct platform_device *)),            \
+					fn##_result, fn)
 
 /* ---- virtio ---------------------------------------------------------------------------------------------------- */
 

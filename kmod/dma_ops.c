@@ -4,9 +4,9 @@
  */
 #include <linux/dma-map-ops.h>
 #include <linux/mm.h>
-#include <linux/platform_device.h>
 #include <linux/scatterlist.h>
 #include <linux/sizes.h>
+#include <linux/slab.h>
 
 #include "compat.h"
 #include "grantio.h"
@@ -227,8 +227,9 @@ static const struct dma_map_ops gk_dma_ops = {
 	.max_mapping_size = gk_max_mapping_size,
 };
 
-int gk_dma_attach(struct platform_device *pdev, struct gk_dma *dma, domid_t backend)
+int gk_dma_attach(struct device *dev, struct gk_dma *dma, domid_t backend)
 {
+	struct gk_dma **data;
 	int ret = gio_dma_init(&dma->dma, &gk_os, gk_os.grants, backend, DMA_BIT_MASK(64));
 
 	if (ret)
@@ -236,14 +237,31 @@ int gk_dma_attach(struct platform_device *pdev, struct gk_dma *dma, domid_t back
 	dma->quarantined = 0;
 	xa_init_flags(&dma->bounces, XA_FLAGS_LOCK_IRQ); /* empty again whenever a driver has let go of the device */
 	atomic64_set(&dma->bounced, 0);
-	ret = platform_device_add_data(pdev, &dma, sizeof(dma)); /* the pointer */
-	if (ret)
-		return ret;
-	set_dma_ops(&pdev->dev, &gk_dma_ops);
+	data = kmalloc(sizeof(*data), GFP_KERNEL); /* a platform device frees it */
+	if (!data)
+		return -ENOMEM;
+	*data = dma;
+	dev->platform_data = data;
+	set_dma_ops(dev, &gk_dma_ops);
 	/* Only with these operations may it go on; a kernel without DMA operations per device ignores them. */
-	if (get_dma_ops(&pdev->dev) != &gk_dma_ops)
-		return -EOPNOTSUPP;
-	return dma_coerce_mask_and_coherent(&pdev->dev, DMA_BIT_MASK(64));
+	if (get_dma_ops(dev) != &gk_dma_ops)
+		ret = -EOPNOTSUPP;
+	else if (dev->dma_mask)
+		ret = dma_set_mask_and_coherent(dev, DMA_BIT_MASK(64));
+	else
+		ret = dma_coerce_mask_and_coherent(dev, DMA_BIT_MASK(64));
+	if (ret)
+		gk_dma_detach(dev);
+	return ret;
+}
+
+void gk_dma_detach(struct device *dev)
+{
+	void *data = dev_get_platdata(dev);
+
+	dev->platform_data = NULL;
+	set_dma_ops(dev, NULL);
+	kfree(data);
 }
 
 bool gk_dma_attached(const struct device *dev)

@@ -161,7 +161,7 @@ static int platform_create(struct gk_front *front)
 	ret = platform_device_add_resources(pdev, resources, ARRAY_SIZE(resources));
 	if (ret)
 		goto put_device;
-	ret = gk_dma_attach(pdev, &front->dma, front->xbdev->otherend_id);
+	ret = gk_dma_attach(&pdev->dev, &front->dma, front->xbdev->otherend_id);
 	if (ret)
 		goto put_device;
 	ret = platform_device_add(pdev); /* and its driver, if it is there, probes it now */
@@ -193,9 +193,9 @@ static void disconnect(struct gk_front *front, enum xenbus_state state)
 }
 
 /* A whole number in a key of the backend's, and nothing else there. 0 or -errno. */
-static int number_read(struct gk_front *front, const char *key, unsigned int base, u64 *value)
+static int number_read(const struct xenbus_device *xbdev, const char *key, unsigned int base, u64 *value)
 {
-	char *text = xenbus_read(XBT_NIL, front->xbdev->otherend, key, NULL);
+	char *text = xenbus_read(XBT_NIL, xbdev->otherend, key, NULL);
 	int ret;
 
 	if (IS_ERR(text))
@@ -220,7 +220,7 @@ static int offer_read(struct gk_front *front)
 {
 	u64 version, base;
 
-	if (number_read(front, "grantio-version", 10, &version) || version != GK_PROTOCOL) {
+	if (number_read(front->xbdev, "grantio-version", 10, &version) || version != GK_PROTOCOL) {
 		complain(front, -EPROTO, "grantio-version: must be %u", GK_PROTOCOL);
 		return -EPROTO;
 	}
@@ -228,7 +228,7 @@ static int offer_read(struct gk_front *front)
 		complain(front, -EPROTO, "transport: must be mmio");
 		return -EPROTO;
 	}
-	if (number_read(front, "mmio-base", 10, &base) || !base_valid(base)) {
+	if (number_read(front->xbdev, "mmio-base", 10, &base) || !base_valid(base)) {
 		complain(front, -EPROTO, "mmio-base: must be %#lx to %#lx, by %#lx, and no memory", GK_MMIO_BASE,
 			 GK_MMIO_END - GK_MMIO_STEP, GK_MMIO_STEP);
 		return -EPROTO;
@@ -309,28 +309,11 @@ static enum xenbus_state backend_state(struct gk_front *front)
 	return xenbus_read_unsigned(front->xbdev->otherend, "state", XenbusStateUnknown);
 }
 
-/* The toolstack has placed its registers: it is in the device tree, and not ours to bring up. */
-static bool placed(struct gk_front *front)
-{
-	u64 base;
-
-	if (number_read(front, "base", 0, &base) || !base)
-		return false;
-	dev_info(&front->xbdev->dev, "at %#llx by the toolstack: left to the device tree\n", base);
-	return true;
-}
-
 static void step(struct work_struct *work)
 {
 	struct gk_front *front = container_of(work, struct gk_front, work);
 	enum xenbus_state backend = backend_state(front), state = front->xbdev->state;
 
-	if (!front->seen && backend != XenbusStateUnknown) {
-		front->placed = placed(front);
-		front->seen = true;
-	}
-	if (front->placed)
-		return;
 	switch (backend) {
 	case XenbusStateInitWait:
 		if (state == XenbusStateInitialised)
@@ -362,6 +345,17 @@ static void backend_changed(struct xenbus_device *xbdev, enum xenbus_state state
 	queue_work(queue, &front->work);
 }
 
+/* The toolstack has placed its registers: it is in the device tree, and not ours to bring up. */
+static bool placed(const struct xenbus_device *xbdev)
+{
+	u64 base;
+
+	if (number_read(xbdev, "base", 0, &base) || !base)
+		return false;
+	dev_info(&xbdev->dev, "at %#llx by the toolstack: left to the device tree\n", base);
+	return true;
+}
+
 static int front_probe(struct xenbus_device *xbdev, const struct xenbus_device_id *id)
 {
 	struct gk_front *front;
@@ -372,6 +366,9 @@ static int front_probe(struct xenbus_device *xbdev, const struct xenbus_device_i
 				 DOMID_FIRST_RESERVED);
 		return -EINVAL;
 	}
+	/* Were it bound to us, registering the driver would wait for it to connect, and it would hold the module. */
+	if (placed(xbdev))
+		return -ENODEV;
 	front = kzalloc(sizeof(*front), GFP_KERNEL);
 	if (!front)
 		return -ENOMEM;

@@ -5,7 +5,8 @@
  * Concepts. Toolstack and backend describe a device in xenstore (docs/xenbus.md). The frontend (frontend.c) turns it
  * into a "virtio-mmio" platform device, for the kernel's own virtio_mmio driver, with DMA operations (dma_ops.c) that
  * grant what is mapped to that device's backend. Grants are the guest library's (guest/grant, guest/dma), whose system
- * is this kernel: os_linux.c gives memory and locks, entry_linux.c the kernel's grant references.
+ * is this kernel: os_linux.c gives memory and locks, entry_linux.c the kernel's grant references. Devices that a device
+ * tree describes have their platform device (or PCI device) already: iommu.c gives them these DMA operations.
  *
  * Restricted. These DMA operations are the only ones that such a device ever has, they know no address but grants, and
  * the device must offer VERSION_1 and ACCESS_PLATFORM. A grant that the backend still holds at unmap goes to quarantine
@@ -48,8 +49,13 @@ struct gk_dma {
 	atomic64_t bounced;    /* mappings that went by one, so far */
 };
 
-/* Make `pdev`, which has not been added, use grants to `backend`; it keeps a pointer to `dma`. 0 or -errno. */
-int gk_dma_attach(struct platform_device *pdev, struct gk_dma *dma, domid_t backend);
+/*
+ * Make `dev`, which no driver uses yet, use grants to `backend`. Its platform_data, which must be free for that, keeps
+ * a pointer to `dma`. 0 or -errno, and then it is as it was.
+ */
+int gk_dma_attach(struct device *dev, struct gk_dma *dma, domid_t backend);
+/* Undo it, when no driver uses `dev` any more; a platform device that goes away needs none of it. */
+void gk_dma_detach(struct device *dev);
 /* True for a device that gk_dma_attach() has had. */
 bool gk_dma_attached(const struct device *dev);
 
@@ -85,8 +91,6 @@ struct gk_front {
 	evtchn_port_t port;	 /* 0: none. Ours, its peer is the backend's domain */
 	int irq;		 /* bound to it */
 	u64 base;		 /* the registers, as published, and nobody else's; 0: none */
-	bool seen;		 /* the backend's directory has been looked at: */
-	bool placed;		 /* the device is the device tree's, not ours */
 	struct ratelimit_state complaints;
 	struct platform_device *pdev; /* NULL unless connected */
 	struct gk_dma dma;
@@ -94,6 +98,13 @@ struct gk_front {
 
 int gk_front_register(void);
 void gk_front_unregister(void);
+
+/* ---- iommu.c: where the kernel has CONFIG_OF_IOMMU -------------------------------------------------------------- */
+
+/* Devices of the device tree that name a "xen,grant-dma" node are probed, with our DMA operations. 0 or -errno. */
+int gk_tree_register(void);
+/* No device has them any more: the module is not unloaded before. */
+void gk_tree_unregister(void);
 
 /* ---- sysfs.c --------------------------------------------------------------------------------------------------- */
 

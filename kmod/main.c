@@ -7,6 +7,7 @@
 #include "compat.h"
 #include "grantio.h"
 
+#define GK_TREE	    (GK_KERNEL_HAS_OF_IOMMU && !GK_KERNEL_HAS_XEN_VIRTIO) /* else it is the kernel's, or nobody's */
 #define REAP_PERIOD (HZ / 8)
 #define REAP_CALL   64u /* what a call of gio_grants_reap() tries */
 
@@ -70,13 +71,21 @@ static int __init gk_init(void)
 		return ret;
 	}
 	restricted_begin();
+	ret = GK_TREE ? gk_tree_register() : 0;
+	if (ret) {
+		pr_err("grantio: cannot register with the device tree: %d\n", ret);
+		goto end_restricted;
+	}
 	ret = gk_front_register();
 	if (ret) {
 		pr_err("grantio: cannot register with xenbus: %d\n", ret);
-		goto end_restricted;
+		goto unregister_tree;
 	}
 	return 0;
 
+unregister_tree:
+	if (GK_TREE)
+		gk_tree_unregister();
 end_restricted:
 	restricted_end();
 	gio_grants_exit(gk_os.grants);
@@ -88,6 +97,8 @@ static void __exit gk_exit(void)
 	u32 held;
 
 	gk_front_unregister();
+	if (GK_TREE)
+		gk_tree_unregister();
 	cancel_delayed_work_sync(&reap_work); /* no device is left that would schedule it */
 	restricted_end();
 	held = gio_grants_exit(gk_os.grants);

@@ -21,10 +21,12 @@ matrix() {
 		6.12-amd64	bookworm	amd64	x86	^linux-headers-6\.12\.[0-9]*[+]deb12-amd64$	x86_64-linux-gnu-
 		testing-amd64	testing	amd64	x86	linux-headers-amd64	x86_64-linux-gnu-
 		6.12-armhf	trixie	armhf	arm	linux-headers-armmp-lpae	arm-linux-gnueabihf-
+		6.1-arm64	bookworm	arm64	arm64	linux-headers-arm64	aarch64-linux-gnu-
 		6.12-arm64	trixie	arm64	arm64	linux-headers-arm64	aarch64-linux-gnu-
+		testing-arm64	testing	arm64	arm64	linux-headers-arm64	aarch64-linux-gnu-
 	LIST
 }
-SPARSE=6.1-amd64     # whose headers sparse reads without complaints of its own
+SPARSE="6.1-amd64 6.12-arm64" # whose headers sparse reads without complaints of its own
 DKMS="6.1-amd64 6.12-amd64" # whose compiler Debian 12 has
 XEN_VIRTIO="6.12-arm64"
 
@@ -61,7 +63,7 @@ headers_now() {
 kbuild() { # NAME ARGUMENT...: build the module as `make -C kmod` does for a person.
 	local name=$1
 	shift
-	make -C kmod -j"$(nproc)" KDIR="${dir[$name]}" OUT="$build/$name" CC="${cross[$name]}gcc" ARCH="${arch[$name]}" "$@"
+	make -C kmod -j"$(nproc)" KDIR="${dir[$name]}" OUT="$build/$name" CC="${cross[$name]}gcc" ARCH="${arch[$name]}" CROSS_COMPILE="${cross[$name]}" "$@"
 }
 
 # What this host's compiler knows nothing of, of kernels that were built by a newer one: left out. It changes no code that
@@ -89,12 +91,15 @@ prefixes() { # NAME
 	[ -z "$wrong" ] || { echo "$wrong" | sed 's/^/  without its prefix: /'; return 1; }
 }
 
-# With the kernel's own layer, which no Debian kernel has: what is left out then must not be missed.
+# With the kernel's own layer, which no Debian kernel has: what is left out then must not be missed, and the device tree's
+# devices are not ours: nothing calls iommu.c.
 beside_xen_virtio() { # NAME
 	local more
 	mapfile -t more < <(tolerate "$1" -DCONFIG_XEN_VIRTIO=1)
 	kbuild "$1" OUT="$build/$1-xen-virtio" "${more[@]}" >"$build/$1-xen-virtio.log" 2>&1 &&
-		! grep -i 'warning' "$build/$1-xen-virtio.log"
+		! grep -i 'warning' "$build/$1-xen-virtio.log" &&
+		"${cross[$1]}nm" "$build/$1/kmod/main.o" | grep -q 'U gk_tree_register' &&
+		! "${cross[$1]}nm" "$build/$1-xen-virtio/kmod/main.o" | grep 'gk_tree_'
 }
 
 # sparse looks at what is ours; the headers have complaints of their own.

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "tree.h"
+
+#define DOMIDS 0x7ff0u /* DOMID_FIRST_RESERVED of Xen's public/xen.h */
+
+int gk_tree_backend(const struct gk_tree_id *ids, size_t n, gio_domid_t *backend)
+{
+	size_t i, ours = 0;
+
+	for (i = 0; i < n; i++)
+		ours += ids[i].ours;
+	if (!ours)
+		return -GIO_ENODEV;
+	if (ours < n || n > GK_TREE_IDS)
+		return -GIO_EINVAL;
+	for (i = 0; i < n; i++)
+		if (ids[i].cells != 1 || ids[i].id != ids[0].id)
+			return -GIO_EINVAL;
+	if (ids[0].id >= DOMIDS)
+		return -GIO_ERANGE;
+	*backend = (gio_domid_t)ids[0].id;
+	return 0;
+}
+
+int gk_tree_map(const struct gk_tree_line *lines, size_t n, uint32_t mask, uint32_t rid, uint32_t *phandle,
+		uint32_t *id)
+{
+	size_t i;
+
+	rid &= mask;
+	for (i = 0; i < n; i++) {
+		if (lines[i].rid & ~mask)
+			return -GIO_EINVAL;
+		if (rid < lines[i].rid || rid - lines[i].rid >= lines[i].count)
+			continue;
+		if (lines[i].id > UINT32_MAX - (rid - lines[i].rid))
+			return -GIO_EINVAL;
+		*phandle = lines[i].phandle;
+		*id = lines[i].id + (rid - lines[i].rid);
+		return 0;
+	}
+	return -GIO_ENODEV;
+}
