@@ -9,7 +9,7 @@ CROSS=aarch64-linux-gnu-
 
 lab_host_packages() {
 	echo qemu-system-arm gcc-aarch64-linux-gnu libc6-dev-arm64-cross build-essential flex bison bc libelf-dev libssl-dev \
-		cpio kmod binutils e2fsprogs meson ninja-build pkg-config python3 checkpolicy m4
+		cpio kmod binutils xz-utils e2fsprogs meson ninja-build pkg-config python3 checkpolicy m4
 }
 
 lab_packages() {
@@ -17,7 +17,7 @@ lab_packages() {
 		libxenforeignmemory1 libxengnttab1 libxenhypfs1 libxenstore4 libxentoolcore1 libxentoollog1 libxen-dev busybox-static \
 		libc6 libgcc-s1 liburing2 liburing-dev libnbd0 libnbd-dev linux-libc-dev libyajl2 libuuid1 zlib1g liblzma5 libbz2-1.0 libzstd1 \
 		liblzo2-2 libfdt1 libfdt-dev libnl-3-200 libnl-route-3-200 libxml2 libgnutls30t64 libp11-kit0 libidn2-0 libunistring5 \
-		libtasn1-6 libhogweed6t64 libnettle8t64 libgmp10 libffi8
+		libtasn1-6 libhogweed6t64 libnettle8t64 libgmp10 libffi8 e2fsprogs libext2fs2t64 libcom-err2 libss2 libblkid1 $(arm64_stock_package)
 }
 
 # Xen, and the parts of its source that FLASK policies are built from.
@@ -69,9 +69,26 @@ arm64_kernel() {
 	cp "$out" "$LAB_BUILD/Image"
 }
 
-# The second one is the same kernel with another RAM disk: a driver domain.
-lab_guest_kernels() { echo mainline driver; }
+# `driver` is the same kernel with another RAM disk: a driver domain. `stock` is Debian's own, with grantio.ko.
+lab_guest_kernels() { echo mainline driver stock; }
 lab_kernels() { arm64_xen && arm64_kernel; }
+arm64_stock_package() { APT_CONFIG=$LAB_APT/apt.conf apt-cache depends linux-image-arm64 | sed -n 's/ *Depends: \(linux-image-.*\)/\1/p' | head -n 1; }
+arm64_stock_version() { ls "$LAB_ROOT/lib/modules" "$LAB_ROOT/usr/lib/modules" 2>/dev/null | grep -e '-arm64$' | sort -V | tail -n 1; }
+
+# grantio.ko for that kernel. The programs that its headers build with are the host's, of the same version; its compiler
+# may be newer than ours, which then knows less.
+arm64_module() {
+	local tools=$LAB_CACHE/arm64/apt-host headers=$LAB_CACHE/arm64/headers version more=-Werror align=
+	version=$(arm64_stock_version)
+	apt_private "$tools" "$LAB_SUITE" "$(dpkg --print-architecture)" deb || return 1
+	mkdir -p "$headers" && headers_unpack "$LAB_APT" "$headers" "linux-headers-$version" "$tools" || return 1
+	[ -e "$LAB_ROOT/lib" ] || ln -s usr/lib "$LAB_ROOT/lib" # where depmod looks
+	echo 'int x;' | ${CROSS}gcc -Werror -fmin-function-alignment=16 -xc -c -o /dev/null - 2>/dev/null || align=CONFIG_CC_HAS_MIN_FUNCTION_ALIGNMENT=
+	echo 'struct s { int n; int v[] __attribute__((__counted_by__(n))); };' | ${CROSS}gcc -Werror -xc -c -o /dev/null - 2>/dev/null ||
+		more="$more -Wno-attributes"
+	make -C "$LAB_TOP/kmod" KDIR="$headers/usr/src/linux-headers-$version" OUT="$LAB_BUILD/module-$version" ARCH=arm64 \
+		CC="${CROSS}gcc" CROSS_COMPILE=$CROSS KCFLAGS="$more" $align
+}
 
 lab_libdirs() { echo "$LAB_ROOT/usr/lib/aarch64-linux-gnu" "$LAB_ROOT/lib/aarch64-linux-gnu"; }
 
@@ -98,7 +115,7 @@ lab_programs() {
 	INI
 	[ -f "$dir/build.ninja" ] || meson setup "$dir" "$LAB_TOP" --cross-file "$LAB_BUILD/cross.ini" --buildtype=release \
 		-Ddevelop=false || return 1
-	ninja -C "$dir" -j2 --quiet all $LAB_TOOLS || return 1
+	ninja -C "$dir" -j2 --quiet all $LAB_TOOLS && arm64_module || return 1
 	arm64_tool "$LAB_DIR/tools/reach.c" -lxenctrl -lxendevicemodel -lxenforeignmemory &&
 		arm64_tool "$LAB_TOP/tests/hostile/steal.c" -lxengnttab -lxenforeignmemory
 }
@@ -111,8 +128,16 @@ arm64_tool() { # SOURCE LIBRARY...
 }
 
 lab_guest_modules() { # TREE KERNEL
-	[ "$2" = driver ] || return 0
-	arm64_programs "$1" "$LAB_BUILD/programs/backend/grantiod" "$LAB_ROOT"/usr/bin/xenstore-read "$LAB_ROOT"/usr/bin/xenstore-write
+	local version
+	case $2 in
+	driver) arm64_programs "$1" "$LAB_BUILD/programs/backend/grantiod" "$LAB_ROOT"/usr/bin/xenstore-read "$LAB_ROOT"/usr/bin/xenstore-write ;;
+	stock)
+		version=$(arm64_stock_version)
+		initramfs_modules "$1" "$LAB_ROOT" "$version" crc32c_generic virtio_mmio virtio_blk ext4 xen-blkfront || return 1
+		cp "$LAB_BUILD/module-$version/kmod/grantio.ko" "$1/lib/modules/" && sed -i '1i /lib/modules/grantio.ko' "$1/etc/modules"
+		initramfs_program "$1" "$LAB_ROOT/usr/sbin/mke2fs" $(lab_libdirs)
+		;;
+	esac
 }
 arm64_programs() { # TREE FILE...: files, and the tools that try what is not allowed
 	local tree=$1 file
@@ -122,10 +147,11 @@ arm64_programs() { # TREE FILE...: files, and the tools that try what is not all
 lab_dom0_modules() { :; }
 
 lab_guest_cfg() { # KERNEL
-	local memory=128
+	local memory=128 image=Image
 	[ "$1" = mainline ] || memory=192
+	[ "$1" != stock ] || image=Image-stock
 	cat <<-CFG
-		kernel="/lab/Image"
+		kernel="/lab/$image"
 		ramdisk="/lab/guest-$1.cpio.gz"
 		memory=$memory
 		vcpus=1
@@ -138,7 +164,9 @@ lab_disk_spec='format=raw,specification=virtio,backendtype=standalone,grant_usag
 lab_times=10
 
 lab_dom0_files() {
-	cp "$LAB_BUILD/Image" "$LAB_BUILD/policy" "$LAB_BUILD/policy-bare" "$LAB_BUILD/rules" "$1/lab/" && arm64_programs "$1"
+	cp "$LAB_BUILD/Image" "$LAB_BUILD/policy" "$LAB_BUILD/policy-bare" "$LAB_BUILD/rules" "$1/lab/" &&
+		cp "$LAB_ROOT/boot/vmlinuz-$(arm64_stock_version)" "$1/lab/Image-stock" &&
+		initramfs_program "$1" "$LAB_ROOT/usr/sbin/e2fsck" $(lab_libdirs) && arm64_programs "$1"
 }
 
 # The console is on standard input and output; Ctrl-C goes to it.
