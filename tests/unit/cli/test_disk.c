@@ -5,6 +5,7 @@
 
 #include "cli/disk.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -56,19 +57,29 @@ static struct backend {
 	const char *opened, *error; /* the state it answers 1 with, and what it says is wrong */
 } backend;
 
+/* The state, and what is wrong, at once: who sees the one may take all of the disk away. */
+static void backend_opened(const char *path)
+{
+	static const char error[] = "/local/domain/0/error/backend/virtio_disk/1/51712/error";
+	xs_transaction_t transaction;
+
+	do {
+		transaction = xs_transaction_start(backend.xs);
+		if (backend.error)
+			xs_write(backend.xs, transaction, error, backend.error, (unsigned)strlen(backend.error));
+		xs_write(backend.xs, transaction, path, backend.opened, 1);
+	} while (!xs_transaction_end(backend.xs, transaction, false) && errno == EAGAIN);
+}
+
 static void backend_answer(const char *path)
 {
-	char *value, error[256];
+	char *value;
 
 	if (strlen(path) < 6 || strcmp(path + strlen(path) - 6, "/state") != 0)
 		return;
 	value = xs_read(backend.xs, XBT_NULL, path, NULL);
 	if (value && strcmp(value, "1") == 0) {
-		if (backend.error) {
-			snprintf(error, sizeof(error), "/local/domain/0/error/backend/virtio_disk/1/51712/error");
-			xs_write(backend.xs, XBT_NULL, error, backend.error, (unsigned)strlen(backend.error));
-		}
-		xs_write(backend.xs, XBT_NULL, path, backend.opened, 1);
+		backend_opened(path);
 	} else if (value && strcmp(value, "5") == 0) {
 		xs_write(backend.xs, XBT_NULL, path, "6", 1);
 	}

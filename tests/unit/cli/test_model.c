@@ -173,6 +173,49 @@ static void test_bad_image(void **state)
 	th_leaks_check(m);
 }
 
+/* What grantiod says of its disks, and a disk that was refused, which it looks at again when it is told to. */
+static void test_stats_and_refresh(void **state)
+{
+	char control[96], late[96], line[192];
+	const char *image = th_image(m, 1 << 20);
+	int fd;
+
+	(void)state;
+	snprintf(control, sizeof(control), "%s/control", th_files_dir(m));
+	snprintf(late, sizeof(late), "%s/late.raw", th_files_dir(m));
+	th_grantiod_start(m, "--control", control, NULL);
+	DONE("disk", "stats", "--control", control);
+	assert_string_equal(out, "");
+	th_domain_create(m, "16M", 1);
+	th_disk_attach(m, 1, image, NULL);
+	DONE("disk", "attach", "1", late, "--no-wait");
+	th_log_wait(m, "late.raw: cannot open: No such file or directory", TH_LIMIT_MS);
+	DONE("disk", "stats", "--control", control);
+	assert_non_null(strstr(out, "d1/xvdb phase=idle\n"));
+	snprintf(line, sizeof(line), " target=%s\n", image);
+	assert_non_null(strstr(out, "d1/xvda phase=served ioreqs=0 requests=0 errors=0 "));
+	assert_non_null(strstr(out, line));
+	fd = open(late, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, 1 << 20), 0);
+	close(fd);
+	DONE("disk", "refresh", "d1/xvdb", "--control", control);
+	assert_string_equal(out, "");
+	th_store_wait(m, "2", TH_LIMIT_MS, "/local/domain/0/backend/virtio_disk/1/51728/state");
+	REFUSED(1, "disk refresh: 'd1/xvdc': no such device", "disk", "refresh", "d1/xvdc", "--control", control);
+	REFUSED(2, "disk refresh: disk 'd1/xvda?stats': must be as `grantio disk stats` names it, like d1/xvda",
+		"disk", "refresh", "d1/xvda\nstats", "--control", control);
+	memset(line, '7', 70);
+	line[70] = '\0';
+	assert_int_equal(th_grantio(m, out, sizeof(out), "disk", "refresh", line, "--control", control, NULL), 2);
+	REFUSED(1, "disk stats: control socket '/none': No such file or directory", "disk", "stats", "--control",
+		"/none");
+	assert_int_equal(th_grantiod_stop(m), 0);
+	snprintf(line, sizeof(line), "disk refresh: control socket '%s': No such file or directory", control);
+	assert_int_equal(th_grantio(m, out, sizeof(out), "disk", "refresh", "d1/xvda", "--control", control, NULL), 1);
+	assert_non_null(strstr(out, line));
+}
+
 static void test_start_and_stop(void **state)
 {
 	char dir[96], file[128], pid[16];
@@ -250,6 +293,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_destroy, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_destroy_force, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bad_image, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_stats_and_refresh, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_start_and_stop, setup, teardown_other),
 		cmocka_unit_test_setup_teardown(test_bad_input, setup, teardown),
 	};
