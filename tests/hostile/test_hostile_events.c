@@ -176,10 +176,10 @@ static void abort_when_the_guest_rewrites_its_own_state_node(void **state)
 static void sleeping_because_xenstore_may_be_incomplete(void **state)
 {
 	static const struct rig_key none[] = {
-		{"frontend", NULL},    {"params", NULL}, {"frontend-id", NULL}, {"online", NULL},
-		{"state", NULL},       {"mode", NULL},	 {"transport", NULL},	{"base", NULL},
-		{"irq", NULL},	       {"dev", NULL},	 {"grant_usage", NULL}, {"specification", NULL},
-		{"device-type", NULL}, {NULL, NULL},
+		{"frontend", NULL}, {"params", NULL},	   {"frontend-id", NULL},   {"online", NULL},
+		{"state", NULL},    {"mode", NULL},	   {"transport", NULL},	    {"base", NULL},
+		{"irq", NULL},	    {"grant_usage", NULL}, {"specification", NULL}, {"device-type", NULL},
+		{NULL, NULL},
 	};
 	/* What is missing first, and is written then. */
 	static const char *const wanted[][2] = {
@@ -192,7 +192,6 @@ static void sleeping_because_xenstore_may_be_incomplete(void **state)
 
 	hg_scene_begin(&scene, state, NULL);
 	rig_disk_write(scene.rig, 1, 1, "", none);
-	rig_disk_key(scene.rig, 1, 1, "dev", "xvdb");
 	rig_disk_key(scene.rig, 1, 1, "grant_usage", "1");
 	for (unsigned i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
 		snprintf(line, sizeof(line), "<6>d1/xvdb: waiting for key '%s'\n", wanted[i][0]);
