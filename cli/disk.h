@@ -47,8 +47,8 @@ int gc_disk_close(struct xs_handle *xs, const struct gc_disk *disk);
 /* Wait until it has: 0, -ETIMEDOUT with the backend's last state. */
 int gc_disk_wait_closed(struct xs_handle *xs, const struct gc_disk *disk, int wait_ms, unsigned *state);
 
-/* Find a disk of the domain by name or device number: domid, backend, devid. -ENOENT. */
-int gc_disk_find(struct xs_handle *xs, unsigned domid, const char *vdev, struct gc_disk *disk);
+/* Find a disk of the domain by its device number (cli/vdev.h). -ENOENT. */
+int gc_disk_find(struct xs_handle *xs, unsigned domid, uint32_t devid, struct gc_disk *disk);
 /* Call `each` for every device of both classes of the domain, or of all (-1), until it returns other than 0. */
 int gc_disk_each(struct xs_handle *xs, int domid,
 		 int (*each)(struct xs_handle *xs, const struct gc_disk *disk, void *arg), void *arg);

@@ -123,7 +123,10 @@ static int attach_wait(struct xs_handle *xs, const struct gc_disk *disk)
 	error = gc_store_read(xs, "%s", error_path);
 	if (error)
 		gc_fail("vdev '%s': refused by the backend: %s", disk->name, error);
-	else if (rc && rc != -ETIMEDOUT)
+	else if (!rc)
+		gc_fail("vdev '%s': the backend in domain %u does not serve it, its state is %s", disk->name,
+			disk->backend, gc_disk_state_name(state));
+	else if (rc != -ETIMEDOUT)
 		gc_fail("vdev '%s': xenstore: %s", disk->name, strerror(-rc));
 	else
 		gc_fail("vdev '%s': the backend in domain %u is not ready after %d s, its state is %s", disk->name,
@@ -208,7 +211,7 @@ static int detach_run(int argc, char **argv)
 	xs = gc_store_open(args.option[DETACH_MACHINE]);
 	if (!xs)
 		return GC_FAILED;
-	if (gc_disk_find(xs, (unsigned)domid, args.arg[1], &disk))
+	if (gc_disk_find(xs, (unsigned)domid, disk.devid, &disk))
 		rc = gc_fail("vdev '%s': domain %u has no such virtio disk", args.arg[1], (unsigned)domid);
 	else
 		rc = detach(xs, &disk, args.option[FORCE] != NULL);

@@ -84,8 +84,7 @@ int gc_disk_each(struct xs_handle *xs, int domid,
 }
 
 struct wanted {
-	const char *vdev;
-	uint32_t devid; /* UINT32_MAX: the name is all there is */
+	uint32_t devid;
 	struct gc_disk *out;
 };
 
@@ -94,17 +93,15 @@ static int wanted_match(struct xs_handle *xs, const struct gc_disk *disk, void *
 	const struct wanted *wanted = arg;
 
 	(void)xs;
-	if (disk->devid != wanted->devid && strcmp(disk->name, wanted->vdev) != 0)
+	if (disk->devid != wanted->devid)
 		return 0;
 	*wanted->out = *disk;
 	return 1;
 }
 
-int gc_disk_find(struct xs_handle *xs, unsigned domid, const char *vdev, struct gc_disk *disk)
+int gc_disk_find(struct xs_handle *xs, unsigned domid, uint32_t devid, struct gc_disk *disk)
 {
-	struct wanted wanted = {.vdev = vdev, .out = disk};
+	struct wanted wanted = {devid, disk};
 
-	if (gc_vdev_parse(vdev, &wanted.devid))
-		wanted.devid = UINT32_MAX;
 	return gc_disk_each(xs, (int)domid, wanted_match, &wanted) ? 0 : -ENOENT;
 }

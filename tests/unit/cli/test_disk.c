@@ -27,6 +27,9 @@
 			fail_msg("line " STRING(__LINE__) ": %s", cli_err); \
 	} while (0)
 
+#define USAGE(text, ...)  REFUSED(2, "grantio: disk " text "\n", "disk", __VA_ARGS__)
+#define FAILED(text, ...) REFUSED(1, "grantio: disk " text "\n", "disk", __VA_ARGS__)
+
 static const struct gc_command *const commands[] = {&gc_disk_command, NULL};
 static const struct gc_command root = {.name = "grantio", .summary = "a test", .commands = commands};
 static struct xs_handle *xs;
@@ -54,7 +57,7 @@ static struct backend {
 	pthread_t thread;
 	struct xs_handle *xs;
 	int stop_fd;
-	const char *opened, *error; /* the state it answers 1 with, and what it says is wrong */
+	const char *opened, *error; /* the state it answers 1 with (NULL: it goes), and what it says is wrong */
 } backend;
 
 /* The state, and what is wrong, at once: who sees the one may take all of the disk away. */
@@ -67,7 +70,10 @@ static void backend_opened(const char *path)
 		transaction = xs_transaction_start(backend.xs);
 		if (backend.error)
 			xs_write(backend.xs, transaction, error, backend.error, (unsigned)strlen(backend.error));
-		xs_write(backend.xs, transaction, path, backend.opened, 1);
+		if (backend.opened)
+			xs_write(backend.xs, transaction, path, backend.opened, 1);
+		else
+			xs_rm(backend.xs, transaction, path);
 	} while (!xs_transaction_end(backend.xs, transaction, false) && errno == EAGAIN);
 }
 
@@ -186,6 +192,9 @@ static void test_as_xl_driver_domain(void **state)
 	backend_start(1, "2", NULL);
 	DISK("attach", "2", "/run/disk/a.raw", "--backend=1");
 	dump_compare(FIXTURES "/xl-4.20-arm-driverdomain.txt");
+	DISK("list");
+	assert_non_null(strstr(cli_out, "\n2     xvda   51712   1       InitWait "));
+	DISK("detach", "2", "xvda");
 	backend_stop();
 }
 
@@ -277,17 +286,37 @@ static void test_refused_by_backend(void **state)
 	expect("/local/domain/0/error/backend/virtio_disk/1/51712", "error", NULL); /* it is not about that one */
 }
 
+/* It says neither that it is ready nor what is wrong. */
+static void test_backend_does_not_serve(void **state)
+{
+	(void)state;
+	backend_start(0, "6", NULL);
+	FAILED("attach: vdev 'xvda': the backend in domain 0 does not serve it, its state is Closed", "attach", "1",
+	       "/a");
+	backend_stop();
+	backend_start(0, NULL, NULL);
+	FAILED("attach: vdev 'xvda': the backend in domain 0 does not serve it, its state is -", "attach", "1", "/a");
+	backend_stop();
+	expect("/libxl/1/device", "virtio_disk", NULL); /* undone */
+	expect("/local/domain/0/backend", "virtio_disk", NULL);
+}
+
 static void test_list(void **state)
 {
 	(void)state;
 	DISK("attach", "1", "/tmp/a \"quoted\"", "--no-wait");
-	DISK("attach", "2", "/b", "--no-wait", "--vdev", "xvdc", "--mode", "r");
+	DISK("attach", "2", "/b", "--no-wait", "--vdev", "xvdc", "--mode", "r", "--no-grants");
 	DISK("list");
 	assert_non_null(strstr(
 		cli_out, "1     xvda   51712   0       Initialising Initialising w    yes    0x02000000 33  /tmp/a"));
-	assert_non_null(strstr(cli_out, "\n2     xvdc "));
+	assert_non_null(strstr(cli_out,
+			       "\n2     xvdc   51744   0       Initialising Initialising r    no     0x02000000 33 "
+			       " /b\n"));
 	DISK("list", "2");
 	assert_null(strstr(cli_out, "xvda"));
+	DISK("list", "--json");
+	assert_non_null(strstr(cli_out, "quoted\\\"\"},\n  {\"domid\": 2, \"vdev\": \"xvdc\", "));
+	assert_non_null(strstr(cli_out, "\"mode\": \"r\", \"grants\": false, "));
 	DISK("list", "1", "--json");
 	assert_string_equal(cli_out, "[\n  {\"domid\": 1, \"vdev\": \"xvda\", \"devid\": 51712, \"backend\": 0, "
 				     "\"backend_state\": 1, \"frontend_state\": 1, \"mode\": \"w\", \"grants\": true, "
@@ -296,8 +325,23 @@ static void test_list(void **state)
 	assert_string_equal(cli_out, "[\n]\n");
 }
 
-#define USAGE(text, ...)  REFUSED(2, "grantio: disk " text "\n", "disk", __VA_ARGS__)
-#define FAILED(text, ...) REFUSED(1, "grantio: disk " text "\n", "disk", __VA_ARGS__)
+/* Generic virtio devices are shown too, states that are none are, and names that are no numbers are nobody's. */
+static void test_list_of_others(void **state)
+{
+	(void)state;
+	put("/libxl/1/device/virtio/3/base", "0x2000200");
+	put("/libxl/1/device/virtio/3/irq", "34");
+	put("/libxl/1/device/virtio/3/grant_usage", "1");
+	put("/libxl/1/device/virtio_disk/xvdq/base", "0x2000400");
+	DISK("attach", "1", "/a", "--no-wait");
+	put("/local/domain/0/backend/virtio_disk/1/51712/state", "9");
+	DISK("list", "1");
+	assert_non_null(strstr(cli_out, "\n1     xvda   51712   0       ?            Initialising w "));
+	assert_non_null(strstr(cli_out,
+			       "\n1     -      3       0       -            -            -    yes    0x02000200 34 "
+			       " -\n"));
+	assert_null(strstr(cli_out, "51968")); /* xvdq */
+}
 
 static void test_bad_input(void **state)
 {
@@ -320,6 +364,8 @@ static void test_bad_input(void **state)
 	longest[0] = '/';
 	longest[sizeof(longest) - 1] = '\0';
 	USAGE("attach: target: longer than 1024 bytes", "attach", "1", longest);
+	USAGE("refresh: argument 'x': one too many (see --help)", "refresh", "d1/xvda", "x");
+	USAGE("stats: argument 'x': one too many (see --help)", "stats", "x");
 	FAILED("attach: domain 7: no such domain", "attach", "7", "/a");
 	FAILED("attach: domain 8: no such domain", "attach", "1", "/a", "--backend", "8");
 	FAILED("detach: vdev 'xvda': domain 1 has no such virtio disk", "detach", "1", "xvda");
@@ -341,7 +387,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_slots, disk_setup, disk_teardown),
 		cmocka_unit_test_setup_teardown(test_detach, disk_setup, disk_teardown),
 		cmocka_unit_test_setup_teardown(test_refused_by_backend, disk_setup, disk_teardown),
+		cmocka_unit_test_setup_teardown(test_backend_does_not_serve, disk_setup, disk_teardown),
 		cmocka_unit_test_setup_teardown(test_list, disk_setup, disk_teardown),
+		cmocka_unit_test_setup_teardown(test_list_of_others, disk_setup, disk_teardown),
 		cmocka_unit_test_setup_teardown(test_bad_input, disk_setup, disk_teardown),
 	};
 

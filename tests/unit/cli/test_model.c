@@ -173,6 +173,30 @@ static void test_bad_image(void **state)
 	th_leaks_check(m);
 }
 
+/* Nobody serves the disks: what waits for it gives up after ten seconds, all of it at the same time here. */
+static void test_nobody_answers(void **state)
+{
+	(void)state;
+	th_domain_create(m, "16M", 1);
+	th_disk_attach(m, 1, "/a", "--no-wait", NULL);
+	assert_int_equal(
+		th_run(m, out, sizeof(out), "sh", "-c",
+		       "\"$0\" disk attach 1 /b & one=$!; \"$0\" disk detach 1 xvda; two=$?; wait $one; echo $? $two",
+		       GRANTIO, NULL),
+		0);
+	assert_non_null(strstr(out,
+			       "grantio: disk attach: vdev 'xvdb': the backend in domain 0 is not ready after 10 s, "
+			       "its state is Initialising\n"));
+	assert_non_null(strstr(out,
+			       "grantio: disk detach: vdev 'xvda': the backend in domain 0 has not let go of it after "
+			       "10 s, its state is Closing (see --force)\n"));
+	assert_ptr_equal(strstr(out, "1 1\n"), out + strlen(out) - 4);
+	expect(NULL, "/libxl/1/device/virtio_disk/51728");		  /* undone */
+	expect("5", "/local/domain/0/backend/virtio_disk/1/51712/state"); /* and this one is still there */
+	DONE("disk", "detach", "1", "xvda", "--force");
+	expect(NULL, "/local/domain/0/backend/virtio_disk");
+}
+
 /* What grantiod says of its disks, and a disk that was refused, which it looks at again when it is told to. */
 static void test_stats_and_refresh(void **state)
 {
@@ -203,8 +227,8 @@ static void test_stats_and_refresh(void **state)
 	assert_string_equal(out, "");
 	th_store_wait(m, "2", TH_LIMIT_MS, "/local/domain/0/backend/virtio_disk/1/51728/state");
 	REFUSED(1, "disk refresh: 'd1/xvdc': no such device", "disk", "refresh", "d1/xvdc", "--control", control);
-	REFUSED(2, "disk refresh: disk 'd1/xvda?stats': must be as `grantio disk stats` names it, like d1/xvda",
-		"disk", "refresh", "d1/xvda\nstats", "--control", control);
+	REFUSED(2, "disk refresh: disk 'd1/xvda?stats': must be as `grantio disk stats` names it, like d1/xvda", "disk",
+		"refresh", "d1/xvda\nstats", "--control", control);
 	memset(line, '7', 70);
 	line[70] = '\0';
 	assert_int_equal(th_grantio(m, out, sizeof(out), "disk", "refresh", line, "--control", control, NULL), 2);
@@ -293,6 +317,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_destroy, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_destroy_force, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bad_image, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_nobody_answers, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_stats_and_refresh, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_start_and_stop, setup, teardown_other),
 		cmocka_unit_test_setup_teardown(test_bad_input, setup, teardown),
