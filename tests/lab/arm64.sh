@@ -169,6 +169,8 @@ lab_dom0_files() {
 		initramfs_program "$1" "$LAB_ROOT/usr/sbin/e2fsck" $(lab_libdirs) && arm64_programs "$1"
 }
 
+lab_more_images() { :; }
+
 # The console is on standard input and output; Ctrl-C goes to it.
 lab_qemu() {
 	exec timeout --foreground -k 5 "${LAB_TIMEOUT:-86400}" qemu-system-aarch64 -machine virt,virtualization=on,gic-version=3 -cpu cortex-a57 -m 2048 -smp 1 \

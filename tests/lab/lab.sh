@@ -57,6 +57,7 @@ mkdir -p "$LAB_BUILD" "$LAB_ROOT" "$LAB_APT"
 . "$LAB_DIR/lib/headers.sh"
 . "$LAB_DIR/lib/initramfs.sh"
 . "$LAB_DIR/lib/debian.sh"
+. "$LAB_DIR/lib/systemd.sh"
 . "$LAB_DIR/lib/fio.sh"
 . "$LAB_DIR/$arch.sh"
 
@@ -130,6 +131,7 @@ step programs lab_programs
 step fio lab_fio "${CROSS:-}"
 for kernel in $(lab_guest_kernels); do step "guest-image-$kernel" guest_image "$kernel"; done
 step dom0-image dom0_image
+step more-images lab_more_images
 [ "$named" != prepare ] || exit 0
 if [ "$named" = demo ]; then
 	echo "lab $arch: booting"

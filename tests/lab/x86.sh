@@ -111,10 +111,13 @@ lab_dom0_files() {
 	initramfs_program "$1" "$LAB_BUILD/programs/tests/guest/guest-peer" $(lab_libdirs)
 }
 
+# dom0s for scenarios that ask for them ("# Dom0: NAME").
+lab_more_images() { systemd_image "$LAB_BUILD/dom0-systemd.cpio"; }
+
 # The console is on standard input and output; Ctrl-C goes to it.
 lab_qemu() {
 	exec timeout --foreground -k 5 "${LAB_TIMEOUT:-86400}" qemu-system-x86_64 -machine q35 -cpu qemu64,+svm,+npt -accel tcg,thread=multi -m 1536 -smp 1 \
 		-display none -vga none -nic none -chardev stdio,id=console,signal=off -serial chardev:console -monitor none -no-reboot -kernel "$LAB_BUILD/xen" \
 		-append "console=com1 com1=115200,8n1 dom0_mem=768M,max:768M dom0_max_vcpus=1 loglvl=all guest_loglvl=all $LAB_XEN_ARGS" \
-		-initrd "$LAB_BUILD/vmlinux-6.1 console=hvc0 earlyprintk=xen loglevel=4 $LAB_DOM0_ARGS,$LAB_BUILD/dom0.cpio"
+		-initrd "$LAB_BUILD/vmlinux-6.1 console=hvc0 earlyprintk=xen loglevel=4 $LAB_DOM0_ARGS,$LAB_BUILD/dom0${LAB_DOM0:+-$LAB_DOM0}.cpio"
 }

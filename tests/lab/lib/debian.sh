@@ -8,15 +8,20 @@ mawk findutils util-linux libmount1 libblkid1 libsmartcols1 libuuid1 libselinux1
 libc6 libc-bin libgcc-s1 libstdc++6 zstd libzstd1 liblzma5 liblz4-1 zlib1g libssl3 libcap2 logsave diffutils gzip debianutils dpkg
 libmd0 tar busybox-static'
 
-debian_unpack() { # DIR
+# debian_merge DIR: a merged /usr, as every installed Debian 12 has it.
+debian_merge() {
 	local dir=$1 name
-	mkdir -p "$dir"/etc/initramfs-tools/conf.d "$dir"/dev "$dir"/boot "$dir"/tmp "$dir"/var/tmp
-	apt_unpack "$LAB_APT" "$dir" $DEBIAN_PACKAGES || return 1
-	# A merged /usr, as every installed Debian 12 has it.
 	for name in bin sbin lib lib64; do
 		[ -L "$dir/$name" ] && continue
 		mkdir -p "$dir/usr/$name" && cp -a "$dir/$name/." "$dir/usr/$name/" && rm -r "${dir:?}/$name" && ln -s "usr/$name" "$dir/$name" || return 1
 	done
+}
+
+debian_unpack() { # DIR
+	local dir=$1
+	mkdir -p "$dir"/etc/initramfs-tools/conf.d "$dir"/dev "$dir"/boot "$dir"/tmp "$dir"/var/tmp
+	apt_unpack "$LAB_APT" "$dir" $DEBIAN_PACKAGES || return 1
+	debian_merge "$dir" || return 1
 	ln -sf dash "$dir/usr/bin/sh"
 	ln -sf mawk "$dir/usr/bin/awk"
 	# Of the modules, what the root file system needs and what hooks ask for: all of them take a minute, and 30 MB.

@@ -7,7 +7,8 @@ Where BUILD is empty the lab could not be prepared: all of its scenarios fail.
 
 A machine is `lab.sh ARCH boot`: QEMU with the serial line on standard input and output. dom0/init says "LAB ready N RESULT" there when it
 has nothing to do, again every few seconds (lines can get lost among Xen's own), and is answered "run N+1 SCENARIO LIMIT" or
-"end". Two machines share one queue. A scenario with a line "# Xen: ARGUMENTS" runs in a machine whose Xen was booted with these. What fails is run once more in a fresh machine, if --retry is given, and is reported as retried;
+"end". Two machines share one queue. A scenario with a line "# Xen: ARGUMENTS" runs in a machine whose
+Xen was booted with these, one with "# Dom0: NAME" in a machine with that dom0, "dom0-NAME.cpio". What fails is run once more in a fresh machine, if --retry is given, and is reported as retried;
 many failures are no bad luck and are not retried. dom0 ends a scenario that takes longer than its limit; a machine in which
 even that does not work is killed. Nothing waits without a limit. LAB_TIMEOUT (seconds) bounds each machine's life, if set; LAB_BUDGET all of
 it: what has not begun by then is not run, and fails. Two machines of a kind that do not even boot are the last of their kind.
@@ -46,20 +47,20 @@ def say(*lines):
             print(line, flush=True)
 
 
-# A kind of machine: what is booted, from where, and what Xen's command line has beyond the usual.
-Kind = collections.namedtuple("Kind", "arch build xen")
+# A kind of machine: what is booted, from where, what Xen's command line has beyond the usual, and which dom0 if not the usual one.
+Kind = collections.namedtuple("Kind", "arch build xen dom0")
 
 
 class Job:
     def __init__(self, arch, build, name):
         self.arch, self.build, self.name, self.tries = arch, build, name, 0
-        self.limit, self.kind = SCENARIO_LIMIT, Kind(arch, build, "")
+        self.limit, self.kind = SCENARIO_LIMIT, Kind(arch, build, "", "")
         if name != SHELL:
             with open(os.path.join(LAB, "scenarios", name + ".sh"), encoding="utf-8") as source:
                 text = source.read()
-            limit, xen = re.search(r"^# Limit: (\d+)", text, re.M), re.search(r"^# Xen: (.*)", text, re.M)
-            self.limit = int(limit.group(1)) if limit else SCENARIO_LIMIT
-            self.kind = Kind(arch, build, xen.group(1) if xen else "")
+            said = {key: value for key, value in re.findall(r"^# (Limit|Xen|Dom0): (.*)", text, re.M)}
+            self.limit = int(said.get("Limit", SCENARIO_LIMIT))
+            self.kind = Kind(arch, build, said.get("Xen", ""), said.get("Dom0", ""))
 
     def __str__(self):
         return f"{self.arch}/{self.name}"
@@ -126,12 +127,12 @@ class Machine:
     machines = set()
 
     def __init__(self, kind, number, arguments=""):
-        arch, build, xen = kind
+        arch, build, xen, dom0 = kind
         self.arch, self.log = arch, os.path.join(build, f"console-{number}.log")
         self.lines, self.events, self.sequence = [], queue.Queue(), 0
         self.text, self.read_until, self.said = "", 0, threading.Condition()
         env = dict(os.environ, LAB_BUILD=build, LAB_DOM0_ARGS=f"{os.environ.get('LAB_DOM0_ARGS', '')} {arguments}",
-                   LAB_XEN_ARGS=f"{os.environ.get('LAB_XEN_ARGS', '')} {xen}")
+                   LAB_XEN_ARGS=f"{os.environ.get('LAB_XEN_ARGS', '')} {xen}", LAB_DOM0=dom0)
         self.until = time.monotonic() + float(os.environ.get("LAB_TIMEOUT") or 86400)
         with open(os.path.join(build, f"qemu-{number}.log"), "wb") as errors:
             self.process = subprocess.Popen([os.path.join(LAB, "lab.sh"), arch, "boot"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -313,7 +314,7 @@ def main():
     runs = [job for job in todo if job.build]
     jobs, start = Queue(runs, options.retry), time.monotonic()
     # The usual ones first: each worker begins with one of them.
-    kinds = sorted(dict.fromkeys(job.kind for job in runs), key=lambda kind: kind.xen)
+    kinds = sorted(dict.fromkeys(job.kind for job in runs), key=lambda kind: (kind.xen, kind.dom0))
     say(*[f"not ok - {job} (its lab could not be prepared)" for job in todo if not job.build])
     threads = []
     for number in range(options.machines if kinds else 0):
