@@ -26,14 +26,21 @@ int gio_dma_init(struct gio_dma *dma, struct gio_os *os, struct gio_grants *gran
 /* A buffer as the 4 KiB units that it touches. */
 struct units {
 	bool by_va;
-	const char *va;	 /* by_va: of the first unit; the frame of each is asked of the system */
-	gio_gfn_t gfn;	 /* else: of the first unit; the frames are consecutive */
-	uint32_t offset; /* in the first unit */
+	const char *va;		    /* by_va: of the first unit; the frame of each is asked of the system */
+	gio_gfn_t gfn;		    /* else: of the first unit; the frames are consecutive, */
+	struct gio_dma_edges edges; /* but for these */
+	uint32_t offset;	    /* in the first unit */
 	uint32_t count;
 };
 
+static const struct gio_dma_edges no_edges = {GIO_DMA_OWN, GIO_DMA_OWN};
+
 static gio_gfn_t unit_gfn(const struct gio_dma *dma, const struct units *units, uint32_t i)
 {
+	gio_gfn_t edge = !i ? units->edges.first : i == units->count - 1 ? units->edges.last : GIO_DMA_OWN;
+
+	if (edge != GIO_DMA_OWN)
+		return edge;
 	return units->by_va ? gio_os_gfn(dma->os, units->va + ((size_t)i << GIO_PAGE_SHIFT)) : units->gfn + i;
 }
 
@@ -60,7 +67,7 @@ static int units_of_va(const void *va, size_t len, struct units *units)
 		return -GIO_EINVAL;
 	if (len > UINTPTR_MAX - (uintptr_t)va)
 		return -GIO_EOVERFLOW;
-	*units = (struct units){.by_va = true, .va = (const char *)va - offset, .offset = offset};
+	*units = (struct units){.by_va = true, .va = (const char *)va - offset, .offset = offset, .edges = no_edges};
 	return units_count(offset, len, &units->count);
 }
 
@@ -68,7 +75,8 @@ static int units_of_gfn(gio_gfn_t gfn, uint32_t offset, size_t len, struct units
 {
 	int ret;
 
-	*units = (struct units){.gfn = gfn + (offset >> GIO_PAGE_SHIFT), .offset = offset & GIO_PAGE_MASK};
+	*units = (struct units){
+		.gfn = gfn + (offset >> GIO_PAGE_SHIFT), .offset = offset & GIO_PAGE_MASK, .edges = no_edges};
 	ret = units_count(units->offset, len, &units->count);
 	if (ret)
 		return ret;
@@ -130,9 +138,16 @@ int gio_dma_map(struct gio_dma *dma, const void *va, size_t len, enum gio_dma_di
 int gio_dma_map_gfn(struct gio_dma *dma, gio_gfn_t gfn, uint32_t offset, size_t len, enum gio_dma_dir dir,
 		    gio_dma_t *addr)
 {
+	return gio_dma_map_edges(dma, gfn, offset, len, dir, &no_edges, addr);
+}
+
+int gio_dma_map_edges(struct gio_dma *dma, gio_gfn_t gfn, uint32_t offset, size_t len, enum gio_dma_dir dir,
+		      const struct gio_dma_edges *edges, gio_dma_t *addr)
+{
 	struct units units;
 	int ret = units_of_gfn(gfn, offset, len, &units);
 
+	units.edges = *edges;
 	if (!ret)
 		ret = grant_units(dma, &units, dir == GIO_DMA_TO_DEVICE, addr);
 	return counted(dma, 1, ret);

@@ -13,8 +13,9 @@
  * references at the hypervisor's limit), -GIO_ENOMEM, -GIO_ERANGE (a frame too large for a table of version 1).
  * Unmapping an address or a length that no map returned changes nothing and is counted in `misuses`.
  * Not defended: whole units are granted. Bytes that share a 4 KiB unit with a buffer are visible to the backend while
- * it is mapped (writable, if the device may write); lay out memory accordingly. An address of another device of the
- * same grant table counts as ours. Xen has no write-only grants: what the device writes it can also read.
+ * it is mapped (writable, if the device may write); lay out memory accordingly, or map copies of such units in their
+ * place (gio_dma_map_edges()). An address of another device of the same grant table counts as ours. Xen has no
+ * write-only grants: what the device writes it can also read.
  */
 #ifndef GRANTIO_DMA_H
 #define GRANTIO_DMA_H
@@ -62,6 +63,19 @@ int gio_dma_map(struct gio_dma *dma, const void *va, size_t len, enum gio_dma_di
  */
 int gio_dma_map_gfn(struct gio_dma *dma, gio_gfn_t gfn, uint32_t offset, size_t len, enum gio_dma_dir dir,
 		    gio_dma_t *addr);
+
+/* Frames to be granted in place of a buffer's first and last unit; GIO_DMA_OWN: its own. A single unit is the first. */
+struct gio_dma_edges {
+	gio_gfn_t first, last;
+};
+#define GIO_DMA_OWN UINT64_MAX
+
+/*
+ * The same, with other frames at the edges: for a buffer that begins or ends inside a unit, and is to show nothing of
+ * what shares it. The caller copies to and from them, at the same offsets, and keeps them until the buffer is unmapped.
+ */
+int gio_dma_map_edges(struct gio_dma *dma, gio_gfn_t gfn, uint32_t offset, size_t len, enum gio_dma_dir dir,
+		      const struct gio_dma_edges *edges, gio_dma_t *addr);
 
 /*
  * End what gio_dma_map* made: the same address and length. Never fails; a held grant is quarantined. Afterwards what

@@ -192,6 +192,43 @@ static void test_gfn(void **state)
 	fixture_close(&f);
 }
 
+/* Other frames in place of the first and the last unit: granted, and held while the backend uses them, as the own are.
+ */
+static void test_edges(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	FOR_VERSIONS(v)
+	{
+		fixture_open(&f, v);
+		for (uint32_t units = 1; units <= 5; units++)
+			for (unsigned given = 0; given < 4; given++) {
+				const struct gio_dma_edges edges = {.first = given & 1 ? 0x7001 : GIO_DMA_OWN,
+								    .last = given & 2 ? 0x7002 : GIO_DMA_OWN};
+				size_t len = units * GIO_PAGE_SIZE - 100 - 1;
+				gio_dma_t addr;
+
+				assert_int_equal(gio_dma_map_edges(&f.dma, 0x500, GIO_PAGE_SIZE + 100, len,
+								   GIO_DMA_BOTH, &edges, &addr),
+						 0);
+				assert_int_equal(addr & GIO_PAGE_MASK, 100);
+				assert_int_equal(refs_used(&f), units);
+				for (uint32_t i = 0; i < units; i++) {
+					gio_gfn_t frame = 0x501 + i;
+
+					if (!i && given & 1)
+						frame = 0x7001;
+					else if (i && i == units - 1 && given & 2)
+						frame = 0x7002;
+					assert_true(frame_of(&f, addr + i * GIO_PAGE_SIZE) == frame);
+				}
+				gio_dma_unmap(&f.dma, addr, len);
+			}
+		fixture_close(&f);
+	}
+}
+
 /* What cannot be: refused before anything is done. */
 static void test_refusals(void **state)
 {
@@ -554,6 +591,7 @@ int main(void)
 		cmocka_unit_test(test_offsets_and_lengths),
 		cmocka_unit_test(test_directions),
 		cmocka_unit_test(test_gfn),
+		cmocka_unit_test(test_edges),
 		cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_frame_too_large),
 		cmocka_unit_test(test_unmap_quarantine),
