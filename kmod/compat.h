@@ -7,6 +7,7 @@
 #define GRANTIO_KMOD_COMPAT_H
 
 #include <linux/dma-map-ops.h>
+#include <linux/highmem.h>
 #include <linux/iommu.h>
 #include <linux/mm.h>
 #include <linux/pci.h>
@@ -85,6 +86,15 @@ static inline int gk_evtchn_refcounted(evtchn_port_t port)
 					fn##_result, fn)
 
 /* ---- memory ---------------------------------------------------------------------------------------------------- */
+
+/* Reach a page for a moment, wherever it is, in any context; the last one reached is let go first. */
+#if GK_SINCE(5, 11)
+#define gk_kmap(page)	 kmap_local_page(page)
+#define gk_kunmap(vaddr) kunmap_local(vaddr)
+#else
+#define gk_kmap(page)	 kmap_atomic(page)
+#define gk_kunmap(vaddr) kunmap_atomic(vaddr)
+#endif
 
 /* True if get_page() does not keep the page from being used again. */
 static inline bool gk_page_unholdable(struct page *page)

@@ -139,13 +139,19 @@ static void gk_sync_sg_for_device(struct device *dev, struct scatterlist *sgl, i
 	for_each_sg(sgl, sg, nents, i) gk_sync_for_device(dev, sg_dma_address(sg), sg_dma_len(sg), dir);
 }
 
+/* What is allocated belongs to the mapping to the end of its last unit, so that it is granted, not copied. */
+static size_t coherent_size(size_t size)
+{
+	return ALIGN(size, GIO_PAGE_SIZE);
+}
+
 /* Pages with a count each (alloc_pages_exact), so that those that the backend still holds can go to quarantine alone.
  */
 static void *gk_alloc(struct device *dev, size_t size, dma_addr_t *addr, gfp_t gfp, unsigned long attrs)
 {
 	void *va = alloc_pages_exact(PAGE_ALIGN(size), (gfp & ~(__GFP_HIGHMEM | __GFP_COMP)) | __GFP_ZERO);
 
-	if (va && map(dev, __pa(va), size, GIO_DMA_BOTH, addr)) {
+	if (va && map(dev, __pa(va), coherent_size(size), GIO_DMA_BOTH, addr)) {
 		free_pages_exact(va, PAGE_ALIGN(size));
 		va = NULL;
 	}
@@ -154,7 +160,7 @@ static void *gk_alloc(struct device *dev, size_t size, dma_addr_t *addr, gfp_t g
 
 static void gk_free(struct device *dev, size_t size, void *va, dma_addr_t addr, unsigned long attrs)
 {
-	unmap(dev, addr, size);
+	unmap(dev, addr, coherent_size(size));
 	free_pages_exact(va, PAGE_ALIGN(size));
 }
 

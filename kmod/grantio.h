@@ -12,8 +12,10 @@
  * the device must offer VERSION_1 and ACCESS_PLATFORM. A grant that the backend still holds at unmap goes to quarantine
  * with its page; the request completes and the device goes on.
  *
+ * Whole units or copies. A unit of 4 KiB is granted if all of it is mapped; of another the backend sees a copy, with
+ * zeroes around it (bounce.c).
+ *
  * Errors: 0 or -errno. Threads: as each function says.
- * Not defended: what shares a page with mapped memory can be seen by the backend; see <grantio/dma.h>.
  */
 #ifndef GRANTIO_KMOD_GRANTIO_H
 #define GRANTIO_KMOD_GRANTIO_H
@@ -62,9 +64,11 @@ bool gk_dma_attached(const struct device *dev);
 /* ---- bounce.c --------------------------------------------------------------------------------------------------- */
 
 /*
- * Memory that cannot be held in quarantine page by page is not granted: a page of ours is, with a copy. Such are slab
- * pages, whose objects are reused while the page stays, and the inner pages of a large allocation, which have no count
- * of their own (blk-mq's requests, and with them virtio_blk's headers and status bytes).
+ * Some memory is not granted: pages of ours are, with copies.
+ * - Units of 4 KiB that a mapping has only a part of: the backend shall not see what else is in them. virtio_blk's
+ *   status byte lies among the kernel's pointers.
+ * - Memory that cannot be held in quarantine page by page: slab pages, whose objects are reused while the page stays,
+ *   and the inner pages of a large allocation, which have no count of their own. All of such a mapping is copied.
  */
 bool gk_bounce_needed(phys_addr_t phys, size_t size);
 /* Map a copy of it. 0 or -errno. Any context, as all of these. */

@@ -123,10 +123,11 @@ checkpatch_get() {
 
 # Not asked of it: layout, which is clang-format's (SPACING, CODE_INDENT, LEADING_SPACE, OPEN_BRACE, and LONG_LINE up to
 # 120); what a module outside of the kernel's tree needs in compat.h (LINUX_VERSION_CODE, CONSTANT_COMPARISON on it,
-# MACRO_WITH_FLOW_CONTROL in a macro that defines a function); REPEATED_WORD, which does not know a table.
+# MACRO_WITH_FLOW_CONTROL in a macro that defines a function, DEPRECATED_API for kernels without the newer one);
+# REPEATED_WORD, which does not know a table.
 checkpatch_clean() {
 	perl "$cache/scripts/checkpatch.pl" --no-tree --no-summary --terse --show-types --file --max-line-length=120 \
-		--ignore SPACING,CODE_INDENT,LEADING_SPACE,OPEN_BRACE,LINUX_VERSION_CODE,CONSTANT_COMPARISON,MACRO_WITH_FLOW_CONTROL,REPEATED_WORD \
+		--ignore SPACING,CODE_INDENT,LEADING_SPACE,OPEN_BRACE,LINUX_VERSION_CODE,CONSTANT_COMPARISON,MACRO_WITH_FLOW_CONTROL,DEPRECATED_API,REPEATED_WORD \
 		kmod/*.[ch] kmod/include/*.h
 }
 
