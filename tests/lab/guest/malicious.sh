@@ -7,8 +7,9 @@ stats=$(echo /sys/bus/xen/devices/virtio_disk-*/grantio)
 stat_is() { [ "$(cat "$stats/$1")" "$2" "$3" ]; }
 last=$(($(cat /sys/block/vda/size) - 1))
 said() { dd if=/dev/vda bs=512 skip=$last iflag=direct 2>/dev/null | grep -q "$1"; }
-pass() { # write a pattern, read it back
+pass() { # write a pattern, read it back; a part of a page, too
 	dd if=/dev/urandom of=/tmp/data bs=64k count=4 2>/dev/null
+	dd if=/tmp/data of=/dev/vda bs=512 count=1 oflag=direct 2>/dev/null
 	dd if=/tmp/data of=/dev/vda bs=64k oflag=direct 2>/dev/null
 	dd if=/dev/vda of=/tmp/back bs=64k count=4 iflag=direct 2>/dev/null
 	cmp /tmp/data /tmp/back

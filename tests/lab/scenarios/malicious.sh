@@ -2,7 +2,7 @@
 # Labs: x86
 # Limit: 300
 # A backend that completes requests and keeps their pages mapped: the guest's disk goes on, no page is used for something
-# else while the backend can see it, another guest does not suffer, and what was held comes back when it is let go.
+# else while the backend can see it, nothing is in it but what was mapped, another guest does not suffer, and what was held comes back when it is let go.
 scenario() {
 	local a b kept
 	a=$(image a.raw 8)
@@ -18,6 +18,7 @@ scenario() {
 	wait_until 90 guest_log_has g1 'GUEST quarantined' || { fail "nothing went to quarantine"; guest_tail g1; return 1; }
 	guest_finish g2 90 && guest_log_has g2 "after $(sha256sum "$b" | cut -d' ' -f1)" || { fail "the other guest suffers"; return 1; }
 	bad sums holds
+	bad_said 'holds .* 0 show more than was mapped' 1 || { fail "the backend sees what was not mapped: $(grep 'bad: holds' "$RUN/grantiod.log")"; return 1; }
 	signal_guest "$a" 8 fill
 	wait_until 90 guest_log_has g1 'GUEST filled' || { fail "the guest cannot use its memory"; guest_tail g1; return 1; }
 	bad check kept

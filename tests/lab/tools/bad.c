@@ -11,7 +11,8 @@
  * What it keeps is told by lines in the FIFO named by GRANTIO_BAD_FIFO, answered in the log:
  * - keep DOMID: from now on map what each request of this guest names, before it is completed, and do not unmap it;
  *   KEEP_STEP pages at the most.
- * - sums: keep no more, and note what is in those pages.
+ * - sums: keep no more, and note what is in those pages. "bad: holds N pages, M show more than was mapped": they had
+ *   anything but zeroes beside what the request named, when it was served.
  * - check: "bad: kept N pages, C have changed".
  * - drop: unmap all.
  */
@@ -100,7 +101,7 @@ static struct {
 	xengnttab_handle *gnttab;
 	bool on;
 	uint16_t domid;
-	unsigned count, limit;
+	unsigned count, limit, beside;
 	struct {
 		uint32_t ref;
 		uint8_t *page;
@@ -116,11 +117,21 @@ static bool held(uint32_t ref)
 	return false;
 }
 
+/* Whether a page has anything but zeroes before `start` or from `end` on. */
+static bool page_has_beside(const uint8_t *page, unsigned start, unsigned end)
+{
+	for (unsigned i = 0; i < PAGE; i++)
+		if ((i < start || i >= end) && page[i])
+			return true;
+	return false;
+}
+
 static void keep_segment(const xengnttab_grant_copy_segment_t *segment)
 {
 	bool from = segment->flags & GNTCOPY_source_gref;
 	uint32_t ref = from ? segment->source.foreign.ref : segment->dest.foreign.ref;
 	uint16_t domid = from ? segment->source.foreign.domid : segment->dest.foreign.domid;
+	uint16_t offset = from ? segment->source.foreign.offset : segment->dest.foreign.offset;
 	void *page;
 
 	if (segment->status != GNTST_okay || domid != keep.domid || keep.count == keep.limit || held(ref))
@@ -128,6 +139,7 @@ static void keep_segment(const xengnttab_grant_copy_segment_t *segment)
 	page = xengnttab_map_grant_ref(keep.gnttab, domid, ref, from ? PROT_READ : PROT_READ | PROT_WRITE);
 	if (!page)
 		return;
+	keep.beside += page_has_beside(page, offset, offset + segment->len);
 	keep.held[keep.count].ref = ref;
 	keep.held[keep.count++].page = page;
 }
@@ -166,7 +178,7 @@ static void command_sums(void)
 	keep.on = false;
 	for (unsigned i = 0; i < keep.count; i++)
 		keep.held[i].sum = page_sum(keep.held[i].page);
-	fprintf(stderr, "bad: holds %u pages\n", keep.count);
+	fprintf(stderr, "bad: holds %u pages, %u show more than was mapped\n", keep.count, keep.beside);
 }
 
 static void command_check(void)
