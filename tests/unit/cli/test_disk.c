@@ -332,7 +332,7 @@ static void test_list_of_others(void **state)
 	put("/libxl/1/device/virtio/3/base", "0x2000200");
 	put("/libxl/1/device/virtio/3/irq", "34");
 	put("/libxl/1/device/virtio/3/grant_usage", "1");
-	put("/libxl/1/device/virtio_disk/xvdq/base", "0x2000400");
+	put("/libxl/1/device/virtio_disk/xvdp/base", "0x2000400");
 	DISK("attach", "1", "/a", "--no-wait");
 	put("/local/domain/0/backend/virtio_disk/1/51712/state", "9");
 	DISK("list", "1");
@@ -340,7 +340,7 @@ static void test_list_of_others(void **state)
 	assert_non_null(strstr(cli_out,
 			       "\n1     -      3       0       -            -            -    yes    0x02000200 34 "
 			       " -\n"));
-	assert_null(strstr(cli_out, "51968")); /* xvdq */
+	assert_null(strstr(cli_out, "51952")); /* xvdp */
 }
 
 static void test_bad_input(void **state)
