@@ -134,7 +134,7 @@ attempt() { # WHAT EXPECTED STEAL-ARGUMENT...
 tell_guest() { # COMMAND ANSWER
 	local answer
 	echo "$1" >&"${LENDER[1]}"
-	read -r -t 30 answer <&"${LENDER[0]}"
+	read -r -t 60 answer <&"${LENDER[0]}"
 	[ "$answer" = "$2" ] || { echo "the guest says: $answer, expected: $2" >&2; exit 1; }
 }
 
@@ -154,8 +154,8 @@ show_hostile() {
 	local lent ref frame kept
 	heading 'The point of it all: a hostile backend in driver domain 3 wants more of guest 2 than it was lent'
 	coproc LENDER { "$build/tests/hostile/lend" "$machine" 2 3; }
-	read -r -t 30 lent ref frame <&"${LENDER[0]}"
-	read -r -t 30 lent kept <&"${LENDER[0]}"
+	read -r -t 60 lent ref frame <&"${LENDER[0]}"
+	read -r -t 60 lent kept <&"${LENDER[0]}"
 	thief=3
 	attempt "reads reference $ref, lent to it read-only:" 'read: "what the guest lends"' read 2 "$ref"
 	attempt "writes to it:" 'refused: GNTST_' write 2 "$ref"

@@ -15,7 +15,7 @@
 #define SUBMITTERS 4u
 #define DEPTH	   6u
 #define ROUNDS	   2000u
-#define DEADLINE   30 /* seconds for a thread to hear of what it waits for */
+#define DEADLINE   60 /* seconds for a thread to hear of what it waits for */
 
 /* A counter that one side raises and another waits for. */
 struct bell {
@@ -122,7 +122,7 @@ static void submitter_wait(struct submitter *s)
 {
 	struct timespec until;
 
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += DEADLINE;
 	pthread_mutex_lock(&s->lock);
 	while (s->in_flight && !s->late)
@@ -177,6 +177,7 @@ static void storm(bool event_idx, bool indirect)
 {
 	static struct submitter s[SUBMITTERS];
 	pthread_t device[QUEUES], interrupt;
+	pthread_condattr_t clock;
 	unsigned late = 0, errors = 0, completed = 0;
 
 	rig_init(&rig, 1);
@@ -194,12 +195,15 @@ static void storm(bool event_idx, bool indirect)
 	for (unsigned i = 0; i < QUEUES; i++)
 		pthread_create(&device[i], NULL, device_main, (void *)(uintptr_t)i);
 	pthread_create(&interrupt, NULL, interrupt_main, NULL);
+	pthread_condattr_init(&clock);
+	pthread_condattr_setclock(&clock, CLOCK_MONOTONIC); /* the day's time may be set meanwhile */
 	for (unsigned i = 0; i < SUBMITTERS; i++) {
 		s[i] = (struct submitter){.index = i, .p = rig_pages(&rig, DEPTH, 0)};
 		pthread_mutex_init(&s[i].lock, NULL);
-		pthread_cond_init(&s[i].cond, NULL);
+		pthread_cond_init(&s[i].cond, &clock);
 		pthread_create(&s[i].thread, NULL, submitter_main, &s[i]);
 	}
+	pthread_condattr_destroy(&clock);
 	for (unsigned i = 0; i < SUBMITTERS; i++) {
 		pthread_join(s[i].thread, NULL);
 		late += s[i].late;
