@@ -136,6 +136,7 @@ int fake_teardown(void **state);
 uint32_t reg_read(uint32_t offset);
 void reg_write(uint32_t offset, uint32_t value);
 int fake_open(const struct fake_setup *setup); /* the device only: gd_vdev_open's result */
+uint64_t fake_offered(void);		       /* the features that the device offers */
 void fake_probe(uint64_t features);	       /* status and features, up to FEATURES_OK */
 void fake_queue_ready(unsigned index, uint32_t size);
 void fake_driver_ok(void);

@@ -157,17 +157,22 @@ void fake_driver_ok(void)
 	reg_write(GIO_VIRTIO_MMIO_STATUS, 0xf);
 }
 
+uint64_t fake_offered(void)
+{
+	uint64_t low;
+
+	reg_write(GIO_VIRTIO_MMIO_DEVICE_FEATURES_SEL, 0);
+	low = reg_read(GIO_VIRTIO_MMIO_DEVICE_FEATURES);
+	reg_write(GIO_VIRTIO_MMIO_DEVICE_FEATURES_SEL, 1);
+	return low | (uint64_t)reg_read(GIO_VIRTIO_MMIO_DEVICE_FEATURES) << 32;
+}
+
 void fake_start(const struct fake_setup *setup)
 {
 	unsigned queues = setup->queues ? setup->queues : 1;
-	uint64_t offered;
 
 	assert_int_equal(fake_open(setup), 0);
-	reg_write(GIO_VIRTIO_MMIO_DEVICE_FEATURES_SEL, 0);
-	offered = reg_read(GIO_VIRTIO_MMIO_DEVICE_FEATURES);
-	reg_write(GIO_VIRTIO_MMIO_DEVICE_FEATURES_SEL, 1);
-	offered |= (uint64_t)reg_read(GIO_VIRTIO_MMIO_DEVICE_FEATURES) << 32;
-	fake_probe((setup->features ? setup->features : FAKE_FEATURES | GIO_VIRTIO_F_INDIRECT_DESC) & offered);
+	fake_probe((setup->features ? setup->features : FAKE_FEATURES | GIO_VIRTIO_F_INDIRECT_DESC) & fake_offered());
 	assert_int_equal(reg_read(GIO_VIRTIO_MMIO_STATUS), 0xb);
 	for (unsigned i = 0; i < queues; i++)
 		fake_queue_ready(i, setup->queue_size ? setup->queue_size : 256);

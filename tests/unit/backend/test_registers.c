@@ -19,16 +19,6 @@ static const struct {
 	{0x050, 0x0},	     {0x064, 0x1},
 };
 
-static uint64_t features_offered(void)
-{
-	uint64_t low;
-
-	reg_write(GIO_VIRTIO_MMIO_DEVICE_FEATURES_SEL, 0);
-	low = reg_read(GIO_VIRTIO_MMIO_DEVICE_FEATURES);
-	reg_write(GIO_VIRTIO_MMIO_DEVICE_FEATURES_SEL, 1);
-	return low | (uint64_t)reg_read(GIO_VIRTIO_MMIO_DEVICE_FEATURES) << 32;
-}
-
 static void test_identity(void **state)
 {
 	(void)state;
@@ -52,7 +42,7 @@ static void test_features(void **state)
 
 	(void)state;
 	fake_open(&(struct fake_setup){0});
-	f = features_offered();
+	f = fake_offered();
 	assert_int_equal(f & NEEDED, NEEDED);
 	assert_true(f & GIO_VIRTIO_F_EVENT_IDX);
 	assert_false(f & GIO_VIRTIO_F_INDIRECT_DESC);
@@ -151,7 +141,7 @@ static void test_reset_forgets(void **state)
 	assert_int_equal(reg_read(0x060), 0);
 	assert_int_equal(reg_read(0x044), 0);
 	assert_int_equal(gd_vdev_read(guest.vdev, 0x120, 1), 1); /* the cache mode is as configured again */
-	fake_probe(FAKE_FEATURES & features_offered());
+	fake_probe(FAKE_FEATURES & fake_offered());
 	fake_queue_ready(0, 64);
 	fake_driver_ok();
 	fake_still_works();
