@@ -329,7 +329,6 @@ void hg_scene_end(struct hg_scene *scene)
 {
 	static const uint16_t guests[] = {1, 2, 0};
 	struct rig *rig = scene->rig;
-	int status;
 
 	hg_scene_check(scene);
 	hg_start(&scene->hg, 0, 1);
@@ -341,9 +340,7 @@ void hg_scene_end(struct hg_scene *scene)
 	rig_guest_close(scene->honest);
 	rig_disk_detach(rig, 2, 0);
 	rig_quiet(rig, guests);
-	status = rig_daemon_stop(rig, SIGTERM);
-	assert_true(WIFEXITED(status));
-	assert_int_equal(WEXITSTATUS(status), 0);
+	rig_daemon_end(rig, guests);
 }
 
 /* The kernel's own helpers of an io_uring come and go as they like. */

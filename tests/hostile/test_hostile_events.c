@@ -7,7 +7,6 @@
 
 #include <pthread.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define VCPUS 16
@@ -119,20 +118,6 @@ static void kick_lost_while_rearming(void **state)
 
 /* ---- xenstore --------------------------------------------------------------------------------------------------- */
 
-static struct xs_handle *store_as_guest(struct rig *rig)
-{
-	char path[128];
-	struct xs_handle *xs;
-
-	snprintf(path, sizeof(path), "%s/store.1", rig->dir);
-	setenv("XENSTORED_PATH", path, 1);
-	xs = xs_open(0);
-	snprintf(path, sizeof(path), "%s/store", rig->dir);
-	setenv("XENSTORED_PATH", path, 1);
-	assert_non_null(xs);
-	return xs;
-}
-
 /* Its own directory is the guest's to ruin, in the midst of I/O. */
 static void abort_when_the_guest_rewrites_its_own_state_node(void **state)
 {
@@ -147,7 +132,7 @@ static void abort_when_the_guest_rewrites_its_own_state_node(void **state)
 
 	hg_scene_begin(&scene, state, NULL);
 	hg_start(hg, 0, 1);
-	xs = store_as_guest(scene.rig);
+	xs = rig_store_open(scene.rig, 1);
 	memset(large, '4', sizeof(large));
 	for (unsigned i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
 		assert_true(xs_write(xs, XBT_NULL, node, values[i], (unsigned)strlen(values[i])));

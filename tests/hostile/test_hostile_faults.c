@@ -6,13 +6,8 @@
  */
 #include "guest.h"
 
-#include <dirent.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/wait.h>
 
 #define STEPS_MOST 100 /* calls of one kind in a life: fewer */
 #define QUIET_MS   200 /* without an interrupt: then the guest looks by itself */
@@ -25,21 +20,6 @@ struct loop {
 	struct gm_stats rest;
 	unsigned descriptors, served, refused, rounds;
 };
-
-static unsigned descriptors(pid_t pid)
-{
-	char path[64];
-	unsigned count = 0;
-	DIR *dir;
-
-	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
-	dir = opendir(path);
-	assert_non_null(dir);
-	while (readdir(dir))
-		count++;
-	closedir(dir);
-	return count;
-}
 
 static void loop_begin(struct loop *loop, void **state)
 {
@@ -60,14 +40,11 @@ static void loop_begin(struct loop *loop, void **state)
 static void loop_end(struct loop *loop)
 {
 	static const uint16_t guests[] = {1, 2, 0};
-	int status;
 
 	rig_guest_close(loop->honest);
 	rig_disk_detach(loop->rig, 2, 0);
 	rig_quiet(loop->rig, guests);
-	status = rig_daemon_stop(loop->rig, SIGTERM);
-	assert_true(WIFEXITED(status));
-	assert_int_equal(WEXITSTATUS(status), 0);
+	rig_daemon_end(loop->rig, guests);
 }
 
 /* Wait until all that was made available is used. False: the device asks for a reset instead. */
@@ -114,7 +91,7 @@ static void guest_live(struct rig *rig, enum gm_fault kind)
 static bool at_rest(const struct loop *loop, char *text, size_t size)
 {
 	const struct gm_stats *rest = &loop->rest;
-	unsigned fds = descriptors(loop->rig->daemon);
+	unsigned fds = rig_daemon_descriptors(loop->rig);
 	struct gm_stats now;
 
 	assert_int_equal(gm_domain_stats(loop->rig->machine, 0, &now), 0);
@@ -131,7 +108,7 @@ static void rest_expect(struct loop *loop)
 	char text[128];
 
 	if (!loop->descriptors) /* the first life, without a fault: the model keeps a guest's files open behind it */
-		loop->descriptors = descriptors(loop->rig->daemon);
+		loop->descriptors = rig_daemon_descriptors(loop->rig);
 	while (!at_rest(loop, text, sizeof(text))) {
 		if (rig_now_ms() > end)
 			fail_msg("left behind: %s", text);

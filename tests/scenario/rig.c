@@ -240,6 +240,11 @@ static unsigned entries(pid_t pid, const char *what)
 	return count;
 }
 
+unsigned rig_daemon_descriptors(const struct rig *rig)
+{
+	return entries(rig->daemon, "fd");
+}
+
 static void daemon_exec(int log, const char *const *arguments)
 {
 	const char *argv[ARGUMENTS + 2] = {getenv("GRANTIOD")}, *library = getenv("GRANTIO_MODEL_LIB");
@@ -271,7 +276,7 @@ void rig_daemon_start(struct rig *rig, const char *const *arguments)
 	host->log = log[0];
 	assert_int_equal(pthread_create(&host->log_thread, NULL, log_run, host), 0);
 	rig_log_wait(rig, "<5>ready\n", ready + 1);
-	rig->fds = entries(rig->daemon, "fd");
+	rig->fds = rig_daemon_descriptors(rig);
 	rig->threads = entries(rig->daemon, "task");
 }
 
@@ -336,7 +341,7 @@ static bool left_over(struct rig *rig, const uint16_t *domids, char *text, size_
 	}
 	if (!rig->daemon)
 		return false;
-	fds = entries(rig->daemon, "fd");
+	fds = rig_daemon_descriptors(rig);
 	threads = entries(rig->daemon, "task");
 	snprintf(text, size, "grantiod: %u descriptors (at rest %u), %u threads (%u)", fds, rig->fds, threads,
 		 rig->threads);
@@ -353,4 +358,13 @@ void rig_quiet(struct rig *rig, const uint16_t *domids)
 			fail_msg("left behind: %s", text);
 		poll(NULL, 0, STEP_MS);
 	}
+}
+
+void rig_daemon_end(struct rig *rig, const uint16_t *domids)
+{
+	int status = rig_daemon_stop(rig, SIGTERM);
+
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+	rig_quiet(rig, domids);
 }

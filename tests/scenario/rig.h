@@ -53,6 +53,9 @@ void rig_daemon_start(struct rig *rig, const char *const *arguments);
 void rig_daemon_pause(struct rig *rig);
 /* Send a signal and wait for its end: the status as of waitpid(2). */
 int rig_daemon_stop(struct rig *rig, int signal);
+/* SIGTERM; it ends with status 0, and nothing is left: rig_quiet(). */
+void rig_daemon_end(struct rig *rig, const uint16_t *domids);
+unsigned rig_daemon_descriptors(const struct rig *rig); /* now */
 /* Run another one, without the log, until it ends by itself; its exit status. */
 int rig_daemon_run(struct rig *rig, const char *const *arguments);
 /* Wait until `text` stands in `count` lines of the log. */
@@ -100,6 +103,8 @@ void rig_disk_remove(struct rig *rig, uint16_t domid, unsigned index); /* the di
 
 /* Another key in xenstore, absolute; NULL: not there. The caller frees it. */
 char *rig_read(struct rig *rig, const char *path);
+/* A connection of a guest's own, to be closed by xs_close(). */
+struct xs_handle *rig_store_open(struct rig *rig, uint16_t domid);
 
 /* ---- guest -------------------------------------------------------------------------------------------------- */
 

@@ -291,6 +291,21 @@ void rig_disk_detach(struct rig *rig, uint16_t domid, unsigned index)
 
 /* ---- guests ------------------------------------------------------------------------------------------------- */
 
+/* libxenstore finds a socket by the environment only. */
+struct xs_handle *rig_store_open(struct rig *rig, uint16_t domid)
+{
+	struct xs_handle *xs;
+	char path[96];
+
+	snprintf(path, sizeof(path), "%s/store.%u", rig->dir, domid);
+	setenv("XENSTORED_PATH", path, 1);
+	xs = xs_open(0);
+	snprintf(path, sizeof(path), "%s/store", rig->dir);
+	setenv("XENSTORED_PATH", path, 1);
+	assert_non_null(xs);
+	return xs;
+}
+
 struct gp_disk *rig_guest_open(struct rig *rig, uint16_t domid, unsigned index)
 {
 	char name[] = {'x', 'v', 'd', (char)('a' + (int)index), '\0'}, error[256];

@@ -2,23 +2,11 @@
 /* Disks come and go: the whole path, from the toolstack's keys to the bytes in the image. */
 #include "rig.h"
 
-#include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 static const uint16_t guests[] = {1, 2, 3, 0};
-
-static void stop_clean(struct rig *rig)
-{
-	int status = rig_daemon_stop(rig, SIGTERM);
-
-	assert_true(WIFEXITED(status));
-	assert_int_equal(WEXITSTATUS(status), 0);
-	rig_quiet(rig, guests);
-}
 
 static void one_disk(void **state)
 {
@@ -38,7 +26,7 @@ static void one_disk(void **state)
 	rig_guest_close(disk);
 	rig_disk_detach(rig, 1, 0);
 	rig_quiet(rig, guests);
-	stop_clean(rig);
+	rig_daemon_end(rig, guests);
 }
 
 static void two_and_eight_disks(void **state)
@@ -70,7 +58,7 @@ static void two_and_eight_disks(void **state)
 			rig_disk_detach(rig, 1, i);
 		rig_quiet(rig, guests);
 	}
-	stop_clean(rig);
+	rig_daemon_end(rig, guests);
 }
 
 /* Each with its disk open at the same time, and images that differ. */
@@ -97,7 +85,7 @@ static void several_guests(void **state)
 		rig_disk_detach(rig, (uint16_t)(i + 1), 0);
 	}
 	rig_quiet(rig, guests);
-	stop_clean(rig);
+	rig_daemon_end(rig, guests);
 }
 
 static void attach_again(void **state)
@@ -117,7 +105,7 @@ static void attach_again(void **state)
 		rig_disk_detach(rig, 1, 0);
 		rig_quiet(rig, guests);
 	}
-	stop_clean(rig);
+	rig_daemon_end(rig, guests);
 }
 
 static void guest_before_grantiod(void **state)
@@ -133,7 +121,7 @@ static void guest_before_grantiod(void **state)
 	disk = rig_guest_open(rig, 1, 0);
 	rig_guest_check(disk, image, 0, 4096, 3);
 	rig_guest_close(disk);
-	stop_clean(rig);
+	rig_daemon_end(rig, guests);
 }
 
 /* Keys one by one, as a toolstack without transactions would: it waits for those that are missing. */
@@ -154,7 +142,7 @@ static void keys_appear_late(void **state)
 	rig_disk_key(rig, 1, 0, "params", image);
 	rig_disk_wait(rig, 1, 0, 2);
 	assert_int_equal(rig_log_count(rig, "<3>"), 0);
-	stop_clean(rig);
+	rig_daemon_end(rig, guests);
 }
 
 static void generic_virtio_device(void **state)
@@ -198,7 +186,7 @@ static void generic_virtio_device(void **state)
 		assert_true(xs_write(rig->xs, XBT_NULL, path, value, (unsigned)strlen(value)));
 	}
 	rig_log_wait(rig, "<6>d1/virtio1: type 'virtio,device22': not a disk", 1);
-	stop_clean(rig);
+	rig_daemon_end(rig, guests);
 }
 
 int main(void)

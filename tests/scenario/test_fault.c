@@ -7,7 +7,6 @@
 
 #include <signal.h>
 #include <stdio.h>
-#include <sys/wait.h>
 
 static const uint16_t guests[] = {1, 0};
 
@@ -45,15 +44,6 @@ static void try_again(struct rig *rig, unsigned index, const char *image)
 	rig_guest_close(disk);
 }
 
-static void stop(struct rig *rig)
-{
-	int status = rig_daemon_stop(rig, SIGTERM);
-
-	assert_true(WIFEXITED(status));
-	assert_int_equal(WEXITSTATUS(status), 0);
-	rig_quiet(rig, guests);
-}
-
 /* How often each kind is called for a guest's first disk: a lower bound, so that the loop cannot pass by doing nothing.
  */
 static const struct {
@@ -81,7 +71,7 @@ static void first_disk(void **state)
 		rig_disk_detach(rig, 1, 0);
 		rig_quiet(rig, guests);
 	}
-	stop(rig);
+	rig_daemon_end(rig, guests);
 }
 
 /* The second takes part in the first one's ioreq server: one more range. */
@@ -107,7 +97,7 @@ static void second_disk(void **state)
 	rig_disk_detach(rig, 1, 1);
 	rig_disk_detach(rig, 1, 0);
 	rig_quiet(rig, guests);
-	stop(rig);
+	rig_daemon_end(rig, guests);
 }
 
 /* An answer that a vCPU is not told of is told again: the guest's accesses all come back. */
@@ -128,7 +118,7 @@ static void answers_are_notified_again(void **state)
 		rig_guest_close(disk);
 		assert_true(gm_fault_struck(rig->machine, 0, GM_FAULT_NOTIFY));
 	}
-	stop(rig);
+	rig_daemon_end(rig, guests);
 }
 
 int main(void)

@@ -5,7 +5,6 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 
@@ -15,15 +14,6 @@
 #define MAGIC 0x74726976u /* virtio 1.2, 4.2.2: the first register */
 
 static const uint16_t guests[] = {1, 2, 3, 0};
-
-static void stop_clean(struct rig *rig)
-{
-	int status = rig_daemon_stop(rig, SIGTERM);
-
-	assert_true(WIFEXITED(status));
-	assert_int_equal(WEXITSTATUS(status), 0);
-	rig_quiet(rig, guests);
-}
 
 /* Ten times: a guest with its driver up is destroyed and comes back under the same number. */
 static void reboots(void **state)
@@ -45,7 +35,7 @@ static void reboots(void **state)
 		rig_quiet(rig, guests);
 	}
 	assert_int_equal(rig_log_count(rig, "<3>"), 0);
-	stop_clean(rig);
+	rig_daemon_end(rig, guests);
 }
 
 /*
@@ -70,7 +60,7 @@ static void replaced_unseen(void **state)
 	disk = rig_guest_open(rig, 1, 0);
 	rig_guest_check(disk, other, 0, 4096, 1);
 	rig_guest_close(disk);
-	stop_clean(rig);
+	rig_daemon_end(rig, guests);
 }
 
 /* The toolstack removes the directory without a word; the guest's other disk goes on. */
@@ -94,7 +84,7 @@ static void directory_removed(void **state)
 	rig_disk_detach(rig, 1, 1);
 	rig_log_wait(rig, "<6>d1/xvdb: stopped", 1);
 	rig_quiet(rig, guests);
-	stop_clean(rig);
+	rig_daemon_end(rig, guests);
 }
 
 /* Defect of the predecessor: abort when the guest rewrites its own `state` node. */
@@ -106,17 +96,13 @@ static void guest_rewrites_its_state(void **state)
 	const char *image = rig_image(rig, "a.raw", 4 * RIG_MIB);
 	struct xs_handle *guest;
 	struct gp_disk *disk;
-	char path[96];
 
 	rig_daemon_start(rig, NULL);
 	rig_domain_create(rig, 1);
 	rig_disk_attach(rig, 1, 0, image);
 	disk = rig_guest_open(rig, 1, 0);
 	rig_disk_wait(rig, 1, 0, 4);
-	snprintf(path, sizeof(path), "%s/store.1", rig->dir);
-	setenv("XENSTORED_PATH", path, 1);
-	guest = xs_open(0);
-	assert_non_null(guest);
+	guest = rig_store_open(rig, 1);
 	for (unsigned i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
 		assert_true(xs_write(guest, XBT_NULL, node, values[i], (unsigned)strlen(values[i])));
 		rig_guest_check(disk, image, 0, 4096, i);
@@ -128,7 +114,7 @@ static void guest_rewrites_its_state(void **state)
 	assert_int_equal(rig_log_count(rig, "stopping"), 0);
 	rig_domain_destroy(rig, 1);
 	rig_log_wait(rig, "<6>d1/xvda: stopped", 1);
-	stop_clean(rig);
+	rig_daemon_end(rig, guests);
 }
 
 static void grantiod_restarts(void **state)
@@ -147,7 +133,7 @@ static void grantiod_restarts(void **state)
 		rig_guest_check(disk, image, 0, 65536, i);
 		rig_disk_wait(rig, 1, 0, 4);
 		rig_guest_close(disk);
-		stop_clean(rig);
+		rig_daemon_end(rig, guests);
 		assert_null(rig_disk_read(rig, 1, 0, "grantio-ioreq-server")); /* might be somebody else's by then */
 	}
 }
@@ -194,7 +180,7 @@ static void driver_is_told(void **state)
 		assert_int_not_equal(gp_disk_read(request.disk, request.data, 0, sizeof(request.data)), 0);
 		rig_guest_close(request.disk);
 	}
-	stop_clean(rig);
+	rig_daemon_end(rig, guests);
 }
 
 struct access {
@@ -245,7 +231,7 @@ static void grantiod_crashes(void **state)
 	disk = rig_guest_open(rig, 1, 0);
 	rig_guest_check(disk, image, 0, 65536, 5);
 	rig_guest_close(disk);
-	stop_clean(rig);
+	rig_daemon_end(rig, guests);
 }
 
 /* Asked to remove it while grantiod was down. */
@@ -257,13 +243,13 @@ static void removal_while_down(void **state)
 	rig_daemon_start(rig, NULL);
 	rig_domain_create(rig, 1);
 	rig_disk_attach(rig, 1, 0, image);
-	stop_clean(rig);
+	rig_daemon_end(rig, guests);
 	rig_disk_key(rig, 1, 0, "online", "0");
 	rig_disk_key(rig, 1, 0, "state", "5");
 	rig_daemon_start(rig, NULL);
 	rig_disk_wait(rig, 1, 0, 6);
 	rig_disk_remove(rig, 1, 0);
-	stop_clean(rig);
+	rig_daemon_end(rig, guests);
 }
 
 /* Guests destroyed all at once, with their disks open. */
@@ -292,7 +278,7 @@ static void many_destroyed_at_once(void **state)
 	for (uint16_t i = 0; i < 3; i++)
 		gp_disk_close(disks[i], NULL);
 	rig_quiet(rig, guests);
-	stop_clean(rig);
+	rig_daemon_end(rig, guests);
 }
 
 static void xenstored_dies(void **state)

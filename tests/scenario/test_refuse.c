@@ -9,9 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #define GOOD 1 /* index of the good disk; the bad one is 0 */
@@ -48,14 +46,9 @@ static void good_still_good(struct bench *bench)
 
 static void bench_close(struct bench *bench)
 {
-	int status;
-
 	good_still_good(bench);
 	rig_guest_close(bench->disk);
-	status = rig_daemon_stop(bench->rig, SIGTERM);
-	assert_true(WIFEXITED(status));
-	assert_int_equal(WEXITSTATUS(status), 0);
-	rig_quiet(bench->rig, guests);
+	rig_daemon_end(bench->rig, guests);
 }
 
 /* Until grantiod has handled all that was written so far: it takes xenstore's events in their order. */

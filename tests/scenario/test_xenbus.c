@@ -74,15 +74,7 @@ static unsigned port_open(struct front *front, uint16_t remote)
 
 static void front_open(struct front *front, struct rig *rig)
 {
-	char path[96];
-
-	*front = (struct front){.rig = rig};
-	snprintf(path, sizeof(path), "%s/store.1", rig->dir);
-	setenv("XENSTORED_PATH", path, 1);
-	front->xs = xs_open(0);
-	assert_non_null(front->xs);
-	snprintf(path, sizeof(path), "%s/store", rig->dir);
-	setenv("XENSTORED_PATH", path, 1);
+	*front = (struct front){.rig = rig, .xs = rig_store_open(rig, 1)};
 	assert_int_equal(gm_handle_open(rig->machine, true, &front->handle, &front->fd), 0);
 	front->port = port_open(front, 0);
 }
@@ -217,15 +209,6 @@ static void use(struct front *front, unsigned seed)
 
 /* ---- tests ------------------------------------------------------------------------------------------------------- */
 
-static void stop_clean(struct rig *rig)
-{
-	int status = rig_daemon_stop(rig, SIGTERM);
-
-	assert_true(WIFEXITED(status));
-	assert_int_equal(WEXITSTATUS(status), 0);
-	rig_quiet(rig, guests);
-}
-
 /* The toolstack removes it: 5, the frontend's 6, and the backend's. */
 static void removal(struct front *front)
 {
@@ -254,7 +237,7 @@ static void handshake(void **state)
 	removal(&front);
 	assert_int_equal(rig_log_count(rig, "<4>"), 0);
 	front_close(&front);
-	stop_clean(rig);
+	rig_daemon_end(rig, guests);
 }
 
 /* The module goes and comes: 1, with its old keys; then with another port. */
@@ -285,7 +268,7 @@ static void module_comes_and_goes(void **state)
 	use(&front, 9);
 	removal(&front);
 	front_close(&front);
-	stop_clean(rig);
+	rig_daemon_end(rig, guests);
 }
 
 /* Each key wrong: one line, the backend stays as it is, and takes the right one after. */
@@ -336,7 +319,7 @@ static void wrong_answers(void **state)
 		front_close(&front);
 		rig_domain_destroy(rig, 1);
 		rig_log_wait(rig, "<6>d1/xvda: stopped", i + 1);
-		stop_clean(rig);
+		rig_daemon_end(rig, guests);
 	}
 }
 
@@ -369,7 +352,7 @@ static void ports_of_others(void **state)
 	front_close(&front);
 	rig_domain_destroy(rig, 1);
 	rig_log_wait(rig, "<6>d1/xvda: stopped", 1);
-	stop_clean(rig);
+	rig_daemon_end(rig, guests);
 }
 
 /* A guest that writes its state all the time, and ports that come and go: another guest's disk goes on, nothing is
@@ -409,7 +392,7 @@ static void restless(void **state)
 	rig_domain_destroy(rig, 1);
 	rig_disk_detach(rig, 2, 0);
 	rig_log_wait(rig, "<6>d1/xvda: stopped", 1);
-	stop_clean(rig);
+	rig_daemon_end(rig, guests);
 }
 
 /* grantiod dies under a connected frontend: the next one publishes the same address, and the frontend begins at 1. */
@@ -432,7 +415,7 @@ static void grantiod_anew(void **state)
 		assert_true(!i || front.base == base);
 		use(&front, i);
 		if (i % 2)
-			stop_clean(rig);
+			rig_daemon_end(rig, guests);
 		else
 			assert_true(WIFSIGNALED(rig_daemon_stop(rig, SIGKILL)));
 		front.port = port_open(&front, 0);
