@@ -25,6 +25,7 @@ truncate_file() { dd if=/dev/zero of="$1" bs=1M count=0 seek="$2" 2>/dev/null; }
 
 # grantiod_start [ARGUMENT]...: $GRANTIOD_PROGRAM, which a scenario may set, until the scenario ends.
 grantiod_start() {
+	rm -f "$RUN/grantiod.log" # of the one before
 	"$GRANTIOD_PROGRAM" --control "$RUN/control" "$@" 2>"$RUN/grantiod.log" &
 	GRANTIOD=$!
 	wait_until 10 grep -q ready "$RUN/grantiod.log" || { fail "grantiod is not ready"; return 1; }
@@ -52,8 +53,15 @@ guest_create() {
 		for line; do printf '%s\n' "$line"; done
 	} >"$RUN/$name.cfg"
 	: >"$GUEST_LOG/guest-$name.log"
-	xl create $GUEST_OPTIONS "$RUN/$name.cfg" >"$RUN/$name.xl" 2>&1 || { fail "xl create $name: $(tail -n 3 "$RUN/$name.xl")"; return 1; }
+	guest_xl "$name"
 }
+# guest_xl NAME: give $RUN/NAME.cfg to xl, which logs what it waits for.
+guest_xl() {
+	xl -vvv create $GUEST_OPTIONS "$RUN/$1.cfg" >"$RUN/$1.xl" 2>&1 && return 0
+	mv "$RUN/$1.xl" "$RUN/$1.xl-failed"
+	fail "xl create $1: $(grep -v -e ': debug:' -e ': detail:' "$RUN/$1.xl-failed" | tail -n 3 | tr '\n' ';')"
+}
+guest_destroy() { xl -vvv destroy "$1" >>"$RUN/destroy.xl" 2>&1; } # NAME
 # A kernel unpacks one archive after the other.
 guest_ramdisk() {
 	local add=$RUN/guest-$GUEST_KERNEL-$GUEST_ADD.cpio.gz
@@ -99,6 +107,12 @@ backends() { for kind in virtio_disk virtio vbd; do xenstore-list "/local/domain
 no_backends() { [ -z "$(backends)" ]; }
 no_foreign_grants() { ! xen_key g | grep -qE '^\(XEN\) +\[ *0?x?[0-9a-f]+\]'; }
 
+# xl gives a backend 10 s to get to a state, and then gives up, or goes on without it. What it has done, and its processes that wait
+# for a guest's end have done, was done by the backend's word: there is no such line. On a host that is busy with other things ten seconds
+# of dom0's can be few: so this is said after every scenario, and failed by xl-waits.sh only. A creation that failed is a scenario's own business.
+no_waits() { ! grep -h -e 'wanted state.*timed out' -e 'xswait timeout' -e 'forced remove' $(xl_logs) /dev/null >"$RUN/waits" || fail "xl ran into a time limit of its own: $(head -n 1 "$RUN/waits")"; }
+xl_logs() { ls "$RUN"/*.xl "$GUEST_LOG"/../xl-*.log* 2>/dev/null; }
+
 # mapped_grants DOMID: which of its references are mapped or being copied from; not those of its console and xenstore ring (0, 1).
 mapped_grants() {
 	xen_key g | sed -n "/grant-table for remote d$1 /,/grant-table for remote/s/^(XEN) \[0x\([0-9a-f]*\)\].*/\1/p" | grep -v '^00[01]$'
@@ -113,15 +127,16 @@ scenario_run() {
 	SCENARIO=$1
 	local start end status=0
 	start=$(cut -d. -f1 /proc/uptime)
-	rm -rf "$RUN"
+	rm -rf "$RUN" "$GUEST_LOG"/../xl-*
 	mkdir -p "$RUN"
 	scenario_defaults
 	PORTS=$(count_ports)
 	unset -f scenario
 	. "/lab/scenarios/$1.sh"
 	scenario || status=1
-	for name in $(xl list 2>/dev/null | awk 'NR > 1 && $2 != 0 { print $1 }'); do xl destroy "$name" 2>/dev/null; done
+	for name in $(xl list 2>/dev/null | awk 'NR > 1 && $2 != 0 { print $1 }'); do guest_destroy "$name"; done
 	no_leaks || status=1
+	no_waits
 	grantiod_stop || status=1
 	end=$(cut -d. -f1 /proc/uptime)
 	if [ $status = 0 ]; then echo "ok $1 $((end - start))" >/run/result; else

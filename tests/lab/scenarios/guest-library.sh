@@ -30,5 +30,5 @@ small_guest() {
 	printf '%s\n' "name=\"$name\"" 'type="pvh"' 'kernel="/lab/guest-xen"' 'memory=24' 'tsc_mode="native"' >"$RUN/$name.cfg"
 	for line; do printf '%s\n' "$line"; done >>"$RUN/$name.cfg"
 	: >"$GUEST_LOG/guest-$name.log"
-	xl create "$RUN/$name.cfg" >"$RUN/$name.xl" 2>&1 || { fail "xl create $name: $(tail -n 3 "$RUN/$name.xl")"; return 1; }
+	guest_xl "$name"
 }

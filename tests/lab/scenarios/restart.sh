@@ -21,5 +21,5 @@ scenario() {
 	# Its driver waits for what is under way before it lets go of the disk, and Linux has no time limit there.
 	guest_log_has g2 'GUEST after' && say "the disk in the middle of I/O came back as well"
 	guest_domid g2 >/dev/null || return 0
-	xl destroy g2 || fail "xl destroy g2"
+	guest_destroy g2 || fail "xl destroy g2"
 }

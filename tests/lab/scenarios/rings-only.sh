@@ -15,6 +15,6 @@ without() { # BIT [OPTION]
 	guest_log_has "g$bit" "after $(sha256sum "$disk" | cut -d' ' -f1)" || { fail "the image is not what the guest wrote"; return 1; }
 	# One queue of 256 descriptors: a page of descriptors, one of what is available, one of what is used.
 	[ "$(mapped_grants "$(guest_domid "g$bit")" | wc -l)" = 3 ] || { fail "mapped: $(mapped_grants "$(guest_domid "g$bit")" | tr '\n' ' ')"; return 1; }
-	xl destroy "g$bit"
+	guest_destroy "g$bit"
 	no_leaks && grantiod_stop
 }

@@ -25,7 +25,7 @@ destroys() { # DISK
 		round=$((round + 1))
 		guest_create g2 busy "$1" || return 1
 		wait_until 120 guest_log_has g2 'GUEST busy' || { fail "round $round: no I/O"; guest_tail g2; return 1; }
-		xl destroy g2 || { fail "round $round: xl destroy"; return 1; }
+		guest_destroy g2 || { fail "round $round: xl destroy"; return 1; }
 	done
 }
 shutdowns() { # DISK
