@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: MIT
 # Labs: x86 arm64
-# A PV disk, served by dom0's kernel, beside a virtio disk: on one vCPU, and on two.
+# A PV disk, served by dom0's kernel, beside two virtio disks: on one vCPU, and on two.
 scenario() {
-	local vcpus a b
+	local vcpus a b c
 	grantiod_start || return 1
 	for vcpus in 1 2; do
 		a=$(image "virtio$vcpus.raw" 2)
 		b=$(image "pv$vcpus.raw" 2)
+		c=$(image "second$vcpus.raw" 2)
 		LOOPS="$LOOPS $(losetup -f)" && losetup "${LOOPS##* }" "$b" || { fail "no loop device"; return 1; }
 		guest_create "g$vcpus" pv-beside "vcpus=$vcpus" \
-			"disk=['$DISK_SPEC,access=rw,vdev=xvda,target=$a','format=raw,backendtype=phy,access=rw,vdev=xvdb,target=${LOOPS##* }']" || return 1
+			"disk=['$DISK_SPEC,access=rw,vdev=xvda,target=$a','format=raw,backendtype=phy,access=rw,vdev=xvdb,target=${LOOPS##* }','$DISK_SPEC,access=rw,vdev=xvdc,target=$c']" || return 1
 	done
 	for vcpus in 1 2; do
 		guest_finish "g$vcpus" 120 || return 1
@@ -17,7 +18,9 @@ scenario() {
 	wait_until 20 no_guests || { fail "a guest stays"; return 1; }
 	for loop in $LOOPS; do losetup -d "$loop"; done
 	for vcpus in 1 2; do
-		guest_log_has "g$vcpus" "virtio $(sha256sum "$RUN/virtio$vcpus.raw" | cut -d' ' -f1)" || { fail "$vcpus vCPU: the virtio disk is not what the guest wrote"; return 1; }
+		for disk in virtio second; do
+			guest_log_has "g$vcpus" "virtio $(sha256sum "$RUN/$disk$vcpus.raw" | cut -d' ' -f1)" || { fail "$vcpus vCPU: $disk disk is not what the guest wrote"; return 1; }
+		done
 		guest_log_has "g$vcpus" "pv $(sha256sum "$RUN/pv$vcpus.raw" | cut -d' ' -f1)" || { fail "$vcpus vCPU: the PV disk is not what the guest wrote"; return 1; }
 	done
 }
