@@ -8,8 +8,9 @@
  *
  * Threads: notifiers run under the device's lock.
  * Not defended: a device that was bound before this module came (the kernel waits for it some ten seconds only) keeps
- * the kernel's own DMA operations, whose addresses no backend of grants takes: there is a line in the log. A driver
- * whose probe fails must not leave DMA memory to devres (dmam_*): virtio's does not.
+ * the kernel's own DMA operations, whose addresses no backend of grants takes: there is a line in the log. Unbinding it
+ * is no way out: its virtio driver waits, without limit, for the first request. A driver whose probe fails must not
+ * leave DMA memory to devres (dmam_*): virtio's does not.
  */
 #include <linux/dma-map-ops.h>
 #include <linux/iommu.h>
@@ -261,7 +262,7 @@ static int say_if_bound(struct device *dev, void *unused)
 	domid_t backend;
 
 	if (dev->driver && !device_find(dev) && !backend_of(dev, &backend))
-		dev_warn(dev, "grantio: bound before grantio came, and cannot work: unbind it, and bind it again\n");
+		dev_warn(dev, "grantio: bound before grantio came, and cannot work: load grantio first, at boot\n");
 	return 0;
 }
 
