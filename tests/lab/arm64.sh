@@ -9,7 +9,8 @@ CROSS=aarch64-linux-gnu-
 
 lab_host_packages() {
 	echo qemu-system-arm gcc-aarch64-linux-gnu libc6-dev-arm64-cross build-essential flex bison bc libelf-dev libssl-dev \
-		cpio kmod binutils xz-utils e2fsprogs meson ninja-build pkg-config python3 checkpolicy m4
+		cpio kmod binutils xz-utils e2fsprogs meson ninja-build pkg-config python3 checkpolicy m4 \
+		device-tree-compiler libfdt-dev
 }
 
 lab_packages() {
@@ -71,7 +72,7 @@ arm64_kernel() {
 
 # `driver` is the same kernel with another RAM disk: a driver domain. `stock` is Debian's own, with grantio.ko.
 lab_guest_kernels() { echo mainline driver stock; }
-lab_kernels() { arm64_xen && arm64_kernel; }
+lab_kernels() { arm64_xen && arm64_kernel && arm64_late; }
 arm64_stock_package() { APT_CONFIG=$LAB_APT/apt.conf apt-cache depends linux-image-arm64 | sed -n 's/ *Depends: \(linux-image-.*\)/\1/p' | head -n 1; }
 arm64_stock_version() { ls "$LAB_ROOT/lib/modules" "$LAB_ROOT/usr/lib/modules" 2>/dev/null | grep -e '-arm64$' | sort -V | tail -n 1; }
 
@@ -116,8 +117,15 @@ lab_programs() {
 	[ -f "$dir/build.ninja" ] || meson setup "$dir" "$LAB_TOP" --cross-file "$LAB_BUILD/cross.ini" --buildtype=release \
 		-Ddevelop=false || return 1
 	ninja -C "$dir" -j2 --quiet all $LAB_TOOLS && arm64_module || return 1
-	arm64_tool "$LAB_DIR/tools/reach.c" -lxenctrl -lxendevicemodel -lxenforeignmemory &&
+	arm64_dt_emit && arm64_tool "$LAB_DIR/tools/reach.c" -lxenctrl -lxendevicemodel -lxenforeignmemory &&
 		arm64_tool "$LAB_TOP/tests/hostile/steal.c" -lxengnttab -lxenforeignmemory
+}
+# The tree of dom0less.sh, by the host's own `grantio dt`.
+arm64_dt_emit() {
+	mkdir -p "$LAB_BUILD/tools"
+	gcc -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -I"$LAB_TOP" -o "$LAB_BUILD/tools/dt" "$LAB_DIR/tools/dt.c" "$LAB_TOP"/cli/dt*.c "$LAB_TOP"/cli/args.c \
+		"$LAB_TOP"/cli/command.c -lfdt &&
+		"$LAB_BUILD/tools/dt" dt emit --dom0less --device base=0x2000000,irq=33,backend=0 --output "$LAB_BUILD/dom0less.dtb"
 }
 arm64_tool() { # SOURCE LIBRARY...
 	local source=$1
@@ -130,7 +138,7 @@ arm64_tool() { # SOURCE LIBRARY...
 lab_guest_modules() { # TREE KERNEL
 	local version
 	case $2 in
-	driver) arm64_programs "$1" "$LAB_BUILD/programs/backend/grantiod" "$LAB_ROOT"/usr/bin/xenstore-read "$LAB_ROOT"/usr/bin/xenstore-write ;;
+	driver) arm64_programs "$1" "$LAB_BUILD/programs/backend/grantiod" "$LAB_ROOT"/usr/bin/xenstore-read "$LAB_ROOT"/usr/bin/xenstore-write "$LAB_ROOT"/usr/bin/xenstore-watch ;;
 	stock)
 		version=$(arm64_stock_version)
 		initramfs_modules "$1" "$LAB_ROOT" "$version" crc32c_generic virtio_mmio virtio_blk ext4 xen-blkfront || return 1
@@ -166,16 +174,60 @@ lab_times=10
 lab_dom0_files() {
 	cp "$LAB_BUILD/Image" "$LAB_BUILD/policy" "$LAB_BUILD/policy-bare" "$LAB_BUILD/rules" "$1/lab/" &&
 		cp "$LAB_ROOT/boot/vmlinuz-$(arm64_stock_version)" "$1/lab/Image-stock" &&
+		initramfs_program "$1" "$LAB_ROOT/usr/lib/xen-4.20/bin/init-dom0less" $(lab_libdirs) &&
 		initramfs_program "$1" "$LAB_ROOT/usr/sbin/e2fsck" $(lab_libdirs) && arm64_programs "$1"
 }
 
 lab_more_images() { :; }
 
+# A kernel that waits for its device, and the same in a file of its own: guest/late.S.
+arm64_late() {
+	local image=$LAB_BUILD/Image-late object=$LAB_BUILD/late.o
+	${CROSS}gcc -c -DSIZE="$((0x200000 + 0x2000000))" -o "$object" "$LAB_DIR/guest/late.S" && ${CROSS}objcopy -O binary -j .text "$object" "$image" &&
+		truncate -s 2M "$image" && cat "$LAB_BUILD/Image" >>"$image"
+}
+
+# What a scenario's line "# Xen: ... lab=NAME" asks for beyond the usual: more boot modules, in Xen's device tree.
+#   policy    the FLASK policy, as the boot loader's module
+#   dom0less  a guest that Xen makes, with a disk in its device tree by `grantio dt emit`
+arm64_modules() { # NAME: the lines of a list "NODE FILE ADDRESS COMPATIBLE [BOOT ARGUMENTS]"
+	case $1 in
+	policy) echo "/chosen/module@5c000000 $LAB_BUILD/policy 0x5c000000 xen,xsm-policy" ;;
+	dom0less)
+		echo "/chosen/domU1/module@58000000 $LAB_BUILD/Image-late 0x58000000 multiboot,kernel earlycon=xenboot keep_bootcon panic=1 rdinit=/init loglevel=5 lab=dom0less"
+		echo "/chosen/domU1/module@5a000000 $LAB_BUILD/guest-mainline.cpio.gz 0x5a000000 multiboot,ramdisk"
+		echo "/chosen/domU1/module@5b000000 $LAB_BUILD/dom0less.dtb 0x5b000000 multiboot,device-tree"
+		;;
+	esac
+}
+arm64_tree() { # NAME TREE: add them
+	local node file address compatible bootargs
+	if [ "$1" = dom0less ]; then
+		fdtput -p -t s "$2" /chosen/domU1 compatible xen,domain && fdtput -t i "$2" /chosen/domU1 '#address-cells' 2 &&
+			fdtput -t i "$2" /chosen/domU1 '#size-cells' 2 && fdtput -t i "$2" /chosen/domU1 cpus 1 &&
+			fdtput -t i "$2" /chosen/domU1 memory 0 131072 && fdtput -t s "$2" /chosen/domU1 xen,enhanced enabled || return 1
+	fi
+	arm64_modules "$1" | while read -r node file address compatible bootargs; do
+		fdtput -p -t s "$2" "$node" compatible "$compatible" multiboot,module &&
+			fdtput -t x "$2" "$node" reg 0 "$address" 0 "$(printf '%x' "$(stat -c %s "$file")")" || return 1
+		[ -z "$bootargs" ] || fdtput -t s "$2" "$node" bootargs "$bootargs" || return 1
+	done
+}
+
 # The console is on standard input and output; Ctrl-C goes to it.
 lab_qemu() {
-	exec timeout --foreground -k 5 "${LAB_TIMEOUT:-86400}" qemu-system-aarch64 -machine virt,virtualization=on,gic-version=3 -cpu cortex-a57 -m 2048 -smp 1 \
-		-accel tcg,thread=multi,tb-size=512 -display none -chardev stdio,id=console,signal=off -serial chardev:console -monitor none -no-reboot -nic none \
+	local name tree=
+	name=$(echo "$LAB_XEN_ARGS" | tr ' ' '\n' | sed -n 's/^lab=//p')
+	set -- -machine virt,virtualization=on,gic-version=3 -cpu cortex-a57 -m 2048 -smp 1 \
+		-accel tcg,thread=multi,tb-size=512 -display none -monitor none -no-reboot -nic none \
 		-kernel "$LAB_BUILD/xen" -append "console=dtuart dom0_mem=1024M dom0_max_vcpus=1 bootscrub=0 $LAB_XEN_ARGS" \
 		-device "guest-loader,addr=0x49000000,kernel=$LAB_BUILD/Image,bootargs=console=hvc0 panic=1 rdinit=/init $LAB_DOM0_ARGS" \
 		-device "guest-loader,addr=0x4e000000,initrd=$LAB_BUILD/dom0.cpio.gz"
+	if [ -n "$name" ]; then
+		# QEMU's own tree, with what it says of the modules above, and more of them.
+		tree=$LAB_BUILD/tree-$name.dtb
+		timeout 60 qemu-system-aarch64 "$@" -machine dumpdtb="$tree" -serial none && arm64_tree "$name" "$tree" || return 1
+		set -- "$@" -dtb "$tree" $(arm64_modules "$name" | awk '{ print "-device loader,force-raw=on,file=" $2 ",addr=" $3 }')
+	fi
+	exec timeout --foreground -k 5 "${LAB_TIMEOUT:-86400}" qemu-system-aarch64 "$@" -chardev stdio,id=console,signal=off -serial chardev:console
 }
