@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # Labs: arm64
-# Xen: xsm=flask flask=enforcing
+# Xen: xsm=flask flask=enforcing lab=policy
 # The policy's rules for backends are the ones that are needed, and all of them are. Without them a guest is not served; in
 # permissive mode, and still without them, Xen names each that it would have refused: that list is the module's.
 . /lab/driver.sh
@@ -17,6 +17,7 @@ scenario() {
 	guest_finish g2 60 || return 1
 	xl setenforce 1
 	denials | sort -u >"$RUN/denied"
+	xl loadpolicy /lab/policy
 	cmp "$RUN/denied" $needed || { fail "needed are other rules than there are: $(diff $needed "$RUN/denied" | tr '\n' ';')"; return 1; }
 }
 driver_refused() { in_driver "grep -m1 'd[0-9]*/xvda.*ermission denied' /run/grantiod.log"; }
