@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
 # Labs: arm64
-# Limit: 300
 # Xen: xsm=flask flask=enforcing lab=policy
 # grantiod and the image in a driver domain, under a policy, loaded at boot, that gives it what serving takes and no more: its guest's
 # disk works. It gets at nothing of dom0's or of another guest's, and at its guest's memory only where that is granted; nor

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
 # Labs: x86
-# Limit: 300
 # Debian's 6.12 kernel as a guest: its disk, and the modules that come and go.
 scenario() {
 	local disk before

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
 # Labs: x86
-# Limit: 300
 # A backend that completes requests and keeps their pages mapped: the guest's disk goes on, no page is used for something
 # else while the backend can see it, nothing is in it but what was mapped, another guest does not suffer, and what was held comes back when it is let go.
 scenario() {

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
 # Labs: x86
-# Limit: 300
 # A backend that publishes nonsense, other devices' registers, and states in a loop (this script, in grantiod's place):
 # grantio.ko refuses each offer, says so a few times, and no disk comes up.
 scenario() {

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 # Labs: x86
 # Dom0: systemd
-# Limit: 300
 # grantiod as Debian's systemd runs it, confined as its unit says: started at boot between Xen's daemons and xendomains, it serves a guest two
 # disks, an image file and a block device, also when it has been killed and when it is restarted; its lines are in the journal, with their
 # priorities.

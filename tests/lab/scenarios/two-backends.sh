@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
 # Labs: x86
-# Limit: 300
 # Two backends publish the same address for their registers (docs/xenbus.md): the guest refuses the second device, and the
 # first goes on. The second backend is a directory in xenstore, as domain 32 would write it.
 scenario() {
