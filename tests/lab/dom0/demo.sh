@@ -97,7 +97,7 @@ step 'dom0: what it read then is what the image has' then_wrote
 step 'dom0: nothing is left of both' no_leaks
 show
 show "The point of it all: a program in the backend's domain takes what it can get of guest-3"
-step 'xl create guest-3: xvda' create guest-3 isolation "disk=[$(disk "$other" xvda rw)]"
+GUEST_ADD=fio step 'xl create guest-3: xvda' create guest-3 isolation "disk=[$(disk "$other" xvda rw)]"
 domid=$(guest_domid guest-3)
 step 'its disk is open and idle' idle
 step 'its disk is busy' busy

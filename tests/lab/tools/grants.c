@@ -6,15 +6,16 @@
  * - grants DOMID probe: try to copy from and to, and to map, each reference that there is and some that there are not,
  *   until read-only entries were met; say what Xen answered, by name. Fails where that is not what the entry says.
  * - grants DOMID idle: the same, once.
- * - grants DOMID copy: probe without mapping, for a guest with Linux's own layer, which gives a device up when it ends
- * a grant that is mapped.
- * - grants DOMID watch: sample what can be reached until SIGTERM, then try what could be and has ended. Says "samples S
- *   constant C most M ever E now N ended X": C references in every sample, at most M in one, E in any, N at the end.
- *   Fails where a sample is not what the guest's table says, or an ended reference can be used.
+ * - grants DOMID watch: SAMPLES samples of what can be reached, said by "enough samples"; after SIGTERM one more, and
+ * what could be reached once and is ended by then is tried. Says "samples S constant C most M ever E now N ended X busy
+ * B": C references in every sample, at most M in one, E in any, N in the last, and more than C in B of them. Fails
+ * where a sample is not what the guest's table says, or an ended reference can be used.
  *
  * The table is read by a right of the control domain (XENMEM_acquire_resource): that is the oracle. The attempts are
- * plain grant operations, which any domain may make, and of no effect on the guest: see copy_try(); mappings have no
- * address (GNTMAP_device_map). A reference may be granted or ended at any time, so what differs is looked at again.
+ * plain grant operations, which any domain may make, and of no effect on the guest: see copy_try(). Its vCPUs stand
+ * still for each pass over the table, so a sample is what can be reached at one moment, what differs is wrong, and no
+ * grant is ended while we hold it (which would cost a guest with Linux's own layer its device). Between the passes it
+ * goes on.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -25,8 +26,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 
 #include <xencall.h>
+#include <xenctrl.h>
 #include <xenforeignmemory.h>
 
 #include <xen/grant_table.h>
@@ -36,12 +39,27 @@
 #define FRAME_ENTRIES (4096u / sizeof(grant_entry_v1_t))
 #define FRAMES_MAX    256u
 #define BATCH	      64u
-#define TRIES	      100   /* at a reference that changes while we look */
 #define REF_KNOWN     1u    /* the xenstore page's: granted to us by the domain's builder, and never ended */
 #define BYTE_KNOWN    4095u /* in it: far behind struct xenstore_domain_interface */
 #define BEYOND	      4096  /* references that the table does not have */
-#define SAMPLES	      50    /* of a guest that is busy: then a watch says so */
+#define SAMPLES	      50    /* of a guest that is busy, by a watch, */
+#define PACE	      20    /* ms between two, for the guest to go on, and the backend */
+#define WRONG_LINES   10    /* that say what is wrong */
 #define PASSES	      500   /* over the table, at the most, until a read-only entry was met */
+
+/*
+ * How a grant is mapped by hypercall alone. A PV domain can have it as an address for devices, which is none of its
+ * own; a domain with a physical map of its own (Arm) is given it there, at pages where that has nothing.
+ */
+#ifdef __aarch64__
+#define MAP_HOW	      GNTMAP_host_map
+#define MAP_PAGE(i)   (UINT64_C(0x7000000000) + (uint64_t)(i)*4096)
+#define UNMAP_BUS(op) 0
+#else
+#define MAP_HOW	      GNTMAP_device_map
+#define MAP_PAGE(i)   0
+#define UNMAP_BUS(op) ((op)->dev_bus_addr)
+#endif
 
 enum attempt { COPY_FROM, COPY_TO, MAP_READ, MAP_WRITE, ATTEMPTS };
 static const char *const attempt_names[] = {"copy from", "copy to", "map read-only", "map writable"};
@@ -59,6 +77,7 @@ static const char *const class_names[] = {"not granted", "granted to others", "r
 
 struct view {
 	xencall_handle *call;
+	xc_interface *control;
 	uint16_t domid;
 	const volatile grant_entry_v1_t *table;
 	uint32_t entries;
@@ -66,14 +85,6 @@ struct view {
 	struct gnttab_map_grant_ref *maps;
 	struct gnttab_unmap_grant_ref *unmaps;
 };
-
-static volatile sig_atomic_t stop;
-
-static void on_term(int sig)
-{
-	(void)sig;
-	stop = 1;
-}
 
 static int grant_table_op(struct view *view, unsigned op, void *args, unsigned count)
 {
@@ -143,8 +154,9 @@ static int view_open(struct view *view, uint16_t domid)
 	void *table = NULL;
 	unsigned frames;
 
-	*view = (struct view){.call = xencall_open(NULL, 0), .domid = domid};
-	if (!memory || !view->call || table_frames(view, &frames))
+	*view = (struct view){
+		.call = xencall_open(NULL, 0), .control = xc_interface_open(NULL, NULL, 0), .domid = domid};
+	if (!memory || !view->call || !view->control || table_frames(view, &frames))
 		return -1;
 	if (!xenforeignmemory_map_resource(memory, domid, XENMEM_resource_grant_table,
 					   XENMEM_resource_grant_table_id_shared, 0, frames, &table, PROT_READ, 0)) {
@@ -200,18 +212,20 @@ static int map_try(struct view *view, const uint32_t *refs, unsigned count, bool
 	unsigned mapped = 0;
 
 	for (unsigned i = 0; i < count; i++)
-		view->maps[i] =
-			(struct gnttab_map_grant_ref){.flags = GNTMAP_device_map | (writable ? 0 : GNTMAP_readonly),
-						      .ref = refs[i],
-						      .dom = view->domid,
-						      .status = GNTST_general_error};
+		view->maps[i] = (struct gnttab_map_grant_ref){.host_addr = MAP_PAGE(i),
+							      .flags = MAP_HOW | (writable ? 0 : GNTMAP_readonly),
+							      .ref = refs[i],
+							      .dom = view->domid,
+							      .status = GNTST_general_error};
 	if (grant_table_op(view, GNTTABOP_map_grant_ref, view->maps, count))
 		return -1;
 	for (unsigned i = 0; i < count; i++) {
-		statuses[i] = view->maps[i].status;
+		struct gnttab_map_grant_ref *op = &view->maps[i];
+
+		statuses[i] = op->status;
 		if (statuses[i] == GNTST_okay)
 			view->unmaps[mapped++] = (struct gnttab_unmap_grant_ref){
-				.dev_bus_addr = view->maps[i].dev_bus_addr, .handle = view->maps[i].handle};
+				.host_addr = op->host_addr, .dev_bus_addr = UNMAP_BUS(op), .handle = op->handle};
 	}
 	return mapped ? grant_table_op(view, GNTTABOP_unmap_grant_ref, view->unmaps, mapped) : 0;
 }
@@ -230,29 +244,18 @@ static const char *status_name(int16_t status)
 /* ---- one against the other ----------------------------------------------------------------------------------------
  */
 
-static bool entries_equal(const grant_entry_v1_t *a, const grant_entry_v1_t *b)
+/* The guest stands still, or goes on. */
+static int guest_pause(struct view *view, bool still)
 {
-	return a->flags == b->flags && a->domid == b->domid && a->frame == b->frame;
+	int ret = still ? xc_domain_pause(view->control, view->domid) : xc_domain_unpause(view->control, view->domid);
+
+	if (ret)
+		fprintf(stderr, "grants: domain %u: cannot %s it: %s\n", view->domid, still ? "pause" : "unpause",
+			strerror(errno));
+	return ret;
 }
 
-/* One reference, whose entry is the same before and after. 0: Xen does what it says; 1: it does not; -1: error. */
-static int ref_settle(struct view *view, enum attempt attempt, uint32_t ref, int16_t *status)
-{
-	for (unsigned try = 0; try < TRIES; try++) {
-		grant_entry_v1_t before = entry_read(view, ref), after;
-
-		if (refs_try(view, attempt, &ref, 1, status))
-			return -1;
-		after = entry_read(view, ref);
-		if (entries_equal(&before, &after) && (*status == GNTST_okay) == allowed(entry_class(&before), attempt))
-			return 0;
-	}
-	fprintf(stderr, "grants: reference %" PRIu32 ": %s gives %s, and its entry is 0x%x for domain %u\n", ref,
-		attempt_names[attempt], status_name(*status), entry_read(view, ref).flags, entry_read(view, ref).domid);
-	return 1;
-}
-
-/* `count` references, by one call. Wrong ones are counted in `wrong`. */
+/* `count` references, by one call. Wrong ones are counted in `wrong`, and the first ones said. */
 static int batch_try(struct view *view, enum attempt attempt, const uint32_t *refs, unsigned count, int16_t *statuses,
 		     unsigned *wrong)
 {
@@ -260,13 +263,13 @@ static int batch_try(struct view *view, enum attempt attempt, const uint32_t *re
 		return -1;
 	for (unsigned i = 0; i < count; i++) {
 		grant_entry_v1_t entry = entry_read(view, refs[i]);
-		int ret = 0;
 
-		if ((statuses[i] == GNTST_okay) != allowed(entry_class(&entry), attempt))
-			ret = ref_settle(view, attempt, refs[i], &statuses[i]);
-		if (ret < 0)
-			return -1;
-		*wrong += (unsigned)ret;
+		if ((statuses[i] == GNTST_okay) == allowed(entry_class(&entry), attempt))
+			continue;
+		if ((*wrong)++ < WRONG_LINES)
+			fprintf(stderr,
+				"grants: reference %" PRIu32 ": %s gives %s, and its entry is 0x%x for domain %u\n",
+				refs[i], attempt_names[attempt], status_name(statuses[i]), entry.flags, entry.domid);
 	}
 	return 0;
 }
@@ -296,8 +299,6 @@ static void counts_print(unsigned counts[CLASSES][ATTEMPTS][STATUSES])
 
 typedef unsigned counts_t[CLASSES][ATTEMPTS][STATUSES];
 
-/* A class is that of the entry after the attempt; where it has changed meanwhile, what Xen answered counts for nothing.
- */
 static int probe_batch(struct view *view, enum attempt attempt, uint32_t first, counts_t counts, unsigned *wrong)
 {
 	int16_t statuses[BATCH];
@@ -309,27 +310,42 @@ static int probe_batch(struct view *view, enum attempt attempt, uint32_t first, 
 		return -1;
 	for (unsigned i = 0; i < BATCH; i++) {
 		grant_entry_v1_t entry = entry_read(view, refs[i]);
-		enum class class = entry_class(&entry);
 
-		if ((statuses[i] == GNTST_okay) == allowed(class, attempt))
-			counts[class][attempt][(unsigned)-statuses[i] % STATUSES]++;
+		counts[entry_class(&entry)][attempt][(unsigned)-statuses[i] % STATUSES]++;
 	}
 	return 0;
 }
 
-/* Again and again until `attempts` have met read-only entries, which there are while requests are on their way. */
-static int probe(struct view *view, unsigned attempts, unsigned passes)
+static int probe_pass(struct view *view, uint32_t end, counts_t counts, unsigned *wrong)
+{
+	int ret = guest_pause(view, true);
+
+	if (ret)
+		return ret;
+	for (uint32_t first = 0; first < end && !ret; first += BATCH)
+		for (unsigned attempt = 0; attempt < ATTEMPTS && !ret; attempt++)
+			ret = probe_batch(view, (enum attempt)attempt, first, counts, wrong);
+	return guest_pause(view, false) ? -1 : ret;
+}
+
+/* For as long as the guest goes on between two passes. */
+static void pace(void)
+{
+	nanosleep(&(struct timespec){.tv_nsec = PACE * 1000000L}, NULL);
+}
+
+/* Again and again until read-only entries were met, which there are while requests are on their way. */
+static int probe(struct view *view, unsigned passes)
 {
 	static counts_t counts;
 	unsigned wrong = 0, pass = 0;
 
-	for (; pass < passes && !(counts[READ_ONLY][COPY_FROM][0] && counts[READ_ONLY][COPY_TO][-GNTST_general_error] &&
-				  (attempts < ATTEMPTS || counts[READ_ONLY][MAP_WRITE][-GNTST_general_error]));
-	     pass++)
-		for (uint32_t first = 0; first < view->entries + (pass ? 0 : BEYOND); first += BATCH)
-			for (unsigned attempt = 0; attempt < attempts; attempt++)
-				if (probe_batch(view, (enum attempt)attempt, first, counts, &wrong))
-					return 1;
+	for (; pass < passes && !counts[READ_ONLY][COPY_FROM][0]; pass++) {
+		if (pass)
+			pace();
+		if (probe_pass(view, view->entries + (pass ? 0 : BEYOND), counts, &wrong))
+			return 1;
+	}
 	counts_print(counts);
 	printf("%u passes over %" PRIu32 " references, wrong: %u\n", pass, view->entries, wrong);
 	return wrong > 0;
@@ -340,31 +356,45 @@ static int probe(struct view *view, unsigned attempts, unsigned passes)
 
 struct watch {
 	unsigned samples, most, now, wrong;
+	unsigned counts[SAMPLES];
 	uint8_t *reached; /* in this sample */
 	uint8_t *always, *ever;
 };
 
-static int sample(struct view *view, struct watch *watch)
+static int sample_batch(struct view *view, struct watch *watch, uint32_t first)
 {
 	int16_t statuses[BATCH];
 	uint32_t refs[BATCH];
 
-	watch->now = 0;
-	for (uint32_t first = 0; first < view->entries; first += BATCH) {
-		for (unsigned i = 0; i < BATCH; i++)
-			refs[i] = first + i;
-		/* Read-only ones are reached by this too; none can be written that cannot be read. */
-		if (batch_try(view, COPY_FROM, refs, BATCH, statuses, &watch->wrong))
-			return -1;
-		for (unsigned i = 0; i < BATCH; i++) {
-			watch->reached[refs[i]] = statuses[i] == GNTST_okay;
-			watch->now += watch->reached[refs[i]];
-		}
+	for (unsigned i = 0; i < BATCH; i++)
+		refs[i] = first + i;
+	/* Read-only ones are reached by this too; none can be written that cannot be read. */
+	if (batch_try(view, COPY_FROM, refs, BATCH, statuses, &watch->wrong))
+		return -1;
+	for (unsigned i = 0; i < BATCH; i++) {
+		watch->reached[refs[i]] = statuses[i] == GNTST_okay;
+		watch->now += watch->reached[refs[i]];
 	}
+	return 0;
+}
+
+static int sample(struct view *view, struct watch *watch)
+{
+	int ret = guest_pause(view, true);
+
+	if (ret)
+		return ret;
+	watch->now = 0;
+	for (uint32_t first = 0; first < view->entries && !ret; first += BATCH)
+		ret = sample_batch(view, watch, first);
+	if (guest_pause(view, false) || ret)
+		return -1;
 	for (uint32_t ref = 0; ref < view->entries; ref++) {
 		watch->always[ref] = (uint8_t)(watch->reached[ref] && (!watch->samples || watch->always[ref]));
 		watch->ever[ref] |= watch->reached[ref];
 	}
+	if (watch->samples < SAMPLES)
+		watch->counts[watch->samples] = watch->now;
 	watch->samples++;
 	if (watch->now > watch->most)
 		watch->most = watch->now;
@@ -405,32 +435,55 @@ static unsigned sum(const uint8_t *flags, uint32_t count)
 	return n;
 }
 
+/* SAMPLES of them, or fewer if we are told to end; then until we are. Nothing is done meanwhile: the guest needs the
+ * CPU. */
+static int watch_samples(struct view *view, struct watch *watch, const sigset_t *term)
+{
+	const struct timespec between = {.tv_nsec = PACE * 1000000L};
+
+	while (watch->samples < SAMPLES) {
+		if (sample(view, watch))
+			return -1;
+		if (sigtimedwait(term, NULL, &between) == SIGTERM)
+			return 0;
+	}
+	printf("enough samples\n");
+	fflush(stdout);
+	return sigwaitinfo(term, NULL) == SIGTERM ? 0 : -1;
+}
+
+static unsigned busy(const struct watch *watch, unsigned constant)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < SAMPLES && i < watch->samples; i++)
+		n += watch->counts[i] > constant;
+	return n;
+}
+
 static int watch_run(struct view *view)
 {
 	struct watch watch = {.reached = calloc(view->entries, 1),
 			      .always = calloc(view->entries, 1),
 			      .ever = calloc(view->entries, 1)};
-	unsigned ended = 0, frames;
+	unsigned ended = 0, frames, constant;
+	sigset_t term;
 
 	if (!watch.reached || !watch.always || !watch.ever)
 		return 1;
-	signal(SIGTERM, on_term);
-	while (!stop) {
-		if (sample(view, &watch))
-			return 1;
-		if (watch.samples == SAMPLES) {
-			printf("enough samples\n");
-			fflush(stdout);
-		}
-	}
-	if (sample(view, &watch) || ended_try(view, &watch, &ended) || table_frames(view, &frames))
+	sigemptyset(&term);
+	sigaddset(&term, SIGTERM);
+	sigprocmask(SIG_BLOCK, &term, NULL);
+	if (watch_samples(view, &watch, &term) || sample(view, &watch) || ended_try(view, &watch, &ended) ||
+	    table_frames(view, &frames))
 		return 1;
 	if (frames * FRAME_ENTRIES != view->entries) {
 		fprintf(stderr, "grants: the table has grown meanwhile, and what is new was not looked at\n");
 		return 1;
 	}
-	printf("samples %u constant %u most %u ever %u now %u ended %u\n", watch.samples,
-	       sum(watch.always, view->entries), watch.most, sum(watch.ever, view->entries), watch.now, ended);
+	constant = sum(watch.always, view->entries);
+	printf("samples %u constant %u most %u ever %u now %u ended %u busy %u\n", watch.samples, constant, watch.most,
+	       sum(watch.ever, view->entries), watch.now, ended, busy(&watch, constant));
 	return watch.wrong > 0;
 }
 
@@ -443,11 +496,9 @@ int main(int argc, char **argv)
 	if (!strcmp(argv[2], "list"))
 		return list(&view);
 	if (!strcmp(argv[2], "probe"))
-		return probe(&view, ATTEMPTS, PASSES);
-	if (!strcmp(argv[2], "copy"))
-		return probe(&view, MAP_READ, PASSES);
+		return probe(&view, PASSES);
 	if (!strcmp(argv[2], "idle"))
-		return probe(&view, ATTEMPTS, 1);
+		return probe(&view, 1);
 	if (!strcmp(argv[2], "watch"))
 		return watch_run(&view);
 	return 2;
