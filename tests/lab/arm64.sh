@@ -169,7 +169,6 @@ lab_guest_cfg() { # KERNEL
 lab_shell_comes='twenty seconds'
 lab_guest_args=
 lab_disk_spec='format=raw,specification=virtio,backendtype=standalone,grant_usage=1'
-lab_times=10
 
 lab_dom0_files() {
 	cp "$LAB_BUILD/Image" "$LAB_BUILD/policy" "$LAB_BUILD/policy-bare" "$LAB_BUILD/rules" "$1/lab/" &&

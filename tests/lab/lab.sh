@@ -115,7 +115,7 @@ dom0_image() {
 		cp "$LAB_BUILD/guest-$name.cpio.gz" "$tree/lab/"
 	done
 	echo "GUEST_KERNEL_FIRST=$(lab_guest_kernels | awk '{ print $1; exit }')" >>"$tree/lab/lib.sh"
-	echo "LAB_TIMES=${LAB_TIMES:-$lab_times}" >>"$tree/lab/lib.sh"
+	echo "LAB_TIMES=${LAB_TIMES:-10}" >>"$tree/lab/lib.sh"
 	fio_image "$tree/lab/add-fio.cpio.gz" || return 1
 	lab_dom0_files "$tree" || return 1
 	initramfs_pack "$tree" "$LAB_BUILD/dom0.cpio$LAB_DOM0_SUFFIX"

@@ -97,7 +97,6 @@ lab_shell_comes='a minute'
 # Without this the kernel looks at every slot of a PCI bus that is not there, twice: 2 of its 15 seconds.
 lab_guest_args='pci=noearly'
 lab_disk_spec='format=raw,specification=virtio,backendtype=standalone'
-lab_times=3 # of ten-times.sh: thirty boots are twelve minutes here; LAB_TIMES=10 does them
 
 lab_dom0_files() {
 	local kernel

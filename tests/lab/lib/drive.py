@@ -5,13 +5,16 @@
 Usage: drive.py [--machines N] [--retry] ARCH:BUILD:SCENARIO[,SCENARIO...]...
 Where BUILD is empty the lab could not be prepared: all of its scenarios fail.
 
-A machine is `lab.sh ARCH boot`: QEMU with the serial line on standard input and output. dom0/init says "LAB ready N RESULT" there when it
-has nothing to do, again every few seconds (lines can get lost among Xen's own), and is answered "run N+1 SCENARIO LIMIT" or
-"end". Two machines share one queue. A scenario with a line "# Xen: ARGUMENTS" runs in a machine whose
-Xen was booted with these, one with "# Dom0: NAME" in a machine with that dom0, "dom0-NAME.cpio". What fails is run once more in a fresh machine, if --retry is given, and is reported as retried;
-many failures are no bad luck and are not retried. dom0 ends a scenario that takes longer than its limit; a machine in which
-even that does not work is killed. Nothing waits without a limit. LAB_TIMEOUT (seconds) bounds each machine's life, if set; LAB_BUDGET all of
-it: what has not begun by then is not run, and fails. Two machines of a kind that do not even boot are the last of their kind.
+A machine is `lab.sh ARCH boot`: QEMU with the serial line on standard input and output. dom0/init says "LAB ready N
+RESULT" there when it has nothing to do, again every few seconds (lines can get lost among Xen's own), and is answered
+"run N+1 SCENARIO LIMIT" or "end". Two machines share one queue. A scenario with a line "# Xen: ARGUMENTS" runs in a
+machine whose Xen was booted with these, one with "# Dom0: NAME" in a machine with that dom0, "dom0-NAME.cpio".
+
+What fails is run once more in a fresh machine, if --retry is given, and is reported as retried; many failures are no bad
+luck and are not retried. dom0 ends a scenario that takes longer than its limit; a machine in which even that does not
+work is killed. Nothing waits without a limit. LAB_TIMEOUT (seconds) bounds each machine's life, if set; LAB_BUDGET all of
+it: what has not begun by then is not run, and fails. Two machines of a kind that do not even boot are the last of their
+kind.
 
 The last line is "N passed, N failed".
 """
@@ -309,6 +312,8 @@ def main():
     for lab in options.labs:
         arch, build, names = lab.split(":")
         todo += [Job(arch, build, name) for name in names.split(",") if name]
+    if options.machines > 1:  # what may take long first, so that no machine has it to itself at the end
+        todo.sort(key=lambda job: job.limit <= SCENARIO_LIMIT)
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, interrupted)
     runs = [job for job in todo if job.build]
