@@ -56,6 +56,7 @@ struct gd_device {
 	struct gd_device *next;
 	bool dirty;	 /* its directory is to be read again */
 	bool connected;	 /* state 4 was written */
+	bool leaving;	 /* its directory is to be removed */
 	uint32_t port;	 /* keys.base is 0: the guest's event channel that is bound; 0: none */
 	char *said;	 /* the last complaint, so that it is not said twice */
 	bool error_node; /* and that it stands in xenstore */

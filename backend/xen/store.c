@@ -364,6 +364,29 @@ int gd_store_state(struct gd_store *store, const struct gd_device_id *id, unsign
 	return ret;
 }
 
+int gd_store_forget(struct gd_store *store, const struct gd_device_id *id)
+{
+	int ret = -EAGAIN;
+	char path[PATH];
+
+	device_path(store, id, NULL, path);
+	for (unsigned i = 0; i < ATTEMPTS && ret == -EAGAIN; i++) {
+		xs_transaction_t transaction;
+
+		ret = transaction_start(store, &transaction);
+		if (ret)
+			return ret;
+		ret = key_compare(store, transaction, id, GD_KEY_STATE, GD_STATE_CLOSED);
+		if (!ret)
+			ret = key_compare(store, transaction, id, GD_KEY_ONLINE, 0);
+		errno = 0;
+		if (!ret && !xs_rm(store->xs, transaction, path))
+			ret = errno ? -errno : -EIO;
+		ret = transaction_end(store, transaction, ret);
+	}
+	return ret;
+}
+
 int gd_store_front_watch(struct gd_store *store, const struct gd_device_id *id)
 {
 	char path[PATH], token[PATH];

@@ -60,6 +60,10 @@ void gd_store_front_unwatch(struct gd_store *store, const struct gd_device_id *i
 /* The guest's keys at one moment; free them with gd_front_keys_free(). None where there is no directory. */
 int gd_store_front_read(struct gd_store *store, const struct gd_device_id *id, struct gd_front_keys *keys);
 
+/* Remove a device's directory, if it still is in state 6 and not online: -EBUSY where it is not, -ENOENT: it has gone.
+ */
+int gd_store_forget(struct gd_store *store, const struct gd_device_id *id);
+
 /* Remove one of the keys, if it is there. */
 void gd_store_remove(struct gd_store *store, const struct gd_device_id *id, enum gd_key key);
 

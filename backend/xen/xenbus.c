@@ -9,16 +9,18 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
-#define EVENTS_A_TURN 1024 /* then the directories are read, and the loop has its turn */
+#define EVENTS_A_TURN	1024 /* then the directories are read, and the loop has its turn */
+#define REMOVAL_SECONDS 1
 
 struct gd_xenbus {
 	const struct gd_config *config;
 	struct gd_loop *loop;
 	struct gd_device_env env;
 	struct gd_store *store;
-	struct gd_loop_source watch, wake;
+	struct gd_loop_source watch, wake, removal;
 	struct gd_device *devices;
 	bool stopping, lost;
 	/* To be read again: whole classes, domains of a class (a bit each), and devices by their own flag. */
@@ -107,6 +109,38 @@ static bool keys_equal(const struct gd_keys_device *a, const struct gd_keys_devi
 	       a->direct == b->direct && a->foreign == b->foreign && !strcmp(a->target, b->target);
 }
 
+/*
+ * In a driver domain it is ours to remove the directory of a device that has ended: libxl waits for that, ten seconds,
+ * once it has seen state 6. That it has seen it nothing says: it is given a second. If that is too short, xl complains
+ * that the backend has vanished, and goes on all the same.
+ */
+static void removal_ask(struct gd_xenbus *xenbus, struct gd_device *device)
+{
+	const struct itimerspec when = {.it_value.tv_sec = REMOVAL_SECONDS};
+
+	if (!gd_store_domid(xenbus->store) || device->leaving)
+		return;
+	device->leaving = true;
+	timerfd_settime(xenbus->removal.fd, 0, &when, NULL); /* cannot fail: the descriptor and `when` are ours */
+}
+
+static void removal_ready(struct gd_loop_source *source, uint32_t events)
+{
+	struct gd_xenbus *xenbus = source->opaque;
+	uint64_t count;
+
+	(void)events;
+	if (read(source->fd, &count, sizeof(count)) < 0)
+		return;
+	for (struct gd_device *device = xenbus->devices; device; device = device->next) {
+		int ret = device->leaving ? gd_store_forget(xenbus->store, &device->id) : 0;
+
+		if (ret && ret != -ENOENT && ret != -EBUSY)
+			gd_log(&device->log, GD_WARN, "cannot remove its directory: %s", strerror(-ret));
+		device->leaving = false;
+	}
+}
+
 /* Not open. */
 static void idle_step(struct gd_xenbus *xenbus, struct gd_device *device, const struct gd_keys *keys)
 {
@@ -123,6 +157,8 @@ static void idle_step(struct gd_xenbus *xenbus, struct gd_device *device, const 
 		state_change(xenbus, device, GD_STATE_CLOSING, GD_STATE_CLOSED);
 		return;
 	}
+	if (!ret && life.state == GD_STATE_CLOSED && !life.online)
+		removal_ask(xenbus, device);
 	if (!ret && (!state_wanted(&life) || !gd_store_introduced(xenbus->store, device->id.domid)))
 		return;
 	if (!ret)
@@ -473,7 +509,16 @@ static int sources_add(struct gd_xenbus *xenbus)
 		return ret;
 	ret = gd_loop_add(xenbus->loop, &xenbus->watch, EPOLLIN);
 	if (ret)
-		gd_loop_remove(xenbus->loop, &xenbus->wake);
+		goto remove_wake;
+	ret = gd_loop_add(xenbus->loop, &xenbus->removal, EPOLLIN);
+	if (ret)
+		goto remove_watch;
+	return 0;
+
+remove_watch:
+	gd_loop_remove(xenbus->loop, &xenbus->watch);
+remove_wake:
+	gd_loop_remove(xenbus->loop, &xenbus->wake);
 	return ret;
 }
 
@@ -492,6 +537,12 @@ int gd_xenbus_open(struct gd_xenbus **out, const struct gd_config *config, struc
 		ret = -errno;
 		goto free_xenbus;
 	}
+	xenbus->removal.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (xenbus->removal.fd < 0) {
+		ret = -errno;
+		goto close_wake;
+	}
+	xenbus->removal = (struct gd_loop_source){xenbus->removal.fd, removal_ready, xenbus};
 	xenbus->env = (struct gd_device_env){.config = config,
 					     .jobs = jobs,
 					     .sizewatch = sizewatch,
@@ -499,7 +550,7 @@ int gd_xenbus_open(struct gd_xenbus **out, const struct gd_config *config, struc
 					     .changed = device_changed};
 	ret = gd_domains_open(&xenbus->env.domains);
 	if (ret)
-		goto close_wake;
+		goto close_removal;
 	ret = gd_store_open(&xenbus->store);
 	if (ret)
 		goto close_domains;
@@ -514,6 +565,8 @@ close_store:
 	gd_store_close(xenbus->store);
 close_domains:
 	gd_domains_close(xenbus->env.domains);
+close_removal:
+	close(xenbus->removal.fd);
 close_wake:
 	close(xenbus->wake.fd);
 free_xenbus:
@@ -533,9 +586,11 @@ void gd_xenbus_close(struct gd_xenbus *xenbus)
 	}
 	if (!xenbus->lost)
 		gd_loop_remove(xenbus->loop, &xenbus->watch);
+	gd_loop_remove(xenbus->loop, &xenbus->removal);
 	gd_loop_remove(xenbus->loop, &xenbus->wake);
 	gd_store_close(xenbus->store);
 	gd_domains_close(xenbus->env.domains);
+	close(xenbus->removal.fd);
 	close(xenbus->wake.fd);
 	free(xenbus);
 }

@@ -6,12 +6,15 @@
 # does dom0 get at what is granted to it, nor another domain, though the policy lets that one serve guests as well.
 . /lab/driver.sh
 scenario() {
+	local directory
 	domain_create other mainline idle domU_t && driver_create || return 1
-	driver_guest g1 copy && guest_finish g1 60 || { in_driver "cat /run/grantiod.log" || :; say "$SAID"; return 1; }
+	driver_guest g1 copy && directory=/local/domain/$DRIVER/backend/virtio_disk/$(guest_domid g1) && guest_finish g1 60 || { in_driver "cat /run/grantiod.log" || :; say "$SAID"; return 1; }
 	guest_log_has g1 "before $(driver_image)" || { fail "the guest read something else than the image"; return 1; }
 	in_driver "sha256sum /run/a.raw" || { fail "no checksum: $SAID"; return 1; }
 	guest_log_has g1 "after ${SAID%% *}" || { fail "the image is not what the guest wrote"; return 1; }
 	wait_until 20 domain_gone g1 || { fail "the guest stays"; return 1; }
+	no_waits || return 1
+	[ -z "$(xenstore-ls "$directory" 2>/dev/null)" ] || { fail "grantiod leaves its directory: $(xenstore-ls "$directory" | tr '\n' ';')"; return 1; }
 
 	domain_create rival driver commands grantio_backend_t && driver_guest g2 rest || return 1
 	wait_until 60 guest_log_has g2 'GUEST rests' || { fail "no I/O"; guest_tail g2; return 1; }
