@@ -21,13 +21,16 @@ lab_packages() {
 		libtasn1-6 libhogweed6t64 libnettle8t64 libgmp10 libffi8 e2fsprogs libext2fs2t64 libcom-err2 libss2 libblkid1 $(arm64_stock_package)
 }
 
+# Of the same stable series as the suite's, so that its tools fit.
+XEN_KNOWN='pool/main/x/xen/xen_4.20.3+127-gc42374a105.orig.tar.xz df0831854a55a8f31cb3cb85036f2edc928e2ef098d77f815f5714bfafac68f3'
+
 # Xen, and the parts of its source that FLASK policies are built from.
 arm64_xen() {
 	local key out
-	key=$( (cat "$LAB_DIR/arm64-xen.config"; apt_source_version xen) | sha256sum | cut -c1-16)
+	apt_source_tarball xen $XEN_KNOWN || return 1
+	key=$( (cat "$LAB_DIR/arm64-xen.config"; basename "$APT_TARBALL") | sha256sum | cut -c1-16)
 	out=$LAB_CACHE/arm64/xen-$key
 	if [ ! -f "$out" ]; then
-		apt_source_tarball xen || return 1
 		rm -rf "$LAB_BUILD/xen-src"; mkdir -p "$LAB_BUILD/xen-src"
 		tar -xf "$APT_TARBALL" -C "$LAB_BUILD/xen-src" --strip-components=1
 		make -C "$LAB_BUILD/xen-src/xen" XEN_TARGET_ARCH=arm64 CROSS_COMPILE=$CROSS defconfig

@@ -69,15 +69,28 @@ apt_unpack() {
 
 # Versions and sources, for caching what is built from them.
 apt_binary_version() { APT_CONFIG=$LAB_APT/apt.conf apt-cache policy "$1" | sed -n 's/ *Candidate: //p'; }
-apt_source_version() { APT_CONFIG=$LAB_APT/apt.conf apt-cache showsrc --only-source "$1" | sed -n 's/^Version: //p' | sort -V | tail -n 1; }
+apt_source_fetch() { # PACKAGE FILE
+	(cd "$LAB_APT/debs" && APT_CONFIG=$LAB_APT/apt.conf apt-get -qq -o Acquire::Retries=3 source --download-only --only-source "$1") || [ -f "$2" ]
+}
+# An older file of the archive, by its path there: for when its newest source is not to be had. Checked by its sum.
+apt_pool_fetch() { # PATH SHA256 FILE
+	local site
+	site=$(archive_site debian) && /usr/lib/apt/apt-helper download-file "${site%/}/$1" "$3.new" "SHA256:$2" >&2 && mv "$3.new" "$3"
+}
 
-apt_source_fetch() { APT_CONFIG=$LAB_APT/apt.conf apt-get -qq -o Acquire::Retries=3 source --download-only --only-source "$1" || [ -f "$2" ]; } # PACKAGE FILE
-
-# apt_source_tarball PACKAGE: fetch its upstream tarball; sets APT_TARBALL. The .dsc may be refused for the '+' in its name: not needed.
+# apt_source_tarball PACKAGE [KNOWN SHA256]: fetch its upstream tarball; sets APT_TARBALL. The .dsc may be refused for the '+' in
+# its name: not needed. Mirrors do not keep sources as current as packages: KNOWN is one that will do, too.
 apt_source_tarball() {
-	local name
+	local name debs=$LAB_APT/debs known=
 	name=$(APT_CONFIG=$LAB_APT/apt.conf apt-cache showsrc --only-source "$1" | grep -o '[^ ]*\.orig\.tar\.[a-z0-9]*$' | sort -uV | tail -n 1)
-	APT_TARBALL=$LAB_APT/debs/$name
-	[ -f "$APT_TARBALL" ] || (cd "$LAB_APT/debs" && again apt_source_fetch "$1" "$APT_TARBALL") || :
-	[ -f "$APT_TARBALL" ] || { echo "lab: the source of '$1' ($name) cannot be downloaded" >&2; return 1; }
+	[ -z "${2-}" ] || known=$debs/$(basename "$2")
+	for APT_TARBALL in "$debs/$name" $known; do [ ! -f "$APT_TARBALL" ] || return 0; done
+	APT_TARBALL=$debs/$name
+	apt_source_fetch "$1" "$APT_TARBALL" && return 0
+	if [ -n "$known" ] && apt_pool_fetch "$2" "$3" "$known"; then
+		echo "lab: the archive does not give $name; taking $(basename "$known")" >&2
+		APT_TARBALL=$known
+		return 0
+	fi
+	again apt_source_fetch "$1" "$APT_TARBALL" || { echo "lab: the source of '$1' ($name) cannot be downloaded" >&2; return 1; }
 }
