@@ -2,6 +2,17 @@
 #include "backend/virtio/device.h"
 
 #include <string.h>
+#include <time.h>
+
+#include "backend/virtio/wait.h"
+
+static uint64_t now_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail: the clock exists and `now` is ours */
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
 
 void gd_device_interrupt(struct gd_device *device, uint32_t bits)
 {
@@ -9,9 +20,21 @@ void gd_device_interrupt(struct gd_device *device, uint32_t bits)
 	 * The bit is there before the interrupt is: the guest's handler reads InterruptStatus and takes 0 for a stray.
 	 * Several threads set bits while the guest acknowledges others: one atomic operation each.
 	 */
-	__atomic_fetch_or(&device->interrupt, bits, __ATOMIC_SEQ_CST);
+	if (!__atomic_fetch_or(&device->interrupt, bits, __ATOMIC_SEQ_CST))
+		__atomic_store_n(&device->raised_at, now_us(), __ATOMIC_RELAXED);
 	__atomic_fetch_add(&device->interrupts, 1, __ATOMIC_RELAXED);
 	device->raise(device->opaque);
+}
+
+void gd_device_acknowledge(struct gd_device *device, uint32_t bits)
+{
+	uint64_t raised = __atomic_exchange_n(&device->raised_at, 0, __ATOMIC_RELAXED);
+
+	__atomic_fetch_and(&device->interrupt, ~bits, __ATOMIC_SEQ_CST);
+	if (raised)
+		__atomic_store_n(&device->interrupt_us,
+				 gd_wait_interrupt(gd_device_interrupt_us(device), now_us() - raised),
+				 __ATOMIC_RELAXED);
 }
 
 void gd_device_break(struct gd_device *device, unsigned queue, const char *why, int err)

@@ -18,15 +18,20 @@ struct gd_device {
 	void (*raise)(void *opaque);
 	void *opaque;
 
-	uint32_t status;      /* GIO_VIRTIO_STATUS_* */
-	uint32_t interrupt;   /* GIO_VIRTIO_MMIO_INT_*: InterruptStatus */
-	uint32_t orphans;     /* I/Os in flight that belong to queues which are gone */
-	uint64_t interrupts;  /* counted: raised */
-	uint64_t needs_reset; /* counted */
+	uint32_t status;       /* GIO_VIRTIO_STATUS_* */
+	uint32_t interrupt;    /* GIO_VIRTIO_MMIO_INT_*: InterruptStatus */
+	uint32_t orphans;      /* I/Os in flight that belong to queues which are gone */
+	uint64_t raised_at;    /* when the interrupt was raised that is not acknowledged yet; 0: none is */
+	uint32_t interrupt_us; /* what one takes until it is: a recent guess, 0: not known */
+	uint64_t interrupts;   /* counted: raised */
+	uint64_t needs_reset;  /* counted */
 };
 
 /* Set bits of InterruptStatus, then raise the interrupt. */
 void gd_device_interrupt(struct gd_device *device, uint32_t bits);
+
+/* The guest acknowledges `bits` of InterruptStatus. */
+void gd_device_acknowledge(struct gd_device *device, uint32_t bits);
 
 /*
  * The device cannot go on: DEVICE_NEEDS_RESET, and a configuration interrupt once the driver is there (2.1.2). `why`
@@ -37,6 +42,12 @@ void gd_device_break(struct gd_device *device, unsigned queue, const char *why, 
 static inline uint32_t gd_device_status(const struct gd_device *device)
 {
 	return __atomic_load_n(&device->status, __ATOMIC_ACQUIRE);
+}
+
+/* What an interrupt costs the guest, in microseconds, by its word (it acknowledges when it likes); 0: not known. */
+static inline uint32_t gd_device_interrupt_us(const struct gd_device *device)
+{
+	return __atomic_load_n(&device->interrupt_us, __ATOMIC_RELAXED);
 }
 
 #endif

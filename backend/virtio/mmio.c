@@ -194,7 +194,7 @@ static void register_write(struct gd_vdev *vdev, uint64_t offset, uint32_t value
 		notify_write(vdev, value);
 		break;
 	case GIO_VIRTIO_MMIO_INTERRUPT_ACK:
-		__atomic_fetch_and(&vdev->device.interrupt, ~value, __ATOMIC_SEQ_CST);
+		gd_device_acknowledge(&vdev->device, value);
 		break;
 	case GIO_VIRTIO_MMIO_STATUS:
 		status_write(vdev, value);

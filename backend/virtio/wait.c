@@ -3,11 +3,26 @@
 
 static const struct gd_wait submit_only = {.completions = 0}, sleep_for_one = {.completions = 1};
 
-static struct gd_wait gather(unsigned inflight)
+static unsigned least(unsigned a, unsigned b)
 {
-	unsigned most = inflight < GD_WAIT_GATHER_US / GD_WAIT_EACH_US ? inflight * GD_WAIT_EACH_US : GD_WAIT_GATHER_US;
+	return a < b ? a : b;
+}
 
-	return (struct gd_wait){.completions = inflight, .timeout_us = most};
+static unsigned most(unsigned a, unsigned b)
+{
+	return a > b ? a : b;
+}
+
+static struct gd_wait gather(const struct gd_wait_state *state)
+{
+	unsigned ours = least(state->inflight, GD_WAIT_GATHER_US / GD_WAIT_EACH_US) * GD_WAIT_EACH_US;
+
+	return (struct gd_wait){.completions = state->inflight, .timeout_us = most(ours, state->interrupt_us)};
+}
+
+static struct gd_wait nap(const struct gd_wait_state *state)
+{
+	return (struct gd_wait){.completions = 1, .timeout_us = most(GD_WAIT_NAP_US, state->interrupt_us / 2)};
 }
 
 struct gd_wait gd_wait_plan(const struct gd_wait_state *state)
@@ -15,8 +30,15 @@ struct gd_wait gd_wait_plan(const struct gd_wait_state *state)
 	if (state->more)
 		return submit_only;
 	if (state->inflight > GD_WAIT_ALONE)
-		return state->dry ? sleep_for_one : gather(state->inflight);
+		return state->dry ? sleep_for_one : gather(state);
 	if (state->inflight == 0 && state->lately >= GD_WAIT_DEEP && state->naps < GD_WAIT_NAPS)
-		return (struct gd_wait){.completions = 1, .timeout_us = GD_WAIT_NAP_US};
+		return nap(state);
 	return sleep_for_one;
+}
+
+unsigned gd_wait_interrupt(unsigned guess, uint64_t took_us)
+{
+	unsigned us = took_us < GD_WAIT_INTERRUPT_US ? (unsigned)took_us + 1 : GD_WAIT_INTERRUPT_US;
+
+	return us < guess ? guess - (guess - us + 1) / 2 : guess + (us - guess + 7) / 8;
 }

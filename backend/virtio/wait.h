@@ -6,13 +6,16 @@
  * guest pays to handle the interrupt), so that deep queues gain by waiting for company. Shallow ones lose: nobody else
  * is coming. Therefore, with I/O in flight:
  *   - at most GD_WAIT_ALONE: never wait for more than one completion;
- *   - more: gather, that is wait for all of them, but not longer than a few microseconds for each, GD_WAIT_GATHER_US at
- *     the most. A disk that answers from the page cache is through by then, and this wait is next to none;
+ *   - more: gather, that is wait for all of them, but not longer than a batch costs: a few microseconds for each
+ *     request, GD_WAIT_GATHER_US at the most, or what an interrupt costs this guest, if that is more. Who waits as
+ *     long as what the waiting may save never pays more than twice the least that was possible. A disk that answers
+ *     from the page cache is through by then, and this wait is next to none;
  *   - none came in that time: the disk is slow, and what a batch costs does not matter beside it. Sleep for the first
  *     completion, then gather those that come with it.
  * With nothing in flight:
  *   - the last batch was a deep one: the guest is about to fill the ring again. Nap for a moment, up to GD_WAIT_NAPS
- *     times, and look at the ring in between. That saves the guest its kick, which stops its vCPU until we answer;
+ *     times, and look at the ring in between. That saves the guest its kick, which stops its vCPU until we answer. The
+ *     guest begins when it has its interrupt, so the naps together are longer than that takes;
  *   - else sleep until it kicks.
  * While it gathers or naps the thread is as good as running: kicks stay off, new requests are seen when it is over.
  * Whenever it sleeps without a limit, kicks are on. It never spins: where guest and backend share processors, spinning
@@ -22,6 +25,7 @@
 #define GD_WAIT_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #define GD_WAIT_ALONE	  2u
 #define GD_WAIT_EACH_US	  4u
@@ -29,6 +33,8 @@
 #define GD_WAIT_DEEP	  8u
 #define GD_WAIT_NAPS	  3u
 #define GD_WAIT_NAP_US	  50u
+
+#define GD_WAIT_INTERRUPT_US 1000u /* an interrupt costs no more, whatever the guest makes of it */
 
 /*
  * At the end I/O in flight gets this long to finish, then it is cancelled: a disk that never answers (an NBD server
@@ -39,11 +45,12 @@
 
 /* What the thread knows before it waits. */
 struct gd_wait_state {
-	unsigned inflight; /* I/Os that the disk has */
-	bool more;	   /* chains wait in the ring and can be taken at once */
-	bool dry;	   /* the last gathering brought nothing */
-	unsigned lately;   /* requests of the last batch that was taken */
-	unsigned naps;	   /* taken since then */
+	unsigned inflight;     /* I/Os that the disk has */
+	bool more;	       /* chains wait in the ring and can be taken at once */
+	bool dry;	       /* the last gathering brought nothing */
+	unsigned lately;       /* requests of the last batch that was taken */
+	unsigned naps;	       /* taken since then */
+	unsigned interrupt_us; /* what an interrupt costs the guest (gd_wait_interrupt()); 0: not known */
 };
 
 struct gd_wait {
@@ -52,5 +59,11 @@ struct gd_wait {
 };
 
 struct gd_wait gd_wait_plan(const struct gd_wait_state *state);
+
+/*
+ * What an interrupt costs a guest: a new guess, up to GD_WAIT_INTERRUPT_US, after one took so long. Downwards fast and
+ * upwards slowly, as that a vCPU did not run for a while says nothing of interrupts.
+ */
+unsigned gd_wait_interrupt(unsigned guess, uint64_t took_us);
 
 #endif

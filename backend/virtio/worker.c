@@ -429,7 +429,8 @@ static void worker_wait(struct gd_worker *w)
 				      .more = w->serve.more,
 				      .dry = w->dry,
 				      .lately = w->lately,
-				      .naps = w->naps};
+				      .naps = w->naps,
+				      .interrupt_us = gd_device_interrupt_us(w->config.device)};
 	struct gd_wait plan = gd_wait_plan(&state);
 	unsigned n = wait_once(w, plan);
 
@@ -439,7 +440,7 @@ static void worker_wait(struct gd_worker *w)
 	if (!state.dry || n == 0)
 		return;
 	/* The first completion of a slow disk: gather those that come with it. */
-	state = (struct gd_wait_state){.inflight = w->serve.inflight};
+	state = (struct gd_wait_state){.inflight = w->serve.inflight, .interrupt_us = state.interrupt_us};
 	plan = gd_wait_plan(&state);
 	if (plan.timeout_us)
 		wait_once(w, plan);

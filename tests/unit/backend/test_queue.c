@@ -578,6 +578,44 @@ static void test_wait_naps(void **state)
 	sleep_expect(gd_wait_plan(&(struct gd_wait_state){.lately = 32, .inflight = 1}));
 }
 
+/* Waiting for company, and for the guest to begin again, costs at most what an interrupt does. */
+static void test_wait_as_long_as_an_interrupt(void **state)
+{
+	struct gd_wait_state deep = {.inflight = 32}, over = {.lately = 32};
+
+	(void)state;
+	for (unsigned us = 100; us <= GD_WAIT_INTERRUPT_US; us++) {
+		deep.interrupt_us = over.interrupt_us = us;
+		assert_int_equal(gd_wait_plan(&deep).timeout_us, us);
+		assert_int_equal(gd_wait_plan(&deep).completions, 32);
+		assert_in_range(gd_wait_plan(&over).timeout_us * GD_WAIT_NAPS, us, 2 * us);
+		sleep_expect(gd_wait_plan(&(struct gd_wait_state){.inflight = GD_WAIT_ALONE, .interrupt_us = us}));
+	}
+}
+
+/* What one costs is learned: from nothing, whatever the guest does never more than the limit, and one slow one is no
+ * rule. */
+static void test_wait_interrupt_learned(void **state)
+{
+	unsigned guess = 0, before;
+
+	(void)state;
+	for (unsigned i = 0; i < 64; i++)
+		guess = gd_wait_interrupt(guess, 400);
+	assert_in_range(guess, 395, 401);
+	before = guess;
+	guess = gd_wait_interrupt(guess, UINT64_MAX);
+	assert_in_range(guess, before + 1, before + GD_WAIT_INTERRUPT_US / 8 + 1);
+	guess = gd_wait_interrupt(gd_wait_interrupt(guess, 400), 400);
+	assert_in_range(guess, 395, 425);
+	for (unsigned i = 0; i < 64; i++)
+		guess = gd_wait_interrupt(guess, UINT64_MAX);
+	assert_int_equal(guess, GD_WAIT_INTERRUPT_US);
+	for (unsigned i = 0; i < 12; i++)
+		guess = gd_wait_interrupt(guess, 0);
+	assert_in_range(guess, 1, 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -608,6 +646,8 @@ int main(void)
 		T(test_arena_shadow),
 		T(test_wait_plan),
 		T(test_wait_naps),
+		T(test_wait_as_long_as_an_interrupt),
+		T(test_wait_interrupt_learned),
 	};
 
 	return cmocka_run_group_tests_name("queue", tests, NULL, NULL);

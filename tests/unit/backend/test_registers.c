@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/virtio/device.h"
+#include "backend/virtio/wait.h"
 #include "fake.h"
 
 #define NEEDED (GIO_VIRTIO_F_VERSION_1 | GIO_VIRTIO_F_ACCESS_PLATFORM)
@@ -274,6 +276,33 @@ static void test_limits(void **state)
 	assert_int_equal(gd_vdev_read(guest.vdev, 0x10c, 4), 1);
 }
 
+static void raise_none(void *opaque)
+{
+	(void)opaque;
+}
+
+/* What an interrupt costs is from the first raise to the acknowledgement, and one that nobody raised costs nothing. */
+static void test_interrupt_cost(void **state)
+{
+	struct gd_device device = {.raise = raise_none};
+	uint64_t raised;
+	uint32_t cost;
+
+	(void)state;
+	gd_device_interrupt(&device, GIO_VIRTIO_MMIO_INT_QUEUE);
+	raised = device.raised_at;
+	assert_int_not_equal(raised, 0);
+	device.raised_at = raised - 800; /* it was a while ago */
+	gd_device_interrupt(&device, GIO_VIRTIO_MMIO_INT_CONFIG);
+	assert_int_equal(device.raised_at, raised - 800);
+	gd_device_acknowledge(&device, GIO_VIRTIO_MMIO_INT_QUEUE | GIO_VIRTIO_MMIO_INT_CONFIG);
+	assert_int_equal(device.interrupt, 0);
+	cost = gd_device_interrupt_us(&device);
+	assert_in_range(cost, 801 / 8, GD_WAIT_INTERRUPT_US / 8);
+	gd_device_acknowledge(&device, GIO_VIRTIO_MMIO_INT_QUEUE);
+	assert_int_equal(gd_device_interrupt_us(&device), cost);
+}
+
 static void test_resize(void **state)
 {
 	uint32_t generation;
@@ -347,6 +376,7 @@ int main(void)
 		T(test_any_access_is_answered),
 		T(test_config_space),
 		T(test_limits),
+		T(test_interrupt_cost),
 		T(test_resize),
 		T(test_open_refused),
 	};
