@@ -99,21 +99,26 @@ void gd_blk_exit(struct gd_blk *blk)
 	pthread_mutex_destroy(&blk->lock);
 }
 
-static void writeback_set(struct gd_blk *blk, bool writeback)
+bool gd_blk_writeback(const struct gd_blk *blk)
+{
+	return __atomic_load_n(&blk->writeback, __ATOMIC_RELAXED);
+}
+
+void gd_blk_writeback_set(struct gd_blk *blk, bool writeback)
 {
 	__atomic_store_n(&blk->writeback, writeback, __ATOMIC_RELAXED);
 }
 
 void gd_blk_reset(struct gd_blk *blk)
 {
-	writeback_set(blk, blk->writeback_first);
+	gd_blk_writeback_set(blk, blk->writeback_first);
 }
 
 void gd_blk_negotiated(struct gd_blk *blk, uint64_t features)
 {
 	/* A driver that knows neither cannot flush: only writethrough keeps its data. */
 	if (!(features & (GIO_VIRTIO_BLK_F_FLUSH | GIO_VIRTIO_BLK_F_CONFIG_WCE)))
-		writeback_set(blk, false);
+		gd_blk_writeback_set(blk, false);
 }
 
 uint64_t gd_blk_config_read(struct gd_blk *blk, uint64_t offset, unsigned size)
@@ -127,7 +132,7 @@ uint64_t gd_blk_config_read(struct gd_blk *blk, uint64_t offset, unsigned size)
 	pthread_mutex_lock(&blk->lock);
 	copy = blk->config;
 	pthread_mutex_unlock(&blk->lock);
-	copy.writeback = __atomic_load_n(&blk->writeback, __ATOMIC_RELAXED);
+	copy.writeback = gd_blk_writeback(blk);
 	length = sizeof(copy) - offset < size ? sizeof(copy) - offset : size;
 	memcpy(&value, (const char *)&copy + offset, length);
 	return value;
@@ -138,7 +143,7 @@ void gd_blk_config_write(struct gd_blk *blk, uint64_t offset, unsigned size, uin
 	if (offset != offsetof(struct gio_virtio_blk_config, writeback) || size != 1)
 		return;
 	if (features & GIO_VIRTIO_BLK_F_CONFIG_WCE)
-		writeback_set(blk, value & 1);
+		gd_blk_writeback_set(blk, value & 1);
 }
 
 uint32_t gd_blk_generation(struct gd_blk *blk)
@@ -191,7 +196,7 @@ static bool range_set(const struct gd_blk *blk, struct gd_disk_io *io, uint64_t 
 
 static bool writethrough(const struct gd_blk *blk)
 {
-	return blk->info.flush && !__atomic_load_n(&blk->writeback, __ATOMIC_RELAXED);
+	return blk->info.flush && !gd_blk_writeback(blk);
 }
 
 static bool start_transfer(struct gd_blk *blk, struct gd_request *r, bool write)

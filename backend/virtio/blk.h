@@ -56,6 +56,9 @@ void gd_blk_reset(struct gd_blk *blk);
 /* The driver has chosen `features`: the cache mode follows (5.2.6.2). */
 void gd_blk_negotiated(struct gd_blk *blk, uint64_t features);
 
+bool gd_blk_writeback(const struct gd_blk *blk);
+void gd_blk_writeback_set(struct gd_blk *blk, bool writeback);
+
 /* Read `size` bytes (1 to 8) of the configuration space: any offset is answered, what lies behind its end is 0. */
 uint64_t gd_blk_config_read(struct gd_blk *blk, uint64_t offset, unsigned size);
 /* Only the cache mode can be written, and only if CONFIG_WCE was negotiated. */

@@ -9,11 +9,6 @@
 
 #define VENDOR_ID 0x4f495447u /* "GTIO" */
 
-/* Bits of the status that are the driver's to set. */
-#define STATUS_DRIVER                                                                             \
-	(GIO_VIRTIO_STATUS_ACKNOWLEDGE | GIO_VIRTIO_STATUS_DRIVER | GIO_VIRTIO_STATUS_DRIVER_OK | \
-	 GIO_VIRTIO_STATUS_FEATURES_OK | GIO_VIRTIO_STATUS_FAILED)
-
 /*
  * Features without which a guest cannot use this device: its addresses are 64 bits of grant references. The second one
  * is not offered where they are not (see features_offered() in blk.c).
@@ -91,7 +86,7 @@ static void features_write(struct gd_vdev *vdev, uint32_t value)
 	vdev->features = (vdev->features & ~(UINT64_C(0xffffffff) << shift)) | (uint64_t)value << shift;
 }
 
-static bool features_acceptable(const struct gd_vdev *vdev)
+bool gd_vdev_acceptable(const struct gd_vdev *vdev)
 {
 	uint64_t needed = vdev->blk.features & FEATURES_NEEDED;
 
@@ -101,14 +96,14 @@ static bool features_acceptable(const struct gd_vdev *vdev)
 /* The driver sets bits; it clears them only all at once, by 0. */
 static void status_write(struct gd_vdev *vdev, uint32_t value)
 {
-	uint32_t before = gd_device_status(&vdev->device), fresh = value & STATUS_DRIVER & ~before;
+	uint32_t before = gd_device_status(&vdev->device), fresh = value & GD_VDEV_STATUS_DRIVER & ~before;
 
 	if (value == 0) {
 		gd_count_add(&vdev->resets, 1);
 		gd_vdev_reset(vdev);
 		return;
 	}
-	if ((fresh & GIO_VIRTIO_STATUS_FEATURES_OK) && !features_acceptable(vdev)) {
+	if ((fresh & GIO_VIRTIO_STATUS_FEATURES_OK) && !gd_vdev_acceptable(vdev)) {
 		gd_log_guest(
 			vdev->config.log, GD_WARN, "features 0x%llx refused: VERSION_1%s needed, 0x%llx are offered",
 			(unsigned long long)vdev->features, vdev->config.foreign ? " is" : " and ACCESS_PLATFORM are",
@@ -192,22 +187,29 @@ static void register_write(struct gd_vdev *vdev, uint64_t offset, uint32_t value
 		break;
 	case GIO_VIRTIO_MMIO_QUEUE_NOTIFY:
 		notify_write(vdev, value);
-		break;
+		return;
 	case GIO_VIRTIO_MMIO_INTERRUPT_ACK:
 		gd_device_acknowledge(&vdev->device, value);
-		break;
+		return;
 	case GIO_VIRTIO_MMIO_STATUS:
 		status_write(vdev, value);
 		break;
 	default:
 		queue_write(vdev, offset, value);
 	}
+	gd_vdev_save(vdev);
+}
+
+static void config_write(struct gd_vdev *vdev, uint64_t offset, unsigned size, uint64_t value)
+{
+	gd_blk_config_write(&vdev->blk, offset, size, value, vdev->features);
+	gd_vdev_save(vdev);
 }
 
 void gd_vdev_write(struct gd_vdev *vdev, uint64_t offset, unsigned size, uint64_t value)
 {
 	if (offset >= GIO_VIRTIO_MMIO_CONFIG)
-		gd_blk_config_write(&vdev->blk, offset - GIO_VIRTIO_MMIO_CONFIG, size, value, vdev->features);
+		config_write(vdev, offset - GIO_VIRTIO_MMIO_CONFIG, size, value);
 	else if (size == sizeof(uint32_t))
 		register_write(vdev, offset, (uint32_t)value);
 }

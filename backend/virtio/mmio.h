@@ -15,8 +15,13 @@
 #include "backend/virtio/vdev.h"
 #include "backend/virtio/worker.h"
 
-#define GD_VDEV_QUEUES	   16u
-#define GD_VDEV_QUEUE_SIZE 1024u
+#define GD_VDEV_QUEUES	   GD_LEDGER_QUEUES
+#define GD_VDEV_QUEUE_SIZE GD_LEDGER_HEADS
+
+/* Bits of the status that are the driver's to set. */
+#define GD_VDEV_STATUS_DRIVER                                                                     \
+	(GIO_VIRTIO_STATUS_ACKNOWLEDGE | GIO_VIRTIO_STATUS_DRIVER | GIO_VIRTIO_STATUS_DRIVER_OK | \
+	 GIO_VIRTIO_STATUS_FEATURES_OK | GIO_VIRTIO_STATUS_FAILED)
 
 /* A queue as its registers say, and as it is when it is ready. */
 struct gd_vdev_queue {
@@ -44,5 +49,10 @@ void gd_vdev_queue_start(struct gd_vdev *vdev, unsigned index); /* QUEUE_READY =
 void gd_vdev_queue_stop(struct gd_vdev *vdev, unsigned index);	/* QUEUE_READY = 0: let go, unmap */
 void gd_vdev_driver_ok(struct gd_vdev *vdev);			/* the ready queues begin to work */
 void gd_vdev_reset(struct gd_vdev *vdev);
+
+/* Whether the driver may have chosen these features. */
+bool gd_vdev_acceptable(const struct gd_vdev *vdev);
+/* Note the registers in the ledger: after each change of them, so that a successor's are the same. */
+void gd_vdev_save(struct gd_vdev *vdev);
 
 #endif

@@ -27,8 +27,8 @@ static bool layout_valid(const struct gd_queue_layout *layout, uint32_t size_max
 	       aligned(layout->device, GIO_VIRTQ_USED_ALIGN);
 }
 
-int gd_queue_open(struct gd_queue *queue, struct gd_guestmem *mem, const struct gd_queue_layout *layout,
-		  uint32_t size_max)
+static int queue_map(struct gd_queue *queue, struct gd_guestmem *mem, const struct gd_queue_layout *layout,
+		     uint32_t size_max)
 {
 	int err;
 
@@ -37,7 +37,7 @@ int gd_queue_open(struct gd_queue *queue, struct gd_guestmem *mem, const struct 
 	*queue = (struct gd_queue){.size = (uint16_t)layout->size,
 				   .event_idx = layout->event_idx,
 				   .indirect = layout->indirect,
-				   .armed = true};
+				   .ledger = layout->ledger};
 	err = gd_guestmem_map(mem, layout->desc, gio_virtq_desc_bytes(layout->size), GD_ACCESS_READ, &queue->desc);
 	if (err)
 		return err;
@@ -52,6 +52,40 @@ int gd_queue_open(struct gd_queue *queue, struct gd_guestmem *mem, const struct 
 err_unmap:
 	gd_queue_close(queue, mem);
 	return err;
+}
+
+int gd_queue_open(struct gd_queue *queue, struct gd_guestmem *mem, const struct gd_queue_layout *layout,
+		  uint32_t size_max)
+{
+	int err = queue_map(queue, mem, layout, size_max);
+
+	if (err)
+		return err;
+	queue->armed = true;
+	gd_ledger_begin(queue->ledger);
+	return 0;
+}
+
+/* All that was ever taken is either published or left: so the ledger need not say how many that were. */
+int gd_queue_resume(struct gd_queue *queue, struct gd_guestmem *mem, const struct gd_queue_layout *layout,
+		    uint32_t size_max)
+{
+	int err = queue_map(queue, mem, layout, size_max), lefts;
+	uint16_t used;
+
+	if (err)
+		return err;
+	/* The guest's, and so perhaps a lie: then its own requests are done again, or never answered. */
+	used = gd_shared_load16(part_at(&queue->used, offsetof(struct gio_virtq_used, idx)));
+	lefts = gd_ledger_settle(queue->ledger, used, queue->size, queue->left);
+	if (lefts < 0) {
+		gd_queue_close(queue, mem);
+		return lefts;
+	}
+	queue->lefts = (uint16_t)lefts;
+	queue->published = queue->next_used = queue->ledger->shown;
+	queue->next_avail = (uint16_t)(queue->published + lefts);
+	return 0;
 }
 
 void gd_queue_close(struct gd_queue *queue, struct gd_guestmem *mem)
@@ -70,12 +104,13 @@ int gd_queue_look(struct gd_queue *queue)
 	uint16_t idx = gd_shared_load16_acquire(part_at(&queue->avail, offsetof(struct gio_virtq_avail, idx)));
 	uint16_t waiting = (uint16_t)(idx - queue->next_avail);
 
-	if (waiting > queue->size)
-		return -EPROTO;
-	return waiting;
+	queue->from_left = queue->next_left < queue->lefts;
+	if (queue->from_left)
+		return queue->lefts - queue->next_left;
+	return waiting > queue->size ? -EPROTO : waiting;
 }
 
-int gd_queue_head(const struct gd_queue *queue)
+static int head_waiting(const struct gd_queue *queue)
 {
 	uint32_t entry = queue->next_avail & (queue->size - 1u);
 	uint16_t head = gd_shared_load16(
@@ -84,9 +119,21 @@ int gd_queue_head(const struct gd_queue *queue)
 	return head < queue->size ? head : -EPROTO;
 }
 
+int gd_queue_head(const struct gd_queue *queue)
+{
+	return queue->from_left ? queue->left[queue->next_left] : head_waiting(queue);
+}
+
 void gd_queue_advance(struct gd_queue *queue, int n)
 {
-	queue->next_avail = (uint16_t)(queue->next_avail + n);
+	uint16_t *next = queue->from_left ? &queue->next_left : &queue->next_avail;
+
+	*next = (uint16_t)(*next + n);
+}
+
+void gd_queue_keep(struct gd_queue *queue, uint16_t head)
+{
+	gd_ledger_take(queue->ledger, head);
 }
 
 struct gd_desc gd_queue_desc(const struct gd_queue *queue, uint16_t index)
@@ -128,9 +175,12 @@ void gd_queue_disarm(struct gd_queue *queue)
 void gd_queue_use(struct gd_queue *queue, uint16_t head, uint32_t written)
 {
 	uint32_t entry = queue->next_used & (queue->size - 1u);
+	uint16_t unpublished = (uint16_t)(queue->next_used - queue->published);
 	char *used = part_at(&queue->used,
 			     (uint32_t)(sizeof(struct gio_virtq_used) + entry * sizeof(struct gio_virtq_used_elem)));
 
+	gd_ledger_answer(queue->ledger, head);
+	queue->answered[unpublished] = head;
 	gd_shared_store32(used + offsetof(struct gio_virtq_used_elem, id), head);
 	gd_shared_store32(used + offsetof(struct gio_virtq_used_elem, len), written);
 	queue->next_used++;
@@ -142,12 +192,14 @@ bool gd_queue_publish(struct gd_queue *queue)
 
 	if (before == now)
 		return false;
+	gd_ledger_show(queue->ledger, now);
 	/*
 	 * Release: the entries (and the copies into the guest's buffers, which a system call ended) are there before
 	 * the index that shows them. Pairs with the driver's read barrier after loading the index (2.7.14).
 	 */
 	gd_shared_store16_release(part_at(&queue->used, offsetof(struct gio_virtq_used, idx)), now);
 	queue->published = now;
+	gd_ledger_shown(queue->ledger, queue->answered, (uint16_t)(now - before));
 	/*
 	 * Orders our store of the used index before the load of used_event (or flags). Pairs with the driver's full
 	 * barrier between storing used_event and looking at the used index again (2.7.10): either it sees the entries,

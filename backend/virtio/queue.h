@@ -16,12 +16,14 @@
 #include <stdint.h>
 
 #include "backend/guestmem/guestmem.h"
+#include "backend/virtio/ledger.h"
 
 /* What the driver wrote into the queue's registers: nothing of it is checked yet. */
 struct gd_queue_layout {
 	gio_dma_t desc, driver, device; /* descriptor table, available ring, used ring */
 	uint32_t size;			/* entries */
 	bool event_idx, indirect;	/* negotiated */
+	struct gd_ledger_queue *ledger; /* the caller's, outlives the queue */
 };
 
 struct gd_queue {
@@ -32,6 +34,13 @@ struct gd_queue {
 	uint16_t next_avail; /* next available entry to look at */
 	uint16_t next_used;  /* next used entry to write */
 	uint16_t published;  /* what the used index says */
+	struct gd_ledger_queue *ledger;
+	uint16_t answered[GD_LEDGER_HEADS]; /* the heads of the entries from `published` to `next_used` */
+
+	/* What a former process left: taken from here, before the available ring. */
+	uint16_t left[GD_LEDGER_HEADS];
+	uint16_t lefts, next_left;
+	bool from_left; /* what gd_queue_look() counted last is there */
 };
 
 /* A descriptor, copied. */
@@ -42,19 +51,26 @@ struct gd_desc {
 };
 
 /*
- * Map the three parts: `size` must be a power of two up to `size_max`, addresses aligned (2.7). -EPROTO: they are not,
- * or the size; -EFAULT: not granted, the used ring for writing; or the system's error. Nothing stays mapped then.
+ * A ring that begins. Map the three parts: `size` must be a power of two up to `size_max`, addresses aligned (2.7).
+ * -EPROTO: they are not, or the size; -EFAULT: not granted, the used ring for writing; or the system's error. Nothing
+ * stays mapped then.
  */
 int gd_queue_open(struct gd_queue *queue, struct gd_guestmem *mem, const struct gd_queue_layout *layout,
 		  uint32_t size_max);
+/* The same for a ring that a former process served, by its ledger; -EINVAL: this is no ledger of it. */
+int gd_queue_resume(struct gd_queue *queue, struct gd_guestmem *mem, const struct gd_queue_layout *layout,
+		    uint32_t size_max);
 void gd_queue_close(struct gd_queue *queue, struct gd_guestmem *mem);
 
-/* Look at the available index, once. How many chains wait to be taken, or -EPROTO. */
+/* How many chains wait to be taken: those that a former process left, or, by one look at the available index, the
+ * others. Or -EPROTO. */
 int gd_queue_look(struct gd_queue *queue);
 /* The head of the first chain that waits (gd_queue_look() said that there is one), or -EPROTO. It stays first. */
 int gd_queue_head(const struct gd_queue *queue);
 /* Take the first `n` chains, or give the last -n back. */
 void gd_queue_advance(struct gd_queue *queue, int n);
+/* One that was taken is not given back any more: from here on its request is in the ledger, until it is published. */
+void gd_queue_keep(struct gd_queue *queue, uint16_t head);
 
 /* Copy descriptor `index`, which is below `size`. */
 struct gd_desc gd_queue_desc(const struct gd_queue *queue, uint16_t index);

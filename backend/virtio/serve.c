@@ -369,6 +369,8 @@ int gd_serve_take(struct gd_serve *serve)
 		}
 	}
 	serve->more = !serve->stalled && fetched < (unsigned)waiting;
+	for (unsigned i = 0; i < fetched; i++)
+		gd_queue_keep(serve->queue, serve->batch[i]->head);
 	copies_run(serve);
 	for (unsigned i = 0; i < fetched; i++)
 		request_start(serve, serve->batch[i], chain_at(serve, i));

@@ -88,9 +88,12 @@ int gd_vdev_open(struct gd_vdev **out, const struct gd_vdev_config *config)
 		return -ENOMEM;
 	vdev->config = *config;
 	vdev->device = (struct gd_device){.log = config->log, .raise = config->raise, .opaque = config->opaque};
-	err = blk_open(vdev);
+	err = config->ledger ? 0 : gd_ledger_make(&vdev->config.ledger, NULL);
 	if (err)
 		goto err_free_vdev;
+	err = blk_open(vdev);
+	if (err)
+		goto err_close_ledger;
 	err = gd_guestmem_open(&vdev->mem, config->domid, memory_kind(config));
 	if (err)
 		goto err_exit_blk;
@@ -105,6 +108,9 @@ err_close_workers:
 	gd_guestmem_close(vdev->mem);
 err_exit_blk:
 	gd_blk_exit(&vdev->blk);
+err_close_ledger:
+	if (!config->ledger)
+		gd_ledger_close(vdev->config.ledger);
 err_free_vdev:
 	free(vdev);
 	return err;
@@ -121,6 +127,7 @@ void gd_vdev_close(struct gd_vdev *vdev)
 	gd_guestmem_close(vdev->mem);
 	gd_blk_exit(&vdev->blk);
 	gd_disk_close(vdev->config.disk);
+	gd_ledger_close(vdev->config.ledger);
 	free(vdev);
 }
 
@@ -137,15 +144,23 @@ static void queue_work(struct gd_vdev *vdev, unsigned index)
 	gd_device_break(&vdev->device, index, "no thread", err);
 }
 
+static struct gd_queue_layout queue_layout(struct gd_vdev *vdev, unsigned index)
+{
+	const struct gd_vdev_queue *q = &vdev->queues[index];
+
+	return (struct gd_queue_layout){.desc = q->desc,
+					.driver = q->driver,
+					.device = q->device,
+					.size = q->num,
+					.event_idx = vdev->features & GIO_VIRTIO_F_EVENT_IDX,
+					.indirect = vdev->features & GIO_VIRTIO_F_INDIRECT_DESC,
+					.ledger = gd_ledger_queue(vdev->config.ledger, index)};
+}
+
 void gd_vdev_queue_start(struct gd_vdev *vdev, unsigned index)
 {
 	struct gd_vdev_queue *q = &vdev->queues[index];
-	struct gd_queue_layout layout = {.desc = q->desc,
-					 .driver = q->driver,
-					 .device = q->device,
-					 .size = q->num,
-					 .event_idx = vdev->features & GIO_VIRTIO_F_EVENT_IDX,
-					 .indirect = vdev->features & GIO_VIRTIO_F_INDIRECT_DESC};
+	struct gd_queue_layout layout = queue_layout(vdev, index);
 	int err;
 
 	if (q->ready)
@@ -197,6 +212,91 @@ void gd_vdev_reset(struct gd_vdev *vdev)
 	__atomic_store_n(&vdev->device.status, 0, __ATOMIC_SEQ_CST);
 }
 
+/* ---- the ledger ------------------------------------------------------------------------------------------------- */
+
+void gd_vdev_save(struct gd_vdev *vdev)
+{
+	struct gd_ledger_registers r = {.features = vdev->features,
+					.status = gd_device_status(&vdev->device),
+					.device_features_sel = vdev->device_features_sel,
+					.driver_features_sel = vdev->driver_features_sel,
+					.queue_sel = vdev->queue_sel,
+					.writeback = gd_blk_writeback(&vdev->blk)};
+
+	for (unsigned i = 0; i < vdev->config.queues; i++) {
+		const struct gd_vdev_queue *q = &vdev->queues[i];
+
+		r.queue[i].num = q->num;
+		r.queue[i].ready = q->ready;
+		r.queue[i].desc = q->desc;
+		r.queue[i].driver = q->driver;
+		r.queue[i].device = q->device;
+	}
+	gd_ledger_save(vdev->config.ledger, &r);
+}
+
+static int queues_resume(struct gd_vdev *vdev, const struct gd_ledger_registers *r)
+{
+	for (unsigned i = 0; i < GD_VDEV_QUEUES; i++) {
+		struct gd_vdev_queue *q = &vdev->queues[i];
+		struct gd_queue_layout layout;
+		int err;
+
+		if (i >= vdev->config.queues && r->queue[i].ready)
+			return -EINVAL;
+		if (i >= vdev->config.queues)
+			continue;
+		q->num = r->queue[i].num;
+		q->desc = r->queue[i].desc;
+		q->driver = r->queue[i].driver;
+		q->device = r->queue[i].device;
+		if (!r->queue[i].ready)
+			continue;
+		layout = queue_layout(vdev, i);
+		err = gd_queue_resume(&q->queue, vdev->mem, &layout, vdev->config.queue_size);
+		if (err)
+			return err;
+		q->ready = true;
+	}
+	return 0;
+}
+
+static int registers_resume(struct gd_vdev *vdev)
+{
+	const uint32_t known = GD_VDEV_STATUS_DRIVER | GIO_VIRTIO_STATUS_NEEDS_RESET;
+	struct gd_ledger_registers r;
+
+	gd_ledger_load(vdev->config.ledger, &r);
+	vdev->features = r.features;
+	vdev->device_features_sel = r.device_features_sel;
+	vdev->driver_features_sel = r.driver_features_sel;
+	vdev->queue_sel = r.queue_sel;
+	gd_blk_writeback_set(&vdev->blk, r.writeback);
+	if (r.status & ~known || (r.status & GIO_VIRTIO_STATUS_FEATURES_OK && !gd_vdev_acceptable(vdev)))
+		return -EINVAL;
+	__atomic_store_n(&vdev->device.status, r.status, __ATOMIC_SEQ_CST);
+	return queues_resume(vdev, &r);
+}
+
+int gd_vdev_resume(struct gd_vdev *vdev)
+{
+	int err = registers_resume(vdev);
+
+	if (err) {
+		gd_vdev_reset(vdev);
+		gd_vdev_save(vdev);
+		return err;
+	}
+	if (gd_device_status(&vdev->device) & GIO_VIRTIO_STATUS_DRIVER_OK)
+		for (unsigned i = 0; i < vdev->config.queues; i++)
+			if (vdev->queues[i].ready)
+				queue_work(vdev, i);
+	/* What the former process told may not have been heard; the caller raises the interrupt. */
+	__atomic_fetch_or(&vdev->device.interrupt, GIO_VIRTIO_MMIO_INT_QUEUE | GIO_VIRTIO_MMIO_INT_CONFIG,
+			  __ATOMIC_SEQ_CST);
+	return 0;
+}
+
 /* ---- from outside ----------------------------------------------------------------------------------------------- */
 
 void gd_vdev_orphan(struct gd_vdev *vdev)
@@ -204,6 +304,7 @@ void gd_vdev_orphan(struct gd_vdev *vdev)
 	__atomic_fetch_or(&vdev->device.status, GIO_VIRTIO_STATUS_NEEDS_RESET, __ATOMIC_SEQ_CST);
 	__atomic_fetch_or(&vdev->device.interrupt, GIO_VIRTIO_MMIO_INT_CONFIG, __ATOMIC_SEQ_CST);
 	gd_count_add(&vdev->device.needs_reset, 1);
+	gd_vdev_save(vdev);
 }
 
 void gd_vdev_refresh(struct gd_vdev *vdev)

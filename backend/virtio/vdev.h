@@ -12,19 +12,21 @@
 
 #include "backend/disk/disk.h"
 #include "backend/log.h"
+#include "backend/virtio/ledger.h"
 
 struct gd_vdev;
 
 struct gd_vdev_config {
-	uint16_t domid;	      /* the guest */
-	struct gd_log *log;   /* the caller's, outlives the device */
-	bool foreign;	      /* the guest grants nothing: its frames are mapped, as the administrator allows */
-	struct gd_disk *disk; /* consumed on success; stays the caller's on failure */
-	unsigned queues;      /* most request queues to offer, 1 to 16 */
-	unsigned queue_size;  /* most descriptors a queue, power of two up to 1024 */
-	bool indirect;	      /* offer VIRTIO_F_INDIRECT_DESC (off by default for grant users: design, decision 4) */
-	bool writeback;	      /* initial cache mode; the guest may change it by CONFIG_WCE */
-	bool discard;	      /* offer DISCARD and WRITE_ZEROES where the engine can */
+	uint16_t domid;		  /* the guest */
+	struct gd_log *log;	  /* the caller's, outlives the device */
+	bool foreign;		  /* the guest grants nothing: its frames are mapped, as the administrator allows */
+	struct gd_disk *disk;	  /* with `ledger`: consumed on success; stays the caller's on failure */
+	struct gd_ledger *ledger; /* NULL: the device has one in memory only, and no successor */
+	unsigned queues;	  /* most request queues to offer, 1 to 16 */
+	unsigned queue_size;	  /* most descriptors a queue, power of two up to 1024 */
+	bool indirect;	/* offer VIRTIO_F_INDIRECT_DESC (off by default for grant users: design, decision 4) */
+	bool writeback; /* initial cache mode; the guest may change it by CONFIG_WCE */
+	bool discard;	/* offer DISCARD and WRITE_ZEROES where the engine can */
 	/* Raise the device's interrupt (edge). Called from queue threads and from vdev_mmio_write; must not block. */
 	void (*raise)(void *opaque);
 	void *opaque;
@@ -42,9 +44,17 @@ uint64_t gd_vdev_read(struct gd_vdev *vdev, uint64_t offset, unsigned size);
 void gd_vdev_write(struct gd_vdev *vdev, uint64_t offset, unsigned size, uint64_t value);
 
 /*
- * Before the first access: the guest's driver may believe that this device is the one that another process served.
- * DEVICE_NEEDS_RESET, and a configuration change, stand in the registers until it resets the device; the caller raises
- * the interrupt when accesses are answered (virtio 1.2, 2.1.2).
+ * Before the first access: go on where the former process ended, by its ledger, which `config` had. The rings are
+ * mapped again, what was taken and not answered is done again, and the bits of InterruptStatus are set, since what that
+ * process told may not have been heard: the caller raises the interrupt when accesses are answered. 0; or -EINVAL, when
+ * what stands in the ledger is not what this device offers, or the error of mapping: it is as after a reset then.
+ */
+int gd_vdev_resume(struct gd_vdev *vdev);
+
+/*
+ * Before the first access, where there is nothing to resume: the guest's driver may believe that this device is the one
+ * that another process served. DEVICE_NEEDS_RESET, and a configuration change, stand in the registers until it resets
+ * the device; the caller raises the interrupt when accesses are answered (virtio 1.2, 2.1.2).
  */
 void gd_vdev_orphan(struct gd_vdev *vdev);
 

@@ -24,9 +24,12 @@ static struct gio_virtq_used *used;
 static uint16_t *used_event, *avail_event;
 static struct gd_chain chain;
 
+static struct gd_ledger_queue ledger;
+
 static struct gd_queue_layout layout(bool event_idx, bool indirect)
 {
-	return (struct gd_queue_layout){.desc = fake_addr(0, 0),
+	return (struct gd_queue_layout){.ledger = &ledger,
+					.desc = fake_addr(0, 0),
 					.driver = fake_addr(1, 0),
 					.device = fake_addr(2, 0),
 					.size = SIZE,
@@ -109,7 +112,8 @@ static void test_open_refused(void **state)
 /* "mapping the page count without the offset in page": all three parts run on into a page of their own. */
 static void test_parts_cross_pages(void **state)
 {
-	struct gd_queue_layout l = {.desc = fake_addr(10, 4096 - 64),
+	struct gd_queue_layout l = {.ledger = &ledger,
+				    .desc = fake_addr(10, 4096 - 64),
 				    .driver = fake_addr(12, 4096 - 10),
 				    .device = fake_addr(14, 4096 - 12),
 				    .size = SIZE,
