@@ -26,6 +26,7 @@ const char gd_config_usage[] =
 	"  --no-discard       offer neither discard nor write-zeroes\n"
 	"  --no-direct        use the page cache instead of O_DIRECT\n"
 	"  --log-level LEVEL  err, warn, notice, info or debug (default info)\n"
+	"  --state-dir DIR    keep in DIR what another grantiod needs to go on where this one ends without a word\n"
 	"  --control PATH     answer `stats` and `refresh` on a Unix socket at PATH\n"
 	"  --version          print the version\n"
 	"  --help             print this\n"
@@ -61,6 +62,7 @@ void gd_config_exit(struct gd_config *config)
 		free(config->image_dirs[i]);
 	for (unsigned i = 0; i < config->disk_count; i++)
 		free(config->disks[i].target);
+	free(config->state_dir);
 	free(config->control);
 	memset(config, 0, sizeof(*config));
 }
@@ -157,6 +159,11 @@ static const char *set_control(struct gd_config *config, const char *value)
 	return strlen(value) > 107 ? "longer than a socket's path may be (107)" : set_text(value, &config->control);
 }
 
+static const char *set_state_dir(struct gd_config *config, const char *value)
+{
+	return set_text(value, &config->state_dir);
+}
+
 static const char *set_image_dir(struct gd_config *config, const char *value)
 {
 	unsigned used = 0;
@@ -221,11 +228,17 @@ static const struct setting {
 	bool flag; /* takes no value on the command line */
 	bool file_only;
 } settings[] = {
-	{"image-dir", set_image_dir, false, false}, {"allow-foreign", set_foreign, false, false},
-	{"queues", set_queues, false, false},	    {"queue-size", set_queue_size, false, false},
-	{"indirect", set_indirect, true, false},    {"no-discard", set_no_discard, true, false},
-	{"no-direct", set_no_direct, true, false},  {"log-level", set_level, false, false},
-	{"control", set_control, false, false},	    {"disk", set_disk, false, true},
+	{"image-dir", set_image_dir, false, false},
+	{"allow-foreign", set_foreign, false, false},
+	{"queues", set_queues, false, false},
+	{"queue-size", set_queue_size, false, false},
+	{"indirect", set_indirect, true, false},
+	{"no-discard", set_no_discard, true, false},
+	{"no-direct", set_no_direct, true, false},
+	{"log-level", set_level, false, false},
+	{"state-dir", set_state_dir, false, false},
+	{"control", set_control, false, false},
+	{"disk", set_disk, false, true},
 };
 
 static const struct setting *setting_find(const char *name, size_t length)

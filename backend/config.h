@@ -40,6 +40,7 @@ struct gd_config {
 	bool discard;	     /* offer discard where xenstore and image allow */
 	bool direct;	     /* use O_DIRECT where xenstore and file system allow */
 	enum gd_level level;
+	char *state_dir;    /* where devices' ledgers are, for a successor; NULL: there are none */
 	char *control;	    /* path of the control socket; NULL: none */
 	bool help, version; /* asked for on the command line */
 };

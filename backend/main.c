@@ -197,6 +197,11 @@ int main(int argc, char **argv)
 			gd_control_close(daemon.control); /* removes its socket */
 			_exit(1);
 		}
+		/* What is left to the next one is left as it is, threads and all: that it may end at any moment. */
+		if (gd_xenbus_leaves(daemon.xenbus)) {
+			gd_control_close(daemon.control);
+			_exit(ret ? 1 : 0);
+		}
 	}
 	daemon_close(&daemon);
 	return ret ? 1 : 0;

@@ -2,13 +2,19 @@
 #include "backend/xen/device.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define REG_STATUS	 0x070u /* virtio 1.2, 4.2.2 */
 #define STATUS_DRIVER_OK 4u	/* virtio 1.2, 2.1 */
+
+#define BUSY_PAUSE_MS 20
+#define BUSY_PAUSES   250 /* so, five seconds */
 
 /* ---- the guest's side: called by its ioreq thread, from the bus --------------------------------------------- */
 
@@ -43,7 +49,27 @@ bool gd_device_driver_ok(const struct gd_device *device)
 	return __atomic_load_n(&device->driver_ok, __ATOMIC_RELAXED);
 }
 
+bool gd_device_inheritable(const struct gd_device *device)
+{
+	return device->phase == GD_DEVICE_SERVED && device->ledger &&
+	       gd_vdev_read(device->vdev, REG_STATUS, sizeof(uint32_t)) & STATUS_DRIVER_OK;
+}
+
 /* ---- jobs --------------------------------------------------------------------------------------------------- */
+
+/* The last I/O of a process that has just been killed keeps the image for itself until it ends. */
+static int disk_open(struct gd_device *device, const struct gd_disk_config *config)
+{
+	const struct timespec pause = {.tv_nsec = BUSY_PAUSE_MS * 1000000L};
+	int ret = -EBUSY;
+
+	for (unsigned i = 0; ret == -EBUSY && i <= (device->keys.server ? BUSY_PAUSES : 0); i++) {
+		if (i)
+			nanosleep(&pause, NULL);
+		ret = gd_disk_open(&device->disk, config, &device->log, device->error, sizeof(device->error));
+	}
+	return ret;
+}
 
 static void open_run(struct gd_job *job)
 {
@@ -57,7 +83,7 @@ static void open_run(struct gd_job *job)
 		.allow = config->image_dirs[0] ? (const char *const *)config->image_dirs : NULL,
 	};
 
-	device->result = gd_disk_open(&device->disk, &disk, &device->log, device->error, sizeof(device->error));
+	device->result = disk_open(device, &disk);
 	if (!device->result)
 		gd_disk_info(device->disk, &device->info);
 }
@@ -190,7 +216,44 @@ fail:
 	return gd_device_fail(device, ret, "cannot open its image");
 }
 
-static int vdev_open(struct gd_device *device)
+static int ledger_path(const struct gd_device *device, char *path, size_t size)
+{
+	int length = snprintf(path, size, "%s/%s-%u-%" PRIu32, device->env->config->state_dir,
+			      gd_class_names[device->id.class], device->id.domid, device->id.devid);
+
+	return length < (int)size ? 0 : -ENAMETOOLONG;
+}
+
+/* A ledger for the device: the former process's (device->resumed), or a new one; without a file, if it cannot be had.
+ */
+static int ledger_open(struct gd_device *device, bool before, struct gd_ledger **ledger)
+{
+	char path[PATH_MAX];
+	int ret;
+
+	device->resumed = false;
+	device->ledger = 0;
+	if (!device->env->config->state_dir)
+		return gd_ledger_make(ledger, NULL);
+	ret = ledger_path(device, path, sizeof(path));
+	if (!ret && before && device->keys.ledger) {
+		ret = gd_ledger_adopt(ledger, path, device->keys.ledger);
+		device->resumed = !ret;
+		if (ret)
+			gd_log(&device->log, GD_NOTICE, "ledger %s: cannot go on by it: %s", path, strerror(-ret));
+	}
+	if (!device->resumed)
+		ret = gd_ledger_make(ledger, path);
+	if (!ret)
+		device->ledger = gd_ledger_cookie(*ledger);
+	if (!ret)
+		return 0;
+	gd_log(&device->log, GD_WARN, "ledger %s: cannot make it: %s; no other grantiod will be able to go on", path,
+	       strerror(-ret));
+	return gd_ledger_make(ledger, NULL);
+}
+
+static int vdev_open(struct gd_device *device, bool before)
 {
 	const struct gd_config *config = device->env->config;
 	struct gd_vdev_config vdev = {
@@ -214,20 +277,41 @@ static int vdev_open(struct gd_device *device)
 	if (ret)
 		return gd_device_fail(device, ret, "cannot open its interrupt");
 	vdev.opaque = device->irq;
-	ret = gd_vdev_open(&device->vdev, &vdev);
+	ret = ledger_open(device, before, &vdev.ledger);
 	if (ret)
+		return gd_device_fail(device, ret, "no memory for its ledger");
+	ret = gd_vdev_open(&device->vdev, &vdev);
+	if (ret) {
+		gd_ledger_close(vdev.ledger);
 		return gd_device_fail(device, ret, "cannot set up the device");
+	}
 	device->disk = NULL; /* the vdev's now */
 	return 0;
 }
 
-int gd_device_serve(struct gd_device *device, uint64_t base, bool orphan)
+/* The device as its former process left it, or, if that cannot be, in need of a reset. */
+static void device_inherit(struct gd_device *device)
 {
-	int ret = vdev_open(device);
+	int ret = device->resumed ? gd_vdev_resume(device->vdev) : -ENOENT;
+
+	if (device->resumed && ret)
+		gd_log(&device->log, GD_NOTICE, "its ledger does not fit: %s", strerror(-ret));
+	device->resumed = !ret;
+	if (ret)
+		gd_vdev_orphan(device->vdev);
+}
+
+int gd_device_serve(struct gd_device *device, uint64_t base, bool before)
+{
+	bool driver_ok;
+	int ret = vdev_open(device, before);
 
 	if (ret)
 		return ret;
-	__atomic_store_n(&device->driver_ok, false, __ATOMIC_RELAXED);
+	if (before)
+		device_inherit(device);
+	driver_ok = gd_vdev_read(device->vdev, REG_STATUS, sizeof(uint32_t)) & STATUS_DRIVER_OK;
+	__atomic_store_n(&device->driver_ok, driver_ok, __ATOMIC_RELAXED);
 	device->connected = false;
 	device->port = 0;
 	device->base = base;
@@ -235,8 +319,6 @@ int gd_device_serve(struct gd_device *device, uint64_t base, bool orphan)
 		.range = {base, GD_MMIO_SIZE, place_read, place_write, device},
 		.irq = device->keys.irq,
 	};
-	if (orphan)
-		gd_vdev_orphan(device->vdev);
 	device->result = gd_domain_attach(device->env->domains, device->id.domid,
 					  device->keys.server ? &device->keys.server_id : NULL, &device->place,
 					  device->error, sizeof(device->error));
@@ -244,7 +326,7 @@ int gd_device_serve(struct gd_device *device, uint64_t base, bool orphan)
 		return device->result;
 	device->phase = GD_DEVICE_SERVED;
 	device->served = true;
-	if (orphan)
+	if (before)
 		gd_irq_raise(device->irq); /* of no effect on an event channel: the frontend's comes later, and begins
 					      anew */
 	device->file.path = device->target;

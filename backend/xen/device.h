@@ -54,9 +54,12 @@ struct gd_device {
 
 	/* The owner's (xen/xenbus.c). */
 	struct gd_device *next;
-	bool dirty;	 /* its directory is to be read again */
-	bool connected;	 /* state 4 was written */
-	bool leaving;	 /* its directory is to be removed */
+	bool dirty;	/* its directory is to be read again */
+	bool connected; /* state 4 was written */
+	bool leaving;	/* its directory is to be removed */
+	bool resumed;	/* served on from where a former process ended: state and event channel are as that left them */
+	bool left;	/* at the end: to the next grantiod, as it is */
+	uint64_t ledger; /* cookie of its ledger, or 0: there is no file */
 	uint32_t port;	 /* keys.base is 0: the guest's event channel that is bound; 0: none */
 	char *said;	 /* the last complaint, so that it is not said twice */
 	bool error_node; /* and that it stands in xenstore */
@@ -85,10 +88,11 @@ int gd_device_fail(struct gd_device *device, int ret, const char *what);
 /* IDLE -> OPENING, and on to OPENED (or back to IDLE, with device->result) by `changed`. `keys` is copied. */
 int gd_device_open(struct gd_device *device, const struct gd_keys_device *keys);
 /*
- * OPENED -> SERVED, with registers at `base`. On failure it stays OPENED, with device->result: stop it. `orphan`: it
- * was served before, and a driver may be using it: that is told that the device needs a reset.
+ * OPENED -> SERVED, with registers at `base`. On failure it stays OPENED, with device->result: stop it. `before`: it
+ * was served before, and a driver may be using it. Then the device goes on (device->resumed), if the former process
+ * left its ledger; else the driver is told that it needs a reset.
  */
-int gd_device_serve(struct gd_device *device, uint64_t base, bool orphan);
+int gd_device_serve(struct gd_device *device, uint64_t base, bool before);
 /* SERVED, keys.base is 0: interrupts by the guest's event channel `port`, or 0: none. 0 or -errno, then none. */
 int gd_device_bind(struct gd_device *device, uint32_t port);
 /* OPENED, SERVED -> CLOSING, and on to IDLE by `changed`. The guest's accesses end here and now. */
@@ -98,5 +102,7 @@ void gd_device_stop(struct gd_device *device);
 void gd_device_refresh(struct gd_device *device);
 /* True once the guest's driver has said DRIVER_OK. */
 bool gd_device_driver_ok(const struct gd_device *device);
+/* SERVED, a driver uses it, and another process can go on where this one ends. */
+bool gd_device_inheritable(const struct gd_device *device);
 
 #endif

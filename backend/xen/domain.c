@@ -135,7 +135,7 @@ int gd_domain_attach(struct gd_domains *domains, uint16_t domid, const uint16_t 
 	ret = range_add(domain, device, error, size);
 	if (ret)
 		goto close_unused;
-	ret = gd_ioreq_start(domain->ioreq);
+	ret = gd_ioreq_adopted(domain->ioreq) ? 0 : gd_ioreq_start(domain->ioreq);
 	if (ret) {
 		snprintf(error, size, "cannot start a thread: %s", strerror(-ret));
 		goto remove_range;
@@ -167,6 +167,15 @@ void gd_domain_detach(struct gd_domains *domains, struct gd_domain_device *devic
 	device->domain = NULL;
 	if (!domain->devices)
 		domain_close(domains, domain);
+}
+
+void gd_domain_go(struct gd_domain_device *device)
+{
+	int ret = gd_ioreq_start(device->domain->ioreq);
+
+	if (ret)
+		gd_log_guest(&device->domain->log, GD_ERR, "cannot start a thread: %s; its accesses wait",
+			     strerror(-ret));
 }
 
 uint16_t gd_domain_server(const struct gd_domain_device *device)

@@ -33,12 +33,16 @@ void gd_domains_close(struct gd_domains *domains); /* no devices are attached; t
 
 /*
  * Have the guest's accesses answered by the device. `adopt`: number of the ioreq server that a former grantiod noted
- * for it, or NULL.
+ * for it, or NULL. Where that is taken over the guest waits for gd_domain_go(): an access that has waited since then
+ * may be meant for a device that is yet to come.
  */
 int gd_domain_attach(struct gd_domains *domains, uint16_t domid, const uint16_t *adopt, struct gd_domain_device *device,
 		     char *error, size_t size);
 /* When it returns no call into the device runs or will come. One that is not attached is left alone. */
 void gd_domain_detach(struct gd_domains *domains, struct gd_domain_device *device);
+
+/* All of the devices that the former grantiod served are there, or will not come. No more than a look, once done. */
+void gd_domain_go(struct gd_domain_device *device);
 
 /* The guest's ioreq server, to be noted for our successor. The device is attached. */
 uint16_t gd_domain_server(const struct gd_domain_device *device);

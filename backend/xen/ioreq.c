@@ -313,6 +313,11 @@ void gd_ioreq_close(struct gd_ioreq *ioreq)
 	free(ioreq);
 }
 
+bool gd_ioreq_adopted(const struct gd_ioreq *ioreq)
+{
+	return ioreq->adopted;
+}
+
 uint16_t gd_ioreq_id(const struct gd_ioreq *ioreq)
 {
 	return ioreq->id;

@@ -38,13 +38,13 @@ struct gd_ioreq_config {
 
 /* Everything up to gd_ioreq_start(). `error` names the step that failed. */
 int gd_ioreq_open(struct gd_ioreq **ioreq, const struct gd_ioreq_config *config, char *error, size_t size);
-/* Start the answering thread: once the first device is on the bus, since an adopted server may have requests waiting.
- */
+/* Start the answering thread, once the devices are on the bus that an adopted server may have requests waiting for. */
 int gd_ioreq_start(struct gd_ioreq *ioreq);
 /* Answers what is left, and destroys the server. All ranges are unmapped. Takes NULL. */
 void gd_ioreq_close(struct gd_ioreq *ioreq);
 
 uint16_t gd_ioreq_id(const struct gd_ioreq *ioreq);
+bool gd_ioreq_adopted(const struct gd_ioreq *ioreq); /* it is a former process's */
 /* False: the guest no longer has this server, so it is another guest with the same number. */
 bool gd_ioreq_alive(struct gd_ioreq *ioreq);
 

@@ -34,6 +34,7 @@ const char *const gd_key_names[GD_KEYS] = {
 	[GD_KEY_DIRECT_SAFE] = "direct-io-safe",
 	[GD_KEY_PARAMS] = "params",
 	[GD_KEY_IOREQ_SERVER] = "grantio-ioreq-server",
+	[GD_KEY_LEDGER] = "grantio-ledger",
 	[GD_KEY_VERSION] = "grantio-version",
 	[GD_KEY_MMIO_BASE] = "mmio-base",
 };
@@ -282,6 +283,13 @@ static int check_ioreq_server(const struct check *check, const char *value)
 	return 0;
 }
 
+static int check_ledger(const struct check *check, const char *value)
+{
+	if (!value || !gd_number(value, false, UINT64_MAX, &check->out->ledger))
+		check->out->ledger = 0;
+	return 0;
+}
+
 /* As above. Where it may be is checked when it is used. */
 static int check_mmio_base(const struct check *check, const char *value)
 {
@@ -314,6 +322,7 @@ static const struct {
 	{GD_KEY_DIRECT_SAFE, 0, check_direct_safe},
 	{GD_KEY_PARAMS, IN_DISK, check_params},
 	{GD_KEY_IOREQ_SERVER, 0, check_ioreq_server},
+	{GD_KEY_LEDGER, 0, check_ledger},
 	{GD_KEY_MMIO_BASE, 0, check_mmio_base},
 	{GD_KEY_GRANT_USAGE, 0, check_grant_usage},
 };

@@ -49,6 +49,7 @@ enum gd_key {
 	GD_KEY_DIRECT_SAFE,
 	GD_KEY_PARAMS,
 	GD_KEY_IOREQ_SERVER, /* ours: see xen/domain.h */
+	GD_KEY_LEDGER,	     /* and virtio/ledger.h */
 	GD_KEY_VERSION,	     /* ours, with the next: docs/xenbus.md */
 	GD_KEY_MMIO_BASE,
 	GD_KEYS
@@ -89,6 +90,7 @@ struct gd_keys_device {
 	bool foreign;	    /* the guest grants nothing, and may: all of its memory is mapped as needed */
 	bool server;	    /* a former grantiod noted its ioreq server: */
 	uint16_t server_id; /* this one */
+	uint64_t ledger;    /* its ledger's cookie, or 0 */
 };
 
 /* What a device's keys are checked against. */

@@ -301,11 +301,11 @@ int gd_store_read(struct gd_store *store, const struct gd_device_id *id, struct 
 }
 
 static int key_write(struct gd_store *store, xs_transaction_t transaction, const struct gd_device_id *id,
-		     enum gd_key key, unsigned value)
+		     enum gd_key key, uint64_t value)
 {
-	char path[PATH], text[16];
+	char path[PATH], text[24];
 
-	snprintf(text, sizeof(text), "%u", value);
+	snprintf(text, sizeof(text), "%" PRIu64, value);
 	device_path(store, id, gd_key_names[key], path);
 	errno = 0;
 	if (xs_write(store->xs, transaction, path, text, (unsigned)strlen(text)))
@@ -336,6 +336,8 @@ static int note_write(struct gd_store *store, xs_transaction_t transaction, cons
 {
 	int ret = key_write(store, transaction, id, GD_KEY_IOREQ_SERVER, note->server);
 
+	if (!ret && note->ledger)
+		ret = key_write(store, transaction, id, GD_KEY_LEDGER, note->ledger);
 	if (!ret && note->base)
 		ret = key_write(store, transaction, id, GD_KEY_VERSION, GD_FRONT_VERSION);
 	if (!ret && note->base)

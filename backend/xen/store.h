@@ -49,6 +49,7 @@ int gd_store_read(struct gd_store *store, const struct gd_device_id *id, struct 
  */
 struct gd_store_note {
 	uint16_t server; /* for our successor */
+	uint64_t ledger; /* not 0: for our successor, too */
 	uint32_t base;	 /* not 0: published, for the guest (xen/front.h) */
 };
 int gd_store_state(struct gd_store *store, const struct gd_device_id *id, unsigned from, unsigned to,

@@ -97,6 +97,7 @@ static void device_stop(struct gd_xenbus *xenbus, struct gd_device *device, cons
 	if (device->phase == GD_DEVICE_SERVED) {
 		gd_log(&device->log, GD_INFO, "stopping: %s", why);
 		gd_store_remove(xenbus->store, &device->id, GD_KEY_IOREQ_SERVER);
+		gd_store_remove(xenbus->store, &device->id, GD_KEY_LEDGER);
 		if (!device->keys.base)
 			gd_store_front_unwatch(xenbus->store, &device->id);
 	}
@@ -206,19 +207,22 @@ static void serving_say(struct gd_device *device)
 static void serve(struct gd_xenbus *xenbus, struct gd_device *device, unsigned state)
 {
 	uint64_t base = base_choose(xenbus, device);
-	bool orphan = state != GD_STATE_INITIALISING; /* it was served before */
+	bool before = state != GD_STATE_INITIALISING; /* it was served before */
 	struct gd_store_note note;
 	int ret;
 
 	if (!base)
 		gd_device_fail(device, -ENOSPC, "no address is free for its registers");
-	if (!base || gd_device_serve(device, base, orphan)) {
+	if (!base || gd_device_serve(device, base, before)) {
 		device_stop(xenbus, device, "");
 		return;
 	}
 	complain_no_more(xenbus, device); /* before the state tells the toolstack to look */
-	note = (struct gd_store_note){gd_domain_server(&device->place), device->keys.base ? 0 : (uint32_t)base};
-	ret = gd_store_state(xenbus->store, &device->id, state, GD_STATE_INIT_WAIT, &note);
+	note = (struct gd_store_note){.server = gd_domain_server(&device->place),
+				      .ledger = device->ledger,
+				      .base = device->keys.base ? 0 : (uint32_t)base};
+	device->connected = device->resumed && state == GD_STATE_CONNECTED;
+	ret = gd_store_state(xenbus->store, &device->id, state, device->resumed ? state : GD_STATE_INIT_WAIT, &note);
 	if (!ret && !device->keys.base)
 		ret = gd_store_front_watch(xenbus->store, &device->id);
 	if (ret && ret != -ENOENT && ret != -EBUSY)
@@ -228,7 +232,9 @@ static void serve(struct gd_xenbus *xenbus, struct gd_device *device, unsigned s
 		return;
 	}
 	serving_say(device);
-	if (orphan)
+	if (device->resumed)
+		gd_log(&device->log, GD_NOTICE, "state %u: going on where a former grantiod ended", state);
+	else if (before)
 		gd_log(&device->log, GD_NOTICE, "state %u: served before: a driver that uses it must reset it", state);
 }
 
@@ -255,6 +261,7 @@ static bool front_step(struct gd_xenbus *xenbus, struct gd_device *device, unsig
 	char error[GD_KEYS_ERROR];
 	struct gd_front_keys keys;
 	struct gd_front front;
+	bool inherited;
 	int ret = gd_store_front_read(xenbus->store, &device->id, &keys);
 
 	if (ret)
@@ -262,8 +269,13 @@ static bool front_step(struct gd_xenbus *xenbus, struct gd_device *device, unsig
 	else
 		ret = gd_front_parse(&keys, &front, error);
 	gd_front_keys_free(&keys);
-	/* In state 4 without an event channel of ours it is somebody else's: a former grantiod's. It begins anew. */
-	if (!ret && front.port && front.port != device->port && (front.state == GD_STATE_INITIALISED || device->port)) {
+	/*
+	 * In state 4 without an event channel of ours it is a former grantiod's. If we go on where that ended, and have
+	 * stayed in state 4, it is ours now; else the guest begins anew.
+	 */
+	inherited = device->resumed && state == GD_STATE_CONNECTED;
+	if (!ret && front.port && front.port != device->port &&
+	    (front.state == GD_STATE_INITIALISED || device->port || inherited)) {
 		ret = gd_device_bind(device, front.port);
 		if (ret)
 			snprintf(error, sizeof(error), "the guest's event-channel '%u': cannot bind it: %s", front.port,
@@ -440,6 +452,26 @@ static void events_take(struct gd_xenbus *xenbus)
 	}
 }
 
+/* It may be served soon: its directory is to be read, or its image is being opened. */
+static bool device_coming(const struct gd_device *device)
+{
+	return device->dirty || device->phase == GD_DEVICE_OPENING || device->phase == GD_DEVICE_OPENED;
+}
+
+/* Guests whose devices of a former grantiod are all there, or will not come, are answered from now on. */
+static void domains_go(struct gd_xenbus *xenbus)
+{
+	for (struct gd_device *device = xenbus->devices; device; device = device->next) {
+		bool coming = device->phase != GD_DEVICE_SERVED;
+
+		for (struct gd_device *other = xenbus->devices; other && !coming; other = other->next)
+			coming = other->id.domid == device->id.domid && other->phase != GD_DEVICE_SERVED &&
+				 device_coming(other);
+		if (!coming)
+			gd_domain_go(&device->place);
+	}
+}
+
 void gd_xenbus_work(struct gd_xenbus *xenbus)
 {
 	struct gd_device **link = &xenbus->devices;
@@ -474,6 +506,7 @@ void gd_xenbus_work(struct gd_xenbus *xenbus)
 		}
 		link = &device->next;
 	}
+	domains_go(xenbus);
 }
 
 /* The events are taken by gd_xenbus_work(), which follows. */
@@ -598,17 +631,29 @@ void gd_xenbus_close(struct gd_xenbus *xenbus)
 void gd_xenbus_stop(struct gd_xenbus *xenbus)
 {
 	xenbus->stopping = true;
-	for (struct gd_device *device = xenbus->devices; device; device = device->next)
-		if (device->phase == GD_DEVICE_SERVED || device->phase == GD_DEVICE_OPENED)
+	for (struct gd_device *device = xenbus->devices; device; device = device->next) {
+		device->left = !xenbus->lost && gd_device_inheritable(device);
+		if (device->left)
+			gd_log(&device->log, GD_NOTICE, "left to the next grantiod: its guest waits for it");
+		else if (device->phase == GD_DEVICE_SERVED || device->phase == GD_DEVICE_OPENED)
 			device_stop(xenbus, device, "grantiod stops");
+	}
 }
 
 bool gd_xenbus_idle(const struct gd_xenbus *xenbus)
 {
 	for (const struct gd_device *device = xenbus->devices; device; device = device->next)
-		if (device->phase != GD_DEVICE_IDLE)
+		if (device->phase != GD_DEVICE_IDLE && !device->left)
 			return false;
 	return true;
+}
+
+bool gd_xenbus_leaves(const struct gd_xenbus *xenbus)
+{
+	for (const struct gd_device *device = xenbus->devices; device; device = device->next)
+		if (device->left)
+			return true;
+	return false;
 }
 
 bool gd_xenbus_lost(const struct gd_xenbus *xenbus)
@@ -619,7 +664,7 @@ bool gd_xenbus_lost(const struct gd_xenbus *xenbus)
 void gd_xenbus_complain(struct gd_xenbus *xenbus)
 {
 	for (struct gd_device *device = xenbus->devices; device; device = device->next)
-		if (device->phase != GD_DEVICE_IDLE)
+		if (device->phase != GD_DEVICE_IDLE && !device->left)
 			gd_log(&device->log, GD_ERR, "%s does not end: left to the kernel",
 			       device->phase == GD_DEVICE_OPENING ? "opening its image" : "closing its image");
 }

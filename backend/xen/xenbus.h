@@ -38,10 +38,15 @@ void gd_xenbus_close(struct gd_xenbus *xenbus);
  */
 void gd_xenbus_work(struct gd_xenbus *xenbus);
 
-/* Begin to stop all devices, for good. Their directories stay as they are, for our successor. */
+/*
+ * Begin to stop all devices, for good. Their directories stay as they are, for our successor. Those that it can go on
+ * with (virtio/ledger.h), and that a driver uses, are left to it: they are served until the process ends.
+ */
 void gd_xenbus_stop(struct gd_xenbus *xenbus);
-/* True when no device is open. */
+/* True when no device is open, but for those that are left. */
 bool gd_xenbus_idle(const struct gd_xenbus *xenbus);
+/* Some are left: neither they nor this may be closed, and the process ends by _exit(). */
+bool gd_xenbus_leaves(const struct gd_xenbus *xenbus);
 /* True when xenstored has gone: there is no coming back. */
 bool gd_xenbus_lost(const struct gd_xenbus *xenbus);
 /* Name in the log, one line each, those that are not idle. */

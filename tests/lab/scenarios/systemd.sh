@@ -2,8 +2,8 @@
 # Labs: x86
 # Dom0: systemd
 # grantiod as Debian's systemd runs it, confined as its unit says: started at boot between Xen's daemons and xendomains, it serves a guest two
-# disks, an image file and a block device, also when it has been killed and when it is restarted; its lines are in the journal, with their
-# priorities.
+# disks, an image file and a block device, and the guest does not notice that it is killed, nor that it is restarted; its lines are in the
+# journal, with their priorities.
 unit() { systemctl show -P "$1" grantiod.service; }
 unit_is() { [ "$(unit "$1")" = "$2" ]; } # PROPERTY VALUE
 unit_must() { wait_until 30 unit_is "$1" "$2" || { fail "grantiod.service has $1=$(unit "$1"), not $2: $(systemctl -n 5 --no-pager status grantiod.service | tr '\n' ';')"; return 1; }; }
@@ -41,8 +41,9 @@ confined() {
 }
 reads_device() { sh -c 'echo $$ >"$1/cgroup.procs" && dd if="$2" bs=1 count=0 2>/dev/null' sh "$@"; }
 
-# round NUMBER: the guest has done it, and dom0 sees what it saw.
+# round NUMBER: the guest is told to do it, has done it, and dom0 sees what it saw.
 round() {
+	[ "$1" = 1 ] || echo go >"$(xenstore-read "/local/domain/$(guest_domid g1)/console/tty")"
 	wait_until 90 guest_log_has g1 "GUEST round $1:" || { fail "the guest does not come to round $1"; guest_tail g1; return 1; }
 	guest_log_has g1 "GUEST round $1: written $(sha256sum "$disk" | cut -d' ' -f1) constant $(sha256sum "$RUN/b.raw" | cut -d' ' -f1)" ||
 		{ fail "round $1: dom0 sees other disks than the guest"; guest_tail g1; return 1; }
@@ -65,20 +66,24 @@ under_guest() {
 	GUEST_EXTRA=end=stay guest_create g1 served "disk=['$DISK_SPEC,access=rw,vdev=xvda,target=$disk','$DISK_SPEC,access=ro,vdev=xvdb,target=$loop']" && round 1 || return 1
 	grantio doctor >"$RUN/doctor" 2>&1 || { fail "doctor: $(grep -v '^ok' "$RUN/doctor" | tr '\n' ';')"; return 1; }
 	systemctl kill -s KILL grantiod.service || { fail "systemctl kill"; return 1; }
-	unit_must NRestarts 1 && running && [ "$GRANTIOD" != "$pid" ] && round 2 || return 1
+	unit_must NRestarts 1 && running && [ "$GRANTIOD" != "$pid" ] && round 2 && goes_on 2 || return 1
 	# As grantiod(8) says: one directory of images, no network.
 	mkdir -p /run/systemd/system/grantiod.service.d
 	printf '[Service]\nProtectSystem=strict\nProtectHome=yes\nPrivateTmp=yes\nPrivateNetwork=yes\nReadWritePaths=%s\n' "$RUN" >/run/systemd/system/grantiod.service.d/strict.conf
 	systemctl daemon-reload && systemctl restart grantiod.service || { fail "systemctl restart"; return 1; }
-	logged_must 5 '^SIGTERM: stopping$' && running && round 3 && guest_finish g1 30 || return 1
+	logged_must 5 '^SIGTERM: stopping$' && running && round 3 && goes_on 4 && guest_finish g1 30 || return 1
 	xl destroy g1 && no_leaks
+}
+
+goes_on() { # DISKS: so many times so far
+	[ "$(journalctl -q -u grantiod.service -p 5..5 -o cat | grep -c 'going on where a former grantiod ended')" = "$1" ] || fail "the journal does not have $1 disks that went on"
 }
 
 alone() {
 	rm -r /run/systemd/system/grantiod.service.d
 	systemctl daemon-reload && systemctl reload grantiod.service && logged_must 5 '^SIGHUP: looking at all images again$' || return 1
 	systemctl stop grantiod.service && unit_must ActiveState inactive && unit_must Result success || return 1
-	[ ! -e /run/grantiod ] || { fail "/run/grantiod is left"; return 1; }
+	[ -z "$(ls /run/grantiod)" ] || { fail "in /run/grantiod is left: $(ls /run/grantiod | tr '\n' ' ')"; return 1; }
 	# What does not go away by itself is not tried again.
 	echo 'queues = none' >>/etc/grantio/grantiod.conf
 	! systemctl start grantiod.service 2>/dev/null || { fail "it takes a wrong setting"; return 1; }

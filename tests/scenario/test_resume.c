@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * grantiod is killed under a guest's driver, in the middle of its requests, and another one goes on by the ledgers that
+ * it left: no request fails, none is lost, no byte is wrong.
+ */
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "rig.h"
+
+#define WRITERS 8u
+#define BLOCKS	32u /* of each writer */
+#define BLOCK	4096u
+#define ROUNDS	25u
+#define AHEAD	40u	    /* requests between two kills */
+#define BASE	0x2000000u  /* of the first disk's registers; the others' follow */
+#define MAGIC	0x74726976u /* "virt" */
+
+static const uint16_t guests[] = {1, 0};
+
+struct world {
+	struct rig *rig;
+	char dir[32]; /* the ledgers' */
+	const char *image;
+	struct gp_disk *disk;
+	const char *arguments[5];
+	bool stop;     /* atomic, as the next: */
+	unsigned done; /* requests */
+};
+
+static void world_open(struct world *world, struct rig *rig)
+{
+	*world = (struct world){.rig = rig, .dir = "/tmp/gd-resume-XXXXXX"};
+	assert_non_null(mkdtemp(world->dir));
+	world->arguments[0] = "--state-dir";
+	world->arguments[1] = world->dir;
+	world->image = rig_image(rig, "a.raw", WRITERS * BLOCKS * BLOCK);
+	rig_domain_create(rig, 1);
+	rig_disk_write(rig, 1, 0, world->image, NULL);
+	rig_daemon_start(rig, world->arguments);
+	world->disk = rig_guest_open(rig, 1, 0);
+	rig_disk_wait(rig, 1, 0, 4);
+}
+
+static const char *ledger_path(const struct world *world)
+{
+	static char path[64];
+
+	snprintf(path, sizeof(path), "%s/virtio_disk-1-51712", world->dir);
+	return path;
+}
+
+/* Nothing is left of the device, its ledger included. */
+static void world_close(struct world *world)
+{
+	rig_guest_close(world->disk);
+	rig_daemon_end(world->rig, guests);
+	assert_int_not_equal(access(ledger_path(world), F_OK), 0);
+	assert_int_equal(rmdir(world->dir), 0);
+}
+
+/* Without a word, or in order: it makes no difference to the guest. */
+static void daemon_replace(struct world *world, unsigned round)
+{
+	int status = rig_daemon_stop(world->rig, round % 3 ? SIGKILL : SIGTERM);
+
+	if (round % 3)
+		assert_true(WIFSIGNALED(status));
+	else
+		assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	rig_log_wait(world->rig, "<5>d1/xvda: left to the next grantiod", round / 3);
+	rig_daemon_start(world->rig, world->arguments);
+	rig_log_wait(world->rig, "<5>d1/xvda: state 4: going on where a former grantiod ended", round);
+}
+
+/* ---- in the middle of requests -------------------------------------------------------------------------------- */
+
+struct writer {
+	struct world *world;
+	pthread_t thread;
+	unsigned number;
+	uint32_t seed[BLOCKS]; /* what each of its blocks has; 0: nothing yet */
+	int ret;
+};
+
+static void block_fill(uint32_t *block, const struct writer *writer, unsigned index)
+{
+	for (unsigned i = 0; i < BLOCK / sizeof(*block); i++)
+		block[i] = writer->seed[index] ? writer->seed[index] * 2654435761u + i + (writer->number << 24) : 0;
+}
+
+static uint64_t block_offset(const struct writer *writer, unsigned index)
+{
+	return (uint64_t)(writer->number * BLOCKS + index) * BLOCK;
+}
+
+/* 0, -errno, or -EILSEQ: another block was read than was written. */
+static int block_check(const struct writer *writer, unsigned index)
+{
+	uint32_t want[BLOCK / sizeof(uint32_t)], have[BLOCK / sizeof(uint32_t)];
+	int ret = gp_disk_read(writer->world->disk, have, block_offset(writer, index), BLOCK);
+
+	block_fill(want, writer, index);
+	return ret || !memcmp(want, have, BLOCK) ? ret : -EILSEQ;
+}
+
+/* Each block is overwritten again and again, and read between two writes: an old write that came late would be seen. */
+static void *writer_run(void *opaque)
+{
+	struct writer *writer = opaque;
+	uint32_t block[BLOCK / sizeof(uint32_t)];
+
+	for (unsigned n = 0; !writer->ret && !__atomic_load_n(&writer->world->stop, __ATOMIC_RELAXED); n++) {
+		unsigned index = n % BLOCKS;
+
+		writer->seed[index]++;
+		block_fill(block, writer, index);
+		writer->ret = gp_disk_write(writer->world->disk, block, block_offset(writer, index), BLOCK);
+		if (!writer->ret)
+			writer->ret = block_check(writer, index);
+		if (!writer->ret)
+			writer->ret = block_check(writer, (n * 7) % BLOCKS);
+		__atomic_fetch_add(&writer->world->done, 1, __ATOMIC_RELAXED);
+	}
+	return NULL;
+}
+
+/* Some more turns of the writers, or one of them has failed. */
+static void writers_wait(struct world *world, const struct writer *writers)
+{
+	unsigned until = __atomic_load_n(&world->done, __ATOMIC_RELAXED) + AHEAD;
+	int64_t end = rig_now_ms() + RIG_SECONDS * 1000;
+
+	while ((int)(__atomic_load_n(&world->done, __ATOMIC_RELAXED) - until) < 0) {
+		for (unsigned i = 0; i < WRITERS; i++)
+			assert_int_equal(__atomic_load_n(&writers[i].ret, __ATOMIC_RELAXED), 0);
+		assert_true(rig_now_ms() < end);
+		poll(NULL, 0, 1);
+	}
+}
+
+static void image_check(const struct writer *writer, const char *image)
+{
+	uint32_t want[BLOCK / sizeof(uint32_t)], have[BLOCK / sizeof(uint32_t)];
+	int fd = open(image, O_RDONLY | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	for (unsigned i = 0; i < BLOCKS; i++) {
+		block_fill(want, writer, i);
+		assert_int_equal(pread(fd, have, BLOCK, (off_t)block_offset(writer, i)), BLOCK);
+		assert_memory_equal(want, have, BLOCK);
+	}
+	close(fd);
+}
+
+static void killed_in_the_middle(void **state)
+{
+	struct writer writers[WRITERS];
+	struct world world;
+
+	world_open(&world, *state);
+	for (unsigned i = 0; i < WRITERS; i++) {
+		writers[i] = (struct writer){.world = &world, .number = i};
+		assert_int_equal(pthread_create(&writers[i].thread, NULL, writer_run, &writers[i]), 0);
+	}
+	for (unsigned round = 1; round <= ROUNDS; round++) {
+		writers_wait(&world, writers);
+		daemon_replace(&world, round);
+	}
+	writers_wait(&world, writers);
+	__atomic_store_n(&world.stop, true, __ATOMIC_RELAXED);
+	for (unsigned i = 0; i < WRITERS; i++) {
+		pthread_join(writers[i].thread, NULL);
+		assert_int_equal(writers[i].ret, 0);
+		for (unsigned k = 0; k < BLOCKS; k++)
+			assert_int_equal(block_check(&writers[i], k), 0);
+	}
+	assert_int_equal(rig_log_count(world.rig, "needs a reset"), 0);
+	for (unsigned i = 0; i < WRITERS; i++)
+		image_check(&writers[i], world.image);
+	world_close(&world);
+}
+
+/* ---- several disks ---------------------------------------------------------------------------------------------- */
+
+#define DISKS 4u
+
+struct access {
+	struct world *world;
+	pthread_t vcpu;
+	uint64_t base, value;
+	int ret;
+};
+
+static void *access_run(void *opaque)
+{
+	struct access *access = opaque;
+
+	access->ret = gm_guest_mmio(gp_disk_guest(access->world->disk), access->base, 4, false, &access->value,
+				    RIG_SECONDS * 1000);
+	return NULL;
+}
+
+/* An access that waits for the next grantiod is answered by the device that it is meant for, whichever comes first. */
+static void waiting_for_one_of_many(void **state)
+{
+	struct access access;
+	struct world world;
+	char name[16];
+
+	world_open(&world, *state);
+	for (unsigned i = 1; i < DISKS; i++) {
+		snprintf(name, sizeof(name), "%u.raw", i);
+		rig_disk_attach(world.rig, 1, i, rig_image(world.rig, name, RIG_MIB));
+	}
+	for (unsigned round = 1; round <= 2 * DISKS; round++) {
+		access = (struct access){.world = &world, .base = BASE + round % DISKS * 0x200};
+		assert_true(WIFSIGNALED(rig_daemon_stop(world.rig, SIGKILL)));
+		assert_int_equal(pthread_create(&access.vcpu, NULL, access_run, &access), 0);
+		rig_daemon_start(world.rig, world.arguments);
+		pthread_join(access.vcpu, NULL);
+		assert_int_equal(access.ret, 0);
+		assert_int_equal(access.value, MAGIC);
+		rig_log_wait(world.rig, "going on where a former grantiod ended", round * DISKS);
+	}
+	for (unsigned i = 1; i < DISKS; i++)
+		rig_disk_detach(world.rig, 1, i);
+	rig_guest_check(world.disk, world.image, 0, 65536, 9);
+	world_close(&world);
+}
+
+/* ---- ledgers that are no use ---------------------------------------------------------------------------------- */
+
+static void ledger_cut(const char *path)
+{
+	assert_int_equal(truncate(path, 100), 0);
+}
+
+static void ledger_removed(const char *path)
+{
+	assert_int_equal(unlink(path), 0);
+}
+
+static void ledger_foreign(const char *path)
+{
+	struct stat st;
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	char *zeroes;
+
+	assert_true(fd >= 0);
+	assert_int_equal(fstat(fd, &st), 0);
+	zeroes = calloc(1, (size_t)st.st_size);
+	assert_non_null(zeroes);
+	assert_int_equal(write(fd, zeroes, (size_t)st.st_size), st.st_size);
+	free(zeroes);
+	close(fd);
+}
+
+static void ledger_link(const char *path)
+{
+	char to[80];
+
+	snprintf(to, sizeof(to), "%s.else", path);
+	assert_int_equal(rename(path, to), 0);
+	assert_int_equal(symlink(to, path), 0);
+}
+
+/* Without a ledger of its own a device cannot go on: as ever, the driver is told that it needs a reset. */
+static void no_ledger(void **state)
+{
+	static void (*const spoil[])(const char *path) = {ledger_cut, ledger_removed, ledger_foreign, ledger_link};
+	char byte[BLOCK], other[80];
+	struct world world;
+
+	world_open(&world, *state);
+	for (unsigned i = 0; i < sizeof(spoil) / sizeof(spoil[0]); i++) {
+		assert_true(WIFSIGNALED(rig_daemon_stop(world.rig, SIGKILL)));
+		spoil[i](ledger_path(&world));
+		rig_daemon_start(world.rig, world.arguments);
+		rig_log_wait(world.rig, "<5>d1/xvda: ledger ", i + 1);
+		rig_log_wait(world.rig, "<5>d1/xvda: state 4: served before: a driver that uses it must reset it",
+			     i + 1);
+		assert_int_not_equal(gp_disk_read(world.disk, byte, 0, sizeof(byte)), 0);
+		rig_guest_close(world.disk);
+		world.disk = rig_guest_open(world.rig, 1, 0);
+		rig_guest_check(world.disk, world.image, 0, 65536, i);
+		rig_disk_wait(world.rig, 1, 0, 4);
+	}
+	snprintf(other, sizeof(other), "%s.else", ledger_path(&world));
+	assert_int_equal(unlink(other), 0);
+	world_close(&world);
+}
+
+/* Another grantiod that does not offer what the driver chose. */
+static void other_settings(void **state)
+{
+	struct world world;
+
+	world_open(&world, *state);
+	assert_true(WIFSIGNALED(rig_daemon_stop(world.rig, SIGKILL)));
+	world.arguments[2] = "--queue-size";
+	world.arguments[3] = "16";
+	rig_daemon_start(world.rig, world.arguments);
+	rig_log_wait(world.rig, "<5>d1/xvda: its ledger does not fit: ", 1);
+	rig_log_wait(world.rig, "<5>d1/xvda: state 4: served before: a driver that uses it must reset it", 1);
+	/* And it stays so until the driver has done that, whoever serves. */
+	assert_true(WIFSIGNALED(rig_daemon_stop(world.rig, SIGKILL)));
+	rig_daemon_start(world.rig, world.arguments);
+	rig_log_wait(world.rig, "going on where a former grantiod ended", 1);
+	rig_guest_close(world.disk);
+	world.disk = rig_guest_open(world.rig, 1, 0);
+	rig_guest_check(world.disk, world.image, 0, 65536, 1);
+	world_close(&world);
+}
+
+/* No place for ledgers: the disks are served all the same. */
+static void no_place(void **state)
+{
+	struct world world;
+
+	world_open(&world, *state);
+	rig_guest_close(world.disk);
+	rig_daemon_end(world.rig, guests);
+	world.arguments[1] = "/nowhere/at/all";
+	rig_disk_key(world.rig, 1, 0, "state", "1");
+	rig_daemon_start(world.rig, world.arguments);
+	rig_log_wait(world.rig, "<4>d1/xvda: ledger /nowhere/at/all/virtio_disk-1-51712: cannot make it: No such file",
+		     1);
+	world.disk = rig_guest_open(world.rig, 1, 0);
+	rig_guest_check(world.disk, world.image, 0, 65536, 1);
+	world_close(&world);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(killed_in_the_middle, rig_setup, rig_teardown),
+		cmocka_unit_test_setup_teardown(waiting_for_one_of_many, rig_setup, rig_teardown),
+		cmocka_unit_test_setup_teardown(no_ledger, rig_setup, rig_teardown),
+		cmocka_unit_test_setup_teardown(other_settings, rig_setup, rig_teardown),
+		cmocka_unit_test_setup_teardown(no_place, rig_setup, rig_teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
