@@ -15,7 +15,7 @@
 
 static const struct dma_map_ops gk_dma_ops;
 
-static struct gk_dma *dma_of(const struct device *dev)
+struct gk_dma *gk_dma_of(const struct device *dev)
 {
 	return *(struct gk_dma **)dev_get_platdata(dev);
 }
@@ -35,7 +35,7 @@ static enum gio_dma_dir dir_of(enum dma_data_direction dir)
 /* Memory of the driver's: any. */
 static int map(struct device *dev, phys_addr_t phys, size_t size, enum gio_dma_dir dir, dma_addr_t *addr)
 {
-	struct gk_dma *dma = dma_of(dev);
+	struct gk_dma *dma = gk_dma_of(dev);
 	gio_dma_t got;
 	int ret;
 
@@ -53,7 +53,7 @@ static int map(struct device *dev, phys_addr_t phys, size_t size, enum gio_dma_d
 
 static void unmap(struct device *dev, dma_addr_t addr, size_t size)
 {
-	struct gk_dma *dma = dma_of(dev);
+	struct gk_dma *dma = gk_dma_of(dev);
 	struct gk_bounce *bounce = gk_bounce_take(dma, addr);
 	u64 quarantined;
 
@@ -115,12 +115,12 @@ static int gk_map_sg(struct device *dev, struct scatterlist *sgl, int nents, enu
 
 static void gk_sync_for_cpu(struct device *dev, dma_addr_t addr, size_t size, enum dma_data_direction dir)
 {
-	gk_bounce_sync(dma_of(dev), addr, size, false);
+	gk_bounce_sync(gk_dma_of(dev), addr, size, false);
 }
 
 static void gk_sync_for_device(struct device *dev, dma_addr_t addr, size_t size, enum dma_data_direction dir)
 {
-	gk_bounce_sync(dma_of(dev), addr, size, true);
+	gk_bounce_sync(gk_dma_of(dev), addr, size, true);
 }
 
 static void gk_sync_sg_for_cpu(struct device *dev, struct scatterlist *sgl, int nents, enum dma_data_direction dir)

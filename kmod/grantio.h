@@ -60,6 +60,8 @@ int gk_dma_attach(struct device *dev, struct gk_dma *dma, domid_t backend);
 void gk_dma_detach(struct device *dev);
 /* True for a device that gk_dma_attach() has had. */
 bool gk_dma_attached(const struct device *dev);
+/* What it was given then. */
+struct gk_dma *gk_dma_of(const struct device *dev);
 
 /* ---- bounce.c --------------------------------------------------------------------------------------------------- */
 
@@ -112,7 +114,8 @@ void gk_tree_unregister(void);
 
 /* ---- sysfs.c --------------------------------------------------------------------------------------------------- */
 
-/* For the xenbus driver: the directory "grantio" of each device. */
+/* The directory "grantio" of a device; and for the xenbus driver, whose devices all have it. */
+extern const struct attribute_group gk_group;
 extern const struct attribute_group *gk_groups[];
 
 #endif

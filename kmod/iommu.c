@@ -21,6 +21,7 @@
 #include <linux/pci.h>
 #include <linux/platform_device.h>
 #include <linux/slab.h>
+#include <linux/sysfs.h>
 
 #include "compat.h"
 #include "grantio.h"
@@ -208,6 +209,9 @@ static int device_attach_ours(struct device *dev)
 	ret = device ? gk_dma_attach(dev, &device->dma, backend) : -ENOMEM;
 	if (ret)
 		goto put_module;
+	ret = sysfs_create_group(&dev->kobj, &gk_group);
+	if (ret)
+		goto detach;
 	device->dev = dev;
 	mutex_lock(&devices_lock);
 	list_add(&device->entry, &devices);
@@ -215,6 +219,8 @@ static int device_attach_ours(struct device *dev)
 	dev_info(dev, "grantio: grants to domain %u\n", backend);
 	return 0;
 
+detach:
+	gk_dma_detach(dev);
 put_module:
 	kfree(device);
 	module_put(THIS_MODULE);
@@ -227,6 +233,7 @@ static void device_detach_ours(struct gk_tree_device *device)
 	mutex_lock(&devices_lock);
 	list_del(&device->entry);
 	mutex_unlock(&devices_lock);
+	sysfs_remove_group(&device->dev->kobj, &gk_group); /* no reader is in it any more */
 	gk_dma_detach(device->dev);
 	kfree(device);
 	module_put(THIS_MODULE);

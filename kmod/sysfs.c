@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * /sys/bus/xen/devices/DEVICE/grantio/: a number in each file.
+ * The directory "grantio" of each device that uses grants, that is /sys/bus/xen/devices/DEVICE/grantio/ of one that
+ * xenstore describes, and /sys/bus/platform/devices/DEVICE/grantio/ (or pci) of one of the device tree's, as long as a
+ * driver is bound to it. A number in each file.
  *   backend      domain that grants are made to
  *   grants       references granted now
  *   quarantined  references that went to quarantine at unmap, so far
@@ -15,18 +17,16 @@
 
 #include "grantio.h"
 
-static void stats_of(struct device *dev, struct gio_dma_stats *stats)
+/* It outlives the directory, whose removal waits for readers. */
+static const struct gk_dma *dma_of(const struct device *dev)
 {
-	const struct gk_front *front = dev_get_drvdata(dev);
-
-	gio_dma_stats(&front->dma.dma, stats);
+	return gk_dma_attached(dev) ? gk_dma_of(dev) : &((struct gk_front *)dev_get_drvdata(dev))->dma;
 }
 
 static ssize_t backend_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
-	const struct gk_front *front = dev_get_drvdata(dev);
-
-	return sysfs_emit(buf, "%d\n", front->xbdev->otherend_id);
+	return sysfs_emit(buf, "%u\n",
+			  gk_dma_attached(dev) ? gk_dma_of(dev)->dma.backend : to_xenbus_device(dev)->otherend_id);
 }
 static DEVICE_ATTR_RO(backend);
 
@@ -35,7 +35,7 @@ static DEVICE_ATTR_RO(backend);
 	{                                                                                        \
 		struct gio_dma_stats stats;                                                      \
                                                                                                  \
-		stats_of(dev, &stats);                                                           \
+		gio_dma_stats(&dma_of(dev)->dma, &stats);                                        \
 		return sysfs_emit(buf, "%llu\n", (unsigned long long)(expression));              \
 	}                                                                                        \
 	static DEVICE_ATTR_RO(name)
@@ -56,9 +56,7 @@ static DEVICE_ATTR_RO(held);
 
 static ssize_t bounced_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
-	const struct gk_front *front = dev_get_drvdata(dev);
-
-	return sysfs_emit(buf, "%lld\n", (long long)atomic64_read(&front->dma.bounced));
+	return sysfs_emit(buf, "%lld\n", (long long)atomic64_read(&dma_of(dev)->bounced));
 }
 static DEVICE_ATTR_RO(bounced);
 
@@ -66,6 +64,5 @@ static struct attribute *attrs[] = {
 	&dev_attr_bounced.attr, &dev_attr_backend.attr, &dev_attr_grants.attr, &dev_attr_quarantined.attr,
 	&dev_attr_maps.attr,	&dev_attr_errors.attr,	&dev_attr_held.attr,   NULL};
 
-static const struct attribute_group group = {.name = "grantio", .attrs = attrs};
-
-const struct attribute_group *gk_groups[] = {&group, NULL};
+const struct attribute_group gk_group = {.name = "grantio", .attrs = attrs};
+const struct attribute_group *gk_groups[] = {&gk_group, NULL};

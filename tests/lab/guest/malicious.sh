@@ -3,7 +3,13 @@
 # then the backend lets go. dom0 says when, in the image's last sector.
 . /guest/lib.sh
 wait_for 20 test -b /dev/vda
+# The device of xenstore's on x86, of the device tree's on Arm, and the driver that it is taken from: grantio's own, or virtio-mmio.
 stats=$(echo /sys/bus/xen/devices/virtio_disk-*/grantio)
+driver=/sys/bus/xen/drivers/grantio
+if [ ! -d "$stats" ]; then
+	stats=$(echo /sys/bus/platform/devices/*.virtio/grantio)
+	driver=/sys/bus/platform/drivers/virtio-mmio
+fi
 stat_is() { [ "$(cat "$stats/$1")" "$2" "$3" ]; }
 last=$(($(cat /sys/block/vda/size) - 1))
 said() { dd if=/dev/vda bs=512 skip=$last iflag=direct 2>/dev/null | grep -q "$1"; }
@@ -34,10 +40,11 @@ umount /mnt
 # The module goes, its grants and their pages stay: the kernel's now. Then it comes again.
 device=$(basename "$(dirname "$stats")")
 wait_for 60 said unload
-echo "$device" >/sys/bus/xen/drivers/grantio/unbind
+echo "$device" >$driver/unbind
 rmmod grantio
 dmesg | grep 'left to the kernel with their pages'
 insmod "$(grep grantio /etc/modules)"
+[ $driver = /sys/bus/xen/drivers/grantio ] || echo "$device" >$driver/bind
 wait_for 20 test -b /dev/vda
 for i in 1 2 3; do pass; done
 echo "GUEST went on"

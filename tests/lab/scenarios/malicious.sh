@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# Labs: x86
+# Labs: x86 arm64
 # A backend that completes requests and keeps their pages mapped: the guest's disk goes on, no page is used for something
 # else while the backend can see it, nothing is in it but what was mapped, another guest does not suffer, and what was held comes back when it is let go.
 scenario() {
@@ -7,6 +7,7 @@ scenario() {
 	a=$(image a.raw 8)
 	b=$(image b.raw 4)
 	busybox mkfifo "$RUN/bad"
+	[ ! -f /lab/Image-stock ] || GUEST_KERNEL=stock # the one with grantio.ko
 	GRANTIOD_PROGRAM=grantiod-bad
 	export GRANTIO_BAD_FIFO="$RUN/bad"
 	grantiod_start || return 1

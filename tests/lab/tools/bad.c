@@ -22,6 +22,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -240,6 +241,7 @@ __attribute__((constructor)) static void commands_start(void)
 		fprintf(stderr, "bad: cannot open %s\n", fifo ? "gnttab" : path);
 		_exit(2);
 	}
+	__fsetlocking(fifo, FSETLOCKING_BYCALLER); /* or exit() would wait for the thread that reads it */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	if (pthread_create(&thread, NULL, commands_run, fifo))
