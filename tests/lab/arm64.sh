@@ -67,10 +67,17 @@ arm64_kernel() {
 		make -C "$src" ARCH=arm64 CROSS_COMPILE=$CROSS allnoconfig
 		(cd "$src" && CROSS_COMPILE=$CROSS ARCH=arm64 scripts/kconfig/merge_config.sh -m .config "$LAB_DIR/arm64-kernel.config")
 		make -C "$src" ARCH=arm64 CROSS_COMPILE=$CROSS olddefconfig
-		make -C "$src" ARCH=arm64 CROSS_COMPILE=$CROSS -j2 Image && cp "$src/arch/arm64/boot/Image" "$out" || return 1
+		make -C "$src" ARCH=arm64 CROSS_COMPILE=$CROSS -j2 Image modules && arm64_headers "$src" "$out.headers" &&
+			cp "$src/arch/arm64/boot/Image" "$out" || return 1
 		rm -rf "$LAB_BUILD/linux"
 	fi
-	cp "$out" "$LAB_BUILD/Image"
+	cp "$out" "$LAB_BUILD/Image" && ln -sfn "$out.headers" "$LAB_BUILD/headers-mainline"
+}
+
+# What modules are built with: of the kernel's folder, what is neither source nor object.
+arm64_headers() { # FROM TO
+	rm -rf "$2" && mkdir -p "$2" && (cd "$1" && cp -a --parents Makefile .config Module.symvers include scripts arch/arm64/Makefile \
+		arch/arm64/include arch/arm64/kernel/vdso "$2")
 }
 
 # `driver` is the same kernel with another RAM disk: a driver domain. `stock` is Debian's own, with grantio.ko.
@@ -91,9 +98,12 @@ arm64_module() {
 	echo 'struct s { int n; int v[] __attribute__((__counted_by__(n))); };' | ${CROSS}gcc -Werror -xc -c -o /dev/null - 2>/dev/null ||
 		more="$more -Wno-attributes"
 	make -C "$LAB_TOP/kmod" KDIR="$headers/usr/src/linux-headers-$version" OUT="$LAB_BUILD/module-$version" ARCH=arm64 \
-		CC="${CROSS}gcc" CROSS_COMPILE=$CROSS KCFLAGS="$more" $align
+		CC="${CROSS}gcc" CROSS_COMPILE=$CROSS KCFLAGS="$more" $align || return 1
+	# And for our own kernel, which needs none.
+	make -C "$LAB_TOP/kmod" KDIR="$LAB_BUILD/headers-mainline" OUT="$LAB_BUILD/module-mainline" ARCH=arm64 CROSS_COMPILE=$CROSS KCFLAGS=-Werror
 }
 
+lab_plain_qemu() { echo qemu-system-aarch64 -machine virt,gic-version=3 -cpu cortex-a57 -m 1024 -smp 1 -accel tcg,thread=multi; }
 lab_libdirs() { echo "$LAB_ROOT/usr/lib/aarch64-linux-gnu" "$LAB_ROOT/lib/aarch64-linux-gnu"; }
 
 # grantiod and grantio for arm64, against the unpacked development packages.
@@ -142,6 +152,7 @@ lab_guest_modules() { # TREE KERNEL
 	local version
 	case $2 in
 	driver) arm64_programs "$1" "$LAB_BUILD/programs/backend/grantiod" "$LAB_ROOT"/usr/bin/xenstore-read "$LAB_ROOT"/usr/bin/xenstore-write "$LAB_ROOT"/usr/bin/xenstore-watch ;;
+	mainline) mkdir -p "$1/lib/modules" && cp "$LAB_BUILD/module-mainline/kmod/grantio.ko" "$1/lib/modules/" ;;
 	stock)
 		version=$(arm64_stock_version)
 		initramfs_modules "$1" "$LAB_ROOT" "$version" crc32c_generic virtio_mmio virtio_blk ext4 xen-blkfront || return 1
@@ -174,8 +185,12 @@ lab_guest_args=
 lab_disk_spec='format=raw,specification=virtio,backendtype=standalone,grant_usage=1'
 
 lab_dom0_files() {
+	local version
+	version=$(arm64_stock_version)
+	debian_initramfs "$version" "$LAB_BUILD/module-$version/kmod/grantio.ko" "$LAB_BUILD/root-initrd.img" || return 1
+	debian_root "$LAB_BUILD/root.raw" && cp "$LAB_BUILD/root-initrd.img" "$LAB_BUILD/root.raw" "$1/lab/" || return 1
 	cp "$LAB_BUILD/Image" "$LAB_BUILD/policy" "$LAB_BUILD/policy-bare" "$LAB_BUILD/rules" "$1/lab/" &&
-		cp "$LAB_ROOT/boot/vmlinuz-$(arm64_stock_version)" "$1/lab/Image-stock" &&
+		cp "$LAB_ROOT/boot/vmlinuz-$version" "$1/lab/Image-stock" &&
 		initramfs_program "$1" "$LAB_ROOT/usr/lib/xen-4.20/bin/init-dom0less" $(lab_libdirs) &&
 		initramfs_program "$1" "$LAB_ROOT/usr/sbin/e2fsck" $(lab_libdirs) && arm64_programs "$1"
 }

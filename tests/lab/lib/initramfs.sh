@@ -5,7 +5,7 @@
 BUSYBOX_APPLETS='sh mount umount mkdir ls cat echo sleep insmod rmmod lsmod grep sed awk cut dd cp rm mv ln ps kill poweroff
 reboot dmesg md5sum sha256sum sync head tail tr wc test [ mknod true false printf date timeout seq expr cmp od hexdump find
 xargs diff env uname id chmod tee sort uniq losetup pidof stat df free setsid touch basename dirname readlink mkfifo sysctl
-cttyhack stty vi more'
+cttyhack stty vi more chroot'
 
 # initramfs_new DIR ROOT: a tree with busybox out of ROOT.
 initramfs_new() {

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
-# Labs: x86
+# Labs: x86 arm64
 # A guest's root file system is on a virtio disk: Debian's kernel, and an initramfs that initramfs-tools made with our hook.
 scenario() {
 	local disk
 	disk=$RUN/root.raw
 	cp /lab/root.raw "$disk"
+	[ ! -f /lab/Image-stock ] || GUEST_KERNEL=stock # Debian's
 	grantiod_start || return 1
 	GUEST_EXTRA='root=/dev/vda' guest_create g1 none 'ramdisk="/lab/root-initrd.img"' "disk=['$DISK_SPEC,access=rw,vdev=xvda,target=$disk']" || return 1
 	guest_finish g1 120 || return 1
