@@ -216,11 +216,36 @@ fail:
 	return gd_device_fail(device, ret, "cannot open its image");
 }
 
+void gd_device_ledger_name(const struct gd_device_id *id, char name[GD_DEVICE_LEDGER])
+{
+	snprintf(name, GD_DEVICE_LEDGER, "%s-%u-%" PRIu32, gd_class_names[id->class], id->domid, id->devid);
+}
+
+bool gd_device_ledger_parse(const char *name, struct gd_device_id *id)
+{
+	char again[GD_DEVICE_LEDGER];
+
+	for (unsigned class = 0; class < GD_CLASSES; class ++) {
+		size_t length = strlen(gd_class_names[class]);
+
+		id->class = (enum gd_class) class;
+		if (strncmp(name, gd_class_names[class], length) ||
+		    sscanf(name + length, "-%" SCNu16 "-%" SCNu32, &id->domid, &id->devid) != 2)
+			continue;
+		gd_device_ledger_name(id, again);
+		if (!strcmp(name, again)) /* and nothing else behind it, or before its numbers */
+			return true;
+	}
+	return false;
+}
+
 static int ledger_path(const struct gd_device *device, char *path, size_t size)
 {
-	int length = snprintf(path, size, "%s/%s-%u-%" PRIu32, device->env->config->state_dir,
-			      gd_class_names[device->id.class], device->id.domid, device->id.devid);
+	char name[GD_DEVICE_LEDGER];
+	int length;
 
+	gd_device_ledger_name(&device->id, name);
+	length = snprintf(path, size, "%s/%s", device->env->config->state_dir, name);
 	return length < (int)size ? 0 : -ENAMETOOLONG;
 }
 

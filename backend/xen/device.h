@@ -23,7 +23,8 @@
 #include "backend/xen/irq.h"
 #include "backend/xen/keys.h"
 
-#define GD_DEVICE_ERROR 512
+#define GD_DEVICE_ERROR	 512
+#define GD_DEVICE_LEDGER 40
 
 enum gd_device_phase { GD_DEVICE_IDLE, GD_DEVICE_OPENING, GD_DEVICE_OPENED, GD_DEVICE_SERVED, GD_DEVICE_CLOSING };
 
@@ -52,7 +53,7 @@ struct gd_device {
 	struct gd_disk_info info; /* of the image, when it was opened */
 	uint64_t base;		  /* of its registers: keys.base, or chosen for it */
 
-	/* The owner's (xen/xenbus.c). */
+	/* The owner's (xen/step.c, xen/xenbus.c). */
 	struct gd_device *next;
 	bool dirty;	/* its directory is to be read again */
 	bool connected; /* state 4 was written */
@@ -78,6 +79,10 @@ struct gd_device {
 	struct gd_sizewatch_file file;
 	bool driver_ok; /* atomic; written by the ioreq thread */
 };
+
+/* The name of a device's ledger, as of a file in the state directory, and back: false, it is none. */
+void gd_device_ledger_name(const struct gd_device_id *id, char name[GD_DEVICE_LEDGER]);
+bool gd_device_ledger_parse(const char *name, struct gd_device_id *id);
 
 /* A device that is known, and IDLE. `name`: gd_keys_name(). */
 struct gd_device *gd_device_new(struct gd_device_env *env, const struct gd_device_id *id, const char *name);

@@ -321,6 +321,45 @@ static void other_settings(void **state)
 	world_close(&world);
 }
 
+static void file_make(const struct world *world, const char *name)
+{
+	char path[80];
+
+	snprintf(path, sizeof(path), "%s/%s", world->dir, name);
+	assert_int_equal(close(open(path, O_CREAT | O_CLOEXEC, 0600)), 0);
+}
+
+static bool file_take(const struct world *world, const char *name)
+{
+	char path[80];
+
+	snprintf(path, sizeof(path), "%s/%s", world->dir, name);
+	return unlink(path) == 0;
+}
+
+/* The guest goes while nobody is there: what it leaves is removed, and nothing else. */
+static void guest_gone_meanwhile(void **state)
+{
+	static const char *const others[] = {"notes", "virtio_disk-1-x", "virtio_disk-1-51712.old",
+					     "virtio_disk-01-51712"};
+	struct world world;
+
+	world_open(&world, *state);
+	assert_true(WIFSIGNALED(rig_daemon_stop(world.rig, SIGKILL)));
+	rig_domain_destroy(world.rig, 1);
+	gp_disk_close(world.disk, NULL);
+	file_make(&world, "virtio-7-3");
+	for (unsigned i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		file_make(&world, others[i]);
+	rig_daemon_start(world.rig, world.arguments);
+	assert_false(file_take(&world, "virtio-7-3"));
+	assert_int_not_equal(access(ledger_path(&world), F_OK), 0);
+	for (unsigned i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		assert_true(file_take(&world, others[i]));
+	rig_daemon_end(world.rig, guests);
+	assert_int_equal(rmdir(world.dir), 0);
+}
+
 /* No place for ledgers: the disks are served all the same. */
 static void no_place(void **state)
 {
@@ -346,6 +385,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(waiting_for_one_of_many, rig_setup, rig_teardown),
 		cmocka_unit_test_setup_teardown(no_ledger, rig_setup, rig_teardown),
 		cmocka_unit_test_setup_teardown(other_settings, rig_setup, rig_teardown),
+		cmocka_unit_test_setup_teardown(guest_gone_meanwhile, rig_setup, rig_teardown),
 		cmocka_unit_test_setup_teardown(no_place, rig_setup, rig_teardown),
 	};
 
