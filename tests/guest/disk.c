@@ -27,7 +27,7 @@ void disk_close(struct disk *disk)
 {
 	gio_blk_close(disk->blk);
 	disk->blk = NULL;
-	gio_xen_port_take(disk->front->port);
+	gio_xen_frontend_take(disk->front);
 }
 
 int disk_wait(struct disk *disk, const unsigned *flag)
@@ -37,8 +37,8 @@ int disk_wait(struct disk *disk, const unsigned *flag)
 	while (!*flag) {
 		if (gio_xen_now_ms() >= end)
 			return -GIO_EAGAIN;
-		(void)gio_xen_port_wait(disk->front->port, WAIT_MS);
-		gio_xen_port_take(disk->front->port);
+		(void)gio_xen_frontend_wait(disk->front, WAIT_MS);
+		gio_xen_frontend_take(disk->front);
 		if (gio_blk_interrupt(disk->blk) & GIO_BLK_IRQ_CONFIG)
 			disk->config_changes++;
 	}

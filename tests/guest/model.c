@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #define PORTS 1024u
+#define LINES 1020u
 
 static struct {
 	struct gm_guest *guest;
@@ -23,6 +24,7 @@ static struct {
 	uint32_t handle;     /* owner of our ports */
 	int events;	     /* where their numbers arrive */
 	bool pending[PORTS]; /* arrived, not taken: the port is masked meanwhile */
+	bool raised[LINES];  /* the same of interrupt lines */
 } self;
 
 static int store_connect(const char *dir, uint16_t domid)
@@ -148,6 +150,33 @@ int gio_xen_port_wait(uint32_t port, unsigned ms)
 		events_gather((int)(end - now));
 	}
 	return 0;
+}
+
+/* ---- interrupt lines -------------------------------------------------------------------------------------------- */
+
+int gio_xen_irq_open(unsigned irq)
+{
+	return irq >= 32 && irq < LINES ? 0 : -GIO_EOPNOTSUPP;
+}
+
+void gio_xen_irq_close(unsigned irq)
+{
+	gio_xen_irq_take(irq);
+}
+
+bool gio_xen_irq_take(unsigned irq)
+{
+	bool was = !gio_xen_irq_wait(irq, 0);
+
+	self.raised[irq] = false;
+	return was;
+}
+
+int gio_xen_irq_wait(unsigned irq, unsigned ms)
+{
+	if (!self.raised[irq])
+		self.raised[irq] = !gm_guest_irq_wait(self.guest, irq, (int)ms);
+	return self.raised[irq] ? 0 : -GIO_EAGAIN;
 }
 
 /* ---- devices and xenstore --------------------------------------------------------------------------------------- */

@@ -129,7 +129,8 @@ lab_programs() {
 	INI
 	[ -f "$dir/build.ninja" ] || meson setup "$dir" "$LAB_TOP" --cross-file "$LAB_BUILD/cross.ini" --buildtype=release \
 		-Ddevelop=false || return 1
-	ninja -C "$dir" -j2 --quiet all $LAB_TOOLS && arm64_module || return 1
+	ninja -C "$dir" -j2 --quiet all $LAB_TOOLS tests/guest/guest-xen tests/guest/guest-peer && arm64_module || return 1
+	${CROSS}objcopy -O binary "$dir/tests/guest/guest-xen" "$LAB_BUILD/guest-xen" || return 1 # xl takes an Image
 	arm64_dt_emit && arm64_tool "$LAB_DIR/tools/reach.c" -lxenctrl -lxendevicemodel -lxenforeignmemory &&
 		arm64_tool "$LAB_TOP/tests/hostile/steal.c" -lxengnttab -lxenforeignmemory
 }
@@ -188,6 +189,8 @@ lab_dom0_files() {
 	local version
 	version=$(arm64_stock_version)
 	debian_initramfs "$version" "$LAB_BUILD/module-$version/kmod/grantio.ko" "$LAB_BUILD/root-initrd.img" || return 1
+	cp "$LAB_BUILD/guest-xen" "$1/lab/" && sed -f "$LAB_TOP/tests/guest/transcript-arm64.sed" "$LAB_TOP/tests/guest/transcript.txt" >"$1/lab/transcript.txt" &&
+		initramfs_program "$1" "$LAB_BUILD/programs/tests/guest/guest-peer" $(lab_libdirs) || return 1
 	debian_root "$LAB_BUILD/root.raw" && cp "$LAB_BUILD/root-initrd.img" "$LAB_BUILD/root.raw" "$1/lab/" || return 1
 	cp "$LAB_BUILD/Image" "$LAB_BUILD/policy" "$LAB_BUILD/policy-bare" "$LAB_BUILD/rules" "$1/lab/" &&
 		cp "$LAB_ROOT/boot/vmlinuz-$version" "$1/lab/Image-stock" &&

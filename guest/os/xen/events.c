@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Event channels without interrupts: the pending bits in the shared page are looked at, and SCHEDOP_poll puts the vCPU
- * to sleep until one of a port is set (xen/event_channel.h, xen/sched.h). Time, which has the same page.
+ * Event channels by their pending bits in the shared page (xen/event_channel.h), lines of devices as the processor's
+ * part notes them, and time. Nothing interrupts: who waits for an event sleeps until there is one, which that part
+ * knows how to do.
  */
 #include "arch.h"
 #include "guest.h"
@@ -9,7 +10,6 @@
 
 #include <xen/event_channel.h>
 #include <xen/memory.h>
-#include <xen/sched.h>
 
 #define NS_PER_MS 1000000u
 #define WORD_BITS (8u * sizeof(xen_ulong_t))
@@ -78,17 +78,48 @@ static bool pending(uint32_t port)
 	return __atomic_load_n(pending_word(port), __ATOMIC_ACQUIRE) >> port % WORD_BITS & 1;
 }
 
+/* Settled first, looked at then: what comes after that ends the sleep. */
 int gio_xen_port_wait(uint32_t port, unsigned ms)
 {
 	uint64_t end = now_ns() + (uint64_t)ms * NS_PER_MS;
-	evtchn_port_t ports[1] = {port};
-	struct sched_poll poll = {.nr_ports = 1, .timeout = end};
 
-	set_xen_guest_handle(poll.ports, ports);
-	while (!pending(port)) {
+	for (;;) {
+		gio_xen_arch_settle(&shared->vcpu_info[0]);
+		if (pending(port))
+			return 0;
 		if (now_ns() >= end)
 			return -GIO_EAGAIN;
-		hypercall(__HYPERVISOR_sched_op, SCHEDOP_poll, (uint64_t)&poll, 0);
+		gio_xen_arch_sleep(port, end);
 	}
-	return 0;
+}
+
+int gio_xen_irq_open(unsigned irq)
+{
+	return gio_xen_arch_irq_enable(irq, true) ? 0 : -GIO_EOPNOTSUPP;
+}
+
+void gio_xen_irq_close(unsigned irq)
+{
+	if (gio_xen_arch_irq_enable(irq, false))
+		gio_xen_irq_take(irq);
+}
+
+bool gio_xen_irq_take(unsigned irq)
+{
+	gio_xen_arch_settle(&shared->vcpu_info[0]);
+	return gio_xen_arch_irq_noted(irq, true);
+}
+
+int gio_xen_irq_wait(unsigned irq, unsigned ms)
+{
+	uint64_t end = now_ns() + (uint64_t)ms * NS_PER_MS;
+
+	for (;;) {
+		gio_xen_arch_settle(&shared->vcpu_info[0]);
+		if (gio_xen_arch_irq_noted(irq, false))
+			return 0;
+		if (now_ns() >= end)
+			return -GIO_EAGAIN;
+		gio_xen_arch_sleep(0, end);
+	}
 }

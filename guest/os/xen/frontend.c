@@ -9,6 +9,10 @@
 #define WINDOW_BASE 0xfea00000u
 #define WINDOW_END  0xfec00000u
 #define WINDOW_STEP 0x1000u
+#define TREE_BASE   0x2000000u /* xen/arch-arm.h: GUEST_VIRTIO_MMIO_BASE, and its size */
+#define TREE_END    0x2100000u
+#define TREE_STEP   0x200u
+#define TREE_IRQS   1020u
 #define TOKEN	    "backend"
 #define TRIES	    100u /* of a transaction: each failure is another one's success */
 
@@ -106,14 +110,30 @@ static int directory_find(struct frontend *front, unsigned number)
 	return ret;
 }
 
-int gio_xen_frontend_open(struct frontend *front, unsigned number)
+/* Address and line are the toolstack's: there is nothing to agree on. The backend is in state 4 once it was used. */
+static int tree_open(struct frontend *front)
 {
-	int ret;
+	uint64_t state, irq;
+	int ret = state_wait(front, XenbusStateInitWait);
 
-	*front = (struct frontend){0};
-	ret = directory_find(front, number);
+	if (ret == -GIO_EPROTO && !gio_xen_store_read_number(front->backend, "state", &state) &&
+	    state == XenbusStateConnected)
+		ret = 0;
 	if (!ret)
-		ret = state_write(front, XenbusStateInitialising); /* whoever was here before us has ended */
+		ret = gio_xen_store_read_number(front->backend, "irq", &irq);
+	if (ret)
+		return ret;
+	if (front->base < TREE_BASE || front->base >= TREE_END || front->base % TREE_STEP || irq >= TREE_IRQS)
+		return -GIO_EPROTO;
+	ret = gio_xen_irq_open((unsigned)irq);
+	front->irq = ret ? 0 : (unsigned)irq;
+	return ret;
+}
+
+static int offer_open(struct frontend *front)
+{
+	int ret = state_write(front, XenbusStateInitialising); /* whoever was here before us has ended */
+
 	if (!ret)
 		ret = state_wait(front, XenbusStateInitWait);
 	if (!ret)
@@ -134,10 +154,37 @@ int gio_xen_frontend_open(struct frontend *front, unsigned number)
 	return ret;
 }
 
+int gio_xen_frontend_open(struct frontend *front, unsigned number)
+{
+	int ret;
+
+	*front = (struct frontend){0};
+	ret = directory_find(front, number);
+	if (ret)
+		return ret;
+	if (!gio_xen_store_read_number(front->backend, "base", &front->base) && front->base)
+		return tree_open(front);
+	return offer_open(front);
+}
+
 void gio_xen_frontend_close(struct frontend *front)
 {
-	state_write(front, XenbusStateClosed);
+	if (front->irq)
+		gio_xen_irq_close(front->irq);
+	else
+		state_write(front, XenbusStateClosed);
 	if (front->port)
 		gio_xen_port_close(front->port);
 	front->port = 0;
+	front->irq = 0;
+}
+
+int gio_xen_frontend_wait(const struct frontend *front, unsigned ms)
+{
+	return front->irq ? gio_xen_irq_wait(front->irq, ms) : gio_xen_port_wait(front->port, ms);
+}
+
+bool gio_xen_frontend_take(const struct frontend *front)
+{
+	return front->irq ? gio_xen_irq_take(front->irq) : gio_xen_port_take(front->port);
 }

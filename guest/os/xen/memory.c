@@ -185,36 +185,14 @@ int gio_os_grant_table(struct gio_os *os, uint32_t entries, struct gio_os_grant_
 
 uint64_t gio_xen_mmio_read(uint64_t addr, unsigned size)
 {
-	gio_xen_arch_device(addr);
-	switch (size) {
-	case 1:
-		return *(volatile uint8_t *)addr;
-	case 2:
-		return *(volatile uint16_t *)addr;
-	case 4:
-		return *(volatile uint32_t *)addr;
-	default:
-		return *(volatile uint64_t *)addr;
-	}
+	uint64_t value = gio_xen_arch_load(addr, size);
+
+	return size < sizeof(value) ? value & ((UINT64_C(1) << 8 * size) - 1) : value;
 }
 
 void gio_xen_mmio_write(uint64_t addr, unsigned size, uint64_t value)
 {
-	gio_xen_arch_device(addr);
-	switch (size) {
-	case 1:
-		*(volatile uint8_t *)addr = (uint8_t)value;
-		break;
-	case 2:
-		*(volatile uint16_t *)addr = (uint16_t)value;
-		break;
-	case 4:
-		*(volatile uint32_t *)addr = (uint32_t)value;
-		break;
-	default:
-		*(volatile uint64_t *)addr = value;
-		break;
-	}
+	gio_xen_arch_store(addr, size, value);
 }
 
 uint32_t gio_os_mmio_read(struct gio_os *os, uint64_t addr, unsigned size)

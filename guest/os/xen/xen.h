@@ -43,6 +43,16 @@ bool gio_xen_port_take(uint32_t port);
 /* Wait until one is pending, and leave it so. -GIO_EAGAIN: none came in `ms` milliseconds. */
 int gio_xen_port_wait(uint32_t port, unsigned ms);
 
+/* ---- interrupt lines: of devices that the device tree describes (Arm) ------------------------------------------- */
+
+/* Have it raised here: 0, or -GIO_EOPNOTSUPP where there is no such line. */
+int gio_xen_irq_open(unsigned irq);
+void gio_xen_irq_close(unsigned irq);
+/* True if it was raised; that is forgotten. */
+bool gio_xen_irq_take(unsigned irq);
+/* Wait until it was, and leave it so. -GIO_EAGAIN: not in `ms` milliseconds. */
+int gio_xen_irq_wait(unsigned irq, unsigned ms);
+
 /* ---- device registers ------------------------------------------------------------------------------------------- */
 
 /* Accesses as gio_os_mmio_read() makes them, of 1, 2, 4 or 8 bytes. */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* What differs by processor: hypercalls, and where things are in the guest's memory. */
+/* What differs by processor: hypercalls, sleep, and where things are in the guest's memory. */
 #ifndef GRANTIO_OS_XEN_ARCH_H
 #define GRANTIO_OS_XEN_ARCH_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <xen/xen.h>
 
@@ -26,7 +27,34 @@ static inline long hypercall(unsigned number, uint64_t a1, uint64_t a2, uint64_t
 
 /* Nanoseconds since some moment, as Xen counts them. */
 uint64_t gio_xen_arch_now(const struct vcpu_info *vcpu);
-/* Accesses to this address are a device's: see to it that they are not cached. */
-void gio_xen_arch_device(uint64_t addr);
+
+/* Before it is looked at whether what is waited for has come. Here Xen itself looks, before it puts the vCPU to sleep.
+ */
+static inline void gio_xen_arch_settle(struct vcpu_info *vcpu)
+{
+	(void)vcpu;
+}
+
+/* Sleep until an event of `port` is pending, or gio_xen_arch_now() is `end`; perhaps less. */
+void gio_xen_arch_sleep(uint32_t port, uint64_t end);
+
+/* Interrupt lines of devices: a PVH guest has none. */
+static inline bool gio_xen_arch_irq_enable(unsigned irq, bool enable)
+{
+	(void)irq;
+	(void)enable;
+	return false;
+}
+
+static inline bool gio_xen_arch_irq_noted(unsigned irq, bool take)
+{
+	(void)irq;
+	(void)take;
+	return false;
+}
+
+/* Device registers, of 1, 2, 4 or 8 bytes. */
+uint64_t gio_xen_arch_load(uint64_t addr, unsigned size);
+void gio_xen_arch_store(uint64_t addr, unsigned size, uint64_t value);
 
 #endif

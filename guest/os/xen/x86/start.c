@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <xen/arch-x86/cpuid.h>
 #include <xen/arch-x86/hvm/start_info.h>
+#include <xen/event_channel.h>
 #include <xen/sched.h>
 
 #define COMMAND_LINE_MAX 1024u
@@ -112,7 +113,10 @@ _Noreturn void gio_xen_start(const struct hvm_start_info *info)
 	gio_xen_run((uint64_t)gio_xen_image_end, ram_end(info), command_line);
 }
 
-void gio_xen_arch_device(uint64_t addr)
+/* ---- devices ---------------------------------------------------------------------------------------------------- */
+
+/* See to it that accesses are not cached. */
+static void device_map(uint64_t addr)
 {
 	uint64_t *entry = &gio_xen_page_tables[addr / LARGE_PAGE], top;
 
@@ -120,6 +124,51 @@ void gio_xen_arch_device(uint64_t addr)
 		return;
 	*entry |= PAGE_UNCACHED;
 	__asm__ volatile("mov %%cr3, %0; mov %0, %%cr3" : "=r"(top) : : "memory"); /* forget the old entry */
+}
+
+uint64_t gio_xen_arch_load(uint64_t addr, unsigned size)
+{
+	device_map(addr);
+	switch (size) {
+	case 1:
+		return *(volatile uint8_t *)addr;
+	case 2:
+		return *(volatile uint16_t *)addr;
+	case 4:
+		return *(volatile uint32_t *)addr;
+	default:
+		return *(volatile uint64_t *)addr;
+	}
+}
+
+void gio_xen_arch_store(uint64_t addr, unsigned size, uint64_t value)
+{
+	device_map(addr);
+	switch (size) {
+	case 1:
+		*(volatile uint8_t *)addr = (uint8_t)value;
+		break;
+	case 2:
+		*(volatile uint16_t *)addr = (uint16_t)value;
+		break;
+	case 4:
+		*(volatile uint32_t *)addr = (uint32_t)value;
+		break;
+	default:
+		*(volatile uint64_t *)addr = value;
+		break;
+	}
+}
+
+/* ---- sleep and time --------------------------------------------------------------------------------------------- */
+
+void gio_xen_arch_sleep(uint32_t port, uint64_t end)
+{
+	evtchn_port_t ports[1] = {port};
+	struct sched_poll poll = {.nr_ports = 1, .timeout = end};
+
+	set_xen_guest_handle(poll.ports, ports);
+	hypercall(__HYPERVISOR_sched_op, SCHEDOP_poll, (uint64_t)&poll, 0);
 }
 
 /* xen/xen.h, struct vcpu_time_info: an even version that is the same before and after makes what is between it good. */
