@@ -299,6 +299,11 @@ int gd_vdev_resume(struct gd_vdev *vdev)
 
 /* ---- from outside ----------------------------------------------------------------------------------------------- */
 
+uint32_t gd_vdev_status(const struct gd_vdev *vdev)
+{
+	return gd_device_status(&vdev->device);
+}
+
 void gd_vdev_orphan(struct gd_vdev *vdev)
 {
 	__atomic_fetch_or(&vdev->device.status, GIO_VIRTIO_STATUS_NEEDS_RESET, __ATOMIC_SEQ_CST);

@@ -51,8 +51,7 @@ bool gd_device_driver_ok(const struct gd_device *device)
 
 bool gd_device_inheritable(const struct gd_device *device)
 {
-	return device->phase == GD_DEVICE_SERVED && device->ledger &&
-	       gd_vdev_read(device->vdev, REG_STATUS, sizeof(uint32_t)) & STATUS_DRIVER_OK;
+	return device->phase == GD_DEVICE_SERVED && device->ledger && gd_vdev_status(device->vdev);
 }
 
 /* ---- jobs --------------------------------------------------------------------------------------------------- */
@@ -335,7 +334,7 @@ int gd_device_serve(struct gd_device *device, uint64_t base, bool before)
 		return ret;
 	if (before)
 		device_inherit(device);
-	driver_ok = gd_vdev_read(device->vdev, REG_STATUS, sizeof(uint32_t)) & STATUS_DRIVER_OK;
+	driver_ok = gd_vdev_status(device->vdev) & STATUS_DRIVER_OK;
 	__atomic_store_n(&device->driver_ok, driver_ok, __ATOMIC_RELAXED);
 	device->connected = false;
 	device->port = 0;

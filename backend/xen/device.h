@@ -107,7 +107,7 @@ void gd_device_stop(struct gd_device *device);
 void gd_device_refresh(struct gd_device *device);
 /* True once the guest's driver has said DRIVER_OK. */
 bool gd_device_driver_ok(const struct gd_device *device);
-/* SERVED, a driver uses it, and another process can go on where this one ends. */
+/* SERVED, a driver uses it or is about to, and another process can go on where this one ends. */
 bool gd_device_inheritable(const struct gd_device *device);
 
 #endif
