@@ -88,7 +88,7 @@ struct writer {
 	pthread_t thread;
 	unsigned number;
 	uint32_t seed[BLOCKS]; /* what each of its blocks has; 0: nothing yet */
-	int ret;
+	int ret;               /* written and read atomically while the thread runs */
 };
 
 static void block_fill(uint32_t *block, const struct writer *writer, unsigned index)
@@ -117,19 +117,21 @@ static void *writer_run(void *opaque)
 {
 	struct writer *writer = opaque;
 	uint32_t block[BLOCK / sizeof(uint32_t)];
+	int ret = 0;
 
-	for (unsigned n = 0; !writer->ret && !__atomic_load_n(&writer->world->stop, __ATOMIC_RELAXED); n++) {
+	for (unsigned n = 0; !ret && !__atomic_load_n(&writer->world->stop, __ATOMIC_RELAXED); n++) {
 		unsigned index = n % BLOCKS;
 
 		writer->seed[index]++;
 		block_fill(block, writer, index);
-		writer->ret = gp_disk_write(writer->world->disk, block, block_offset(writer, index), BLOCK);
-		if (!writer->ret)
-			writer->ret = block_check(writer, index);
-		if (!writer->ret)
-			writer->ret = block_check(writer, (n * 7) % BLOCKS);
+		ret = gp_disk_write(writer->world->disk, block, block_offset(writer, index), BLOCK);
+		if (!ret)
+			ret = block_check(writer, index);
+		if (!ret)
+			ret = block_check(writer, (n * 7) % BLOCKS);
 		__atomic_fetch_add(&writer->world->done, 1, __ATOMIC_RELAXED);
 	}
+	__atomic_store_n(&writer->ret, ret, __ATOMIC_RELAXED);
 	return NULL;
 }
 
