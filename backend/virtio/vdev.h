@@ -43,7 +43,7 @@ void gd_vdev_close(struct gd_vdev *vdev);
 uint64_t gd_vdev_read(struct gd_vdev *vdev, uint64_t offset, unsigned size);
 void gd_vdev_write(struct gd_vdev *vdev, uint64_t offset, unsigned size, uint64_t value);
 
-/* The device status (virtio 1.2, 2.1): 0 while no driver uses the device. Any thread, while accesses are answered too. */
+/* The device status (virtio 1.2, 2.1); 0: no driver uses the device. Any thread, while accesses are answered too. */
 uint32_t gd_vdev_status(const struct gd_vdev *vdev);
 
 /*

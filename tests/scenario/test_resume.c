@@ -88,7 +88,7 @@ struct writer {
 	pthread_t thread;
 	unsigned number;
 	uint32_t seed[BLOCKS]; /* what each of its blocks has; 0: nothing yet */
-	int ret;               /* written and read atomically while the thread runs */
+	int ret;	       /* written and read atomically while the thread runs */
 };
 
 static void block_fill(uint32_t *block, const struct writer *writer, unsigned index)
