@@ -8,14 +8,15 @@ GUEST_LOG=/var/log/xen/console
 say() { echo "LAB note $SCENARIO: $*"; }
 fail() { say "$*"; return 1; }
 
-# wait_until SECONDS COMMAND...: poll it ten times a second.
+# wait_until SECONDS COMMAND...: poll it ten times in the first second, and then twice a second.
 wait_until() {
-	local tries=$(($1 * 10))
+	local left=$(($1 * 10)) pauses=0 pause=1
 	shift
 	while ! "$@" >/dev/null 2>&1; do
-		tries=$((tries - 1))
-		[ $tries -gt 0 ] || return 1
-		sleep 0.1
+		[ $left -gt 0 ] || return 1
+		[ $((pauses += 1)) -le 10 ] || pause=5 # what takes long is not to be slowed down by looking: there is one processor
+		sleep 0.$pause
+		left=$((left - pause))
 	done
 }
 
@@ -59,7 +60,7 @@ guest_create() {
 guest_xl() {
 	xl -vvv create $GUEST_OPTIONS "$RUN/$1.cfg" >"$RUN/$1.xl" 2>&1 && return 0
 	mv "$RUN/$1.xl" "$RUN/$1.xl-failed"
-	fail "xl create $1: $(grep -v -e ': debug:' -e ': detail:' "$RUN/$1.xl-failed" | tail -n 3 | tr '\n' ';')"
+	fail "xl create $1: $(grep -v -e ': debug:' -e ': detail:' "$RUN/$1.xl-failed" | head -n 5 | tr '\n' ';')"
 }
 guest_destroy() { xl -vvv destroy "$1" >>"$RUN/destroy.xl" 2>&1; } # NAME
 # A kernel unpacks one archive after the other.
