@@ -1,14 +1,20 @@
 # SPDX-License-Identifier: MIT
 # Labs: x86 arm64
 # Limit: 1500
-# Three guests at once: one reboots, one is destroyed in the middle of I/O and created again, one is shut down and created
-# again, $LAB_TIMES times each. What they leave behind is for no_leaks to find.
+# Three guests: one reboots, one is destroyed in the middle of I/O and created again, one is shut down and created again,
+# $LAB_TIMES times each; at once on Arm. On x86 one boot takes 13 s of the only processor, and three of them left dom0 so little that xl's
+# limits of 10 s were run into: one after the other, in the same time. What they leave behind is for no_leaks to find.
 scenario() {
 	local failed=0 job jobs=
 	grantiod_start || return 1
 	for job in reboots destroys shutdowns; do
-		$job "disk=['$DISK_SPEC,access=rw,vdev=xvda,target=$(image $job.raw 8)']" &
-		jobs="$jobs $!"
+		set -- "disk=['$DISK_SPEC,access=rw,vdev=xvda,target=$(image $job.raw 8)']"
+		if [ -f /lab/Image-stock ]; then
+			$job "$1" &
+			jobs="$jobs $!"
+		else
+			$job "$1" || failed=1
+		fi
 	done
 	for job in $jobs; do wait "$job" || failed=1; done
 	say "$LAB_TIMES times each"
