@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# Read and write for ever; only a destroyed domain ends it.
+# Read and write 4 MiB for ever; only a destroyed domain ends it, or a disk that is smaller.
 . /guest/lib.sh
 wait_for 20 test -b /dev/vda
 while true; do dd if=/dev/zero of=/dev/vda bs=64k count=64 conv=fsync 2>/dev/null; done &
