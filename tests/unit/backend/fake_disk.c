@@ -56,6 +56,7 @@ void fake_disk_reset(uint64_t size)
 					  .discard_align = 4096,
 					  .flush = true,
 					  .multi_queue = true,
+					  .fenced = true,
 					  .serial = "fake-serial"};
 	disk.next_size = size;
 }

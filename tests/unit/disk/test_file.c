@@ -32,7 +32,7 @@ static void test_info(void **state)
 	assert_true(rig->info.physical_size >= 512 && rig->info.physical_size <= 4096);
 	assert_true(rig->info.align >= 1 && rig->info.align <= 4096);
 	assert_true(rig->info.max_discard > 0 && rig->info.max_write_zeroes > 0);
-	assert_true(rig->info.flush && rig->info.multi_queue && !rig->info.readonly);
+	assert_true(rig->info.flush && rig->info.multi_queue && rig->info.fenced && !rig->info.readonly);
 	assert_int_equal(strlen(rig->info.serial), 20);
 	strcpy(serial, rig->info.serial);
 	rig_close(rig);

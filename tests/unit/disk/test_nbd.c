@@ -46,7 +46,7 @@ static void test_info(void **state)
 	assert_int_equal(rig->info.size, 8 * MIB);
 	assert_int_equal(rig->info.block_size, 512);
 	assert_int_equal(rig->info.max_transfer, 32 * MIB);
-	assert_true(rig->info.flush && rig->info.multi_queue && !rig->info.readonly);
+	assert_true(rig->info.flush && rig->info.multi_queue && !rig->info.fenced && !rig->info.readonly);
 	assert_true(rig->info.max_discard && rig->info.max_write_zeroes);
 	assert_int_equal(strlen(rig->info.serial), 20);
 	assert_false(gd_disk_refresh(rig->disk));
