@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define DISK_LIMIT  (1u << 20)
@@ -19,6 +20,21 @@ static bool digits(const char **text, uint32_t limit, uint32_t *out)
 			return false;
 	}
 	return *text > start && (start[0] != '0' || *text == start + 1);
+}
+
+/* A number alone, decimal or 0x hexadecimal, as xl takes it. */
+static bool plain(const char *text, uint32_t *out)
+{
+	bool hex = text[0] == '0' && (text[1] == 'x' || text[1] == 'X');
+	const char *at = hex ? text + 2 : text;
+	size_t length = strlen(at);
+
+	if (!hex)
+		return digits(&at, DEVID_LIMIT, out) && !*at;
+	if (!length || length > 8 || at[strspn(at, "0123456789abcdefABCDEF")])
+		return false;
+	*out = (uint32_t)strtoul(at, NULL, 16);
+	return *out < DEVID_LIMIT;
 }
 
 /* a is 0, z is 25, aa is 26. */
@@ -47,7 +63,7 @@ static bool disk_and_part(const char *text, uint32_t part_limit, uint32_t *disk,
 	return digits(&text, part_limit, part) && *part && !*text;
 }
 
-/* dN or dNpM. */
+/* dN or dNpM, where p0 is the whole disk. */
 static bool numbered(const char *text, uint32_t *disk, uint32_t *part)
 {
 	*part = 0;
@@ -55,7 +71,7 @@ static bool numbered(const char *text, uint32_t *disk, uint32_t *part)
 		return false;
 	if (!*text)
 		return true;
-	return *text++ == 'p' && digits(&text, 256, part) && *part && !*text;
+	return *text++ == 'p' && digits(&text, 256, part) && !*text;
 }
 
 static uint32_t devid_xvd(uint32_t disk, uint32_t part)
@@ -72,10 +88,9 @@ static uint32_t devid_hd(uint32_t disk, uint32_t part)
 
 int gc_vdev_parse(const char *name, uint32_t *devid)
 {
-	const char *text = name;
 	uint32_t disk, part;
 
-	if (digits(&text, DEVID_LIMIT, devid) && !*text)
+	if (plain(name, devid))
 		return 0;
 	if (strncmp(name, "xvd", 3) == 0 && disk_and_part(name + 3, 256, &disk, &part) && disk < DISK_LIMIT)
 		*devid = devid_xvd(disk, part);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Virtual disk names and the device numbers that stand for them (xen-vbd-interface(7)): xvda -> 51712.
- * Forms: xvdX[N], hdX[N], sdX[N], dN[pM], and a plain number. No state; errors: -EINVAL.
+ * Forms: xvdX[N], hdX[N], sdX[N], dN[pM], and a plain number, decimal or 0x hexadecimal. No state; errors: -EINVAL.
  */
 #ifndef GC_VDEV_H
 #define GC_VDEV_H

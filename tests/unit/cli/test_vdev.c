@@ -26,7 +26,9 @@ static void test_names(void **state)
 		{"xvdaa", 1 << 28 | 26 << 8},
 		{"xvdba", 1 << 28 | 52 << 8},
 		{"d0", 51712},
+		{"d0p0", 51712},
 		{"d0p1", 51713},
+		{"d20p0", 1 << 28 | 20 << 8},
 		{"d16", 1 << 28 | 16 << 8},
 		{"d1048575p255", 1 << 28 | 0xfffff << 8 | 255},
 		{"hda", 768},
@@ -37,6 +39,8 @@ static void test_names(void **state)
 		{"sda", 2048},
 		{"sdp15", 2303},
 		{"51712", 51712},
+		{"0xca20", 0xca20},
+		{"0X1fffFFFF", 0x1fffffff},
 		{"0", 0},
 	};
 
@@ -52,10 +56,11 @@ static void test_names(void **state)
 static void test_bad_names(void **state)
 {
 	static const char *const bad[] = {
-		"",	  "foo",   "xvd",	"xvd1",	       "xvda0",	      "xvda01",	  "xvda256",  "xvdA",
-		"xvda1x", "xvda ", "hde",	"hda64",       "hdaa",	      "sdq",	  "sda16",    "d",
-		"dp1",	  "d1p",   "d1p0",	"d01",	       "d1p256",      "d1048576", "xvdzzzzz", "xvdzzzzzzzzzz",
-		"-1",	  "0x10",  "536870912", "99999999999", "d4294967296", "1a",
+		"",	    "foo",	   "xvd",	    "xvd1",	   "xvda0",	  "xvda01",	"xvda256",
+		"xvdA",	    "xvda1x",	   "xvda ",	    "hde",	   "hda64",	  "hdaa",	"sdq",
+		"sda16",    "d",	   "dp1",	    "d1p",	   "d1p00",	  "d01",	"d1p256",
+		"d1048576", "xvdzzzzz",	   "xvdzzzzzzzzzz", "-1",	   "0x",	  "0x20000000", "0xg",
+		"0x-1",	    "0x000000001", "536870912",	    "99999999999", "d4294967296", "1a",
 	};
 	uint32_t devid;
 
