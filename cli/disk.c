@@ -2,6 +2,7 @@
 /* Virtio disks in xenstore: where they are, how they are written, closed and removed. */
 #include "cli/disk.h"
 
+#include "cli/domain.h"
 #include "cli/vdev.h"
 
 #include <errno.h>
@@ -9,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/utsname.h>
 
 /* What xl has for virtio-mmio devices of an Arm guest (xen/public/arch-arm.h: GUEST_VIRTIO_MMIO_*). */
 #define MMIO_BASE   0x02000000u
@@ -86,6 +88,41 @@ static void slot_choose(struct gc_tx *tx, struct gc_disk *disk)
 	gc_tx_fail(tx, -ENOSPC);
 }
 
+static bool host_is_arm(void)
+{
+	struct utsname uts;
+
+	return !uname(&uts) && (strncmp(uts.machine, "aarch64", 7) == 0 || strncmp(uts.machine, "arm", 3) == 0);
+}
+
+/*
+ * Does xl place the domain's devices, as it does on Arm, or does the backend, as on x86? A guest is what its host is;
+ * only the model says of each of its domains what it is (cli/domain.c).
+ */
+static bool is_placed(struct gc_tx *tx, unsigned domid)
+{
+	char path[GC_PATH_MAX], *arch;
+	bool arm;
+
+	snprintf(path, sizeof(path), "/libxl/%u/" GC_DOMAIN_ARCH, domid);
+	arch = gc_tx_read(tx, path);
+	arm = arch ? strcmp(arch, "arm") == 0 : host_is_arm();
+	free(arch);
+	return arm;
+}
+
+/* Base and irq stay 0 where the backend chooses the place (docs/xenbus.md), and such a guest always grants. */
+static void place_choose(struct gc_tx *tx, struct gc_disk *disk)
+{
+	disk->base = 0;
+	disk->irq = 0;
+	disk->placed = is_placed(tx, disk->domid);
+	if (disk->placed)
+		slot_choose(tx, disk);
+	else if (!disk->grants)
+		gc_tx_fail(tx, -EOPNOTSUPP);
+}
+
 /* The first name, xvda to xvdz, that the domain has no disk of. */
 static void name_choose(struct gc_tx *tx, struct gc_disk *disk)
 {
@@ -123,7 +160,8 @@ static void keys_write(struct gc_tx *tx, const struct gc_disk *disk, const char 
 	gc_tx_key(tx, dir, "transport", "mmio");
 	gc_tx_key(tx, dir, "base", "%" PRIu64, disk->base);
 	gc_tx_key(tx, dir, "irq", "%u", disk->irq);
-	gc_tx_key(tx, dir, "grant_usage", "%d", disk->grants);
+	if (disk->placed) /* where the backend does it, the guest says itself that it grants */
+		gc_tx_key(tx, dir, "grant_usage", "%d", disk->grants);
 }
 
 static void frontend_write(struct gc_tx *tx, const struct gc_disk *disk, const struct gc_disk_paths *paths)
@@ -161,7 +199,7 @@ static void disk_write(struct gc_tx *tx, void *arg)
 		gc_tx_fail(tx, -ENODEV);
 	if (job->choose)
 		name_choose(tx, disk);
-	slot_choose(tx, disk);
+	place_choose(tx, disk);
 	gc_disk_paths(disk, &paths);
 	if (gc_tx_exists(tx, paths.libxl))
 		gc_tx_fail(tx, -EEXIST);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A virtio disk in xenstore, as xl writes it (xl 4.20 on Arm: recordings in tests/unit/cli/fixtures). Works on
- * libxenstore alone, so on real Xen too. Errors: 0 or -errno.
+ * A virtio disk in xenstore, as xl writes it: on Arm with a place in the guest's memory (xl 4.20: recordings in
+ * tests/unit/cli/fixtures), on x86 without (docs/xenbus.md). Works on libxenstore alone, so on real Xen too. Errors: 0
+ * or -errno.
  */
 #ifndef GC_DISK_H
 #define GC_DISK_H
@@ -20,6 +21,7 @@ struct gc_disk {
 	char name[GC_DISK_NAME_MAX]; /* as the user named it: "xvda" */
 	const char *target;
 	bool readonly, grants, discard, direct_io_safe;
+	bool placed; /* by the toolstack: base and irq are the device's; else they are 0, and the backend chooses */
 	uint64_t base;
 	unsigned irq;
 };
@@ -36,8 +38,9 @@ void gc_disk_paths(const struct gc_disk *disk, struct gc_disk_paths *paths);
 void gc_disk_error_path(const struct gc_disk *disk, char path[GC_PATH_MAX]);
 
 /*
- * Write all that xl writes, in one transaction. Fills in base and irq; and devid and name if the name is empty.
- * -ENODEV: no such domain, -EEXIST: it has that disk, -ENOSPC: no interrupt or name is free.
+ * Write all that xl writes, in one transaction. Fills in placed, base and irq; and devid and name if the name is empty.
+ * -ENODEV: no such domain, -EEXIST: it has that disk, -ENOSPC: no interrupt or name is free, -EOPNOTSUPP: not without
+ * grants, on x86.
  */
 int gc_disk_write(struct xs_handle *xs, struct gc_disk *disk);
 /* Remove it all. */

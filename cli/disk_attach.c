@@ -95,7 +95,11 @@ static int attach_failed(struct xs_handle *xs, const struct gc_disk *disk, int r
 		return gc_fail("vdev '%s': domain %u has device %" PRIu32 " already", disk->name, disk->domid,
 			       disk->devid);
 	case -ENOSPC:
-		return gc_fail("domain %u: no virtio-mmio device is free, there are 11", disk->domid);
+		return disk->placed ? gc_fail("domain %u: no virtio-mmio device is free, there are 11", disk->domid)
+				    : gc_fail("domain %u: no name from xvda to xvdz is free (see --vdev)", disk->domid);
+	case -EOPNOTSUPP:
+		return gc_fail("domain %u: a guest on x86 has its disks by grants, --no-grants is for Arm",
+			       disk->domid);
 	default:
 		return gc_fail("domain %u, vdev '%s': xenstore: %s", disk->domid, disk->name, strerror(-rc));
 	}

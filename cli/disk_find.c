@@ -29,7 +29,8 @@ static void disk_load(struct xs_handle *xs, struct gc_disk *disk)
 	snprintf(disk->name, sizeof(disk->name), "%s", name ? name : "-");
 	disk->base = gc_store_number(xs, 0, "%s/base", dir);
 	disk->irq = (unsigned)gc_store_number(xs, 0, "%s/irq", dir);
-	disk->grants = gc_store_number(xs, 0, "%s/grant_usage", dir) != 0;
+	disk->placed = disk->base != 0;
+	disk->grants = !disk->placed || gc_store_number(xs, 0, "%s/grant_usage", dir) != 0;
 	free(backend);
 	free(name);
 }

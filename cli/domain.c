@@ -85,6 +85,7 @@ static void domain_write(struct gc_tx *tx, void *arg)
 	gc_tx_dir(tx, libxl, 0, 0);
 	gc_tx_key(tx, libxl, "type", "pvh");
 	gc_tx_key(tx, libxl, "dm-version", "qemu_xen");
+	gc_tx_key(tx, libxl, GC_DOMAIN_ARCH, "%s", domain->x86 ? "x86" : "arm");
 }
 
 static void domain_remove(struct gc_tx *tx, void *arg)

@@ -5,8 +5,12 @@
 
 #include "cli/store.h"
 
+/* Below /libxl/<domid>: "arm" or "x86", on the model only. On Xen a guest is what its host is. */
+#define GC_DOMAIN_ARCH "grantio-arch"
+
 struct gc_domain {
 	unsigned domid, vcpus;
+	bool x86; /* else Arm: its virtio devices have a place that the toolstack chooses */
 	uint64_t memory_kib;
 	const char *name;
 	char uuid[37];

@@ -15,13 +15,14 @@
 
 /* ---- create ---- */
 
-enum { DOMID, MEMORY, VCPUS, NAME, CREATE_MACHINE };
+enum { DOMID, MEMORY, VCPUS, NAME, ARCH, CREATE_MACHINE };
 
 static const struct gc_option create_options[] = {
 	[DOMID] = {"domid", "N", "its id, 1 to 31; default: the next free one"},
 	[MEMORY] = {"memory", "SIZE", "its RAM; default 64M"},
 	[VCPUS] = {"vcpus", "N", "its vCPUs, 1 to 32; default 1"},
 	[NAME] = {"name", "NAME", "its name; default domain-<id>"},
+	[ARCH] = {"arch", "arm|x86", "how its disks are written: with a place (arm, default) or without"},
 	[CREATE_MACHINE] = GC_OPTION_MACHINE,
 	{0},
 };
@@ -53,16 +54,24 @@ static bool create_parse(int argc, char **argv, struct gc_args *args, struct gm_
 	}
 	if (args->option[VCPUS] && !gc_number("vcpus", args->option[VCPUS], 1, VCPUS_MOST, &vcpus))
 		return false;
+	if (args->option[ARCH] && strcmp(args->option[ARCH], "arm") != 0 && strcmp(args->option[ARCH], "x86") != 0) {
+		gc_usage("arch '%s': neither arm nor x86", args->option[ARCH]);
+		return false;
+	}
 	config->domid = (uint16_t)domid;
 	config->vcpus = (unsigned)vcpus;
 	return !args->option[NAME] || name_check(args->option[NAME]);
 }
 
 static int create(struct gm_machine *machine, struct xs_handle *xs, const struct gm_domain_config *config,
-		  const char *name)
+		  const struct gc_args *args)
 {
+	const char *name = args->option[NAME], *arch = args->option[ARCH];
 	char default_name[24];
-	struct gc_domain domain = {.vcpus = config->vcpus, .memory_kib = config->ram_bytes / 1024, .name = name};
+	struct gc_domain domain = {.vcpus = config->vcpus,
+				   .memory_kib = config->ram_bytes / 1024,
+				   .name = name,
+				   .x86 = arch && strcmp(arch, "x86") == 0};
 	uint16_t domid;
 	int rc;
 
@@ -97,7 +106,7 @@ static int create_run(int argc, char **argv)
 		return GC_USAGE;
 	if (!gc_machine_open_store(&machine, &xs, args.option[CREATE_MACHINE]))
 		return GC_FAILED;
-	rc = create(machine, xs, &config, args.option[NAME]);
+	rc = create(machine, xs, &config, &args);
 	xs_close(xs);
 	gm_machine_close(machine);
 	return rc;

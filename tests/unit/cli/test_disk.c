@@ -4,6 +4,7 @@
 #include "fixture.h"
 
 #include "cli/disk.h"
+#include "cli/domain.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -12,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #undef REFUSED /* the store fixture's, for bytes on the wire */
@@ -39,7 +41,7 @@ static void put(const char *path, const char *value)
 	assert_true(xs_write(xs, XBT_NULL, path, value, (unsigned)strlen(value)));
 }
 
-static void domain_make(unsigned domid)
+static void domain_make(unsigned domid, const char *arch)
 {
 	struct xs_permissions perms[2] = {{.id = 0, .perms = XS_PERM_NONE}, {.id = domid, .perms = XS_PERM_READ}};
 	char path[64];
@@ -49,6 +51,9 @@ static void domain_make(unsigned domid)
 	assert_true(xs_set_permissions(xs, XBT_NULL, path, perms, 2));
 	snprintf(path, sizeof(path), "/libxl/%u/type", domid);
 	put(path, "pvh");
+	snprintf(path, sizeof(path), "/libxl/%u/" GC_DOMAIN_ARCH, domid);
+	if (arch)
+		put(path, arch);
 }
 
 /* ---- a backend that answers with what it is told to ---- */
@@ -137,8 +142,8 @@ static int disk_setup(void **state)
 
 	xs = xs_open_as(0); /* sets XENSTORED_PATH too */
 	assert_non_null(xs);
-	domain_make(1);
-	domain_make(2);
+	domain_make(1, "arm");
+	domain_make(2, "arm");
 	return rc;
 }
 
@@ -249,6 +254,43 @@ static void test_slots(void **state)
 	REFUSED(1, "grantio: disk attach: domain 1: no virtio-mmio device is free, there are 11\n", "disk", "attach",
 		"1", "/e", "--no-wait");
 	DISK("attach", "2", "/a", "--no-wait"); /* each domain has its own */
+}
+
+/* xl's keys on x86: no place, no word about grants, and as many disks as there are names. */
+static void test_x86(void **state)
+{
+	static const char dir[] = "/local/domain/0/backend/virtio_disk/3/51712";
+
+	(void)state;
+	domain_make(3, "x86");
+	DISK("attach", "3", "/a", "--no-wait");
+	expect(dir, "base", "0");
+	expect(dir, "irq", "0");
+	expect(dir, "transport", "mmio");
+	expect(dir, "specification", "virtio");
+	expect(dir, "grant_usage", NULL);
+	expect("/libxl/3/device/virtio_disk/51712", "base", "0");
+	expect("/libxl/3/device/virtio_disk/51712", "grant_usage", NULL);
+	DISK("list", "3");
+	assert_non_null(strstr(cli_out, " yes "));
+	FAILED("attach: domain 3: a guest on x86 has its disks by grants, --no-grants is for Arm", "attach", "3", "/b",
+	       "--no-wait", "--no-grants");
+	for (int i = 1; i < 26; i++)
+		DISK("attach", "3", "/b", "--no-wait");
+	expect("/libxl/3/device/virtio_disk/268441856", "base", "0"); /* xvdz */
+	FAILED("attach: domain 3: no name from xvda to xvdz is free (see --vdev)", "attach", "3", "/c", "--no-wait");
+}
+
+/* Where nobody says what a domain is, it is what its host is. */
+static void test_host_decides(void **state)
+{
+	struct utsname uts;
+
+	(void)state;
+	assert_int_equal(uname(&uts), 0);
+	domain_make(3, NULL);
+	DISK("attach", "3", "/a", "--no-wait");
+	expect("/libxl/3/device/virtio_disk/51712", "base", strstr(uts.machine, "86") ? "0" : "33554432");
 }
 
 static void test_detach(void **state)
@@ -385,6 +427,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_as_xl_driver_domain, disk_setup, disk_teardown),
 		cmocka_unit_test_setup_teardown(test_options, disk_setup, disk_teardown),
 		cmocka_unit_test_setup_teardown(test_slots, disk_setup, disk_teardown),
+		cmocka_unit_test_setup_teardown(test_x86, disk_setup, disk_teardown),
+		cmocka_unit_test_setup_teardown(test_host_decides, disk_setup, disk_teardown),
 		cmocka_unit_test_setup_teardown(test_detach, disk_setup, disk_teardown),
 		cmocka_unit_test_setup_teardown(test_refused_by_backend, disk_setup, disk_teardown),
 		cmocka_unit_test_setup_teardown(test_backend_does_not_serve, disk_setup, disk_teardown),
