@@ -159,7 +159,9 @@ static int check_transport(const struct check *check, const char *value)
 
 /*
  * Whether the guest grants: fixed here for as long as the device is served. Absent: what libxl then does for the guest.
- * Without grants we have to map any page that the guest names, which only the administrator can allow.
+ * Without grants we have to map any page that the guest names, which only the administrator can allow. Where xl gives
+ * no address (x86) the key tells the guest nothing: xl of Xen 4.19 and later writes 0 there for every disk of domain
+ * 0's unless asked, and the guest itself must say that it grants before it is served (xen/front.h).
  */
 static int check_grant_usage(const struct check *check, const char *value)
 {
@@ -168,18 +170,16 @@ static int check_grant_usage(const struct check *check, const char *value)
 
 	if (ret)
 		return ret;
-	if (!value && !check->out->base)
-		return 0; /* the guest itself will say so: xen/front.h */
+	if (!check->out->base)
+		return 0;
 	if (grants || (!value && check->policy->backend != 0))
 		return 0;
-	if (!check->out->base)
-		return refuse(check->error, GD_KEY_GRANT_USAGE, value,
-			      "a guest that has no base and irq from xl must use grants");
 	if (!check->policy->foreign)
 		return refuse(check->error, GD_KEY_GRANT_USAGE, value ? value : "",
-			      "%sset grant_usage=1, or allow all of the guest's memory to be mapped by --allow-foreign",
+			      "%swrite grant_usage=1 into xl's disk line, or "
+			      "allow all of its memory to be mapped by --allow-foreign",
 			      value ? "the guest grants nothing; "
-				    : "absent, so the guest of a backend in domain 0 uses no grants; ");
+				    : "absent, so a guest of domain 0's uses no grants; ");
 	check->out->foreign = true;
 	return 0;
 }

@@ -91,14 +91,12 @@ static const struct {
 	{{"transport", "pci"}, "xvda", "transport 'pci': must be mmio"},
 	{{"grant_usage", "0"},
 	 "xvda",
-	 "grant_usage '0': the guest grants nothing; set grant_usage=1, or allow all of the guest's memory to be "
-	 "mapped by "
-	 "--allow-foreign"},
+	 "grant_usage '0': the guest grants nothing; write grant_usage=1 into xl's disk line, or "
+	 "allow all of its memory to be mapped by --allow-foreign"},
 	{{"grant_usage", NULL},
 	 "xvda",
-	 "grant_usage '': absent, so the guest of a backend in domain 0 uses no grants; set grant_usage=1, or allow "
-	 "all of the "
-	 "guest's memory to be mapped by --allow-foreign"},
+	 "grant_usage '': absent, so a guest of domain 0's uses no grants; write grant_usage=1 into xl's disk line, or "
+	 "allow all of its memory to be mapped by --allow-foreign"},
 	{{"base", "0x1"}, "xvda", "base '0x1': must be a multiple of 0x200"},
 	{{"base", "33554944"}, "xvda", "base '0x2000200': another device of the guest has it"},
 	{{"irq", "x"}, "xvda", "irq 'x': must be a number, at most 1019"},

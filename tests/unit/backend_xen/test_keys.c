@@ -112,14 +112,12 @@ static const struct {
 	{GD_KEY_SPECIFICATION, "xen", "specification 'xen': must be virtio"},
 	{GD_KEY_TRANSPORT, "pci", "transport 'pci': must be mmio"},
 	{GD_KEY_GRANT_USAGE, "0",
-	 "grant_usage '0': the guest grants nothing; set grant_usage=1, or allow all of the guest's memory to be "
-	 "mapped by "
-	 "--allow-foreign"},
+	 "grant_usage '0': the guest grants nothing; write grant_usage=1 into xl's disk line, or "
+	 "allow all of its memory to be mapped by --allow-foreign"},
 	{GD_KEY_GRANT_USAGE, "yes", "grant_usage 'yes': must be 0 or 1"},
 	{GD_KEY_GRANT_USAGE, NULL,
-	 "grant_usage '': absent, so the guest of a backend in domain 0 uses no grants; set grant_usage=1, or allow "
-	 "all of the "
-	 "guest's memory to be mapped by --allow-foreign"},
+	 "grant_usage '': absent, so a guest of domain 0's uses no grants; write grant_usage=1 into xl's disk line, or "
+	 "allow all of its memory to be mapped by --allow-foreign"},
 	{GD_KEY_BASE, "0", "irq '33': must be 0 where base is 0"},
 	{GD_KEY_BASE, "33554433", "base '33554433': must be a multiple of 0x200"},
 	{GD_KEY_BASE, "0x", "base '0x': must be a number, at most 281474976710144"},
@@ -314,10 +312,31 @@ static void takes_devices_without_an_address(void **state)
 	keys.value[GD_KEY_MMIO_BASE] = (char *)"a place"; /* a hint, and so nothing */
 	assert_int_equal(check(&keys, &disk_id, &device, error), 0);
 	assert_int_equal(device.former_base, 0);
-	keys.value[GD_KEY_GRANT_USAGE] = (char *)"0";
+}
+
+/* As xl 4.19 and later write it on x86: 0, for each disk of domain 0's that does not ask. */
+static void grants_where_the_guest_says_so(void **state)
+{
+	static const char *const values[] = {"0", "1", NULL};
+	struct gd_keys keys = as_keys(disk_keys);
+	struct gd_keys_device device;
+	char error[GD_KEYS_ERROR];
+
+	(void)state;
+	keys.value[GD_KEY_BASE] = (char *)"0";
+	keys.value[GD_KEY_IRQ] = (char *)"0";
+	for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
+		keys.value[GD_KEY_GRANT_USAGE] = (char *)values[i];
+		assert_int_equal(check(&keys, &disk_id, &device, error), 0);
+		assert_false(device.foreign);
+		assert_int_equal(gd_keys_device(&keys, &disk_id, &driver_domain, &device, error), 0);
+		assert_false(device.foreign);
+		assert_int_equal(gd_keys_device(&keys, &disk_id, &foreign, &device, error), 0);
+		assert_false(device.foreign);
+	}
+	keys.value[GD_KEY_GRANT_USAGE] = (char *)"2";
 	assert_int_equal(check(&keys, &disk_id, &device, error), -EINVAL);
-	assert_string_equal(error, "grant_usage '0': a guest that has no base and irq from xl must use grants");
-	assert_int_equal(gd_keys_device(&keys, &disk_id, &foreign, &device, error), -EINVAL);
+	assert_string_equal(error, "grant_usage '2': must be 0 or 1");
 }
 
 static void names_devices(void **state)
@@ -386,6 +405,7 @@ int main(void)
 		cmocka_unit_test(grants_are_implied_in_a_driver_domain),
 		cmocka_unit_test(grants_nothing_only_where_allowed),
 		cmocka_unit_test(takes_devices_without_an_address),
+		cmocka_unit_test(grants_where_the_guest_says_so),
 		cmocka_unit_test(names_devices),
 		cmocka_unit_test(parses_paths),
 	};
