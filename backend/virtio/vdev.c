@@ -2,6 +2,7 @@
 #include "backend/virtio/mmio.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,6 +19,12 @@ static void vdev_drained(void *opaque)
 		gd_worker_kick(vdev->queues[i].worker);
 }
 
+static int refuse(const char *what, int err, char *error, size_t size)
+{
+	snprintf(error, size, "%s: %s", what, strerror(-err));
+	return err;
+}
+
 static int config_check(const struct gd_vdev_config *config)
 {
 	if (config->queues < 1 || config->queues > GD_VDEV_QUEUES || config->queue_size > GD_VDEV_QUEUE_SIZE)
@@ -32,7 +39,18 @@ static enum gd_memory memory_kind(const struct gd_vdev_config *config)
 	return config->foreign ? GD_MEMORY_FOREIGN : GD_MEMORY_GRANTS;
 }
 
-static int workers_open(struct gd_vdev *vdev)
+static void workers_close(struct gd_vdev *vdev)
+{
+	for (unsigned i = 0; i < vdev->config.queues; i++)
+		gd_worker_quit(vdev->queues[i].worker);
+	for (unsigned i = 0; i < vdev->config.queues; i++)
+		gd_worker_join(vdev->queues[i].worker);
+	for (unsigned i = 0; i < vdev->config.queues; i++)
+		gd_worker_close(vdev->queues[i].worker);
+}
+
+/* All begin before the first is waited for. */
+static int workers_begin(struct gd_vdev *vdev, char *error, size_t size)
 {
 	struct gd_worker_config config = {.device = &vdev->device,
 					  .memory = memory_kind(&vdev->config),
@@ -43,20 +61,22 @@ static int workers_open(struct gd_vdev *vdev)
 					  .indirect = vdev->config.indirect,
 					  .drained = vdev_drained,
 					  .opaque = vdev};
+	int err = 0;
 
-	for (config.index = 0; config.index < vdev->config.queues; config.index++) {
-		int err = gd_worker_open(&vdev->queues[config.index].worker, &config);
-
-		if (err)
-			return err;
-	}
-	return 0;
+	for (; !err && config.index < vdev->config.queues; config.index++)
+		err = gd_worker_open(&vdev->queues[config.index].worker, &config, error, size);
+	for (unsigned i = 0; !err && i < vdev->config.queues; i++)
+		err = gd_worker_ready(vdev->queues[i].worker, error, size);
+	return err;
 }
 
-static void workers_close(struct gd_vdev *vdev)
+static int workers_open(struct gd_vdev *vdev, char *error, size_t size)
 {
-	for (unsigned i = 0; i < vdev->config.queues; i++)
-		gd_worker_close(vdev->queues[i].worker);
+	int err = workers_begin(vdev, error, size);
+
+	if (err)
+		workers_close(vdev);
+	return err;
 }
 
 static int blk_open(struct gd_vdev *vdev)
@@ -76,42 +96,51 @@ static int blk_open(struct gd_vdev *vdev)
 	return gd_blk_init(&vdev->blk, &info, &config);
 }
 
-int gd_vdev_open(struct gd_vdev **out, const struct gd_vdev_config *config)
+/* All but the workers. */
+static int parts_open(struct gd_vdev *vdev, char *error, size_t size)
+{
+	int err = vdev->config.ledger ? 0 : gd_ledger_make(&vdev->config.ledger, NULL);
+
+	if (err)
+		return refuse("no memory for a ledger", err, error, size);
+	err = blk_open(vdev);
+	if (err)
+		return refuse("the disk is none that can be offered", err, error, size);
+	err = gd_guestmem_open(&vdev->mem, vdev->config.domid, memory_kind(&vdev->config));
+	if (!err)
+		return 0;
+	gd_blk_exit(&vdev->blk);
+	return refuse("cannot get at the guest's memory", err, error, size);
+}
+
+int gd_vdev_open(struct gd_vdev **out, const struct gd_vdev_config *config, char *error, size_t size)
 {
 	struct gd_vdev *vdev;
 	int err = config_check(config);
 
+	*error = '\0';
 	if (err)
-		return err;
+		return refuse("its settings are not possible", err, error, size);
 	vdev = calloc(1, sizeof(*vdev));
 	if (!vdev)
-		return -ENOMEM;
+		return refuse("no memory for it", -ENOMEM, error, size);
 	vdev->config = *config;
 	vdev->device = (struct gd_device){.log = config->log, .raise = config->raise, .opaque = config->opaque};
-	err = config->ledger ? 0 : gd_ledger_make(&vdev->config.ledger, NULL);
+	err = parts_open(vdev, error, size);
 	if (err)
 		goto err_free_vdev;
-	err = blk_open(vdev);
+	err = workers_open(vdev, error, size);
 	if (err)
-		goto err_close_ledger;
-	err = gd_guestmem_open(&vdev->mem, config->domid, memory_kind(config));
-	if (err)
-		goto err_exit_blk;
-	err = workers_open(vdev);
-	if (err)
-		goto err_close_workers;
+		goto err_close_parts;
 	*out = vdev;
 	return 0;
 
-err_close_workers:
-	workers_close(vdev);
+err_close_parts:
 	gd_guestmem_close(vdev->mem);
-err_exit_blk:
 	gd_blk_exit(&vdev->blk);
-err_close_ledger:
+err_free_vdev:
 	if (!config->ledger)
 		gd_ledger_close(vdev->config.ledger);
-err_free_vdev:
 	free(vdev);
 	return err;
 }
@@ -121,8 +150,6 @@ void gd_vdev_close(struct gd_vdev *vdev)
 	if (!vdev)
 		return;
 	gd_vdev_reset(vdev);
-	for (unsigned i = 0; i < vdev->config.queues; i++)
-		gd_worker_end(vdev->queues[i].worker);
 	workers_close(vdev);
 	gd_guestmem_close(vdev->mem);
 	gd_blk_exit(&vdev->blk);
@@ -136,12 +163,8 @@ void gd_vdev_close(struct gd_vdev *vdev)
 static void queue_work(struct gd_vdev *vdev, unsigned index)
 {
 	struct gd_vdev_queue *q = &vdev->queues[index];
-	int err = gd_worker_start(q->worker, &q->queue);
 
-	if (!err)
-		return;
-	gd_log(vdev->config.log, GD_ERR, "queue %u: cannot start its thread: %s", index, strerror(-err));
-	gd_device_break(&vdev->device, index, "no thread", err);
+	gd_worker_start(q->worker, &q->queue);
 }
 
 static struct gd_queue_layout queue_layout(struct gd_vdev *vdev, unsigned index)

@@ -8,6 +8,7 @@
 #define GD_VDEV_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "backend/disk/disk.h"
@@ -32,8 +33,17 @@ struct gd_vdev_config {
 	void *opaque;
 };
 
-int gd_vdev_open(struct gd_vdev **vdev, const struct gd_vdev_config *config);
-/* Stops the threads, ends every mapping, closes the disk: when it returns nothing of the guest is held. Takes NULL. */
+/*
+ * All that may block or fail for the device's own sake is done here: memory, a thread and an io_uring for each queue,
+ * and its way to the disk. NBD connects all queues side by side, so that it takes as long as one connection. So it is
+ * for a job; what comes later neither blocks on the disk nor starts a thread. 0, or -errno with a line in `error`
+ * (`size` bytes), which says what could not be had; it is empty on success.
+ */
+int gd_vdev_open(struct gd_vdev **vdev, const struct gd_vdev_config *config, char *error, size_t size);
+/*
+ * Stops the threads, ends every mapping, closes the disk: when it returns nothing of the guest is held. Waits for I/O
+ * in flight, for a disk that does not answer as long as for one queue, whatever their number. Takes NULL.
+ */
 void gd_vdev_close(struct gd_vdev *vdev);
 
 /*

@@ -38,10 +38,10 @@ struct gd_worker {
 	struct gd_queue *wanted; /* what it is to serve */
 	struct gd_queue *served; /* what it has */
 	bool quit;
-	bool up;    /* the thread has finished its set-up */
-	int failed; /* or why it could not */
+	bool up;	     /* the thread has finished its set-up */
+	int failed;	     /* or why it could not, */
+	const char *failing; /* at what */
 
-	bool running; /* the control side's: there is a thread to join */
 	pthread_t thread;
 
 	/* The thread's own. */
@@ -58,8 +58,27 @@ struct gd_worker {
 
 /* ---- the control side ------------------------------------------------------------------------------------------- */
 
-int gd_worker_open(struct gd_worker **worker, const struct gd_worker_config *config)
+static void *worker_main(void *opaque);
+
+static int thread_create(struct gd_worker *w)
 {
+	pthread_attr_t attr;
+	sigset_t all, before;
+	int err;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, STACK_BYTES);
+	sigfillset(&all); /* signals are the main thread's */
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	err = pthread_create(&w->thread, &attr, worker_main, w);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	pthread_attr_destroy(&attr);
+	return -err;
+}
+
+static int serve_init(struct gd_worker *w)
+{
+	const struct gd_worker_config *config = &w->config;
 	struct gd_serve_config serve = {.log = config->device->log,
 					.blk = config->blk,
 					.disk = config->disk,
@@ -67,30 +86,62 @@ int gd_worker_open(struct gd_worker **worker, const struct gd_worker_config *con
 					.memory = config->memory,
 					.queue_size = config->queue_size,
 					.indirect = config->indirect};
+
+	return gd_serve_init(&w->serve, &serve);
+}
+
+static int worker_refuse(const struct gd_worker_config *config, const char *what, int err, char *error, size_t size)
+{
+	snprintf(error, size, "queue %u: %s: %s", config->index, what, strerror(-err));
+	return err;
+}
+
+int gd_worker_open(struct gd_worker **worker, const struct gd_worker_config *config, char *error, size_t size)
+{
 	struct gd_worker *w = calloc(1, sizeof(*w));
-	int err;
+	const char *what = "no memory for it";
+	int err = -ENOMEM;
 
 	if (!w)
-		return -ENOMEM;
+		goto err_refuse;
 	w->config = *config;
+	what = "cannot get its eventfd";
 	w->eventfd = eventfd(0, EFD_CLOEXEC);
-	if (w->eventfd < 0) {
-		err = -errno;
+	err = w->eventfd < 0 ? -errno : 0;
+	if (err)
 		goto err_free_worker;
-	}
-	err = gd_serve_init(&w->serve, &serve);
+	what = "cannot get its buffers";
+	err = serve_init(w);
 	if (err)
 		goto err_close_eventfd;
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_cond_init(&w->settled, NULL);
+	what = "cannot start its thread";
+	err = thread_create(w);
+	if (err)
+		goto err_exit_serve;
 	*worker = w;
 	return 0;
 
+err_exit_serve:
+	pthread_cond_destroy(&w->settled);
+	pthread_mutex_destroy(&w->lock);
+	gd_serve_exit(&w->serve);
 err_close_eventfd:
 	close(w->eventfd);
 err_free_worker:
 	free(w);
-	return err;
+err_refuse:
+	return worker_refuse(config, what, err, error, size);
+}
+
+int gd_worker_ready(struct gd_worker *w, char *error, size_t size)
+{
+	pthread_mutex_lock(&w->lock);
+	while (!w->up && !w->failed)
+		pthread_cond_wait(&w->settled, &w->lock);
+	pthread_mutex_unlock(&w->lock);
+	return w->failed ? worker_refuse(&w->config, w->failing, w->failed, error, size) : 0;
 }
 
 void gd_worker_kick(struct gd_worker *w)
@@ -115,64 +166,16 @@ static void control_notify(struct gd_worker *w)
 	gd_worker_kick(w);
 }
 
-static void *worker_main(void *opaque);
-
-static int thread_create(struct gd_worker *w)
+void gd_worker_start(struct gd_worker *w, struct gd_queue *queue)
 {
-	pthread_attr_t attr;
-	sigset_t all, before;
-	int err;
-
-	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, STACK_BYTES);
-	sigfillset(&all); /* signals are the main thread's */
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	err = pthread_create(&w->thread, &attr, worker_main, w);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	pthread_attr_destroy(&attr);
-	return -err;
-}
-
-/* Begin the thread, and wait until it has its ring and its way to the disk, or could not get them. */
-static int thread_begin(struct gd_worker *w)
-{
-	int err;
-
-	w->up = false;
-	w->failed = 0;
-	err = thread_create(w);
-	if (err)
-		return err;
-	pthread_mutex_lock(&w->lock);
-	while (!w->up && !w->failed)
-		pthread_cond_wait(&w->settled, &w->lock);
-	err = w->failed;
-	pthread_mutex_unlock(&w->lock);
-	if (err)
-		pthread_join(w->thread, NULL);
-	w->running = !err;
-	return err;
-}
-
-int gd_worker_start(struct gd_worker *w, struct gd_queue *queue)
-{
-	if (!w->running) {
-		int err = thread_begin(w);
-
-		if (err)
-			return err;
-	}
 	pthread_mutex_lock(&w->lock);
 	w->wanted = queue;
 	pthread_mutex_unlock(&w->lock);
 	control_notify(w);
-	return 0;
 }
 
 void gd_worker_stop(struct gd_worker *w)
 {
-	if (!w->running)
-		return;
 	pthread_mutex_lock(&w->lock);
 	w->wanted = NULL;
 	pthread_mutex_unlock(&w->lock);
@@ -183,17 +186,20 @@ void gd_worker_stop(struct gd_worker *w)
 	pthread_mutex_unlock(&w->lock);
 }
 
-void gd_worker_end(struct gd_worker *w)
+void gd_worker_quit(struct gd_worker *w)
 {
-	if (!w->running)
+	if (!w)
 		return;
-	gd_worker_stop(w);
 	pthread_mutex_lock(&w->lock);
 	w->quit = true;
 	pthread_mutex_unlock(&w->lock);
 	control_notify(w);
-	pthread_join(w->thread, NULL);
-	w->running = false;
+}
+
+void gd_worker_join(struct gd_worker *w)
+{
+	if (w)
+		pthread_join(w->thread, NULL);
 }
 
 void gd_worker_close(struct gd_worker *w)
@@ -454,9 +460,11 @@ static int worker_set_up(struct gd_worker *w)
 	snprintf(name, sizeof(name), "%.12s.%u", w->config.device->log->name, w->config.index % 100);
 	pthread_setname_np(pthread_self(), name);
 	prctl(PR_SET_TIMERSLACK, 1); /* the gathering is shorter than the usual 50 us of slack */
+	w->failing = "cannot get its io_uring";
 	err = ring_open(w);
 	if (err)
 		return err;
+	w->failing = "cannot get its way to the disk";
 	err = gd_disk_queue_open(&w->serve.disk, w->config.disk, &w->ring, TAG_DISK, w->config.queue_size);
 	if (err)
 		io_uring_queue_exit(&w->ring);

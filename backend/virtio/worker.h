@@ -2,20 +2,23 @@
 /*
  * A queue's thread: one io_uring waits for everything, the disk's completions and the kick.
  *
- * The thread begins when its queue is started for the first time and ends when the worker is closed. In between it is
- * given a ring and deprived of it again (reset). To be deprived never waits for the disk: I/O that is in flight then is
- * an *orphan*, which completes into our own buffers and is dropped. No queue of the device takes a new request before
- * the last orphan is gone, so that an old write cannot overtake a new one.
+ * The thread begins when the worker is opened, with all that may block or fail: its io_uring and its way to the disk (a
+ * connection, for NBD). From then on it is only told: it is given a ring and deprived of it again (reset). To be
+ * deprived never waits for the disk: I/O that is in flight then is an *orphan*, which completes into our own buffers
+ * and is dropped. No queue of the device takes a new request before the last orphan is gone, so that an old write
+ * cannot overtake a new one.
  *
  * Wake-up protocol (worker_kick against worker_sleep): whoever has news stores `kicked`, then looks at `asleep`; the
  * thread stores `asleep`, then looks at `kicked`; each with a full barrier in between. So either the thread sees the
  * news and does not sleep, or the other sees that it sleeps and writes the eventfd. While the thread is at work a kick
  * is one store and costs no system call.
  *
- * Threads: open, start, stop and close by one thread (or one at a time); kick by any.
+ * Threads: open, ready, start, stop, quit, join and close by one thread (or one at a time); kick by any.
  */
 #ifndef GD_WORKER_H
 #define GD_WORKER_H
+
+#include <stddef.h>
 
 #include "backend/virtio/blk.h"
 #include "backend/virtio/device.h"
@@ -37,16 +40,21 @@ struct gd_worker_config {
 	void *opaque;
 };
 
-int gd_worker_open(struct gd_worker **worker, const struct gd_worker_config *config); /* 0 or -errno; no thread yet */
+/* Begin the thread; how it fares says gd_worker_ready(). 0, or -errno with a line in `error` that names the queue. */
+int gd_worker_open(struct gd_worker **worker, const struct gd_worker_config *config, char *error, size_t size);
+/* Wait until the thread has its io_uring and its way to the disk, or could not get them: as gd_worker_open(). */
+int gd_worker_ready(struct gd_worker *worker, char *error, size_t size);
 /*
- * End the thread, once the last I/O in flight is done. Before any worker of the device is closed: threads kick each
- * other.
+ * Have the thread end, once the last I/O in flight is done, or given up (GD_WAIT_DRAIN_MS); then wait for that. All of
+ * a device's are told before the first is waited for, so that it takes as long as one; and all are joined before the
+ * first is closed, since threads kick each other. They take NULL.
  */
-void gd_worker_end(struct gd_worker *worker);
-void gd_worker_close(struct gd_worker *worker); /* takes NULL */
+void gd_worker_quit(struct gd_worker *worker);
+void gd_worker_join(struct gd_worker *worker);
+void gd_worker_close(struct gd_worker *worker);
 
-/* Serve `queue`, which stays the caller's and is touched by nobody else until gd_worker_stop(). 0 or -errno. */
-int gd_worker_start(struct gd_worker *worker, struct gd_queue *queue);
+/* Serve `queue`, which stays the caller's and is touched by nobody else until gd_worker_stop(). Waits for nothing. */
+void gd_worker_start(struct gd_worker *worker, struct gd_queue *queue);
 /* When it returns the queue is not touched any more. Does not wait for the disk. Harmless when not started. */
 void gd_worker_stop(struct gd_worker *worker);
 

@@ -292,6 +292,7 @@ static int vdev_open(struct gd_device *device, bool before)
 		.discard = device->keys.discard && config->discard,
 		.raise = device_raise,
 	};
+	char error[GD_DEVICE_ERROR / 2];
 	int ret;
 
 	if (device->keys.base)
@@ -304,10 +305,11 @@ static int vdev_open(struct gd_device *device, bool before)
 	ret = ledger_open(device, before, &vdev.ledger);
 	if (ret)
 		return gd_device_fail(device, ret, "no memory for its ledger");
-	ret = gd_vdev_open(&device->vdev, &vdev);
+	ret = gd_vdev_open(&device->vdev, &vdev, error, sizeof(error));
 	if (ret) {
 		gd_ledger_close(vdev.ledger);
-		return gd_device_fail(device, ret, "cannot set up the device");
+		snprintf(device->error, sizeof(device->error), "cannot set up the device: %s", error);
+		return device->result = ret;
 	}
 	device->disk = NULL; /* the vdev's now */
 	return 0;

@@ -82,7 +82,12 @@ struct fake_disk {
 	unsigned fail;						/* the n-th next fails with -EIO; atomic */
 	int fail_errno;						/* what with, if not -EIO */
 	bool fail_queue_open;
-	uint64_t next_size; /* what the next refresh finds */
+	unsigned queue_opens;  /* calls; atomic */
+	bool hold_open;	       /* keep those who open a queue; atomic */
+	unsigned opening;      /* kept now; atomic */
+	unsigned cancels_meet; /* so many cancels wait for each other, as those of threads that close side by side do */
+	unsigned cancels_alone; /* cancels that nobody came to; atomic */
+	uint64_t next_size;	/* what the next refresh finds */
 };
 extern struct fake_disk disk;
 
@@ -135,6 +140,7 @@ int fake_teardown(void **state);
 
 uint32_t reg_read(uint32_t offset);
 void reg_write(uint32_t offset, uint32_t value);
+extern char fake_open_error[256];	       /* what gd_vdev_open said last */
 int fake_open(const struct fake_setup *setup); /* the device only: gd_vdev_open's result */
 uint64_t fake_offered(void);		       /* the features that the device offers */
 void fake_probe(uint64_t features);	       /* status and features, up to FEATURES_OK */

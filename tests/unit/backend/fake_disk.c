@@ -92,12 +92,23 @@ bool gd_disk_refresh(struct gd_disk *d)
 	return changed;
 }
 
+/* As a server that takes a connection and does not answer. */
+static void open_wait(void)
+{
+	add(&disk.queue_opens, 1);
+	add(&disk.opening, 1);
+	while (__atomic_load_n(&disk.hold_open, __ATOMIC_SEQ_CST))
+		fake_yield();
+	add(&disk.opening, -1u);
+}
+
 int gd_disk_queue_open(struct gd_disk_queue **out, struct gd_disk *d, struct io_uring *ring, uint8_t tag,
 		       unsigned depth)
 {
 	struct gd_disk_queue *q;
 
 	(void)d;
+	open_wait();
 	if (disk.fail_queue_open)
 		return -ENOMEM;
 	q = malloc(sizeof(*q));
@@ -247,10 +258,13 @@ void gd_disk_queue_cqe(struct gd_disk_queue *q, struct io_uring_cqe *cqe)
 
 void gd_disk_queue_cancel(struct gd_disk_queue *q)
 {
-	uint64_t one = 1;
+	uint64_t one = 1, end = fake_now_ms() + FAKE_WAIT_MS;
 
 	q->cancelled = true;
 	add(&disk.cancels, 1);
+	while (__atomic_load_n(&disk.cancels, __ATOMIC_SEQ_CST) < disk.cancels_meet && fake_now_ms() < end)
+		fake_yield();
+	add(&disk.cancels_alone, __atomic_load_n(&disk.cancels, __ATOMIC_SEQ_CST) < disk.cancels_meet);
 	assert_int_equal(write(q->eventfd, &one, sizeof(one)), sizeof(one));
 }
 

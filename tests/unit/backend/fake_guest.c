@@ -7,6 +7,7 @@
 #include "fake.h"
 
 struct fake_guest guest;
+char fake_open_error[256];
 
 uint64_t fake_now_ms(void)
 {
@@ -91,7 +92,8 @@ int fake_open(const struct fake_setup *setup)
 	disk.info.readonly = setup->readonly;
 	strcpy(guest.log.name, "d7/xvda");
 	config.disk = fake_disk_open();
-	err = gd_vdev_open(&guest.vdev, &config);
+	err = gd_vdev_open(&guest.vdev, &config, fake_open_error, sizeof(fake_open_error));
+	assert_int_equal(fake_open_error[0] != '\0', err != 0);
 	if (err)
 		gd_disk_close(config.disk);
 	return err;

@@ -15,6 +15,7 @@
 /* ---- the system's failures: the linker sends the device's calls here (--wrap) ---- */
 
 static unsigned fail_system; /* the n-th next call; counts down */
+static bool refuse_uring, refuse_threads;
 
 static bool system_fails(void)
 {
@@ -64,13 +65,15 @@ int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(
 int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*main)(void *), void *opaque);
 int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*main)(void *), void *opaque)
 {
-	return system_fails() ? EAGAIN : __real_pthread_create(thread, attr, main, opaque);
+	return refuse_threads || system_fails() ? EAGAIN : __real_pthread_create(thread, attr, main, opaque);
 }
 
 int __real_io_uring_queue_init(unsigned entries, struct io_uring *ring, unsigned flags);
 int __wrap_io_uring_queue_init(unsigned entries, struct io_uring *ring, unsigned flags);
 int __wrap_io_uring_queue_init(unsigned entries, struct io_uring *ring, unsigned flags)
 {
+	if (__atomic_load_n(&refuse_uring, __ATOMIC_SEQ_CST))
+		return -EPERM;
 	return system_fails() ? -ENOMEM : __real_io_uring_queue_init(entries, ring, flags);
 }
 
@@ -168,7 +171,7 @@ static void test_disk_fails(void **state)
 	assert_int_equal(n, 3);
 }
 
-/* Memory, descriptors, threads: opening fails cleanly, or the queue does when it is started. */
+/* Memory, descriptors, threads, rings: opening fails cleanly and says why, and once it is open nothing does. */
 static void test_system_fails(void **state)
 {
 	unsigned n;
@@ -176,45 +179,61 @@ static void test_system_fails(void **state)
 	(void)state;
 	for (n = 1;; n++) {
 		__atomic_store_n(&fail_system, n, __ATOMIC_SEQ_CST);
-		bool good = fake_open(&(struct fake_setup){.queues = 2, .indirect = true}) == 0 && life(2);
+		int err = fake_open(&(struct fake_setup){.queues = 2, .indirect = true});
 		bool struck = __atomic_load_n(&fail_system, __ATOMIC_SEQ_CST) == 0;
 
 		__atomic_store_n(&fail_system, 0, __ATOMIC_SEQ_CST);
-		if (good && !struck)
+		assert_int_equal(err != 0, struck);
+		if (!err)
 			break;
-		assert_true(struck);
-		assert_false(good);
-		if (guest.vdev) { /* it was opened: the next driver gets what this one could not have */
-			fake_reset();
-			assert_true(life(2));
-		}
-		fake_close();
-		assert_int_equal(xen.mapped, 0);
+		assert_null(guest.vdev);
 		assert_int_equal(xen.handles, 0);
 		assert_int_equal(disk.open, 0);
+		assert_int_equal(disk.queues, 0);
 		assert_in_range(n, 1, 200);
 	}
 	assert_true(n > 20); /* it was a long way */
+	assert_true(life(2));
 }
 
 static void test_disk_queue_fails(void **state)
 {
 	(void)state;
-	fake_open(&(struct fake_setup){0});
 	disk.fail_queue_open = true;
-	assert_false(life(1));
-	assert_true(reg_read(0x060) & GIO_VIRTIO_MMIO_INT_CONFIG);
+	assert_int_equal(fake_open(&(struct fake_setup){.queues = 2}), -ENOMEM);
+	assert_string_equal(fake_open_error, "queue 0: cannot get its way to the disk: Cannot allocate memory");
 	disk.fail_queue_open = false;
-	fake_reset();
-	assert_true(life(1));
+	assert_int_equal(fake_open(&(struct fake_setup){.queues = 2}), 0);
+	assert_true(life(2));
+}
+
+/* A system that has no io_uring for us: that is known before a guest finds the device, and not by DEVICE_NEEDS_RESET.
+ */
+static void test_uring_refused(void **state)
+{
+	(void)state;
+	__atomic_store_n(&refuse_uring, true, __ATOMIC_SEQ_CST);
+	assert_int_equal(fake_open(&(struct fake_setup){0}), -EPERM);
+	assert_string_equal(fake_open_error, "queue 0: cannot get its io_uring: Operation not permitted");
+	assert_null(guest.vdev);
+	__atomic_store_n(&refuse_uring, false, __ATOMIC_SEQ_CST);
+}
+
+static void test_thread_refused(void **state)
+{
+	(void)state;
+	refuse_threads = true;
+	assert_int_equal(fake_open(&(struct fake_setup){0}), -EAGAIN);
+	assert_string_equal(fake_open_error, "queue 0: cannot start its thread: Resource temporarily unavailable");
+	refuse_threads = false;
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, fake_setup, fake_teardown)
-		T(test_maps_fail),    T(test_copies_fail),	T(test_disk_fails),
-		T(test_system_fails), T(test_disk_queue_fails),
+		T(test_maps_fail),	  T(test_copies_fail),	 T(test_disk_fails),	 T(test_system_fails),
+		T(test_disk_queue_fails), T(test_uring_refused), T(test_thread_refused),
 	};
 
 	return cmocka_run_group_tests_name("faults", tests, NULL, NULL);

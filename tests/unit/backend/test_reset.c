@@ -208,6 +208,56 @@ static void test_close_with_a_disk_that_never_answers(void **state)
 	assert_int_equal(disk.queues, 0);
 }
 
+/* Their times run side by side: each thread gives up while all others do, so that N queues take no longer than one. */
+static void test_close_with_hung_queues(void **state)
+{
+	(void)state;
+	fake_start(&(struct fake_setup){.queues = 4});
+	hold();
+	for (unsigned q = 0; q < 4; q++) {
+		fake_request(q, GIO_VIRTIO_BLK_T_OUT, q, 512, true, NULL);
+		fake_kick(q);
+	}
+	held_until(4);
+	disk.cancels_meet = 4;
+	fake_close();
+	assert_int_equal(disk.cancels, 4);
+	assert_int_equal(disk.cancels_alone, 0);
+	assert_int_equal(disk.writes, 0);
+}
+
+static void *open_device(void *opaque)
+{
+	*(int *)opaque = fake_open(&(struct fake_setup){.queues = 3});
+	return NULL;
+}
+
+/* What may block on a disk's server does so at opening, for all queues at once; then a driver can do what it likes. */
+static void test_only_opening_waits_for_the_disk(void **state)
+{
+	pthread_t thread;
+	int err = 1;
+
+	(void)state;
+	__atomic_store_n(&disk.hold_open, true, __ATOMIC_SEQ_CST);
+	assert_int_equal(pthread_create(&thread, NULL, open_device, &err), 0);
+	fake_until(__atomic_load_n(&disk.opening, __ATOMIC_SEQ_CST) == 3);
+	__atomic_store_n(&disk.hold_open, false, __ATOMIC_SEQ_CST);
+	pthread_join(thread, NULL);
+	assert_int_equal(err, 0);
+	__atomic_store_n(&disk.hold_open, true, __ATOMIC_SEQ_CST); /* who opens a queue now never comes back */
+	for (unsigned i = 0; i < 3; i++) {
+		fake_probe(FAKE_FEATURES);
+		for (unsigned q = 0; q < 3; q++)
+			fake_queue_ready(q, 256);
+		fake_driver_ok();
+		fake_still_works();
+		fake_reset();
+	}
+	assert_int_equal(disk.queue_opens, 3);
+	__atomic_store_n(&disk.hold_open, false, __ATOMIC_SEQ_CST);
+}
+
 /* Start and stop, in all phases of a thread's sleep: a lost wake-up would hang here. */
 static void test_many_starts_and_stops(void **state)
 {
@@ -285,6 +335,7 @@ int main(void)
 		T(test_reset_between_steps),	      T(test_close_with_io_in_flight),
 		T(test_many_starts_and_stops),	      T(test_broken_with_io_in_flight),
 		T(test_status_polling_while_at_work), T(test_close_with_a_disk_that_never_answers),
+		T(test_close_with_hung_queues),	      T(test_only_opening_waits_for_the_disk),
 	};
 
 	return cmocka_run_group_tests_name("reset", tests, NULL, NULL);
