@@ -116,8 +116,8 @@ void gd_blk_reset(struct gd_blk *blk)
 
 void gd_blk_negotiated(struct gd_blk *blk, uint64_t features)
 {
-	/* A driver that knows neither cannot flush: only writethrough keeps its data. */
-	if (!(features & (GIO_VIRTIO_BLK_F_FLUSH | GIO_VIRTIO_BLK_F_CONFIG_WCE)))
+	/* A driver that cannot flush keeps its data by writethrough only, whether or not it may change the mode. */
+	if (!(features & GIO_VIRTIO_BLK_F_FLUSH))
 		gd_blk_writeback_set(blk, false);
 }
 
@@ -238,14 +238,23 @@ static bool start_get_id(const struct gd_blk *blk, struct gd_request *r)
 	return false;
 }
 
-/* The status that a range deserves, the disk's capacity apart. */
-static uint8_t range_check(const struct gd_blk *blk, const struct gio_virtio_blk_range *range, bool zeroes)
+/* A flag that is unknown for this type in any of the ranges makes the whole request unsupported (5.2.6.2). */
+static bool ranges_supported(const struct gd_request *r, uint32_t count, bool zeroes)
+{
+	const struct gio_virtio_blk_range *ranges = (const struct gio_virtio_blk_range *)r->data;
+	uint32_t unknown = ~(zeroes ? GIO_VIRTIO_BLK_RANGE_F_UNMAP : 0u);
+
+	for (uint32_t i = 0; i < count; i++)
+		if (ranges[i].flags & unknown)
+			return false;
+	return true;
+}
+
+static bool range_length_valid(const struct gd_blk *blk, const struct gio_virtio_blk_range *range, bool zeroes)
 {
 	uint32_t most = zeroes ? blk->config.max_write_zeroes_sectors : blk->config.max_discard_sectors;
 
-	if (range->flags & ~(zeroes ? GIO_VIRTIO_BLK_RANGE_F_UNMAP : 0u))
-		return GIO_VIRTIO_BLK_S_UNSUPP;
-	return range->num_sectors > 0 && range->num_sectors <= most ? GIO_VIRTIO_BLK_S_OK : GIO_VIRTIO_BLK_S_IOERR;
+	return range->num_sectors > 0 && range->num_sectors <= most;
 }
 
 /* Prepare range `step`; `data` is our copy, so that what was checked before is what is done. */
@@ -268,15 +277,13 @@ static bool start_ranges(struct gd_blk *blk, struct gd_request *r, uint64_t feat
 		return request_end(r, GIO_VIRTIO_BLK_S_UNSUPP);
 	if (r->writable || count == 0 || count > GD_BLK_RANGES || r->length % sizeof(struct gio_virtio_blk_range))
 		return request_end(r, GIO_VIRTIO_BLK_S_IOERR);
+	if (!ranges_supported(r, count, zeroes))
+		return request_end(r, GIO_VIRTIO_BLK_S_UNSUPP);
 	/* All are looked at before the first is done. */
-	for (r->step = 0; r->step < count; r->step++) {
-		uint8_t status = range_check(blk, (const struct gio_virtio_blk_range *)r->data + r->step, zeroes);
-
-		if (status == GIO_VIRTIO_BLK_S_OK && !range_prepare(blk, r))
-			status = GIO_VIRTIO_BLK_S_IOERR;
-		if (status != GIO_VIRTIO_BLK_S_OK)
-			return request_end(r, status);
-	}
+	for (r->step = 0; r->step < count; r->step++)
+		if (!range_length_valid(blk, (const struct gio_virtio_blk_range *)r->data + r->step, zeroes) ||
+		    !range_prepare(blk, r))
+			return request_end(r, GIO_VIRTIO_BLK_S_IOERR);
 	r->steps = count;
 	r->step = 0;
 	r->flush_last = zeroes && writethrough(blk);

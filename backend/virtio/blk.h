@@ -53,7 +53,7 @@ void gd_blk_exit(struct gd_blk *blk);
 
 /* Back to what it is after a reset of the device. */
 void gd_blk_reset(struct gd_blk *blk);
-/* The driver has chosen `features`: the cache mode follows (5.2.6.2). */
+/* The driver has chosen `features`, FEATURES_OK is about to be set: the cache mode follows (5.2.5.2, 5.2.6.2). */
 void gd_blk_negotiated(struct gd_blk *blk, uint64_t features);
 
 bool gd_blk_writeback(const struct gd_blk *blk);

@@ -110,6 +110,8 @@ static void status_write(struct gd_vdev *vdev, uint32_t value)
 			(unsigned long long)vdev->blk.features);
 		fresh &= ~GIO_VIRTIO_STATUS_FEATURES_OK;
 	}
+	if (fresh & GIO_VIRTIO_STATUS_FEATURES_OK)
+		gd_blk_negotiated(&vdev->blk, vdev->features);
 	if (!((before | fresh) & GIO_VIRTIO_STATUS_FEATURES_OK))
 		fresh &= ~GIO_VIRTIO_STATUS_DRIVER_OK;
 	__atomic_fetch_or(&vdev->device.status, fresh, __ATOMIC_SEQ_CST);

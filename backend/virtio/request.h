@@ -27,10 +27,11 @@ struct gd_request {
 
 	uint16_t head;
 	bool busy;
-	bool has_status;  /* status_addr can be written */
-	uint8_t status;	  /* GIO_VIRTIO_BLK_S_*: what will be written there */
-	int fault;	  /* of the fetch, then of the data's push: set by the copy batch */
-	int status_fault; /* of the status's push */
+	bool has_status;   /* status_addr can be written */
+	bool status_alone; /* the status is the only device-writable byte */
+	uint8_t status;	   /* GIO_VIRTIO_BLK_S_*: what will be written there */
+	int fault;	   /* of the fetch, then of the data's push: set by the copy batch */
+	int status_fault;  /* of the status's push */
 	gio_dma_t status_addr;
 	uint32_t push; /* bytes of `data` that go to the guest */
 

@@ -314,6 +314,7 @@ static int request_fetch(struct gd_serve *serve, struct gd_request *r, struct gd
 	int err;
 
 	r->has_status = gd_chain_status(chain, serve->memory, &r->status_addr);
+	r->status_alone = chain->writable_bytes == 1 && !chain->why; /* else the walk ended early */
 	r->status_fault = 0;
 	chain->why = chain_fault(serve, chain);
 	if (chain->why)
@@ -430,12 +431,23 @@ static void request_count(struct gd_serve *serve, const struct gd_request *r)
 		gd_count_add(&serve->stats.bytes_written, r->length);
 }
 
+/*
+ * How many bytes the driver may take as written, counted from the first device-writable one (2.7.8.2). The status byte
+ * is the last of them: it counts only where all data before it was written.
+ */
+static uint32_t request_written(const struct gd_request *r)
+{
+	bool all = r->status_alone || (r->push > 0 && r->push == r->length);
+
+	if (!r->has_status || r->status_fault)
+		return 0;
+	return r->push + all;
+}
+
 static void request_use(struct gd_serve *serve, struct gd_request *r)
 {
-	bool told = r->has_status && !r->status_fault;
-
 	request_count(serve, r);
-	gd_queue_use(serve->queue, r->head, told ? r->push + 1 : 0);
+	gd_queue_use(serve->queue, r->head, request_written(r));
 }
 
 /* Cut off the first requests of the list whose answers fit one copy call; at least one, which always does. */

@@ -211,7 +211,6 @@ void gd_vdev_queue_stop(struct gd_vdev *vdev, unsigned index)
 
 void gd_vdev_driver_ok(struct gd_vdev *vdev)
 {
-	gd_blk_negotiated(&vdev->blk, vdev->features);
 	for (unsigned i = 0; i < vdev->config.queues; i++)
 		if (vdev->queues[i].ready)
 			queue_work(vdev, i);

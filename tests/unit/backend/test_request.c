@@ -65,6 +65,33 @@ static void test_used_length(void **state)
 	assert_int_equal(fake_status(&req), ok);
 }
 
+/* What was not written is not counted: the status lies behind data that a failed read leaves as it was (2.7.8.2). */
+static void test_used_length_of_failures(void **state)
+{
+	struct fake_req req;
+
+	(void)state;
+	fake_start(&(struct fake_setup){0});
+	disk.fail = 1;
+	req = fake_request(0, IN, 0, 1024, false, NULL);
+	fake_kick(0);
+	assert_int_equal(fake_used(&guest.vq[0], 1).len, 0);
+	assert_int_equal(fake_status(&req), ioerr);
+	req = fake_request(0, 77, 0, 1024, false, NULL);
+	fake_kick(0);
+	assert_int_equal(fake_used(&guest.vq[0], 1).len, 0);
+	assert_int_equal(fake_status(&req), unsupp);
+	req = fake_request(0, GIO_VIRTIO_BLK_T_GET_ID, 0, 64, false, NULL);
+	fake_kick(0);
+	assert_int_equal(fake_used(&guest.vq[0], 1).len, GIO_VIRTIO_BLK_ID_BYTES);
+	assert_int_equal(fake_status(&req), ok);
+	disk.fail = 1;
+	req = fake_request(0, OUT, 0, 1024, true, NULL);
+	fake_kick(0);
+	assert_int_equal(fake_used(&guest.vq[0], 1).len, 1);
+	assert_int_equal(fake_status(&req), ioerr);
+}
+
 static void test_flush(void **state)
 {
 	(void)state;
@@ -158,6 +185,11 @@ static void test_discard_refused(void **state)
 	assert_int_equal(fake_do(GIO_VIRTIO_BLK_T_DISCARD, 0, 16, true, ranges), unsupp);
 	ranges[0] = (struct gio_virtio_blk_range){0, 8, 2};
 	assert_int_equal(fake_do(GIO_VIRTIO_BLK_T_WRITE_ZEROES, 0, 16, true, ranges), unsupp);
+	/* An unknown flag says "unsupported", whatever else is wrong, and wherever (5.2.6.2). */
+	ranges[0] = (struct gio_virtio_blk_range){0, 0, 0};
+	ranges[1] = (struct gio_virtio_blk_range){2048, 1, 2};
+	assert_int_equal(fake_do(GIO_VIRTIO_BLK_T_WRITE_ZEROES, 0, 32, true, ranges), unsupp);
+	assert_int_equal(fake_do(GIO_VIRTIO_BLK_T_DISCARD, 0, 32, true, ranges), unsupp);
 	ranges[0] = (struct gio_virtio_blk_range){0, 0, 0};
 	assert_int_equal(fake_do(GIO_VIRTIO_BLK_T_DISCARD, 0, 16, true, ranges), ioerr);
 	ranges[0] = (struct gio_virtio_blk_range){UINT64_MAX, 8, 0};
@@ -228,6 +260,21 @@ static void test_writethrough_without_flush(void **state)
 
 	(void)state;
 	fake_start(&(struct fake_setup){.features = GIO_VIRTIO_F_VERSION_1 | GIO_VIRTIO_F_ACCESS_PLATFORM});
+	assert_int_equal(fake_do(OUT, 0, 512, true, data), ok);
+	assert_int_equal(disk.fua, 1);
+}
+
+/* One that may change the mode, and cannot flush, finds it at writethrough as soon as its features are accepted. */
+static void test_writethrough_with_wce_alone(void **state)
+{
+	uint8_t data[512] = {1};
+
+	(void)state;
+	assert_int_equal(fake_open(&(struct fake_setup){0}), 0);
+	fake_probe(GIO_VIRTIO_F_VERSION_1 | GIO_VIRTIO_F_ACCESS_PLATFORM | GIO_VIRTIO_BLK_F_CONFIG_WCE);
+	assert_int_equal(gd_vdev_read(guest.vdev, 0x120, 1), 0);
+	fake_queue_ready(0, 256);
+	fake_driver_ok();
 	assert_int_equal(fake_do(OUT, 0, 512, true, data), ok);
 	assert_int_equal(disk.fua, 1);
 }
@@ -498,6 +545,7 @@ int main(void)
 		T(test_read),
 		T(test_write),
 		T(test_used_length),
+		T(test_used_length_of_failures),
 		T(test_flush),
 		T(test_flush_not_offered),
 		T(test_get_id),
@@ -509,6 +557,7 @@ int main(void)
 		T(test_discard_disk_error),
 		T(test_writethrough),
 		T(test_writethrough_without_flush),
+		T(test_writethrough_with_wce_alone),
 		T(test_capacity),
 		T(test_alignment),
 		T(test_read_only),
