@@ -8,10 +8,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+struct gd_bus_place {
+	struct gd_bus_range range; /* constant, once `reserved` is false */
+	bool reserved;
+	unsigned calls; /* into the device, now */
+};
+
 struct gd_bus {
 	struct gd_log *log;
-	pthread_mutex_t lock;	     /* of what follows, and held while a device is called */
-	struct gd_bus_range *ranges; /* by base */
+	pthread_mutex_t lock;	      /* of what follows; never held while a device is called */
+	pthread_cond_t returned;      /* a call has */
+	struct gd_bus_place **places; /* by base */
 	size_t count;
 };
 
@@ -23,6 +30,7 @@ int gd_bus_open(struct gd_bus **out, struct gd_log *log)
 		return -ENOMEM;
 	bus->log = log;
 	pthread_mutex_init(&bus->lock, NULL);
+	pthread_cond_init(&bus->returned, NULL);
 	*out = bus;
 	return 0;
 }
@@ -31,8 +39,11 @@ void gd_bus_close(struct gd_bus *bus)
 {
 	if (!bus)
 		return;
+	for (size_t i = 0; i < bus->count; i++)
+		free(bus->places[i]);
+	pthread_cond_destroy(&bus->returned);
 	pthread_mutex_destroy(&bus->lock);
-	free(bus->ranges);
+	free(bus->places);
 	free(bus);
 }
 
@@ -43,8 +54,9 @@ static size_t bus_search(const struct gd_bus *bus, uint64_t addr)
 
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
+		const struct gd_bus_range *range = &bus->places[middle]->range;
 
-		if (bus->ranges[middle].base + (bus->ranges[middle].size - 1) < addr)
+		if (range->base + (range->size - 1) < addr)
 			low = middle + 1;
 		else
 			high = middle;
@@ -52,45 +64,89 @@ static size_t bus_search(const struct gd_bus *bus, uint64_t addr)
 	return low;
 }
 
-static int bus_insert(struct gd_bus *bus, const struct gd_bus_range *range)
+static bool range_is(const struct gd_bus_range *a, const struct gd_bus_range *b)
+{
+	return a->base == b->base && a->size == b->size;
+}
+
+static int bus_insert(struct gd_bus *bus, const struct gd_bus_range *range, bool reserved)
 {
 	size_t at = bus_search(bus, range->base);
-	struct gd_bus_range *grown;
+	struct gd_bus_place **grown, *place;
 
-	if (at < bus->count && bus->ranges[at].base <= range->base + (range->size - 1))
-		return -EADDRINUSE;
-	grown = realloc(bus->ranges, (bus->count + 1) * sizeof(*grown));
+	if (at < bus->count && bus->places[at]->range.base <= range->base + (range->size - 1)) {
+		if (reserved || !bus->places[at]->reserved || !range_is(&bus->places[at]->range, range))
+			return -EADDRINUSE;
+		*bus->places[at] = (struct gd_bus_place){.range = *range};
+		return 0;
+	}
+	grown = realloc(bus->places, (bus->count + 1) * sizeof(struct gd_bus_place *));
 	if (!grown)
 		return -ENOMEM;
-	bus->ranges = grown;
-	memmove(&grown[at + 1], &grown[at], (bus->count - at) * sizeof(*grown));
-	grown[at] = *range;
+	bus->places = grown;
+	place = calloc(1, sizeof(*place));
+	if (!place)
+		return -ENOMEM;
+	*place = (struct gd_bus_place){.range = *range, .reserved = reserved};
+	memmove(&grown[at + 1], &grown[at], (bus->count - at) * sizeof(struct gd_bus_place *));
+	grown[at] = place;
 	bus->count++;
 	return 0;
 }
 
-int gd_bus_add(struct gd_bus *bus, const struct gd_bus_range *range)
+static int range_add(struct gd_bus *bus, const struct gd_bus_range *range, bool reserved)
 {
 	int ret;
 
 	if (!range->size || range->base + (range->size - 1) < range->base)
 		return -EINVAL;
 	pthread_mutex_lock(&bus->lock);
-	ret = bus_insert(bus, range);
+	ret = bus_insert(bus, range, reserved);
 	pthread_mutex_unlock(&bus->lock);
 	return ret;
 }
 
+int gd_bus_add(struct gd_bus *bus, const struct gd_bus_range *range)
+{
+	return range_add(bus, range, false);
+}
+
+int gd_bus_reserve(struct gd_bus *bus, uint64_t base, uint64_t size)
+{
+	return range_add(bus, &(struct gd_bus_range){.base = base, .size = size}, true);
+}
+
+/* Under the lock: nobody finds it from here on. */
+static struct gd_bus_place *place_cut(struct gd_bus *bus, size_t at)
+{
+	struct gd_bus_place *place = bus->places[at];
+
+	bus->count--;
+	memmove(&bus->places[at], &bus->places[at + 1], (bus->count - at) * sizeof(struct gd_bus_place *));
+	return place;
+}
+
 void gd_bus_remove(struct gd_bus *bus, uint64_t base)
 {
+	struct gd_bus_place *place = NULL;
 	size_t at;
 
 	pthread_mutex_lock(&bus->lock);
 	at = bus_search(bus, base);
-	if (at < bus->count && bus->ranges[at].base == base) {
-		bus->count--;
-		memmove(&bus->ranges[at], &bus->ranges[at + 1], (bus->count - at) * sizeof(bus->ranges[0]));
-	}
+	if (at < bus->count && bus->places[at]->range.base == base)
+		place = place_cut(bus, at);
+	while (place && place->calls)
+		pthread_cond_wait(&bus->returned, &bus->lock);
+	pthread_mutex_unlock(&bus->lock);
+	free(place);
+}
+
+void gd_bus_unreserve(struct gd_bus *bus)
+{
+	pthread_mutex_lock(&bus->lock);
+	for (size_t at = bus->count; at > 0; at--)
+		if (bus->places[at - 1]->reserved)
+			free(place_cut(bus, at - 1)); /* nobody calls what is no device */
 	pthread_mutex_unlock(&bus->lock);
 }
 
@@ -105,32 +161,61 @@ static bool size_valid(uint32_t size)
 	return size == 1 || size == 2 || size == 4 || size == 8;
 }
 
-/* A memory access of one register. */
-static void bus_access(struct gd_bus *bus, struct ioreq *request)
+/* A memory access of one register: the only kind that devices are asked for. */
+static bool access_valid(const struct ioreq *request)
 {
-	const struct gd_bus_range *range;
-	uint64_t mask = size_mask(request->size);
+	return request->type == IOREQ_TYPE_COPY && size_valid(request->size) && request->count == 1 &&
+	       !request->data_is_ptr;
+}
+
+bool gd_bus_hold(struct gd_bus *bus, const struct ioreq *request, struct gd_bus_place **out)
+{
+	struct gd_bus_place *place = NULL;
+	bool reserved;
 	size_t at;
 
+	*out = NULL;
+	if (!access_valid(request))
+		return true;
 	pthread_mutex_lock(&bus->lock);
 	at = bus_search(bus, request->addr);
-	range = at < bus->count && bus->ranges[at].base <= request->addr ? &bus->ranges[at] : NULL;
-	if (request->dir == IOREQ_READ)
-		request->data =
-			range ? range->read(range->opaque, request->addr - range->base, request->size) & mask : mask;
-	else if (range)
-		range->write(range->opaque, request->addr - range->base, request->size, request->data & mask);
+	if (at < bus->count && bus->places[at]->range.base <= request->addr)
+		place = bus->places[at];
+	reserved = place && place->reserved;
+	if (place && !reserved)
+		place->calls++;
 	pthread_mutex_unlock(&bus->lock);
+	*out = reserved ? NULL : place;
+	return !reserved;
+}
+
+static void place_release(struct gd_bus *bus, struct gd_bus_place *place)
+{
+	pthread_mutex_lock(&bus->lock);
+	if (--place->calls == 0)
+		pthread_cond_broadcast(&bus->returned);
+	pthread_mutex_unlock(&bus->lock);
+}
+
+static void access_answer(struct gd_bus *bus, const struct gd_bus_range *range, struct ioreq *request)
+{
+	uint64_t mask = size_mask(request->size), offset = range ? request->addr - range->base : 0;
+
+	if (request->dir == IOREQ_READ)
+		request->data = range ? range->read(range->opaque, offset, request->size) & mask : mask;
+	else if (range)
+		range->write(range->opaque, offset, request->size, request->data & mask);
 	if (!range)
 		gd_log_guest(bus->log, GD_WARN, "access of %u bytes at 0x%" PRIx64 ": no device there", request->size,
 			     request->addr);
 }
 
-void gd_bus_answer(struct gd_bus *bus, struct ioreq *request)
+void gd_bus_answer(struct gd_bus *bus, struct gd_bus_place *place, struct ioreq *request)
 {
-	if (request->type == IOREQ_TYPE_COPY && size_valid(request->size) && request->count == 1 &&
-	    !request->data_is_ptr) {
-		bus_access(bus, request);
+	if (access_valid(request)) {
+		access_answer(bus, place ? &place->range : NULL, request);
+		if (place)
+			place_release(bus, place);
 		return;
 	}
 	if (request->type == IOREQ_TYPE_INVALIDATE || request->type == IOREQ_TYPE_TIMEOFFSET)

@@ -21,6 +21,7 @@
 #define VCPUS_MAX      4096u /* of any guest; bounds what Xen tells us */
 #define NOTIFY_RETRIES 3
 #define EVENT_FAILURES 16 /* in a row, before the event channel is given up */
+#define STACK_BYTES    (256u * 1024)
 
 struct gd_ioreq {
 	uint16_t domid;
@@ -36,7 +37,9 @@ struct gd_ioreq {
 	struct ioreq *slots;  /* one for each vCPU */
 	evtchn_port_t *ports; /* ours, the other ends of the slots' vp_eport; `bound` of them */
 	unsigned bound;
-	int stop; /* eventfd */
+	bool *left;    /* for each vCPU: a former process may have left its request half done */
+	int wake;      /* eventfd: look again, or: */
+	bool stopping; /* atomic */
 	bool running;
 	pthread_t thread;
 	uint64_t answered; /* atomic */
@@ -60,10 +63,10 @@ static void vcpu_notify(struct gd_ioreq *ioreq, unsigned vcpu)
  * Look at every slot, whichever event it was: an event only says that there may be something, and one event may stand
  * for several requests.
  */
-static void scan(struct gd_ioreq *ioreq, bool left)
+static void scan(struct gd_ioreq *ioreq)
 {
 	for (unsigned vcpu = 0; vcpu < ioreq->bound; vcpu++)
-		if (gd_ioreq_slot(&ioreq->slots[vcpu], ioreq->bus, left)) {
+		if (gd_ioreq_slot(&ioreq->slots[vcpu], ioreq->bus, &ioreq->left[vcpu])) {
 			__atomic_fetch_add(&ioreq->answered, 1, __ATOMIC_RELAXED);
 			vcpu_notify(ioreq, vcpu);
 		}
@@ -82,23 +85,30 @@ static bool event_consume(struct gd_ioreq *ioreq)
 	return !xenevtchn_unmask(ioreq->evtchn, (evtchn_port_t)port);
 }
 
+/* Somebody woke us. Read before the scan: who comes later wakes us again. */
+static void wake_consume(struct gd_ioreq *ioreq)
+{
+	uint64_t count;
+
+	if (read(ioreq->wake, &count, sizeof(count)) < 0)
+		gd_log(ioreq->log, GD_DEBUG, "nothing woke us: %s", strerror(errno)); /* cannot be: poll said so */
+}
+
 static void *answer_thread(void *opaque)
 {
 	struct gd_ioreq *ioreq = opaque;
 	struct pollfd fds[] = {{.fd = xenevtchn_fd(ioreq->evtchn), .events = POLLIN},
-			       {.fd = ioreq->stop, .events = POLLIN}};
+			       {.fd = ioreq->wake, .events = POLLIN}};
 	unsigned failures = 0;
 
-	scan(ioreq, ioreq->adopted);
-	while (!fds[1].revents) {
-		if (poll(fds, 2, -1) < 0) {
-			fds[1].revents = 0;
+	while (!__atomic_load_n(&ioreq->stopping, __ATOMIC_ACQUIRE)) {
+		scan(ioreq);
+		if (poll(fds, 2, -1) < 0)
 			continue; /* EINTR: cannot fail otherwise */
-		}
-		if (fds[0].revents) {
+		if (fds[1].revents)
+			wake_consume(ioreq);
+		if (fds[0].revents)
 			failures = event_consume(ioreq) ? 0 : failures + 1;
-			scan(ioreq, false);
-		}
 		if (failures == EVENT_FAILURES) {
 			gd_log(ioreq->log, GD_ERR,
 			       "event channel failed: %s; the guest's accesses are not answered any more",
@@ -130,8 +140,10 @@ static int server_find(struct gd_ioreq *ioreq, const struct gd_ioreq_config *con
 static int ports_bind(struct gd_ioreq *ioreq)
 {
 	ioreq->ports = calloc(ioreq->vcpus, sizeof(*ioreq->ports));
-	if (!ioreq->ports)
+	ioreq->left = calloc(ioreq->vcpus, sizeof(*ioreq->left));
+	if (!ioreq->ports || !ioreq->left)
 		return -ENOMEM;
+	memset(ioreq->left, ioreq->adopted, ioreq->vcpus * sizeof(*ioreq->left));
 	for (; ioreq->bound < ioreq->vcpus; ioreq->bound++) {
 		uint32_t remote = __atomic_load_n(&ioreq->slots[ioreq->bound].vp_eport, __ATOMIC_RELAXED);
 		xenevtchn_port_or_error_t port = xenevtchn_bind_interdomain(ioreq->evtchn, ioreq->domid, remote);
@@ -148,7 +160,9 @@ static void ports_unbind(struct gd_ioreq *ioreq)
 	while (ioreq->bound)
 		xenevtchn_unbind(ioreq->evtchn, ioreq->ports[--ioreq->bound]);
 	free(ioreq->ports);
+	free(ioreq->left);
 	ioreq->ports = NULL;
+	ioreq->left = NULL;
 }
 
 static int slots_map(struct gd_ioreq *ioreq)
@@ -167,8 +181,8 @@ static int slots_map(struct gd_ioreq *ioreq)
 
 static void handles_close(struct gd_ioreq *ioreq)
 {
-	if (ioreq->stop >= 0)
-		close(ioreq->stop);
+	if (ioreq->wake >= 0)
+		close(ioreq->wake);
 	if (ioreq->devicemodel)
 		xendevicemodel_close(ioreq->devicemodel);
 	if (ioreq->memory)
@@ -181,8 +195,8 @@ static void handles_close(struct gd_ioreq *ioreq)
 static int handles_open(struct gd_ioreq *ioreq)
 {
 	errno = 0;
-	ioreq->stop = eventfd(0, EFD_CLOEXEC);
-	ioreq->evtchn = ioreq->stop < 0 ? NULL : xenevtchn_open(NULL, 0);
+	ioreq->wake = eventfd(0, EFD_CLOEXEC);
+	ioreq->evtchn = ioreq->wake < 0 ? NULL : xenevtchn_open(NULL, 0);
 	ioreq->memory = !ioreq->evtchn ? NULL : xenforeignmemory_open(NULL, 0);
 	ioreq->devicemodel = !ioreq->memory ? NULL : xendevicemodel_open(NULL, 0);
 	if (!ioreq->devicemodel) {
@@ -225,7 +239,7 @@ int gd_ioreq_open(struct gd_ioreq **out, const struct gd_ioreq_config *config, c
 
 	if (!ioreq)
 		goto fail;
-	*ioreq = (struct gd_ioreq){.domid = config->domid, .log = config->log, .bus = config->bus, .stop = -1};
+	*ioreq = (struct gd_ioreq){.domid = config->domid, .log = config->log, .bus = config->bus, .wake = -1};
 	ret = handles_open(ioreq);
 	if (ret)
 		goto free_ioreq;
@@ -270,6 +284,18 @@ fail:
 	return ret;
 }
 
+static int thread_create(struct gd_ioreq *ioreq)
+{
+	pthread_attr_t attr;
+	int ret;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, STACK_BYTES);
+	ret = pthread_create(&ioreq->thread, &attr, answer_thread, ioreq);
+	pthread_attr_destroy(&attr);
+	return -ret;
+}
+
 int gd_ioreq_start(struct gd_ioreq *ioreq)
 {
 	char name[16];
@@ -277,23 +303,30 @@ int gd_ioreq_start(struct gd_ioreq *ioreq)
 
 	if (ioreq->running)
 		return 0;
-	ret = pthread_create(&ioreq->thread, NULL, answer_thread, ioreq);
+	ret = thread_create(ioreq);
 	if (ret)
-		return -ret;
+		return ret;
 	snprintf(name, sizeof(name), "d%u-ioreq", ioreq->domid);
 	pthread_setname_np(ioreq->thread, name);
 	ioreq->running = true;
 	return 0;
 }
 
-static void thread_stop(struct gd_ioreq *ioreq)
+void gd_ioreq_look(struct gd_ioreq *ioreq)
 {
 	uint64_t one = 1;
 
+	if (write(ioreq->wake, &one, sizeof(one)) < 0)
+		gd_log(ioreq->log, GD_ERR, "cannot wake its thread: %s",
+		       strerror(errno)); /* cannot be: far from 2^64 */
+}
+
+static void thread_stop(struct gd_ioreq *ioreq)
+{
 	if (!ioreq->running)
 		return;
-	if (write(ioreq->stop, &one, sizeof(one)) < 0)
-		gd_log(ioreq->log, GD_ERR, "cannot stop its thread: %s", strerror(errno)); /* cannot fail: it is at 0 */
+	__atomic_store_n(&ioreq->stopping, true, __ATOMIC_RELEASE);
+	gd_ioreq_look(ioreq);
 	pthread_join(ioreq->thread, NULL);
 	ioreq->running = false;
 }
@@ -304,8 +337,10 @@ void gd_ioreq_close(struct gd_ioreq *ioreq)
 		return;
 	thread_stop(ioreq);
 	server_enable(ioreq, false);
-	/* Those that came between the thread's last look and the end of the server. */
-	scan(ioreq, true);
+	/* Those that came between the thread's last look and the end of the server, and those that wait for a device.
+	 */
+	gd_bus_unreserve(ioreq->bus);
+	scan(ioreq);
 	ports_unbind(ioreq);
 	xenforeignmemory_unmap_resource(ioreq->memory, ioreq->resource);
 	server_destroy(ioreq);

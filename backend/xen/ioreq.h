@@ -5,7 +5,8 @@
  *
  * One page shared with Xen has a slot for each vCPU; an event channel for each tells of a request. While it waits, the
  * vCPU stands still: so a thread for each guest does nothing but answer. It answers from the bus (xen/bus.h), at once,
- * whatever is asked.
+ * whatever is asked. The one exception is an access to a device that is not back yet: its slot stays as it is, that
+ * vCPU waits, and gd_ioreq_look() has all slots looked at again.
  *
  * The page is Xen's and ours, not the guest's; the values in it are the guest's. A slot is copied once, and what the
  * bus does with the copy cannot touch the slot. Its state may only rise, or Xen kills the guest.
@@ -38,9 +39,17 @@ struct gd_ioreq_config {
 
 /* Everything up to gd_ioreq_start(). `error` names the step that failed. */
 int gd_ioreq_open(struct gd_ioreq **ioreq, const struct gd_ioreq_config *config, char *error, size_t size);
-/* Start the answering thread, once the devices are on the bus that an adopted server may have requests waiting for. */
+/*
+ * Start the answering thread. An adopted server may have requests waiting: before that the devices that they may be for
+ * are on the bus, or their ranges reserved there.
+ */
 int gd_ioreq_start(struct gd_ioreq *ioreq);
-/* Answers what is left, and destroys the server. All ranges are unmapped. Takes NULL. */
+/* Look at all slots again: after a device was added where a reservation was, or a reservation removed. */
+void gd_ioreq_look(struct gd_ioreq *ioreq);
+/*
+ * Answers what is left, accesses to devices that did not come back too (no reservation stays on the bus), and destroys
+ * the server. All ranges are unmapped. Takes NULL.
+ */
 void gd_ioreq_close(struct gd_ioreq *ioreq);
 
 uint16_t gd_ioreq_id(const struct gd_ioreq *ioreq);
@@ -55,9 +64,10 @@ void gd_ioreq_unmap(struct gd_ioreq *ioreq, uint64_t base, uint64_t size);
 uint64_t gd_ioreq_answered(const struct gd_ioreq *ioreq); /* requests, since open */
 
 /*
- * Answer the request in `slot`, if there is one. `left`: one that a former server left half done counts as well. True
- * when there was: its vCPU is to be notified. For the thread, and for tests.
+ * Answer the request in `slot`, if there is one that can be answered now. `left`: one that a former process left half
+ * done counts as well, until it is answered. True when it was: its vCPU is to be notified. For the thread, and for
+ * tests.
  */
-bool gd_ioreq_slot(struct ioreq *slot, struct gd_bus *bus, bool left);
+bool gd_ioreq_slot(struct ioreq *slot, struct gd_bus *bus, bool *left);
 
 #endif

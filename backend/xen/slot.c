@@ -39,8 +39,9 @@ static void slot_copy(struct ioreq *slot, uint8_t flags, struct ioreq *copy)
 	*slot_flags(copy) = flags;
 }
 
-bool gd_ioreq_slot(struct ioreq *slot, struct gd_bus *bus, bool left)
+bool gd_ioreq_slot(struct ioreq *slot, struct gd_bus *bus, bool *left)
 {
+	struct gd_bus_place *place;
 	struct ioreq copy;
 	/*
 	 * Acquire: the state is read before the request's fields. Pairs with Xen's ioreq_send(), which fills them
@@ -49,14 +50,17 @@ bool gd_ioreq_slot(struct ioreq *slot, struct gd_bus *bus, bool left)
 	uint8_t flags = __atomic_load_n(slot_flags(slot), __ATOMIC_ACQUIRE);
 	uint8_t state = flags & STATE_MASK;
 
-	if (state != STATE_IOREQ_READY && !(left && state == STATE_IOREQ_INPROCESS))
+	if (state != STATE_IOREQ_READY && !(*left && state == STATE_IOREQ_INPROCESS))
 		return false;
 	slot_copy(slot, flags, &copy);
+	if (!gd_bus_hold(bus, &copy, &place))
+		return false; /* as it is: its state cannot go back later */
 	/* Relaxed: Xen tells INPROCESS from READY nowhere but in its debug output. */
 	slot_state(slot, flags, STATE_IOREQ_INPROCESS, __ATOMIC_RELAXED);
-	gd_bus_answer(bus, &copy);
+	gd_bus_answer(bus, place, &copy);
 	__atomic_store_n(&slot->data, copy.data, __ATOMIC_RELAXED);
 	/* Release: the data is written before the state. Pairs with smp_rmb() in Xen's wait_for_io(). */
 	slot_state(slot, flags, STATE_IORESP_READY, __ATOMIC_RELEASE);
+	*left = false;
 	return true;
 }

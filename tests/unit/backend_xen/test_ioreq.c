@@ -86,6 +86,20 @@ static struct ioreq access(uint64_t addr, uint32_t size, int dir, uint64_t data)
 			      .type = IOREQ_TYPE_COPY};
 }
 
+/* By a device that is there, or by nobody. */
+static void answer(struct gd_bus *bus, struct ioreq *request)
+{
+	struct gd_bus_place *place;
+
+	assert_true(gd_bus_hold(bus, request, &place));
+	gd_bus_answer(bus, place, request);
+}
+
+static bool slot_answer(struct ioreq *slot, struct gd_bus *bus, bool left)
+{
+	return gd_ioreq_slot(slot, bus, &left);
+}
+
 static void reads_and_writes_reach_the_device(void **state)
 {
 	static const struct {
@@ -98,11 +112,11 @@ static void reads_and_writes_reach_the_device(void **state)
 		struct ioreq read = access(BASE + 0x10, sizes[i].size, IOREQ_READ, 0);
 		struct ioreq write = access(BASE + SIZE + 0x1f8, sizes[i].size, IOREQ_WRITE, 0xfedcba9876543210);
 
-		gd_bus_answer(f->bus, &read);
+		answer(f->bus, &read);
 		assert_int_equal(read.data, (UINT64_MAX - 1) & sizes[i].mask);
 		assert_int_equal(f->device[0].offset, 0x10);
 		assert_int_equal(f->device[0].size, sizes[i].size);
-		gd_bus_answer(f->bus, &write);
+		answer(f->bus, &write);
 		assert_int_equal(f->device[1].offset, 0x1f8);
 		assert_int_equal(f->device[1].value, 0xfedcba9876543210 & sizes[i].mask);
 	}
@@ -120,9 +134,9 @@ static void addresses_without_a_device_read_as_ones(void **state)
 		struct ioreq read = access(addresses[i], 4, IOREQ_READ, 0);
 		struct ioreq write = access(addresses[i], 4, IOREQ_WRITE, 5);
 
-		gd_bus_answer(f->bus, &read);
+		answer(f->bus, &read);
 		assert_int_equal(read.data, 0xffffffff);
-		gd_bus_answer(f->bus, &write);
+		answer(f->bus, &write);
 	}
 	assert_int_equal(f->device[0].reads + f->device[0].writes + f->device[1].reads + f->device[1].writes, 0);
 }
@@ -147,14 +161,14 @@ static void odd_accesses_are_refused(void **state)
 	odd[7].type = IOREQ_TYPE_PCI_CONFIG;
 	odd[8].type = 99;
 	for (unsigned i = 0; i < sizeof(odd) / sizeof(odd[0]); i++) {
-		gd_bus_answer(f->bus, &odd[i]);
+		answer(f->bus, &odd[i]);
 		assert_int_equal(odd[i].data, expected[i]);
 		odd[i].dir = IOREQ_WRITE;
-		gd_bus_answer(f->bus, &odd[i]);
+		answer(f->bus, &odd[i]);
 	}
 	odd[0] = access(BASE, 4, IOREQ_READ, 0x40000000);
 	odd[0].data_is_ptr = 1;
-	gd_bus_answer(f->bus, &odd[0]);
+	answer(f->bus, &odd[0]);
 	assert_int_equal(odd[0].data, 0x40000000);
 	assert_int_equal(f->device[0].reads + f->device[0].writes, 0);
 }
@@ -165,7 +179,7 @@ static void invalidate_is_no_error(void **state)
 	struct ioreq request = access(0, 4, IOREQ_WRITE, 7);
 
 	request.type = IOREQ_TYPE_INVALIDATE;
-	gd_bus_answer(f->bus, &request);
+	answer(f->bus, &request);
 	assert_int_equal(request.data, 7);
 }
 
@@ -187,13 +201,13 @@ static void removed_devices_are_not_called(void **state)
 	struct ioreq first = access(BASE, 4, IOREQ_READ, 0), second = access(BASE + SIZE, 4, IOREQ_READ, 0);
 
 	gd_bus_remove(f->bus, BASE);
-	gd_bus_answer(f->bus, &first);
+	answer(f->bus, &first);
 	assert_int_equal(first.data, 0xffffffff);
 	assert_int_equal(f->device[0].reads, 0);
-	gd_bus_answer(f->bus, &second);
+	answer(f->bus, &second);
 	assert_int_equal(f->device[1].reads, 1);
 	gd_bus_remove(f->bus, BASE + 4); /* no device's base */
-	gd_bus_answer(f->bus, &second);
+	answer(f->bus, &second);
 	assert_int_equal(f->device[1].reads, 2);
 	assert_int_equal(add(f, 0, BASE), 0);
 }
@@ -204,14 +218,14 @@ static void slots_are_answered_once(void **state)
 	struct ioreq slot = access(BASE + 4, 4, IOREQ_READ, 0);
 
 	slot.vp_eport = 17;
-	assert_true(gd_ioreq_slot(&slot, f->bus, false));
+	assert_true(slot_answer(&slot, f->bus, false));
 	assert_int_equal(slot.state, STATE_IORESP_READY);
 	assert_int_equal(slot.data, 0xfffffffe);
 	assert_int_equal(slot.vp_eport, 17);
 	assert_int_equal(slot.dir, IOREQ_READ);
 	assert_int_equal(slot.type, IOREQ_TYPE_COPY);
-	assert_false(gd_ioreq_slot(&slot, f->bus, false));
-	assert_false(gd_ioreq_slot(&slot, f->bus, true));
+	assert_false(slot_answer(&slot, f->bus, false));
+	assert_false(slot_answer(&slot, f->bus, true));
 	assert_int_equal(f->device[0].reads, 1);
 }
 
@@ -225,7 +239,7 @@ static void other_states_are_left_alone(void **state)
 		if (s == STATE_IOREQ_READY)
 			continue;
 		slot.state = s & 0xf;
-		assert_false(gd_ioreq_slot(&slot, f->bus, false));
+		assert_false(slot_answer(&slot, f->bus, false));
 		assert_int_equal(slot.state, s);
 		assert_int_equal(slot.data, 9);
 	}
@@ -238,7 +252,7 @@ static void half_done_slots_are_answered_by_the_successor(void **state)
 	struct ioreq slot = access(BASE, 4, IOREQ_WRITE, 9);
 
 	slot.state = STATE_IOREQ_INPROCESS;
-	assert_true(gd_ioreq_slot(&slot, f->bus, true));
+	assert_true(slot_answer(&slot, f->bus, true));
 	assert_int_equal(slot.state, STATE_IORESP_READY);
 	assert_int_equal(f->device[0].value, 9);
 }
@@ -257,7 +271,7 @@ static void everything_is_answered(void **state)
 				slot.df = flags >> 2 & 1;
 				slot.count = flags >> 3 ? 1 : 3;
 				slot.type = (uint8_t)type;
-				assert_true(gd_ioreq_slot(&slot, f->bus, false));
+				assert_true(slot_answer(&slot, f->bus, false));
 				assert_int_equal(slot.state, STATE_IORESP_READY);
 				assert_int_equal(slot.data_is_ptr, flags >> 1 & 1);
 				assert_int_equal(slot.df, flags >> 2 & 1);
@@ -297,7 +311,7 @@ static void *reader_thread(void *opaque)
 	while (!__atomic_load_n(&reader->stop, __ATOMIC_RELAXED)) {
 		struct ioreq request = access(0x4000, 4, IOREQ_READ, 0);
 
-		gd_bus_answer(reader->bus, &request);
+		answer(reader->bus, &request);
 	}
 	return NULL;
 }
@@ -325,6 +339,147 @@ static void removal_waits_for_calls(void **state)
 	assert_int_equal(guarded.late, 0);
 }
 
+/* A device that does not come back from a call before it may. */
+struct slow {
+	bool inside, go; /* atomic */
+};
+
+static uint64_t slow_read(void *opaque, uint64_t offset, unsigned size)
+{
+	struct slow *slow = opaque;
+
+	(void)offset;
+	(void)size;
+	__atomic_store_n(&slow->inside, true, __ATOMIC_SEQ_CST);
+	while (!__atomic_load_n(&slow->go, __ATOMIC_SEQ_CST))
+		sched_yield(); /* ends: the test lets it go */
+	return 5;
+}
+
+static void *slow_thread(void *opaque)
+{
+	struct fixture *f = opaque;
+	struct ioreq request = access(0x4000, 4, IOREQ_READ, 0);
+
+	answer(f->bus, &request);
+	assert_int_equal(request.data, 5);
+	return NULL;
+}
+
+static void a_slow_device_holds_up_nobody_else(void **state)
+{
+	struct fixture *f = *state;
+	struct slow slow = {false, false};
+	struct gd_bus_range range = {0x4000, SIZE, slow_read, device_write, &slow};
+	struct ioreq other = access(BASE, 4, IOREQ_READ, 0);
+	pthread_t thread;
+
+	assert_int_equal(gd_bus_add(f->bus, &range), 0);
+	assert_int_equal(pthread_create(&thread, NULL, slow_thread, f), 0);
+	while (!__atomic_load_n(&slow.inside, __ATOMIC_SEQ_CST))
+		sched_yield(); /* ends: the thread asks the device */
+	answer(f->bus, &other);
+	assert_int_equal(f->device[0].reads, 1);
+	assert_int_equal(add(f, 0, 0x5000), 0);
+	assert_int_equal(gd_bus_reserve(f->bus, 0x6000, SIZE), 0);
+	gd_bus_remove(f->bus, 0x5000);
+	gd_bus_remove(f->bus, 0x6000);
+	__atomic_store_n(&slow.go, true, __ATOMIC_SEQ_CST);
+	gd_bus_remove(f->bus, 0x4000);
+	pthread_join(thread, NULL);
+}
+
+#define AWAY 0x7000u
+
+static void only_accesses_to_the_device_that_is_away_wait(void **state)
+{
+	struct fixture *f = *state;
+	struct ioreq away = access(AWAY + 4, 4, IOREQ_WRITE, 77), here = access(BASE, 4, IOREQ_READ, 0);
+
+	assert_int_equal(gd_bus_reserve(f->bus, AWAY, SIZE), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_false(slot_answer(&away, f->bus, false));
+		assert_int_equal(away.state, STATE_IOREQ_READY);
+		here.state = STATE_IOREQ_READY;
+		assert_true(slot_answer(&here, f->bus, false));
+	}
+	assert_int_equal(add(f, 1, AWAY), 0); /* it is back */
+	assert_true(slot_answer(&away, f->bus, false));
+	assert_false(slot_answer(&away, f->bus, false));
+	assert_int_equal(away.state, STATE_IORESP_READY);
+	assert_int_equal(f->device[1].writes, 1);
+	assert_int_equal(f->device[1].value, 77);
+}
+
+/* What no device could answer is refused at once, as ever. */
+static void odd_accesses_do_not_wait(void **state)
+{
+	struct fixture *f = *state;
+	struct ioreq odd = access(AWAY, 4, IOREQ_READ, 0);
+
+	odd.count = 2;
+	assert_int_equal(gd_bus_reserve(f->bus, AWAY, SIZE), 0);
+	assert_true(slot_answer(&odd, f->bus, false));
+	assert_int_equal(odd.data, 0xffffffff);
+}
+
+/* Left half done, for a device that comes back late: that it was left is remembered for as long. */
+static void half_done_accesses_wait_as_well(void **state)
+{
+	struct fixture *f = *state;
+	struct ioreq slot = access(AWAY, 4, IOREQ_WRITE, 9);
+	bool left = true;
+
+	slot.state = STATE_IOREQ_INPROCESS;
+	assert_int_equal(gd_bus_reserve(f->bus, AWAY, SIZE), 0);
+	assert_false(gd_ioreq_slot(&slot, f->bus, &left));
+	assert_true(left);
+	assert_int_equal(slot.state, STATE_IOREQ_INPROCESS);
+	assert_int_equal(add(f, 0, AWAY), 0);
+	assert_true(gd_ioreq_slot(&slot, f->bus, &left));
+	assert_false(left);
+	assert_int_equal(f->device[0].value, 9);
+	slot.state = STATE_IOREQ_INPROCESS;
+	assert_false(gd_ioreq_slot(&slot, f->bus, &left));
+	assert_int_equal(f->device[0].writes, 1);
+}
+
+static void a_device_that_does_not_come_is_nobody(void **state)
+{
+	struct fixture *f = *state;
+	struct ioreq slot = access(AWAY, 4, IOREQ_READ, 0), second = access(AWAY + SIZE, 4, IOREQ_READ, 0);
+
+	assert_int_equal(gd_bus_reserve(f->bus, AWAY, SIZE), 0);
+	assert_int_equal(gd_bus_reserve(f->bus, AWAY + SIZE, SIZE), 0);
+	assert_false(slot_answer(&slot, f->bus, false));
+	gd_bus_remove(f->bus, AWAY);
+	assert_true(slot_answer(&slot, f->bus, false));
+	assert_int_equal(slot.data, 0xffffffff);
+	assert_false(slot_answer(&second, f->bus, false));
+	gd_bus_unreserve(f->bus);
+	assert_true(slot_answer(&second, f->bus, false));
+	assert_int_equal(second.data, 0xffffffff);
+	second.state = STATE_IOREQ_READY;
+	second.addr = BASE + SIZE;
+	assert_true(slot_answer(&second, f->bus, false)); /* devices stay */
+	assert_int_equal(f->device[1].reads, 1);
+}
+
+static void reservations_are_taken_by_their_device_alone(void **state)
+{
+	struct fixture *f = *state;
+	struct gd_bus_range longer = {AWAY, 2 * SIZE, device_read, device_write, &f->device[0]};
+
+	assert_int_equal(gd_bus_reserve(f->bus, AWAY, SIZE), 0);
+	assert_int_equal(gd_bus_reserve(f->bus, AWAY, SIZE), -EADDRINUSE);
+	assert_int_equal(gd_bus_reserve(f->bus, BASE, SIZE), -EADDRINUSE);
+	assert_int_equal(gd_bus_add(f->bus, &longer), -EADDRINUSE);
+	assert_int_equal(add(f, 0, AWAY - 0x100), -EADDRINUSE);
+	assert_int_equal(add(f, 0, AWAY), 0);
+	assert_int_equal(add(f, 1, AWAY), -EADDRINUSE);
+	assert_int_equal(gd_bus_reserve(f->bus, 0, 0), -EINVAL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -339,6 +494,12 @@ int main(void)
 		cmocka_unit_test_setup_teardown(half_done_slots_are_answered_by_the_successor, setup, teardown),
 		cmocka_unit_test_setup_teardown(everything_is_answered, setup, teardown),
 		cmocka_unit_test_setup_teardown(removal_waits_for_calls, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_slow_device_holds_up_nobody_else, setup, teardown),
+		cmocka_unit_test_setup_teardown(only_accesses_to_the_device_that_is_away_wait, setup, teardown),
+		cmocka_unit_test_setup_teardown(odd_accesses_do_not_wait, setup, teardown),
+		cmocka_unit_test_setup_teardown(half_done_accesses_wait_as_well, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_device_that_does_not_come_is_nobody, setup, teardown),
+		cmocka_unit_test_setup_teardown(reservations_are_taken_by_their_device_alone, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
