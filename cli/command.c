@@ -115,6 +115,30 @@ static const struct gc_command *command_find(const struct gc_command *const *com
 	return NULL;
 }
 
+/* One letter too many, too few or another one, or two of them swapped. */
+static bool nearly(const char *a, const char *b)
+{
+	size_t la = strlen(a), lb = strlen(b), same = 0, end = 0;
+
+	while (a[same] && a[same] == b[same])
+		same++;
+	while (end < la - same && end < lb - same && a[la - 1 - end] == b[lb - 1 - end])
+		end++;
+	la -= same + end;
+	lb -= same + end;
+	return (la <= 1 && lb <= 1) || (la == 2 && lb == 2 && a[same] == b[same + 1] && a[same + 1] == b[same]);
+}
+
+static int unknown_say(const struct gc_command *const *commands, const char *name)
+{
+	for (; *commands; commands++) {
+		if (nearly((*commands)->name, name))
+			return gc_usage("command '%s': no such command, is it '%s' (see --help)?", name,
+					(*commands)->name);
+	}
+	return gc_usage("command '%s': no such command (see --help)", name);
+}
+
 static int dispatch(const struct gc_command *command, int argc, char **argv)
 {
 	if (!command->commands)
@@ -128,8 +152,10 @@ static int dispatch(const struct gc_command *command, int argc, char **argv)
 
 	const struct gc_command *next = command_find(command->commands, argv[1]);
 
+	if (!next && strcmp(argv[1], "help") == 0)
+		return help_print(command);
 	if (!next)
-		return gc_usage("command '%s': no such command (see --help)", argv[1]);
+		return unknown_say(command->commands, argv[1]);
 	context_add(next->name);
 	return dispatch(next, argc - 1, argv + 1);
 }
