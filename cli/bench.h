@@ -38,7 +38,7 @@ struct gc_bench_config {
 
 extern const struct gc_option gc_bench_options[];
 
-/* GC_OK, or GC_USAGE after one line has been written. */
+/* GC_OK, or another exit code after one line has been written. */
 int gc_bench_args(struct gc_bench_config *config, int argc, char **argv);
 
 /* ---- the load ----------------------------------------------------------------------------------------------- */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/bench.h"
+#include "cli/domain.h"
 #include "cli/store.h"
 
 #include <stdlib.h>
@@ -26,7 +27,7 @@ enum {
 
 const struct gc_option gc_bench_options[] = {
 	[OPT_MACHINE] = {"machine", "DIR", "the machine (default: $GRANTIO_MACHINE, else /dev/shm/grantio-<uid>)"},
-	[OPT_DOMID] = {"domid", "N", "the guest to be (required)"},
+	[OPT_DOMID] = {"domid", "DOMAIN", "the guest to be: its number, name or UUID (required)"},
 	[OPT_DISK] = {"disk", "NAME", "its disk, for instance xvda (default: the first)"},
 	[OPT_RW] = {"rw", "HOW", "read, write, randread, randwrite, rw or randrw (default: randread)"},
 	[OPT_MIX] = {"mix", "PERCENT", "share of reads in rw and randrw (default: 70)"},
@@ -137,28 +138,52 @@ static bool shape_take(struct gc_bench_config *config, const struct gc_args *arg
 	return true;
 }
 
-static bool place_take(struct gc_bench_config *config, const struct gc_args *args)
+/* A number needs nobody who knows it: the machine says whether there is such a guest. */
+static int guest_take(struct gc_bench_config *config, const char *text)
 {
-	uint64_t domid;
+	struct xs_handle *xs;
+	unsigned domid = 0;
+	uint64_t number;
+	int rc;
+
+	if (!text[strspn(text, "0123456789")]) {
+		if (!gc_number("option --domid", text, 1, GC_DOMID_MOST, &number))
+			return GC_USAGE;
+		config->domid = (uint16_t)number;
+		return GC_OK;
+	}
+	xs = gc_store_open(config->machine);
+	if (!xs)
+		return GC_FAILED;
+	rc = gc_domain_find(xs, "option --domid", text, 1, &domid);
+	xs_close(xs);
+	config->domid = (uint16_t)domid;
+	return rc;
+}
+
+static int place_take(struct gc_bench_config *config, const struct gc_args *args)
+{
 
 	config->machine = gc_machine_dir(args->option[OPT_MACHINE]);
 	config->disk = args->option[OPT_DISK];
 	config->control = args->option[OPT_CONTROL];
 	if (!args->option[OPT_DOMID])
-		return gc_usage("option --domid: is missing"), false;
-	if (!gc_number("option --domid", args->option[OPT_DOMID], 1, 0x7fef, &domid))
-		return false;
-	config->domid = (uint16_t)domid;
-	return true;
+		return gc_usage("option --domid: is needed: the guest to be");
+	return guest_take(config, args->option[OPT_DOMID]);
 }
 
 int gc_bench_args(struct gc_bench_config *config, int argc, char **argv)
 {
 	struct gc_args args;
+	int rc;
 
 	memset(config, 0, sizeof(*config));
-	if (!gc_args_parse(&args, gc_bench_options, argc, argv, 0, 0) || !place_take(config, &args) ||
-	    !pattern_take(config, &args) || !shape_take(config, &args) || !limits_take(config, &args))
+	if (!gc_args_parse(&args, gc_bench_options, argc, argv, 0, 0))
+		return GC_USAGE;
+	rc = place_take(config, &args);
+	if (rc)
+		return rc;
+	if (!pattern_take(config, &args) || !shape_take(config, &args) || !limits_take(config, &args))
 		return GC_USAGE;
 	config->verify = args.option[OPT_VERIFY] != NULL;
 	config->json = args.option[OPT_JSON] != NULL;

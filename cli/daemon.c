@@ -2,14 +2,33 @@
 /* Questions to grantiod. */
 #include "cli/daemon.h"
 
+#include "cli/disk.h"
+
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-#define WAIT_MS 5000
+#define WAIT_MS		 5000
+#define STATUS_DRIVER_OK 4 /* virtio 1.2, 2.1 */
+
+const char *gc_daemon_path(const char *option, const char *machine)
+{
+	const char *env = getenv("GRANTIO_MACHINE");
+	static char path[256];
+
+	if (option)
+		return option;
+	if (!machine && (!env || !*env))
+		return GC_DAEMON_SOCKET;
+	snprintf(path, sizeof(path), "%s/control", machine ? machine : env);
+	return path;
+}
 
 static int daemon_connect(const char *path)
 {
@@ -64,4 +83,71 @@ int gc_daemon_ask(const char *path, const char *question, char *text, size_t siz
 		ret = daemon_read(fd, text, size);
 	close(fd);
 	return ret;
+}
+
+/* ---- what it knows of its disks ---- */
+
+void gc_daemon_look(struct gc_daemon *daemon, const char *path)
+{
+	daemon->text = calloc(1, GC_DAEMON_TEXT);
+	daemon->error = daemon->text ? gc_daemon_ask(path, "stats\n", daemon->text, GC_DAEMON_TEXT) : -ENOMEM;
+}
+
+void gc_daemon_free(struct gc_daemon *daemon)
+{
+	free(daemon->text);
+	daemon->text = NULL;
+}
+
+/* The line of the disk that is called so; what follows its name. NULL: none. */
+static const char *line_find(const char *text, const char *name)
+{
+	size_t length = strlen(name);
+
+	for (; text && *text; text = strchr(text, '\n') ? strchr(text, '\n') + 1 : NULL) {
+		if (strncmp(text, name, length) == 0 && text[length] == ' ')
+			return text + length;
+	}
+	return NULL;
+}
+
+bool gc_daemon_value(const char *line, const char *key, char *value, size_t size)
+{
+	size_t length = strlen(key), more;
+
+	/* The image's name comes last, and may hold anything. */
+	for (; *line == ' '; line += strcspn(line, " \n")) {
+		line++;
+		if (strncmp(line, key, length) == 0 && line[length] == '=') {
+			more = strcspn(line + length + 1, strcmp(key, "target") == 0 ? "\n" : " \n");
+			snprintf(value, size, "%.*s", (int)more, line + length + 1);
+			return true;
+		}
+		if (strncmp(line, "target=", 7) == 0)
+			break;
+	}
+	return false;
+}
+
+bool gc_daemon_find(const struct gc_daemon *daemon, const struct gc_disk *disk, struct gc_daemon_disk *out)
+{
+	const char *line = NULL;
+	char name[64], status[24];
+
+	*out = (struct gc_daemon_disk){0};
+	if (daemon->error)
+		return false;
+	snprintf(name, sizeof(name), "d%u/%s", disk->domid, disk->name);
+	line = line_find(daemon->text, name);
+	if (!line) { /* as it names devices that have no name */
+		snprintf(name, sizeof(name), "d%u/%s%" PRIu32, disk->domid,
+			 strcmp(disk->class, "virtio") == 0 ? "virtio" : "", disk->devid);
+		line = line_find(daemon->text, name);
+	}
+	if (!line || !gc_daemon_value(line, "phase", out->phase, sizeof(out->phase)))
+		return false;
+	out->served = strcmp(out->phase, "served") == 0;
+	out->told = gc_daemon_value(line, "status", status, sizeof(status));
+	out->in_use = out->told && strtoul(status, NULL, 0) & STATUS_DRIVER_OK;
+	return true;
 }

@@ -58,7 +58,7 @@ int gc_disk_each(struct xs_handle *xs, int domid,
 
 /* "Connected" and so on; "-" for what is none. */
 const char *gc_disk_state_name(unsigned state);
-/* The table of `disk list`; `domid` -1: of all domains. -errno. */
-int gc_disk_table(struct xs_handle *xs, int domid);
+/* The table of `disk list`; `domid` -1: of all domains. What is served says grantiod at `control`. -errno. */
+int gc_disk_table(struct xs_handle *xs, int domid, const char *control);
 
 #endif

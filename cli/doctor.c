@@ -15,7 +15,7 @@ enum { ROLE, CONTROL, ROOT, JSON };
 
 static const struct gc_option doctor_options[] = {
 	[ROLE] = {"role", "ROLE", "host, driver or guest; default: what this machine is"},
-	[CONTROL] = {"control", "PATH", "grantiod's control socket; default " GC_DAEMON_SOCKET},
+	[CONTROL] = GC_OPTION_CONTROL,
 	[ROOT] = {"root", "DIR", "look at the files below DIR, for tests"},
 	[JSON] = {"json", NULL, "as JSON"},
 	{0},
@@ -193,7 +193,7 @@ static int doctor_run(int argc, char **argv)
 	if (!gc_args_parse(&args, doctor_options, argc, argv, 0, 0))
 		return GC_USAGE;
 	doctor = (struct gc_doctor){.root = args.option[ROOT] ? args.option[ROOT] : "",
-				    .control = args.option[CONTROL] ? args.option[CONTROL] : GC_DAEMON_SOCKET};
+				    .control = gc_daemon_path(args.option[CONTROL], NULL)};
 	doctor.role = role_find(&doctor);
 	if (args.option[ROLE] && !role_given(args.option[ROLE], &doctor.role))
 		return gc_usage("role '%s': must be host, driver or guest", args.option[ROLE]);

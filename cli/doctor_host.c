@@ -16,18 +16,18 @@ struct daemon_state {
 
 static void daemon_look(const struct gc_doctor *doctor, struct daemon_state *state)
 {
-	char path[4096], *text = calloc(1, GC_DAEMON_TEXT);
+	struct gc_daemon daemon;
+	char path[4096];
 
 	*state = (struct daemon_state){0};
 	snprintf(path, sizeof(path), "%s%s", doctor->root, doctor->control);
-	state->error = text ? gc_daemon_ask(path, "stats\n", text, GC_DAEMON_TEXT) : -ENOMEM;
-	if (state->error == -EMSGSIZE)
-		state->error = 0; /* there is more than is counted here */
-	for (const char *at = text; at && !state->error && (at = strchr(at, '\n')); at++)
+	gc_daemon_look(&daemon, path);
+	state->error = daemon.error == -EMSGSIZE ? 0 : daemon.error; /* there is more than is counted here */
+	for (const char *at = daemon.text; at && !state->error && (at = strchr(at, '\n')); at++)
 		state->devices++;
-	for (const char *at = text; at && !state->error && (at = strstr(at, " phase=served")); at++)
+	for (const char *at = daemon.text; at && !state->error && (at = strstr(at, " phase=served")); at++)
 		state->served++;
-	free(text);
+	gc_daemon_free(&daemon);
 }
 
 static void check_daemon(struct gc_doctor *doctor, const struct daemon_state *state)

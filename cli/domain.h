@@ -3,7 +3,10 @@
 #ifndef GC_DOMAIN_H
 #define GC_DOMAIN_H
 
+#include "cli/command.h"
 #include "cli/store.h"
+
+#define GC_DOMID_MOST 0x7fef /* DOMID_FIRST_RESERVED - 1 (xen/public/xen.h) */
 
 /* Below /libxl/<domid>: "arm" or "x86", on the model only. On Xen a guest is what its host is. */
 #define GC_DOMAIN_ARCH "grantio-arch"
@@ -15,6 +18,17 @@ struct gc_domain {
 	const char *name;
 	char uuid[37];
 };
+
+/*
+ * The domain that a person means: by its number, `least` at least, its name or its UUID, as xl knows them. The number
+ * of one that is not there is taken. GC_OK, or another exit code after a line that says what is wrong; `what` names the
+ * value in it. Names and UUIDs are the toolstack's nodes, which guests cannot write.
+ */
+int gc_domain_find(struct xs_handle *xs, const char *what, const char *text, unsigned least, unsigned *domid);
+/* Is there such a domain in xenstore? */
+bool gc_domain_known(struct xs_handle *xs, unsigned domid);
+/* Its name, to be freed; NULL: it has none. */
+char *gc_domain_name(struct xs_handle *xs, unsigned domid);
 
 /* Write its nodes and introduce it. On failure nothing of it is left. */
 int gc_domain_write(struct xs_handle *xs, struct gc_domain *domain);

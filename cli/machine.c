@@ -87,7 +87,7 @@ bool gc_machine_there(const char *dir)
 
 static bool is_machines(const char *name)
 {
-	static const char *const names[] = {"machine", ".machine.*", "keeper",	  "daemon.pid",
+	static const char *const names[] = {"machine", ".machine.*", "keeper",	  "daemon.pid", "control",
 					    "store",   "store.*",    "dom[0-9]*", "ev.[0-9]*"};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {

@@ -121,6 +121,21 @@ const struct gc_command gc_model_create_command = {
 
 /* ---- destroy ---- */
 
+/* A guest of the machine, by its number, name or UUID. An exit code. */
+static int guest_find(struct gm_machine *machine, struct xs_handle *xs, const char *what, const char *text,
+		      uint16_t *domid)
+{
+	unsigned found;
+	int rc = gc_domain_find(xs, what, text, 1, &found);
+
+	if (rc)
+		return rc;
+	if (found >= GM_MAX_DOMAINS || gm_domain_state(machine, (uint16_t)found) == GM_DOMAIN_NONE)
+		return gc_fail("%s %u: no such domain", what, found);
+	*domid = (uint16_t)found;
+	return GC_OK;
+}
+
 enum { FORCE, DESTROY_MACHINE };
 
 static const struct gc_option destroy_options[] = {
@@ -191,21 +206,16 @@ static int destroy_run(int argc, char **argv)
 	struct gm_machine *machine;
 	struct xs_handle *xs;
 	struct gc_args args;
-	uint64_t domid;
-	int rc;
+	uint16_t domid;
+	int rc, error;
 
-	if (!gc_args_parse(&args, destroy_options, argc, argv, 1, 1) ||
-	    !gc_number("domain", args.arg[0], 1, GM_MAX_DOMAINS - 1, &domid))
+	if (!gc_args_parse(&args, destroy_options, argc, argv, 1, 1))
 		return GC_USAGE;
 	if (!gc_machine_open_store(&machine, &xs, args.option[DESTROY_MACHINE]))
 		return GC_FAILED;
-	if (gm_domain_state(machine, (uint16_t)domid) == GM_DOMAIN_NONE) {
-		rc = gc_fail("domain %u: no such domain", (unsigned)domid);
-	} else {
-		rc = destroy(machine, xs, (uint16_t)domid, !args.option[FORCE]);
-		if (rc)
-			rc = gc_fail("domain %u: %s", (unsigned)domid, strerror(-rc));
-	}
+	rc = guest_find(machine, xs, "domain", args.arg[0], &domid);
+	if (!rc && (error = destroy(machine, xs, domid, !args.option[FORCE])))
+		rc = gc_fail("domain %u: %s", domid, strerror(-error));
 	xs_close(xs);
 	gm_machine_close(machine);
 	return rc;
@@ -214,7 +224,7 @@ static int destroy_run(int argc, char **argv)
 const struct gc_command gc_model_destroy_command = {
 	.name = "destroy",
 	.summary = "Destroy a domain, as xl destroy does",
-	.args = "DOMID",
+	.args = "DOMAIN",
 	.options = destroy_options,
 	.details = "Asks the backends of its disks to let go of them and waits for that, 10 s at the most.\n",
 	.run = destroy_run,
@@ -230,31 +240,33 @@ static const struct gc_option allow_options[] = {
 static int allow_run(int argc, char **argv)
 {
 	struct gm_machine *machine;
-	uint64_t domid, target;
+	uint16_t domid, target;
+	struct xs_handle *xs;
 	struct gc_args args;
-	int rc;
+	int rc, error;
 
-	if (!gc_args_parse(&args, allow_options, argc, argv, 2, 2) ||
-	    !gc_number("domain", args.arg[0], 1, GM_MAX_DOMAINS - 1, &domid) ||
-	    !gc_number("target", args.arg[1], 1, GM_MAX_DOMAINS - 1, &target))
+	if (!gc_args_parse(&args, allow_options, argc, argv, 2, 2))
 		return GC_USAGE;
-	if (domid == target)
-		return gc_usage("target '%s': the domain itself", args.arg[1]);
-	if (!gc_machine_open(&machine, gc_machine_dir(args.option[0])))
+	if (!gc_machine_open_store(&machine, &xs, args.option[0]))
 		return GC_FAILED;
-	rc = gm_domain_set_target(machine, (uint16_t)domid, (uint16_t)target);
+	rc = guest_find(machine, xs, "domain", args.arg[0], &domid);
+	if (!rc)
+		rc = guest_find(machine, xs, "target", args.arg[1], &target);
+	if (!rc && domid == target)
+		rc = gc_usage("target '%s': the domain itself", args.arg[1]);
+	if (!rc && (error = gm_domain_set_target(machine, domid, target)))
+		rc = gc_fail("domain %u: %s", domid, strerror(-error));
+	xs_close(xs);
 	gm_machine_close(machine);
-	if (rc == -ESRCH)
-		return gc_fail("domain %u, target %u: no such domain", (unsigned)domid, (unsigned)target);
-	return rc ? gc_fail("domain %u: %s", (unsigned)domid, strerror(-rc)) : GC_OK;
+	return rc;
 }
 
 const struct gc_command gc_model_allow_command = {
 	.name = "allow",
 	.summary = "Let a driver domain be device model of a guest",
-	.args = "DOMID TARGET",
+	.args = "DOMAIN TARGET",
 	.options = allow_options,
 	.details =
-		"What a FLASK policy does on Xen: DOMID may have ioreq servers, interrupts and mappings of TARGET.\n",
+		"What a FLASK policy does on Xen: DOMAIN may have ioreq servers, interrupts and mappings of TARGET.\n",
 	.run = allow_run,
 };

@@ -244,8 +244,10 @@ static int events_wait(struct xs_handle *xs, int64_t deadline)
 	int64_t left = deadline - now_ms();
 	char **event;
 
-	if (left < 0 || poll(&wait, 1, (int)left) == 0)
-		return -ETIMEDOUT;
+	int ready = left < 0 ? 0 : poll(&wait, 1, (int)left);
+
+	if (ready <= 0)
+		return ready ? -errno : -ETIMEDOUT;
 	while ((event = xs_check_watch(xs)))
 		free(event);
 	return errno == EAGAIN ? 0 : -errno;

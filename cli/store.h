@@ -57,7 +57,8 @@ int gc_store_transact(struct xs_handle *xs, void (*work)(struct gc_tx *tx, void 
 
 /*
  * Wait until `done` says so of the xenbus state at `path` (0: there is no such node). 0; -ETIMEDOUT; -ECANCELED: there
- * is a node `error` (NULL: none is looked for). `state`: the last one seen.
+ * is a node `error` (NULL: none is looked for); -EINTR: a signal came whose handler is the caller's. `state`: the last
+ * one seen.
  */
 int gc_store_state_wait(struct xs_handle *xs, const char *path, const char *error, bool (*done)(unsigned state),
 			int timeout_ms, unsigned *state);

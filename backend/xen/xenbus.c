@@ -442,7 +442,7 @@ void gd_xenbus_stats(struct gd_xenbus *xenbus, FILE *out)
 			STAT(interrupts), STAT(syscalls), STAT(copy_calls), STAT(copy_ops), STAT(copy_hypercalls),
 				STAT(resets), STAT(needs_reset);
 #undef STAT
-			fprintf(out, " target=%s", device->target);
+			fprintf(out, " status=%u target=%s", (unsigned)gd_vdev_status(device->vdev), device->target);
 		}
 		fputc('\n', out);
 	}

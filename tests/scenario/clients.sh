@@ -85,6 +85,13 @@ plugin_says() { # TEXT ARGUMENT...
 	ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=0 LD_PRELOAD=$sanitizer one_line 1 "$text" nbdkit -f -U "$work/bad.sock" "$plugin" "$@"
 }
 
+# A guest on Arm, as those of the plugin, cannot be told to let go.
+in_use_refused() {
+	one_line 1 'in use by domain 1' "$grantio" disk detach 1 xvda --control "$work/control" &&
+		"$grantio" disk list 1 --control "$work/control" | grep -q 'xvda .* yes  *uses it '
+}
+not_in_use() { "$grantio" disk list 1 --control "$work/control" | grep -q 'xvda .* yes  *- '; }
+
 second_guest_refused() { plugin_says 'cannot be its guest' machine="$machine" domid=1; }
 
 bench_says() { # TEXT ARGUMENT...
@@ -203,7 +210,9 @@ check 'a write with FUA is in the file when it is answered' fua
 check 'sectors that share a page' odd_offsets
 check 'the last sectors' past_the_end
 check 'a second program cannot be the same guest' second_guest_refused
+check 'a disk that the guest uses is not detached' in_use_refused
 check 'the guest leaves its disk in order' stop
+check 'the disk is not used any more' not_in_use
 
 check 'guest 1, qcow2: the plugin starts' guest_start 1 xvdb
 check 'qemu-img convert to the disk' convert

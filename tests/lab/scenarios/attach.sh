@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # Labs: x86
-# A running guest gets a second disk by `grantio disk attach`, uses it, and gives it back to `grantio disk detach`; twice.
+# A running guest gets a second disk by `grantio disk attach`, uses it, and gives it back to `grantio disk detach`; then once more, by its name.
 # What stands in xenstore is what xl wrote for the first disk, which is untouched all the while.
 scenario() {
 	local a b domid round
@@ -13,10 +13,10 @@ scenario() {
 	for round in 1 2; do
 		dd if=/dev/urandom of="$b" bs=1M count=4 conv=notrunc 2>/dev/null
 		before=$(sha256sum "$b" | cut -d' ' -f1)
-		attach "$domid" "$b" || return 1
+		attach "$([ $round = 1 ] && echo "$domid" || echo g1)" "$b" || return 1
 		wait_until 60 guest_log_has g1 "GUEST round $round: after " || { fail "round $round: the second disk was not used"; guest_tail g1; return 1; }
 		guest_log_has g1 "round $round: before $before" || { fail "round $round: the guest read something else than the image"; return 1; }
-		grantio disk detach "$domid" xvdb >"$RUN/detach" 2>&1 || { fail "round $round: grantio disk detach: $(cat "$RUN/detach")"; guest_tail g1; return 1; }
+		grantio disk detach g1 xvdb >"$RUN/detach" 2>&1 || { fail "round $round: grantio disk detach: $(cat "$RUN/detach")"; guest_tail g1; return 1; }
 		wait_until 20 guest_log_has g1 "GUEST round $round: gone" || { fail "round $round: the disk is still there"; guest_tail g1; return 1; }
 		guest_log_has g1 "round $round: after $(sha256sum "$b" | cut -d' ' -f1)" || { fail "round $round: the image is not what the guest wrote"; return 1; }
 	done
@@ -24,12 +24,12 @@ scenario() {
 	guest_log_has g1 "vda $(sha256sum "$a" | cut -d' ' -f1)" || fail "the first image is not what the guest wrote"
 }
 
-# attach DOMID IMAGE: xvdb; xl's directory of xvda and ours of xvdb are the same but for what names the disk.
+# attach GUEST IMAGE: xvdb; xl's directory of xvda and ours of xvdb are the same but for what names the disk.
 attach() {
 	local disk dir
 	grantio disk attach "$1" "$2" --vdev xvdb >"$RUN/attach" 2>&1 || { fail "grantio disk attach: $(cat "$RUN/attach")"; return 1; }
 	for disk in 51712 51728; do
-		for dir in /local/domain/0/backend/virtio_disk/$1/$disk /libxl/$1/device/virtio_disk/$disk; do keys "$dir"; done >"$RUN/keys-$disk"
+		for dir in /local/domain/0/backend/virtio_disk/$domid/$disk /libxl/$domid/device/virtio_disk/$disk; do keys "$dir"; done >"$RUN/keys-$disk"
 	done
 	cmp -s "$RUN/keys-51712" "$RUN/keys-51728" || { fail "xl and grantio write other keys: $(diff "$RUN/keys-51712" "$RUN/keys-51728" | tr '\n' ';')"; return 1; }
 }

@@ -54,6 +54,10 @@ static void domain_make(unsigned domid, const char *arch)
 	snprintf(path, sizeof(path), "/libxl/%u/" GC_DOMAIN_ARCH, domid);
 	if (arch)
 		put(path, arch);
+	snprintf(path, sizeof(path), "/local/domain/%u/name", domid);
+	put(path, domid == 1 ? "db" : "web");
+	snprintf(path, sizeof(path), "/local/domain/%u/vm", domid);
+	put(path, domid == 1 ? "/vm/0f0f0f0f-1111-4222-8333-abcdefabcdef" : "/vm/5a5a5a5a-1111-4222-8333-abcdefabcdef");
 }
 
 /* ---- a backend that answers with what it is told to ---- */
@@ -142,6 +146,7 @@ static int disk_setup(void **state)
 
 	xs = xs_open_as(0); /* sets XENSTORED_PATH too */
 	assert_non_null(xs);
+	setenv("GRANTIO_MACHINE", "/nonexistent", 1); /* whatever runs on this machine is not asked */
 	domain_make(1, "arm");
 	domain_make(2, "arm");
 	return rc;
@@ -198,7 +203,7 @@ static void test_as_xl_driver_domain(void **state)
 	DISK("attach", "2", "/run/disk/a.raw", "--backend=1");
 	dump_compare(FIXTURES "/xl-4.20-arm-driverdomain.txt");
 	DISK("list");
-	assert_non_null(strstr(cli_out, "\n2     xvda   51712   1       InitWait "));
+	assert_non_null(strstr(cli_out, "\n2     web          xvda   51712   1       InitWait "));
 	DISK("detach", "2", "xvda");
 	backend_stop();
 }
@@ -312,6 +317,53 @@ static void test_detach(void **state)
 	backend_stop();
 }
 
+/* Names and UUIDs are as good as numbers, in each place; paths of the shell's are made whole. */
+static void test_names(void **state)
+{
+	char here[512], whole[600];
+
+	(void)state;
+	assert_non_null(getcwd(here, sizeof(here)));
+	snprintf(whole, sizeof(whole), "%s/images/a.raw", here);
+	DISK("attach", "db", "images/a.raw", "--no-wait");
+	expect("/local/domain/0/backend/virtio_disk/1/51712", "params", whole);
+	DISK("attach", "5A5A5A5A-1111-4222-8333-abcdefabcdef", "/b", "--no-wait", "--backend", "db");
+	expect("/local/domain/1/backend/virtio_disk/2/51712", "params", "/b");
+	snprintf(whole, sizeof(whole), "%s/b.raw", here);
+	DISK("attach", "db", "./b.raw", "--no-wait");
+	expect("/local/domain/0/backend/virtio_disk/1/51728", "params", whole);
+	DISK("list", "web");
+	assert_null(strstr(cli_out, "a.raw"));
+	assert_non_null(strstr(cli_out, " /b\n"));
+	DISK("detach", "web", "xvda", "--force");
+	expect("/libxl/2/device", "virtio_disk", NULL);
+	domain_make(3, "arm"); /* a second "web" */
+	FAILED("attach: domain 'web': 2 domains have this name, give the number", "attach", "web", "/c");
+	FAILED("detach: domain 'mail': no such domain", "detach", "mail", "xvda");
+}
+
+/* A guest on Arm cannot be told to let go: what it uses, or may use, is not taken away unless that is meant. */
+static void test_detach_in_use(void **state)
+{
+	(void)state;
+	backend_start(0, "2", NULL);
+	DISK("attach", "1", "/a");
+	backend_stop();
+	put("/local/domain/0/backend/virtio_disk/1/51712/state", "4");
+	FAILED("detach: vdev 'xvda': domain 1 has used it, and no grantiod at /nonexistent/control says whether it "
+	       "still does "
+	       "(see --control, --force)",
+	       "detach", "1", "xvda");
+	expect("/local/domain/0/backend/virtio_disk/1/51712", "online", "1");
+	DISK("detach", "1", "xvda", "--force");
+	expect("/libxl/1/device", "virtio_disk", NULL);
+	domain_make(3, "x86");
+	backend_start(0, "4", NULL);
+	DISK("attach", "3", "/a");
+	DISK("detach", "3", "xvda"); /* this one is asked, and its backend says when it has let go */
+	backend_stop();
+}
+
 static void test_refused_by_backend(void **state)
 {
 	(void)state;
@@ -349,22 +401,32 @@ static void test_list(void **state)
 	DISK("attach", "1", "/tmp/a \"quoted\"", "--no-wait");
 	DISK("attach", "2", "/b", "--no-wait", "--vdev", "xvdc", "--mode", "r", "--no-grants");
 	DISK("list");
-	assert_non_null(strstr(
-		cli_out, "1     xvda   51712   0       Initialising Initialising w    yes    0x02000000 33  /tmp/a"));
 	assert_non_null(strstr(cli_out,
-			       "\n2     xvdc   51744   0       Initialising Initialising r    no     0x02000000 33 "
-			       " /b\n"));
+			       "1     db           xvda   51712   0       Initialising ?      -            w    "
+			       "yes    0x02000000 33  /tmp/a"));
+	assert_non_null(strstr(cli_out,
+			       "\n2     web          xvdc   51744   0       Initialising ?      -            r    "
+			       "no     0x02000000 33  /b\n"));
 	DISK("list", "2");
 	assert_null(strstr(cli_out, "xvda"));
 	DISK("list", "--json");
-	assert_non_null(strstr(cli_out, "quoted\\\"\"},\n  {\"domid\": 2, \"vdev\": \"xvdc\", "));
+	assert_non_null(strstr(cli_out, "quoted\\\"\"},\n  {\"domid\": 2, \"domain\": \"web\", \"vdev\": \"xvdc\", "));
 	assert_non_null(strstr(cli_out, "\"mode\": \"r\", \"grants\": false, "));
 	DISK("list", "1", "--json");
-	assert_string_equal(cli_out, "[\n  {\"domid\": 1, \"vdev\": \"xvda\", \"devid\": 51712, \"backend\": 0, "
-				     "\"backend_state\": 1, \"frontend_state\": 1, \"mode\": \"w\", \"grants\": true, "
+	assert_string_equal(cli_out, "[\n  {\"domid\": 1, \"domain\": \"db\", \"vdev\": \"xvda\", \"devid\": 51712, "
+				     "\"backend\": 0, \"backend_state\": 1, \"frontend_state\": 1, \"served\": \"?\", "
+				     "\"guest\": \"-\", \"mode\": \"w\", \"grants\": true, "
 				     "\"base\": 33554432, \"irq\": 33, \"target\": \"/tmp/a \\\"quoted\\\"\"}\n]\n");
-	DISK("list", "7", "--json");
-	assert_string_equal(cli_out, "[\n]\n");
+	FAILED("list: domain 7: no such domain", "list", "7", "--json");
+	FAILED("list: domain 'db2': no such domain", "list", "db2");
+	domain_make(3, "x86");
+	DISK("list", "3", "--json");
+	assert_string_equal(cli_out, "[]\n");
+	DISK("attach", "3", "/c", "--no-wait");
+	put("/local/domain/0/backend/virtio_disk/3/51712/state", "4");
+	put("/local/domain/3/device/virtio_disk/51712/state", "4");
+	DISK("list", "3");
+	assert_non_null(strstr(cli_out, "Connected    ?      Connected    w    yes    -          -   /c\n"));
 }
 
 /* Generic virtio devices are shown too, states that are none are, and names that are no numbers are nobody's. */
@@ -378,10 +440,11 @@ static void test_list_of_others(void **state)
 	DISK("attach", "1", "/a", "--no-wait");
 	put("/local/domain/0/backend/virtio_disk/1/51712/state", "9");
 	DISK("list", "1");
-	assert_non_null(strstr(cli_out, "\n1     xvda   51712   0       ?            Initialising w "));
+	assert_non_null(
+		strstr(cli_out, "\n1     db           xvda   51712   0       ?            ?      -            w "));
 	assert_non_null(strstr(cli_out,
-			       "\n1     -      3       0       -            -            -    yes    0x02000200 34 "
-			       " -\n"));
+			       "\n1     db           -      3       0       -            ?      -            -    "
+			       "yes    0x02000200 34  -\n"));
 	assert_null(strstr(cli_out, "51952")); /* xvdp */
 }
 
@@ -391,23 +454,26 @@ static void test_bad_input(void **state)
 
 	(void)state;
 	USAGE("attach: an argument is missing: 1 given, 2 needed (see --help)", "attach", "1");
-	USAGE("attach: domain 'x': not a number", "attach", "x", "/a");
+	FAILED("attach: domain 'x': no such domain", "attach", "x", "/a");
 	USAGE("attach: domain '0': not between 1 and 32751", "attach", "0", "/a");
-	USAGE("attach: target 'a.raw': neither an absolute path nor a URI", "attach", "1", "a.raw");
-	USAGE("attach: target '': neither an absolute path nor a URI", "attach", "1", "");
+	USAGE("attach: target 'a.raw': must be an absolute path of domain 2, or a URI", "attach", "1", "a.raw",
+	      "--backend", "web");
+	USAGE("attach: target '': neither a path nor a URI", "attach", "1", "");
 	USAGE("attach: vdev 'foo': not a disk's name (xvda, xvda1, hda, sda, d0p1, a number)", "attach", "1", "/a",
 	      "--vdev", "foo");
 	USAGE("attach: mode 'rw': neither w nor r", "attach", "1", "/a", "--mode=rw");
-	USAGE("attach: backend '-1': not a number", "attach", "1", "/a", "--backend", "-1");
+	FAILED("attach: backend '-1': no such domain", "attach", "1", "/a", "--backend", "-1");
 	USAGE("attach: option '--force': no such option (see --help)", "attach", "1", "/a", "--force");
 	USAGE("detach: vdev 'foo': not a disk's name (xvda, xvda1, hda, sda, d0p1, a number)", "detach", "1", "foo");
-	USAGE("list: domain '99999': not between 1 and 32751", "list", "99999");
+	USAGE("list: domain '99999': not between 0 and 32751", "list", "99999");
 	memset(longest, 'a', sizeof(longest));
 	longest[0] = '/';
 	longest[sizeof(longest) - 1] = '\0';
 	USAGE("attach: target: longer than 1024 bytes", "attach", "1", longest);
 	USAGE("refresh: argument 'x': one too many (see --help)", "refresh", "d1/xvda", "x");
-	USAGE("stats: argument 'x': one too many (see --help)", "stats", "x");
+	USAGE("stats: argument 'y': one too many (see --help)", "stats", "x", "y");
+	REFUSED(2, "grantio: disk: command 'lst': no such command, is it 'list' (see --help)?\n", "disk", "lst");
+	REFUSED(2, "grantio: disk: command 'watch': no such command (see --help)\n", "disk", "watch");
 	FAILED("attach: domain 7: no such domain", "attach", "7", "/a");
 	FAILED("attach: domain 8: no such domain", "attach", "1", "/a", "--backend", "8");
 	FAILED("detach: vdev 'xvda': domain 1 has no such virtio disk", "detach", "1", "xvda");
@@ -430,6 +496,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_x86, disk_setup, disk_teardown),
 		cmocka_unit_test_setup_teardown(test_host_decides, disk_setup, disk_teardown),
 		cmocka_unit_test_setup_teardown(test_detach, disk_setup, disk_teardown),
+		cmocka_unit_test_setup_teardown(test_names, disk_setup, disk_teardown),
+		cmocka_unit_test_setup_teardown(test_detach_in_use, disk_setup, disk_teardown),
 		cmocka_unit_test_setup_teardown(test_refused_by_backend, disk_setup, disk_teardown),
 		cmocka_unit_test_setup_teardown(test_backend_does_not_serve, disk_setup, disk_teardown),
 		cmocka_unit_test_setup_teardown(test_list, disk_setup, disk_teardown),

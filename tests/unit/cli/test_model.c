@@ -112,8 +112,8 @@ static void test_disk_is_served(void **state)
 	assert_string_equal(th_disk_attach(m, 1, image, NULL), "xvda");
 	th_store_wait(m, "2", TH_LIMIT_MS, "/local/domain/0/backend/virtio_disk/1/51712/state");
 	DONE("disk", "list");
-	assert_non_null(
-		strstr(out, "1     xvda   51712   0       InitWait     Initialising w    yes    0x02000000 33 "));
+	assert_non_null(strstr(out, "1     domain-1     xvda   51712   0       InitWait     ?      -            w    "
+				    "yes    0x02000000 33 "));
 	REFUSED(1, "disk attach: vdev 'xvda': domain 1 has device 51712 already", "disk", "attach", "1", image,
 		"--vdev", "xvda");
 	assert_true(th_leaks_now(m, out, sizeof(out))); /* the oracle sees what a disk takes */
@@ -242,7 +242,7 @@ static void test_nobody_answers(void **state)
 		0);
 	assert_non_null(strstr(out,
 			       "grantio: disk attach: vdev 'xvdb': the backend in domain 0 is not ready after 10 s, "
-			       "its state is Initialising\n"));
+			       "its state is Initialising: does grantiod run there?\n"));
 	assert_non_null(strstr(out,
 			       "grantio: disk detach: vdev 'xvda': the backend in domain 0 has not let go of it after "
 			       "10 s, its state is Closing (see --force)\n"));
@@ -272,9 +272,18 @@ static void test_stats_and_refresh(void **state)
 	th_log_wait(m, "late.raw: cannot open: No such file or directory", TH_LIMIT_MS);
 	DONE("disk", "stats", "--control", control);
 	assert_non_null(strstr(out, "d1/xvdb phase=idle\n"));
-	snprintf(line, sizeof(line), " target=%s\n", image);
+	snprintf(line, sizeof(line), " status=0 target=%s\n", image);
 	assert_non_null(strstr(out, "d1/xvda phase=served ioreqs=0 requests=0 errors=0 "));
 	assert_non_null(strstr(out, line));
+	DONE("disk", "stats", "d1/xvda", "--json", "--control", control);
+	assert_ptr_equal(strstr(out, "[\n  {\"disk\": \"d1/xvda\", \"phase\": \"served\", \"ioreqs\": 0, "), out);
+	snprintf(line, sizeof(line), ", \"target\": \"%s\"}\n]\n", image);
+	assert_non_null(strstr(out, line));
+	REFUSED(1, "disk stats: 'd1/xvd': grantiod knows no such disk", "disk", "stats", "d1/xvd", "--control",
+		control);
+	DONE("disk", "list", "domain-1", "--control", control);
+	assert_non_null(strstr(out, " xvda   51712   0       InitWait     yes    -            w "));
+	assert_non_null(strstr(out, " idle   -            w "));
 	fd = open(late, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 	assert_true(fd >= 0);
 	assert_int_equal(ftruncate(fd, 1 << 20), 0);
@@ -290,6 +299,10 @@ static void test_stats_and_refresh(void **state)
 	assert_int_equal(th_grantio(m, out, sizeof(out), "disk", "refresh", line, "--control", control, NULL), 2);
 	REFUSED(1, "disk stats: control socket '/none': No such file or directory", "disk", "stats", "--control",
 		"/none");
+	th_grantiod_kill(m);
+	DONE("disk", "list", "--control", control);
+	assert_non_null(strstr(out, " xvda   51712   0       InitWait     no     -            w "));
+	th_grantiod_start(m, "--control", control, NULL);
 	assert_int_equal(th_grantiod_stop(m), 0);
 	snprintf(line, sizeof(line), "disk refresh: control socket '%s': No such file or directory", control);
 	assert_int_equal(th_grantio(m, out, sizeof(out), "disk", "refresh", "d1/xvda", "--control", control, NULL), 1);
@@ -354,15 +367,24 @@ static void test_bad_input(void **state)
 	REFUSED(2, "model create: name 'a/b': not 1 to 64 letters, digits and -_.+", "model", "create", "--name",
 		"a/b");
 	REFUSED(2, "model create: argument 'x': one too many (see --help)", "model", "create", "x");
-	REFUSED(2, "model destroy: domain '0': not between 1 and 31", "model", "destroy", "0");
+	REFUSED(2, "model create: arch 'vax': neither arm nor x86", "model", "create", "--arch=vax");
+	REFUSED(2, "model destroy: domain '0': not between 1 and 32751", "model", "destroy", "0");
+	REFUSED(1, "model destroy: domain 77: no such domain", "model", "destroy", "77");
+	REFUSED(1, "model destroy: domain 'web': no such domain", "model", "destroy", "web");
 	REFUSED(1, "model destroy: domain 9: no such domain", "model", "destroy", "9");
-	REFUSED(2, "model allow: target '1': the domain itself", "model", "allow", "1", "1");
-	REFUSED(1, "model allow: domain 1, target 2: no such domain", "model", "allow", "1", "2");
+	REFUSED(1, "model allow: domain 1: no such domain", "model", "allow", "1", "2");
+	REFUSED(1, "bench: option --domid 'web': no such domain", "bench", "--domid", "web");
 	REFUSED(2, "model: a command is missing (see --help)", "model");
 	th_domain_create(m, "1M", 1);
 	REFUSED(1, "model create: domid 1: there is such a domain", "model", "create", "--domid", "1");
+	REFUSED(2, "model allow: target '1': the domain itself", "model", "allow", "1", "1");
 	th_domain_create(m, "1M", 1);
-	DONE("model", "allow", "1", "2");
+	DONE("model", "allow", "domain-1", "2");
+	DONE("model", "create", "--name", "web", "--memory=1M", "--arch=x86");
+	DONE("disk", "attach", "web", "/a", "--no-wait");
+	expect("0", "/local/domain/0/backend/virtio_disk/3/51712/base");
+	DONE("model", "destroy", "web", "--force");
+	expect(NULL, "/local/domain/3");
 }
 
 int main(void)
