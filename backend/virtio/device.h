@@ -18,8 +18,10 @@ struct gd_device {
 	void (*raise)(void *opaque);
 	void *opaque;
 
-	uint32_t status;       /* GIO_VIRTIO_STATUS_* */
-	uint32_t interrupt;    /* GIO_VIRTIO_MMIO_INT_*: InterruptStatus */
+	uint32_t status;    /* GIO_VIRTIO_STATUS_* */
+	uint32_t interrupt; /* GIO_VIRTIO_MMIO_INT_*: InterruptStatus */
+	bool quiesced;	    /* no queue takes chains any more */
+	void (*quiet)(void *opaque);
 	uint32_t orphans;      /* I/Os in flight that belong to queues which are gone */
 	uint64_t raised_at;    /* when the interrupt was raised that is not acknowledged yet; 0: none is */
 	uint32_t interrupt_us; /* what one takes until it is: a recent guess, 0: not known */

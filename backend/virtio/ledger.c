@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MAGIC UINT64_C(0x6f69746e61726701) /* "\1grantio", the first byte is the layout's version */
+#define MAGIC UINT64_C(0x6f69746e61726702) /* "\2grantio", the first byte is the layout's version */
 
 struct file {
 	uint64_t magic, cookie;
@@ -170,7 +170,32 @@ struct gd_ledger_queue *gd_ledger_queue(struct gd_ledger *ledger, unsigned index
 
 void gd_ledger_begin(struct gd_ledger_queue *queue)
 {
-	memset(queue, 0, sizeof(*queue));
+	queue->shown = queue->next = 0;
+	memset(queue->heads, GD_LEDGER_FREE, sizeof(queue->heads));
+}
+
+unsigned gd_ledger_pending(const struct gd_ledger *ledger)
+{
+	const struct gd_ledger_registers *r = &ledger->file->registers[ledger->file->current];
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < GD_LEDGER_QUEUES; i++) {
+		const struct gd_ledger_queue *queue = &ledger->file->queues[i];
+
+		count += queue->orphans;
+		for (unsigned head = 0; r->queue[i].ready && head < GD_LEDGER_HEADS; head++)
+			count += queue->heads[head] == GD_LEDGER_CHANGING;
+	}
+	return count;
+}
+
+void gd_ledger_forget(struct gd_ledger *ledger, bool all)
+{
+	for (unsigned i = 0; i < GD_LEDGER_QUEUES; i++) {
+		gd_ledger_orphans(&ledger->file->queues[i], 0);
+		if (all)
+			gd_ledger_begin(&ledger->file->queues[i]);
+	}
 }
 
 int gd_ledger_settle(struct gd_ledger_queue *queue, uint16_t used, unsigned size, uint16_t *heads)
@@ -181,8 +206,10 @@ int gd_ledger_settle(struct gd_ledger_queue *queue, uint16_t used, unsigned size
 	for (unsigned head = 0; head < GD_LEDGER_HEADS; head++) {
 		uint8_t *mark = &queue->heads[head];
 
-		if (*mark > GD_LEDGER_ANSWERED || (*mark && head >= size))
+		if (*mark > GD_LEDGER_CHANGING || (*mark && head >= size))
 			return -EINVAL;
+		if (*mark == GD_LEDGER_CHANGING)
+			gd_ledger_mark(queue, (uint16_t)head, GD_LEDGER_TAKEN);
 		if (*mark == GD_LEDGER_ANSWERED)
 			gd_ledger_mark(queue, (uint16_t)head, shown ? GD_LEDGER_FREE : GD_LEDGER_TAKEN);
 		if (*mark == GD_LEDGER_TAKEN)

@@ -8,10 +8,15 @@
  * request is one byte here, by its head, and one number says how far the used index is:
  *
  *   FREE --gd_ledger_take()--> TAKEN --gd_ledger_answer()--> ANSWERED --gd_ledger_shown()--> FREE
+ *                                \--gd_ledger_change()--> CHANGING --/
  *
  * gd_ledger_show() comes before the used index is stored, gd_ledger_shown() after. In between only the guest's ring
  * tells whether they were shown: then its index is `next`. Requests that were not are done again: the guest, which has
  * no answer, cannot have built on what they did, so twice is as good as once.
+ *
+ * That holds if the first time is over. CHANGING are those that the disk got and that change it: where their I/O may
+ * outlive the process (an NBD server has it), they may be done at any time yet, after a second time and after whatever
+ * the guest writes next. So may `orphans`: I/Os of that kind whose ring is gone, by a reset.
  *
  * The order of these stores is all that counts, and there is one writer: after its end the successor sees them all.
  *
@@ -29,11 +34,12 @@
 #define GD_LEDGER_QUEUES 16u
 #define GD_LEDGER_HEADS	 1024u
 
-enum { GD_LEDGER_FREE, GD_LEDGER_TAKEN, GD_LEDGER_ANSWERED };
+enum { GD_LEDGER_FREE, GD_LEDGER_TAKEN, GD_LEDGER_ANSWERED, GD_LEDGER_CHANGING };
 
 struct gd_ledger_queue {
 	uint16_t shown; /* the used index that the guest sees */
 	uint16_t next;	/* and the one that is being shown: else the same */
+	uint32_t orphans;
 	uint8_t heads[GD_LEDGER_HEADS];
 };
 
@@ -79,6 +85,18 @@ static inline void gd_ledger_take(struct gd_ledger_queue *queue, uint16_t head)
 	gd_ledger_mark(queue, head, GD_LEDGER_TAKEN);
 }
 
+/* The disk is about to get it, and it changes the disk. */
+static inline void gd_ledger_change(struct gd_ledger_queue *queue, uint16_t head)
+{
+	gd_ledger_mark(queue, head, GD_LEDGER_CHANGING);
+}
+
+/* How many I/Os that change the disk are in flight, of rings that are gone. */
+static inline void gd_ledger_orphans(struct gd_ledger_queue *queue, uint32_t count)
+{
+	__atomic_store_n(&queue->orphans, count, __ATOMIC_RELEASE);
+}
+
 static inline void gd_ledger_answer(struct gd_ledger_queue *queue, uint16_t head)
 {
 	gd_ledger_mark(queue, head, GD_LEDGER_ANSWERED);
@@ -98,8 +116,16 @@ static inline void gd_ledger_shown(struct gd_ledger_queue *queue, const uint16_t
 	__atomic_store_n(&queue->shown, queue->next, __ATOMIC_RELEASE);
 }
 
-/* Of a ring that begins. */
+/* Of a ring that begins. Orphans of an earlier one stay. */
 void gd_ledger_begin(struct gd_ledger_queue *queue);
+
+/*
+ * How many I/Os that change the disk a former process left in flight: of the rings that its registers call ready, and
+ * orphans.
+ */
+unsigned gd_ledger_pending(const struct gd_ledger *ledger);
+/* They are over, or nobody will ask any more: no orphans, and where `all`, no requests either. */
+void gd_ledger_forget(struct gd_ledger *ledger, bool all);
 
 /*
  * Settle what a former process left: `used` is the index in the guest's ring of `size` entries. The heads that are to

@@ -136,6 +136,11 @@ void gd_queue_keep(struct gd_queue *queue, uint16_t head)
 	gd_ledger_take(queue->ledger, head);
 }
 
+void gd_queue_change(struct gd_queue *queue, uint16_t head)
+{
+	gd_ledger_change(queue->ledger, head);
+}
+
 struct gd_desc gd_queue_desc(const struct gd_queue *queue, uint16_t index)
 {
 	const char *desc = part_at(&queue->desc, index * (uint32_t)sizeof(struct gio_virtq_desc));

@@ -71,6 +71,8 @@ int gd_queue_head(const struct gd_queue *queue);
 void gd_queue_advance(struct gd_queue *queue, int n);
 /* One that was taken is not given back any more: from here on its request is in the ledger, until it is published. */
 void gd_queue_keep(struct gd_queue *queue, uint16_t head);
+/* It changes the disk, which is about to get it. */
+void gd_queue_change(struct gd_queue *queue, uint16_t head);
 
 /* Copy descriptor `index`, which is below `size`. */
 struct gd_desc gd_queue_desc(const struct gd_queue *queue, uint16_t index);

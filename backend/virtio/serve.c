@@ -86,12 +86,18 @@ static void request_done(struct gd_serve *serve, struct gd_request *r)
 	serve->done_tail = &r->next;
 }
 
+static bool io_changes(const struct gd_disk_io *io)
+{
+	return io->op != GD_DISK_READ && io->op != GD_DISK_FLUSH;
+}
+
 static void io_done(struct gd_disk_io *io)
 {
 	struct gd_request *r = (struct gd_request *)((char *)io - offsetof(struct gd_request, io));
 	struct gd_serve *serve = r->owner;
 
 	serve->inflight--;
+	serve->changing -= io_changes(io);
 	request_done(serve, r); /* looked at in finish: `done` may run within gd_disk_submit() */
 }
 
@@ -99,6 +105,9 @@ static void request_submit(struct gd_serve *serve, struct gd_request *r)
 {
 	r->io.done = io_done;
 	serve->inflight++;
+	serve->changing += io_changes(&r->io);
+	if (io_changes(&r->io))
+		gd_queue_change(serve->queue, r->head); /* before the disk has it */
 	gd_disk_submit(serve->disk, &r->io);
 }
 
@@ -372,6 +381,7 @@ int gd_serve_take(struct gd_serve *serve)
 	serve->more = !serve->stalled && fetched < (unsigned)waiting;
 	for (unsigned i = 0; i < fetched; i++)
 		gd_queue_keep(serve->queue, serve->batch[i]->head);
+	gd_count_add(&serve->taken, fetched);
 	copies_run(serve);
 	for (unsigned i = 0; i < fetched; i++)
 		request_start(serve, serve->batch[i], chain_at(serve, i));
@@ -491,6 +501,7 @@ static void list_release(struct gd_serve *serve, struct gd_request *list)
 	for (struct gd_request *r = list; r; r = next) {
 		next = r->next;
 		request_release(serve, r);
+		serve->finishing++;
 	}
 }
 
@@ -510,6 +521,8 @@ static void list_finish(struct gd_serve *serve, struct gd_request *list)
 
 bool gd_serve_finish(struct gd_serve *serve)
 {
+	bool interrupt;
+
 	while (serve->done) {
 		struct gd_request *list = done_sort(serve);
 
@@ -524,5 +537,15 @@ bool gd_serve_finish(struct gd_serve *serve)
 			list = rest;
 		}
 	}
-	return serve->queue && gd_queue_publish(serve->queue);
+	interrupt = serve->queue && gd_queue_publish(serve->queue);
+	gd_count_add(&serve->settled, serve->finishing);
+	serve->finishing = 0;
+	return interrupt;
+}
+
+unsigned gd_serve_held(const struct gd_serve *serve)
+{
+	uint64_t settled = gd_count_read(&serve->settled), taken = gd_count_read(&serve->taken);
+
+	return taken > settled ? (unsigned)(taken - settled) : 0; /* another thread may see the later one first */
 }

@@ -56,10 +56,13 @@ struct gd_serve {
 	struct gd_request **batch;
 	uint8_t *tables; /* indirect ones of the batch; NULL: not offered */
 	struct gd_request *done, **done_tail;
-	uint32_t align;	   /* of a data buffer */
-	unsigned inflight; /* with the disk */
-	bool stalled;	   /* chains wait in the ring for want of buffers */
-	bool more;	   /* chains wait in the ring and can be taken at once */
+	uint32_t align;		 /* of a data buffer */
+	unsigned inflight;	 /* with the disk */
+	unsigned changing;	 /* of these: they change it */
+	bool stalled;		 /* chains wait in the ring for want of buffers */
+	bool more;		 /* chains wait in the ring and can be taken at once */
+	uint64_t taken, settled; /* gd_count: chains; those that the guest sees answered, or never will */
+	uint32_t finishing;	 /* answered, and not yet shown */
 	struct gd_serve_stats stats;
 };
 
@@ -71,6 +74,9 @@ void gd_serve_exit(struct gd_serve *serve); /* nothing in flight; once is enough
  * taken, or -EPROTO. `stalled` and `more` say whether others still wait.
  */
 int gd_serve_take(struct gd_serve *serve);
+
+/* Chains that were taken and are not settled. Any thread; exact for the queue's own. */
+unsigned gd_serve_held(const struct gd_serve *serve);
 
 /* Finish all that is done. True: the guest wants an interrupt. */
 bool gd_serve_finish(struct gd_serve *serve);

@@ -63,8 +63,10 @@ static int workers_begin(struct gd_vdev *vdev, char *error, size_t size)
 					  .opaque = vdev};
 	int err = 0;
 
-	for (; !err && config.index < vdev->config.queues; config.index++)
+	for (; !err && config.index < vdev->config.queues; config.index++) {
+		config.ledger = gd_ledger_queue(vdev->config.ledger, config.index);
 		err = gd_worker_open(&vdev->queues[config.index].worker, &config, error, size);
+	}
 	for (unsigned i = 0; !err && i < vdev->config.queues; i++)
 		err = gd_worker_ready(vdev->queues[i].worker, error, size);
 	return err;
@@ -125,7 +127,8 @@ int gd_vdev_open(struct gd_vdev **out, const struct gd_vdev_config *config, char
 	if (!vdev)
 		return refuse("no memory for it", -ENOMEM, error, size);
 	vdev->config = *config;
-	vdev->device = (struct gd_device){.log = config->log, .raise = config->raise, .opaque = config->opaque};
+	vdev->device = (struct gd_device){
+		.log = config->log, .raise = config->raise, .quiet = config->quiet, .opaque = config->opaque};
 	err = parts_open(vdev, error, size);
 	if (err)
 		goto err_free_vdev;
@@ -300,15 +303,28 @@ static int registers_resume(struct gd_vdev *vdev)
 	return queues_resume(vdev, &r);
 }
 
+/* Whether what the former process had in flight is over, or harmless. */
+static int replay_check(const struct gd_vdev *vdev)
+{
+	struct gd_disk_info info;
+
+	gd_disk_info(vdev->config.disk, &info);
+	return info.fenced || !gd_ledger_pending(vdev->config.ledger) ? 0 : -ESTALE;
+}
+
 int gd_vdev_resume(struct gd_vdev *vdev)
 {
-	int err = registers_resume(vdev);
+	int err = replay_check(vdev);
 
+	if (!err)
+		err = registers_resume(vdev);
 	if (err) {
 		gd_vdev_reset(vdev);
-		gd_vdev_save(vdev);
-		return err;
+		gd_vdev_orphan(vdev); /* before what was in flight is forgotten: no successor takes it for settled */
 	}
+	gd_ledger_forget(vdev->config.ledger, err != 0);
+	if (err)
+		return err;
 	if (gd_device_status(&vdev->device) & GIO_VIRTIO_STATUS_DRIVER_OK)
 		for (unsigned i = 0; i < vdev->config.queues; i++)
 			if (vdev->queues[i].ready)
@@ -328,10 +344,28 @@ uint32_t gd_vdev_status(const struct gd_vdev *vdev)
 
 void gd_vdev_orphan(struct gd_vdev *vdev)
 {
-	__atomic_fetch_or(&vdev->device.status, GIO_VIRTIO_STATUS_NEEDS_RESET, __ATOMIC_SEQ_CST);
+	uint32_t before = __atomic_fetch_or(&vdev->device.status, GIO_VIRTIO_STATUS_NEEDS_RESET, __ATOMIC_SEQ_CST);
+
 	__atomic_fetch_or(&vdev->device.interrupt, GIO_VIRTIO_MMIO_INT_CONFIG, __ATOMIC_SEQ_CST);
-	gd_count_add(&vdev->device.needs_reset, 1);
+	if (!(before & GIO_VIRTIO_STATUS_NEEDS_RESET))
+		gd_count_add(&vdev->device.needs_reset, 1);
 	gd_vdev_save(vdev);
+}
+
+void gd_vdev_quiesce(struct gd_vdev *vdev)
+{
+	__atomic_store_n(&vdev->device.quiesced, true, __ATOMIC_RELEASE);
+	for (unsigned i = 0; i < vdev->config.queues; i++)
+		gd_worker_kick(vdev->queues[i].worker);
+}
+
+unsigned gd_vdev_inflight(const struct gd_vdev *vdev)
+{
+	unsigned held = 0;
+
+	for (unsigned i = 0; i < vdev->config.queues; i++)
+		held += gd_worker_held(vdev->queues[i].worker);
+	return held;
 }
 
 void gd_vdev_refresh(struct gd_vdev *vdev)

@@ -30,6 +30,8 @@ struct gd_vdev_config {
 	bool discard;	/* offer DISCARD and WRITE_ZEROES where the engine can */
 	/* Raise the device's interrupt (edge). Called from queue threads and from vdev_mmio_write; must not block. */
 	void (*raise)(void *opaque);
+	/* gd_vdev_inflight() may have become 0 after gd_vdev_quiesce(). Called from queue threads; may be NULL. */
+	void (*quiet)(void *opaque);
 	void *opaque;
 };
 
@@ -59,8 +61,14 @@ uint32_t gd_vdev_status(const struct gd_vdev *vdev);
 /*
  * Before the first access: go on where the former process ended, by its ledger, which `config` had. The rings are
  * mapped again, what was taken and not answered is done again, and the bits of InterruptStatus are set, since what that
- * process told may not have been heard: the caller raises the interrupt when accesses are answered. 0; or -EINVAL, when
- * what stands in the ledger is not what this device offers, or the error of mapping: it is as after a reset then.
+ * process told may not have been heard: the caller raises the interrupt when accesses are answered. Waits for nothing
+ * but Xen; may be called in a job.
+ *
+ * 0; or it is as after gd_vdev_orphan(), and the ledger says so too:
+ * -ESTALE: the disk is not fenced (struct gd_disk_info), and had I/O that changes it in flight when that process ended.
+ *	It may be done at any time yet, so that to do it again, and go on, might undo what the guest writes next. (Reads
+ *	and flushes in flight are no hindrance.)
+ * -EINVAL, when what stands in the ledger is not what this device offers, or the error of mapping.
  */
 int gd_vdev_resume(struct gd_vdev *vdev);
 
@@ -70,6 +78,18 @@ int gd_vdev_resume(struct gd_vdev *vdev);
  * the device; the caller raises the interrupt when accesses are answered (virtio 1.2, 2.1.2).
  */
 void gd_vdev_orphan(struct gd_vdev *vdev);
+
+/*
+ * Before the process leaves its devices to a successor: no more chains are taken, whatever the guest kicks; they stay
+ * in its rings. What was taken is still answered. Does not wait: see gd_vdev_inflight(). There is no way back.
+ */
+void gd_vdev_quiesce(struct gd_vdev *vdev);
+/*
+ * Chains that were taken and are not yet shown to the guest as used, and I/Os in flight of rings that a reset took
+ * away. After gd_vdev_quiesce() it falls to 0 and stays there; a queue that has not heard of that yet counts as one.
+ * Any thread.
+ */
+unsigned gd_vdev_inflight(const struct gd_vdev *vdev);
 
 /* Ask the image for its size; on a change the guest gets a configuration interrupt. Any thread. */
 void gd_vdev_refresh(struct gd_vdev *vdev);

@@ -30,6 +30,7 @@ struct gd_worker {
 
 	/* Between the threads: atomics. */
 	bool kicked, asleep, changed;
+	bool quiesced;	/* the thread knows, and takes no more */
 	uint64_t wakes; /* eventfd writes */
 
 	/* Between the threads, under the lock. */
@@ -53,6 +54,7 @@ struct gd_worker {
 	unsigned lately, naps;
 	struct gd_queue *attached;
 	unsigned orphans;
+	bool loud;	   /* quiesced, with requests that are not settled */
 	uint64_t syscalls; /* gd_count */
 };
 
@@ -213,6 +215,16 @@ void gd_worker_close(struct gd_worker *w)
 	free(w);
 }
 
+unsigned gd_worker_held(const struct gd_worker *w)
+{
+	/* Acquire: it has taken nothing since. Pairs with the release in quiet_tell(). */
+	bool unaware = __atomic_load_n(&w->config.device->quiesced, __ATOMIC_ACQUIRE) &&
+		       !__atomic_load_n(&w->quiesced, __ATOMIC_ACQUIRE);
+	unsigned held = gd_serve_held(&w->serve);
+
+	return held || !unaware ? held : 1;
+}
+
 void gd_worker_stats(const struct gd_worker *w, struct gd_vdev_stats *out)
 {
 	const struct gd_copy_stats *copies = gd_copy_counters(w->serve.copy);
@@ -308,6 +320,7 @@ static void ring_detach(struct gd_worker *w)
 	/* Those of an earlier ring are counted already: nothing was submitted since. */
 	__atomic_fetch_add(&w->config.device->orphans, w->serve.inflight - w->orphans, __ATOMIC_SEQ_CST);
 	w->orphans = w->serve.inflight;
+	gd_ledger_orphans(w->config.ledger, w->serve.changing);
 	w->attached = NULL;
 	w->broken = false;
 	w->lately = 0;
@@ -342,13 +355,33 @@ static void orphans_count(struct gd_worker *w)
 	if (w->orphans == 0 || gone == 0)
 		return;
 	w->orphans -= gone;
+	gd_ledger_orphans(w->config.ledger, w->serve.changing);
 	if (__atomic_sub_fetch(&w->config.device->orphans, gone, __ATOMIC_SEQ_CST) == 0)
 		w->config.drained(w->config.opaque);
 }
 
 static bool worker_serving(const struct gd_worker *w)
 {
-	return w->attached && !w->broken && __atomic_load_n(&w->config.device->orphans, __ATOMIC_ACQUIRE) == 0;
+	return w->attached && !w->broken && !w->quiesced &&
+	       __atomic_load_n(&w->config.device->orphans, __ATOMIC_ACQUIRE) == 0;
+}
+
+/* Once the device is to be quiet: say so whenever this queue is. */
+static void quiet_tell(struct gd_worker *w)
+{
+	const struct gd_device *device = w->config.device;
+	bool news = !w->quiesced;
+
+	if (!__atomic_load_n(&device->quiesced, __ATOMIC_ACQUIRE))
+		return;
+	/* Release: what was taken before is counted. Pairs with the acquire in gd_worker_held(). */
+	__atomic_store_n(&w->quiesced, true, __ATOMIC_RELEASE);
+	if (gd_serve_held(&w->serve))
+		w->loud = true;
+	else if ((news || w->loud) && device->quiet) {
+		w->loud = false;
+		device->quiet(device->opaque);
+	}
 }
 
 /* ---- the thread: at work ---------------------------------------------------------------------------------------- */
@@ -374,6 +407,7 @@ static void worker_take(struct gd_worker *w)
 	int n;
 
 	w->serve.stalled = w->serve.more = false;
+	quiet_tell(w);
 	if (!worker_serving(w))
 		return;
 	w->serve.queue = w->attached;
@@ -395,12 +429,13 @@ static void worker_finish(struct gd_worker *w)
 	if (gd_serve_finish(&w->serve))
 		interrupt_raise(w);
 	orphans_count(w);
+	quiet_tell(w);
 }
 
 /* Be ready to be woken. False: there is news, do not sleep. */
 static bool sleep_begin(struct gd_worker *w)
 {
-	if (w->serve.queue && !w->serve.stalled && !gd_queue_arm(w->serve.queue))
+	if (w->serve.queue && !w->serve.stalled && !w->quiesced && !gd_queue_arm(w->serve.queue))
 		return false;
 	wake_arm(w);
 	if (!w->wake_armed)

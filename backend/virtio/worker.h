@@ -31,6 +31,7 @@ struct gd_worker_config {
 	struct gd_device *device;
 	struct gd_blk *blk;
 	struct gd_disk *disk;
+	struct gd_ledger_queue *ledger; /* its orphans are noted there */
 	uint16_t domid;
 	enum gd_memory memory;
 	unsigned index; /* of the queue */
@@ -59,6 +60,9 @@ void gd_worker_start(struct gd_worker *worker, struct gd_queue *queue);
 void gd_worker_stop(struct gd_worker *worker);
 
 void gd_worker_kick(struct gd_worker *worker);
+
+/* Chains that it has taken and not settled. Once the device is quiesced, one at least until the thread knows. */
+unsigned gd_worker_held(const struct gd_worker *worker);
 
 /* Add what this worker counted. Any thread. */
 void gd_worker_stats(const struct gd_worker *worker, struct gd_vdev_stats *out);

@@ -119,6 +119,7 @@ struct fake_guest {
 	uint64_t features; /* accepted */
 	uint32_t next_page;
 	unsigned raised; /* interrupts; atomic */
+	unsigned quiet;	 /* times that a queue said so; atomic */
 	struct fake_vq vq[FAKE_QUEUES];
 };
 extern struct fake_guest guest;
@@ -132,6 +133,7 @@ struct fake_setup {
 	bool indirect, readonly, writethrough, no_discard, foreign;
 	uint64_t features;  /* to accept; 0: FAKE_FEATURES, as far as they are offered */
 	uint64_t disk_size; /* 0: 1 MiB */
+	struct gd_ledger *ledger;
 };
 
 /* cmocka's set-up and tear-down: the latter checks that nothing is held of guest, system and disk. */

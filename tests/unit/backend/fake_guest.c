@@ -29,6 +29,13 @@ static void raise_interrupt(void *opaque)
 	__atomic_fetch_add(&g->raised, 1, __ATOMIC_SEQ_CST);
 }
 
+static void quiet_count(void *opaque)
+{
+	struct fake_guest *g = opaque;
+
+	__atomic_fetch_add(&g->quiet, 1, __ATOMIC_SEQ_CST);
+}
+
 int fake_setup(void **state)
 {
 	(void)state;
@@ -83,6 +90,8 @@ int fake_open(const struct fake_setup *setup)
 					.writeback = !setup->writethrough,
 					.discard = !setup->no_discard,
 					.raise = raise_interrupt,
+					.quiet = quiet_count,
+					.ledger = setup->ledger,
 					.opaque = &guest};
 	int err;
 

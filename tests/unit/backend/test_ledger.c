@@ -81,6 +81,8 @@ static void take(struct gd_queue *queue, unsigned n)
 	}
 	for (unsigned i = 0; i < n; i++)
 		gd_queue_keep(queue, heads[i]);
+	for (unsigned i = 0; i < n; i += 2) /* some of them change the disk */
+		gd_queue_change(queue, heads[i]);
 }
 
 /* Two batches; the second one is answered in two parts, not in its order. */
@@ -332,6 +334,32 @@ static void test_file_no_ledger(void **state)
 	assert_int_equal(gd_ledger_make(&ledger, "/nowhere/at/all"), -ENOENT);
 }
 
+/* What may still change the disk: of rings that are ready, and of those that are gone. */
+static void test_pending(void **state)
+{
+	struct gd_ledger_registers r = {.queue = {[3] = {.ready = 1}}};
+	struct gd_ledger *ledger;
+
+	(void)state;
+	assert_int_equal(gd_ledger_make(&ledger, NULL), 0);
+	gd_ledger_save(ledger, &r);
+	gd_ledger_take(gd_ledger_queue(ledger, 3), 1);
+	gd_ledger_answer(gd_ledger_queue(ledger, 3), 2);
+	gd_ledger_change(gd_ledger_queue(ledger, 2), 7);
+	assert_int_equal(gd_ledger_pending(ledger), 0);
+	gd_ledger_change(gd_ledger_queue(ledger, 3), GD_LEDGER_HEADS - 1);
+	assert_int_equal(gd_ledger_pending(ledger), 1);
+	gd_ledger_orphans(gd_ledger_queue(ledger, 2), 5);
+	assert_int_equal(gd_ledger_pending(ledger), 6);
+	gd_ledger_begin(gd_ledger_queue(ledger, 2));
+	assert_int_equal(gd_ledger_pending(ledger), 6);
+	gd_ledger_forget(ledger, false);
+	assert_int_equal(gd_ledger_pending(ledger), 1);
+	gd_ledger_forget(ledger, true);
+	assert_int_equal(gd_ledger_pending(ledger), 0);
+	gd_ledger_close(ledger);
+}
+
 static void test_memory_only(void **state)
 {
 	struct gd_ledger *ledger;
@@ -352,6 +380,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_file, file_setup, file_teardown),
 		cmocka_unit_test_setup_teardown(test_file_no_ledger, file_setup, file_teardown),
 		cmocka_unit_test(test_memory_only),
+		cmocka_unit_test(test_pending),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
