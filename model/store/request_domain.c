@@ -118,26 +118,71 @@ int gm_request_is_introduced(struct gm_request *request)
 	return 0;
 }
 
-/* xenstore-control: "help" and "quota". */
+/* ---- xenstore-control: what is not done here is refused ---- */
+
+static int control_help(struct gm_request *request, const char *argument)
+{
+	static const char text[] = "Control commands supported:\n\thelp\n\tquota\n";
+
+	if (argument)
+		return -EINVAL;
+	gm_connection_reply(request->connection, text, sizeof(text));
+	return 0;
+}
+
+static int control_limits(struct gm_request *request)
+{
+	char text[256];
+	int length = snprintf(text, sizeof(text),
+			      "nodes: %d\nwatches: %d\ntransactions: %d\ntransaction-nodes: %d\nnode-size: %d\n"
+			      "permissions: %d\nconnections: %d\n",
+			      GM_STORE_NODES_MAX, GM_STORE_WATCHES_MAX, GM_STORE_TRANSACTIONS, GM_STORE_TOUCHED_MAX,
+			      GM_STORE_NODE_BYTES, GM_STORE_PERMS_DOMAIN, GM_STORE_CONNECTIONS);
+
+	gm_connection_reply(request->connection, text, (size_t)length + 1);
+	return 0;
+}
+
+/* What one domain uses. Limits are fixed: "set" is no domain, and so no request. */
+static int control_quota(struct gm_request *request, const char *argument)
+{
+	const struct gm_store_domain *domain;
+	char text[256];
+	uint16_t domid;
+	int rc, length;
+
+	if (!argument)
+		return control_limits(request);
+	rc = domid_parse(argument, &domid);
+	if (rc)
+		return rc;
+	domain = gm_store_domain_find(request->store, domid);
+	if (!domain)
+		return -ENOENT;
+	length = snprintf(text, sizeof(text), "Domain %u:\nnodes: %u\nwatches: %u\ntransactions: %u\nconnections: %u\n",
+			  domid, gm_tree_owned(&request->store->tree, domid), domain->watches, domain->transactions,
+			  domain->connections);
+	gm_connection_reply(request->connection, text, (size_t)length + 1);
+	return 0;
+}
+
 int gm_request_control(struct gm_request *request)
 {
-	const char *command, *rest;
-	char answer[256];
+	const char *command, *rest, *argument = NULL;
 	int rc;
 
 	rc = gm_request_strings(request, &command, 1, &rest);
 	if (rc)
 		return rc;
+	if (rest < request->data + request->length) {
+		const char *both[2];
+
+		rc = gm_request_strings(request, both, 2, NULL); /* one argument at the most */
+		if (rc)
+			return rc;
+		argument = both[1];
+	}
 	if (strcmp(command, "help") == 0)
-		snprintf(answer, sizeof(answer), "Control commands supported:\n\thelp\n\tquota\n");
-	else if (strcmp(command, "quota") == 0)
-		snprintf(answer, sizeof(answer),
-			 "nodes: %d\nwatches: %d\ntransactions: %d\ntransaction-nodes: %d\nnode-size: %d\n"
-			 "permissions: %d\nconnections: %d\n",
-			 GM_STORE_NODES_MAX, GM_STORE_WATCHES_MAX, GM_STORE_TRANSACTIONS, GM_STORE_TOUCHED_MAX,
-			 GM_STORE_NODE_BYTES, GM_STORE_PERMS_DOMAIN, GM_STORE_CONNECTIONS);
-	else
-		return -EINVAL;
-	gm_connection_reply(request->connection, answer, strlen(answer) + 1);
-	return 0;
+		return control_help(request, argument);
+	return strcmp(command, "quota") == 0 ? control_quota(request, argument) : -EINVAL;
 }

@@ -154,6 +154,34 @@ static void test_directory_part(void **state)
 	close(fd);
 }
 
+/* What a control command does not do here it does not claim to have done. */
+static void test_control(void **state)
+{
+	int fd = wire_open(0), dom2 = wire_open(2);
+
+	(void)state;
+	REFUSED(fd, XS_CONTROL, "quota\0set\0nodes\0005000\0", "EINVAL");
+	REFUSED(fd, XS_CONTROL, "quota\0max\0", "EINVAL");
+	REFUSED(fd, XS_CONTROL, "quota\0002\0003\0", "EINVAL");
+	REFUSED(fd, XS_CONTROL, "quota\00077\0", "ENOENT");
+	REFUSED(fd, XS_CONTROL, "help\0quota\0", "EINVAL");
+	REFUSED(fd, XS_CONTROL, "quota", "EINVAL");
+	for (const char *command = "check\0log\0print\0logfile\0memreport\0quota-soft\0live-update\0"; *command;
+	     command += strlen(command) + 1)
+		wire_check(fd, XS_CONTROL, 0, command, strlen(command) + 1, XS_ERROR, "EINVAL", sizeof("EINVAL"),
+			   command);
+	ASK(fd, XS_CONTROL, "quota\0002\0", "Domain 2:\nnodes: 0\nwatches: 0\ntransactions: 0\nconnections: 1\n\0");
+	ASK(fd, XS_MKDIR, "/own\0", OK);
+	ASK(fd, XS_SET_PERMS, "/own\0n2\0", OK);
+	ASK(dom2, XS_WRITE, "/own/a/b\0value", OK);
+	ASK(dom2, XS_WATCH, "/own\0token\0", OK);
+	wire_event(dom2, "/own", "token");
+	wire_transaction(dom2);
+	ASK(fd, XS_CONTROL, "quota\0002\0", "Domain 2:\nnodes: 3\nwatches: 1\ntransactions: 1\nconnections: 1\n\0");
+	close(dom2);
+	close(fd);
+}
+
 static void test_introduce(void **state)
 {
 	int dom0 = wire_open(0), dom3;
@@ -268,6 +296,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_bad_requests, store_setup, store_teardown),
 		cmocka_unit_test_setup_teardown(test_permissions, store_setup, store_teardown),
 		cmocka_unit_test_setup_teardown(test_directory_part, store_setup, store_teardown),
+		cmocka_unit_test_setup_teardown(test_control, store_setup, store_teardown),
 		cmocka_unit_test_setup_teardown(test_introduce, store_setup, store_teardown),
 		cmocka_unit_test_setup_teardown(test_limits, store_setup, store_teardown),
 	};
