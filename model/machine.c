@@ -145,23 +145,44 @@ static int domain_open(const struct gm_machine *machine, uint16_t domid, const c
 	return fd;
 }
 
+/*
+ * Nothing can be touched for so much before and behind each mapping: a program that writes past the end of its own
+ * memory shall die of it, and not leave a machine in which pins and domains are what it happened to write.
+ */
+#define GUARD (64u << 10)
+
+static size_t guarded_bytes(size_t bytes)
+{
+	return GUARD + (bytes + GM_PAGE_SIZE - 1) / GM_PAGE_SIZE * GM_PAGE_SIZE + GUARD;
+}
+
 static void *map_shared(int fd, size_t bytes)
 {
-	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+	const int none = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+	uint8_t *all = mmap(NULL, guarded_bytes(bytes), PROT_NONE, none, -1, 0);
 
-	return p == MAP_FAILED ? NULL : p;
+	if (all == MAP_FAILED)
+		return NULL;
+	if (mmap(all + GUARD, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd, 0) !=
+	    MAP_FAILED)
+		return all + GUARD;
+	munmap(all, guarded_bytes(bytes));
+	return NULL;
+}
+
+/* Takes NULL. */
+static void unmap_shared(void *p, size_t bytes)
+{
+	if (p)
+		munmap((uint8_t *)p - GUARD, guarded_bytes(bytes));
 }
 
 static void attach_free(struct gm_attach *a)
 {
-	if (a->ram)
-		munmap(a->ram, a->ram_frames * GM_PAGE_SIZE);
-	if (a->grants)
-		munmap(a->grants, grants_bytes(a->max_frames));
-	if (a->active)
-		munmap(a->active, active_bytes(a->max_frames));
-	if (a->io)
-		munmap(a->io, (size_t)GM_MAX_SERVERS * 2 * GM_PAGE_SIZE);
+	unmap_shared(a->ram, a->ram_frames * GM_PAGE_SIZE);
+	unmap_shared(a->grants, grants_bytes(a->max_frames));
+	unmap_shared(a->active, active_bytes(a->max_frames));
+	unmap_shared(a->io, (size_t)GM_MAX_SERVERS * 2 * GM_PAGE_SIZE);
 	if (a->ram_fd >= 0)
 		close(a->ram_fd);
 	if (a->ram_ro_fd >= 0)
@@ -306,7 +327,7 @@ static int state_create(const char *dir)
 	s = err ? NULL : map_shared(fd, sizeof(*s));
 	if (s) {
 		err = state_init(s);
-		munmap(s, sizeof(*s));
+		unmap_shared(s, sizeof(*s));
 		if (!err && link(tmp, path))
 			err = -errno;
 	} else if (!err) {
@@ -430,8 +451,7 @@ static void machine_free(struct gm_machine *m)
 			close(m->pipe[i].fd);
 	if (m->keeper_fd >= 0)
 		close(m->keeper_fd);
-	if (m->state)
-		munmap(m->state, sizeof(*m->state));
+	unmap_shared(m->state, sizeof(*m->state));
 	pthread_rwlock_destroy(&m->pipes_lock);
 	pthread_mutex_destroy(&m->lock);
 	free(m->track_free);

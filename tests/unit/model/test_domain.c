@@ -2,6 +2,8 @@
 /* Machines and domains: making, ending while somebody still holds pages, the id used again; foreign mappings. */
 #include "common.h"
 
+#include <model/state.h>
+
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/stat.h>
@@ -292,13 +294,67 @@ static void test_resource_size_and_kind(void **state)
 	xenforeignmemory_close(fmem);
 }
 
+/* The line of /proc/self/maps for the mapping that holds `at`; its limits and permissions. False: none. */
+static bool map_of(uintptr_t at, uintptr_t *start, uintptr_t *end, char perms[8])
+{
+	FILE *maps = fopen("/proc/self/maps", "r");
+	char line[512];
+	bool found = false;
+
+	while (!found && fgets(line, sizeof(line), maps)) {
+		unsigned long from, to;
+
+		if (sscanf(line, "%lx-%lx %7s", &from, &to, perms) != 3 || at < from || at >= to)
+			continue;
+		*start = from;
+		*end = to;
+		found = true;
+	}
+	fclose(maps);
+	return found;
+}
+
+static bool guarded(const void *p, size_t bytes)
+{
+	uintptr_t at = (uintptr_t)p, start, end;
+	char perms[8];
+
+	return map_of(at - 1, &start, &end, perms) && end == at && end - start >= 16 * PAGE &&
+	       !strncmp(perms, "---", 3) && map_of(at + bytes, &start, &end, perms) && start == at + bytes &&
+	       end - start >= 16 * PAGE && !strncmp(perms, "---", 3);
+}
+
+/* A program that writes past the end of its own memory must not reach the machine's. */
+static void test_guards(void **state)
+{
+	struct world *w = world_of(state);
+	size_t frames = ANY_FRAMES;
+	struct gm_attach *a = gm_attach_get(w->m, w->domid);
+	size_t state_bytes = (sizeof(struct gm_state) + PAGE - 1) / PAGE * PAGE;
+
+	assert_true(guarded(w->ram, GUEST_RAM));
+	assert_true(guarded(w->m->state, state_bytes));
+	assert_true(guarded(a->ram, GUEST_RAM));
+	assert_true(guarded(a->grants, (frames * (PAGE + 512) + PAGE - 1) / PAGE * PAGE));
+	assert_true(guarded(a->active, (frames * 512 * sizeof(struct gm_active) + PAGE - 1) / PAGE * PAGE));
+	assert_true(guarded(a->io, (size_t)GM_MAX_SERVERS * 2 * PAGE));
+	gm_attach_put(w->m, a);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, world_open, world_close)
 	const struct CMUnitTest tests[] = {
-		T(test_machine_errors),		  T(test_environment_errors),	T(test_create),
-		T(test_one_process_is_the_guest), T(test_destroy_while_mapped), T(test_a_dead_domains_handles_are_dead),
-		T(test_destroy_unbinds_peers),	  T(test_foreign_mappings),	T(test_resource_size_and_kind),
+		T(test_machine_errors),
+		T(test_environment_errors),
+		T(test_create),
+		T(test_one_process_is_the_guest),
+		T(test_destroy_while_mapped),
+		T(test_a_dead_domains_handles_are_dead),
+		T(test_destroy_unbinds_peers),
+		T(test_foreign_mappings),
+		T(test_resource_size_and_kind),
+		T(test_guards),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
