@@ -120,12 +120,22 @@ static void irq_stop(struct gp_disk *disk)
 
 /* ---- open and close ----------------------------------------------------------------------------------------- */
 
+static int guest_refused(const struct gp_disk_config *config, int error, const struct report *to)
+{
+	int pid = error == -EBUSY ? gm_guest_pid(config->machine, config->domid) : 0;
+
+	if (pid > 0)
+		return report(to, error, "domain %u of machine %s: cannot be its guest, since process %d is",
+			      config->domid, config->machine, pid);
+	return report(to, error, "domain %u of machine %s: cannot be its guest", config->domid, config->machine);
+}
+
 static int guest_open(struct gp_disk *disk, const struct gp_disk_config *config, const struct report *to)
 {
 	int ret = gm_guest_open(&disk->guest, config->machine, config->domid);
 
 	if (ret)
-		return report(to, ret, "domain %u of machine %s: cannot be its guest", config->domid, config->machine);
+		return guest_refused(config, ret, to);
 	ret = gio_os_model_open(&disk->os, disk->guest);
 	if (ret) {
 		report(to, ret, "domain %u: no memory for the guest's system", config->domid);
@@ -150,8 +160,12 @@ close_guest:
 static int guest_close(struct gp_disk *disk, struct gp_disk_leaks *leaks)
 {
 	struct gio_grants_stats grants;
+	uint32_t left, before = UINT32_MAX;
 	size_t pages;
 
+	/* What a process before us left may have waited since our first request: what has ended by now is no leak. */
+	while ((left = gio_grants_reap(disk->grants)) && left < before)
+		before = left;
 	gio_grants_stats(disk->grants, &grants);
 	leaks->grants = grants.used;
 	leaks->held = gio_grants_exit(disk->grants);

@@ -275,6 +275,11 @@ bool gio_entry_active(const struct gio_entries *entries, gio_gref_t ref)
 	return w && WORD_USED(READ_ONCE(*w));
 }
 
+bool gio_entry_left(const struct gio_entries *entries, gio_gref_t ref, gio_gfn_t *gfn)
+{
+	return false; /* the kernel's own allocator gives us none but its free ones */
+}
+
 static struct noise *noise_of(struct gio_entries *entries, u64 word)
 {
 	return &entries->noise[WORD_DOMID(word) % ARRAY_SIZE(entries->noise)];

@@ -5,6 +5,7 @@
 #include "ioreq.h"
 
 #include <errno.h>
+#include <string.h>
 
 #define IN_USE	 (GTF_reading | GTF_writing)
 #define MAX_PINS 255u /* Xen counts each kind of pin in eight bits */
@@ -310,6 +311,44 @@ void gm_track_drop(struct gm_machine *machine, uint32_t slot, uint32_t index)
 		gm_domain_reap(machine, domid);
 		gm_big_unlock(machine);
 	}
+}
+
+/* ---- what a guest process left ------------------------------------------------------------------------------ */
+
+/* A pinned entry says what its pin is on, whatever its writer meant by the last thing that it wrote. */
+static void entry_hold(const struct entry *e, const struct gm_active *act)
+{
+	union header h = {.flags = GTF_permit_access | (act->writers ? 0 : GTF_readonly), .domid = act->domid};
+
+	if (e->v1) {
+		e->v1->frame = (uint32_t)act->frame;
+		h.flags |= act->writers ? IN_USE : GTF_reading;
+	} else {
+		e->v2->full_page.frame = act->frame;
+	}
+	__atomic_store_n(e->header, h.raw, __ATOMIC_RELEASE);
+}
+
+void gm_grant_clear(struct gm_machine *machine, struct gm_attach *attach)
+{
+	struct gm_domain *d = gm_dom(machine, attach->domid);
+	uint32_t entries;
+
+	gm_grant_lock(machine, attach);
+	entries = gm_grant_entries(machine, attach->domid);
+	for (uint32_t i = 0; i < entries; i++) {
+		const struct gm_active *act = &attach->active[i];
+		struct entry e = entry_at(d, attach, i);
+
+		if (act->readers || act->writers) {
+			entry_hold(&e, act);
+			continue;
+		}
+		if (e.v2)
+			__atomic_store_n(e.in_use, 0, __ATOMIC_RELAXED);
+		memset(e.header, 0, e.v2 ? sizeof(*e.v2) : sizeof(*e.v1));
+	}
+	gm_grant_unlock(machine, attach->domid);
 }
 
 /* ---- after a death ------------------------------------------------------------------------------------------ */

@@ -40,6 +40,12 @@ void gm_track_drop(struct gm_machine *machine, uint32_t slot, uint32_t index);
 /* References in the table now. */
 uint32_t gm_grant_entries(struct gm_machine *machine, uint16_t domid);
 
+/*
+ * Clear what a guest process left in the attached domain's table, as a new domain's is empty. What somebody has pinned
+ * stays, with the frame that the pin is on: the next process must not use that before it is let go.
+ */
+void gm_grant_clear(struct gm_machine *machine, struct gm_attach *attach);
+
 /* Recompute pins and in-use bits from the tracks; with grant_lock held. */
 void gm_grant_rebuild(struct gm_machine *machine, struct gm_attach *attach);
 

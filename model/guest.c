@@ -13,21 +13,47 @@
 
 /* ---- open and close ----------------------------------------------------------------------------------------- */
 
+/* With big held: the process that is the domain's guest and lives; 0: none. */
+static int32_t guest_holder(struct gm_machine *m)
+{
+	uint32_t slot = gm_dom(m, m->domid)->guest_proc;
+	const struct gm_proc *p = slot ? &m->state->proc[slot - 1] : NULL;
+
+	/* The keeper may not have come to a dead one yet, and its place is free nevertheless. */
+	return p && !gm_proc_dead(p) ? p->pid : 0;
+}
+
 /* Become the domain's one guest process; the place of a dead one can be taken. */
 static int guest_claim(struct gm_machine *m)
 {
-	struct gm_domain *d = gm_dom(m, m->domid);
 	int err = 0;
 
 	gm_big_lock(m);
 	if (!gm_dom_alive(m, m->domid))
 		err = -ESRCH;
-	else if (d->guest_proc)
+	else if (guest_holder(m))
 		err = -EBUSY;
 	else
-		d->guest_proc = m->proc + 1;
+		gm_dom(m, m->domid)->guest_proc = m->proc + 1;
 	gm_big_unlock(m);
 	return err;
+}
+
+int gm_guest_pid(const char *dir, uint16_t domid)
+{
+	struct gm_machine *m;
+	int ret;
+
+	if (!domid || domid >= GM_MAX_DOMAINS)
+		return -EINVAL;
+	ret = gm_machine_open_as(&m, dir, domid);
+	if (ret)
+		return ret;
+	gm_big_lock(m);
+	ret = guest_holder(m);
+	gm_big_unlock(m);
+	gm_machine_close(m);
+	return ret;
 }
 
 int gm_guest_open(struct gm_guest **guest, const char *dir, uint16_t domid)
@@ -52,6 +78,9 @@ int gm_guest_open(struct gm_guest **guest, const char *dir, uint16_t domid)
 		err = -ESRCH;
 		goto err_machine;
 	}
+	/* A process that was killed could not end its grants. On Xen its domain would be gone, and a new one's table
+	 * is empty. */
+	gm_grant_clear(g->m, g->a);
 	pthread_mutex_init(&g->lock, NULL);
 	pthread_condattr_t attr;
 	pthread_condattr_init(&attr);

@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
-#include <signal.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -384,13 +384,25 @@ static int state_map(struct gm_machine *m)
 	return err;
 }
 
+bool gm_proc_dead(const struct gm_proc *proc)
+{
+	struct pollfd end = {.fd = (int)syscall(SYS_pidfd_open, proc->pid, 0), .events = POLLIN};
+	bool dead;
+
+	if (end.fd < 0)
+		return errno == ESRCH;
+	dead = poll(&end, 1, 0) == 1; /* a zombie, too: it can be seen by kill(), and does nothing any more */
+	close(end.fd);
+	return dead;
+}
+
 /* Release the slots of processes that are dead; with no keeper, nobody else does. */
 static void procs_scavenge(struct gm_machine *m)
 {
 	for (uint32_t i = 0; i < GM_MAX_PROCS; i++) {
 		struct gm_proc *p = &m->state->proc[i];
 
-		if (__atomic_load_n(&p->state, __ATOMIC_ACQUIRE) && kill(p->pid, 0) && errno == ESRCH)
+		if (__atomic_load_n(&p->state, __ATOMIC_ACQUIRE) && gm_proc_dead(p))
 			gm_proc_release(m, i, p->gen);
 	}
 }

@@ -303,6 +303,9 @@ bool gm_fault(struct gm_machine *machine, enum gm_fault kind);
 /* A dying domain's files go with its last hold; call with big held, its grant_lock not. */
 void gm_domain_reap(struct gm_machine *machine, uint16_t domid);
 
+/* True when the process of a slot has ended, also one that its parent has not waited for, or one of another user's. */
+bool gm_proc_dead(const struct gm_proc *proc);
+
 /* Do what process `slot` left behind; big not held. For the keeper and for our own close. */
 void gm_proc_release(struct gm_machine *machine, uint32_t slot, uint32_t gen);
 

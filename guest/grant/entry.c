@@ -204,6 +204,12 @@ static int end_v2(const struct gio_entries *entries, gio_gref_t ref)
 	return ret;
 }
 
+bool gio_entry_left(const struct gio_entries *entries, gio_gref_t ref, gio_gfn_t *gfn)
+{
+	*gfn = entries->v1 ? entries->v1[ref].frame : entries->v2[ref].full_page.frame;
+	return gio_entry_active(entries, ref) || (entries->v2 && in_use_v2(entries, ref));
+}
+
 int gio_entry_end(struct gio_entries *entries, gio_gref_t ref)
 {
 	return entries->v1 ? end_v1(entries, ref) : end_v2(entries, ref);

@@ -53,6 +53,12 @@ int gio_entry_set(struct gio_entries *entries, gio_gref_t ref, gio_domid_t domid
 bool gio_entry_active(const struct gio_entries *entries, gio_gref_t ref);
 
 /*
+ * True if whoever had the table before us left this entry active or in use: `gfn` is then the frame that a peer may
+ * still reach by it. Before anybody sets entries.
+ */
+bool gio_entry_left(const struct gio_entries *entries, gio_gref_t ref, gio_gfn_t *gfn);
+
+/*
  * Make an active entry inactive. -GIO_EAGAIN: it is in use, and active as before (in version 2 the peer's first use
  * within this call may have been refused). 0 if it was inactive. The reference must exist.
  */

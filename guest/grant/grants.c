@@ -25,16 +25,53 @@ static void claim(struct gio_grants *grants, struct gio_entries_range *range)
 		gio_runs_add(&grants->runs, range->first, range->count); /* cannot fail: reserved, and claimed once */
 }
 
-/* Add [first, the table's end). */
+/* Take over one entry that a system before us left: ours to end, with the page that a peer may still reach by it. */
+static void add_left(struct gio_grants *grants, gio_gref_t ref, gio_gfn_t gfn)
+{
+	gio_gref_t got;
+
+	gio_runs_add(&grants->runs, ref, 1);	/* cannot fail: reserved, and added once */
+	gio_runs_alloc(&grants->runs, 1, &got); /* is this one, since no other is free */
+	gio_runs_retire(&grants->runs, ref, 1);
+	gio_os_page_get(grants->os, gfn);
+	gio_runs_slot(&grants->runs, ref)->value = gfn;
+	gio_quarantine_push(&grants->quarantine, ref);
+}
+
+/* Add [first, end) without what was left in it. */
+static void add_free(struct gio_grants *grants, gio_gref_t first, gio_gref_t end)
+{
+	gio_gfn_t gfn;
+
+	for (gio_gref_t ref = first; ref <= end; ref++) {
+		if (ref < end && !gio_entry_left(grants->entries, ref, &gfn))
+			continue;
+		if (ref > first)
+			gio_runs_add(&grants->runs, first, ref - first);
+		first = ref + 1;
+	}
+}
+
+/*
+ * Add [first, the table's end). Entries that are not empty are a former system's: one that was started by another's
+ * kexec finds such a table, and so does a guest process of the model. They go to quarantine before anything is free.
+ */
 static int add_initial(struct gio_grants *grants, gio_gref_t first)
 {
 	uint32_t count = gio_entries_count(grants->entries);
+	gio_gfn_t gfn;
 	int ret;
 
 	if (first >= count)
 		return 0;
 	ret = gio_runs_reserve(&grants->runs, first, count - first);
-	return ret ? ret : gio_runs_add(&grants->runs, first, count - first);
+	if (ret)
+		return ret;
+	for (gio_gref_t ref = first; ref < count; ref++)
+		if (gio_entry_left(grants->entries, ref, &gfn))
+			add_left(grants, ref, gfn);
+	add_free(grants, first, count);
+	return 0;
 }
 
 int gio_grants_init(struct gio_grants **grants, struct gio_os *os, gio_gref_t first)
@@ -51,11 +88,12 @@ int gio_grants_init(struct gio_grants **grants, struct gio_os *os, gio_gref_t fi
 	ret = gio_runs_init(&g->runs, os, gio_entries_max(g->entries));
 	if (ret)
 		goto close_entries;
+	gio_quarantine_init(&g->quarantine, os, g->entries, &g->runs);
 	ret = add_initial(g, first);
 	if (ret)
 		goto exit_runs;
 	gio_os_lock_init(&g->lock);
-	gio_quarantine_init(&g->quarantine, os, g->entries, &g->runs);
+	gio_quarantine_reap(&g->quarantine, UINT32_MAX); /* what nobody uses any more */
 	*grants = g;
 	return 0;
 

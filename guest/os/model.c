@@ -145,6 +145,8 @@ gio_gfn_t gio_os_gfn(struct gio_os *os, const void *va)
 
 void gio_os_page_get(struct gio_os *os, gio_gfn_t gfn)
 {
+	if (gfn >= os->npages)
+		return;
 	pthread_mutex_lock(&os->lock);
 	os->used += page_free(&os->pages[gfn]);
 	os->pages[gfn].holds++;
@@ -153,6 +155,8 @@ void gio_os_page_get(struct gio_os *os, gio_gfn_t gfn)
 
 void gio_os_page_put(struct gio_os *os, gio_gfn_t gfn)
 {
+	if (gfn >= os->npages)
+		return;
 	pthread_mutex_lock(&os->lock);
 	os->pages[gfn].holds--;
 	if (page_free(&os->pages[gfn])) {

@@ -36,6 +36,7 @@ struct gio_grants_stats {
 
 /*
  * Take over the guest's grant table from reference `first` on (8: Xen's reserved entries, GNTTAB_NR_RESERVED_ENTRIES).
+ * Entries that a system before this one left in use wait, with their pages, until their peers are done with them.
  * `os` stays the caller's and must outlive `*grants`. -GIO_ENOMEM, -GIO_EIO (a table that makes no sense), -GIO_ERANGE
  * (one of more than 2^28 entries).
  */

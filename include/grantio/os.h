@@ -34,7 +34,8 @@ gio_gfn_t gio_os_gfn(struct gio_os *os, const void *va);
 
 /*
  * Keep a frame from being reused, although its owner frees it, until the matching put: how the quarantine keeps a page
- * that a backend still has mapped. Holds count. Both are called with locks held: must not sleep.
+ * that a backend still has mapped. Holds count. Both are called with locks held: must not sleep. A frame that
+ * gio_os_pages_alloc() never gives out (a table that an earlier system left may name any) needs no keeping: nothing.
  */
 void gio_os_page_get(struct gio_os *os, gio_gfn_t gfn);
 void gio_os_page_put(struct gio_os *os, gio_gfn_t gfn);

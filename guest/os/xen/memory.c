@@ -105,18 +105,28 @@ gio_gfn_t gio_os_gfn(struct gio_os *os, const void *va)
 	return (gio_gfn_t)(uintptr_t)va >> GIO_PAGE_SHIFT;
 }
 
+/* NULL: not of the memory that is given out. */
+static struct page *page_at(struct gio_os *os, gio_gfn_t gfn)
+{
+	return gfn >= os->first && gfn - os->first < os->count ? &os->pages[gfn - os->first] : NULL;
+}
+
 void gio_os_page_get(struct gio_os *os, gio_gfn_t gfn)
 {
-	struct page *page = &os->pages[gfn - os->first];
+	struct page *page = page_at(os, gfn);
 
+	if (!page)
+		return;
 	os->used += page_free(page);
 	page->holds++;
 }
 
 void gio_os_page_put(struct gio_os *os, gio_gfn_t gfn)
 {
-	struct page *page = &os->pages[gfn - os->first];
+	struct page *page = page_at(os, gfn);
 
+	if (!page)
+		return;
 	page->holds--;
 	os->used -= page_free(page);
 }

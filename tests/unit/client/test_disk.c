@@ -305,7 +305,8 @@ static void test_open_says_what_failed(void **state)
 	(void)state;
 	fake.open_guest = -EBUSY;
 	assert_int_equal(open_with(1, 0), -EBUSY);
-	assert_string_equal(error, "domain 1 of machine m: cannot be its guest: Device or resource busy");
+	assert_string_equal(
+		error, "domain 1 of machine m: cannot be its guest, since process 4711 is: Device or resource busy");
 	fake.open_guest = 0;
 	fake.find_disk = -ETIMEDOUT;
 	assert_int_equal(open_with(1, 0), -ETIMEDOUT);

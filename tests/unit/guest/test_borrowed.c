@@ -119,6 +119,12 @@ bool gio_entry_active(const struct gio_entries *entries, gio_gref_t ref)
 	return table[ref].active;
 }
 
+bool gio_entry_left(const struct gio_entries *entries, gio_gref_t ref, gio_gfn_t *gfn)
+{
+	(void)entries, (void)ref, (void)gfn;
+	return false;
+}
+
 int gio_entry_end(struct gio_entries *entries, gio_gref_t ref)
 {
 	(void)entries;

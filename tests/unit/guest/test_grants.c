@@ -96,6 +96,46 @@ static void test_init_all_reserved(void **state)
 	fixture_close(&f);
 }
 
+/*
+ * A table that a system before us left: what its backend still uses is not handed out, nor is the page, until it is let
+ * go; what nobody uses is ours at once.
+ */
+static void test_init_of_a_left_table(void **state)
+{
+	(void)state;
+	FOR_VERSIONS(v)
+	{
+		struct gio_grants *before;
+		struct granted g;
+		struct fixture f;
+		gio_gref_t refs[3], ref;
+
+		fixture_open(&f, v);
+		before = f.grants;
+		g = grant(&f, 4);
+		assert_int_equal(fake_peer_pin(f.os, PEER, g.first + 1, true, NULL), 0);
+		assert_int_equal(fake_peer_pin(f.os, PEER, g.first + 2, false, NULL), 0);
+		assert_int_equal(gio_grants_init(&f.grants, f.os, 8), 0); /* as one that never heard of `before` */
+		assert_int_equal(stats(&f).quarantined, 2);
+		assert_int_equal(fake_os_page_holds(f.os, gio_os_gfn(f.os, g.va + GIO_PAGE_SIZE)), 1);
+		for (int i = 0; i < 3; i++) {
+			assert_int_equal(gio_grants_alloc(f.grants, 1, &refs[i]), 0);
+			assert_true(refs[i] != g.first + 1 && refs[i] != g.first + 2);
+			assert_int_equal(gio_grant_access(f.grants, refs[i], PEER, gio_os_gfn(f.os, g.va), false), 0);
+		}
+		assert_int_equal(gio_grants_alloc(f.grants, f.per - 8 - 2 - 3, &ref), 0); /* beyond them: grown */
+		gio_grants_free(f.grants, ref, f.per - 8 - 2 - 3);
+		for (int i = 0; i < 3; i++)
+			assert_int_equal(gio_grants_revoke(f.grants, refs[i], 1), 0);
+		fake_peer_unpin(f.os, g.first + 1, true);
+		fake_peer_unpin(f.os, g.first + 2, false);
+		assert_int_equal(gio_grants_reap(f.grants), 0);
+		gio_os_pages_free(f.os, g.va, 4);
+		gio_grants_exit(before);
+		fixture_close(&f);
+	}
+}
+
 static void test_init_faults(void **state)
 {
 	unsigned n = 0;
@@ -498,6 +538,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_init),
 		cmocka_unit_test(test_init_all_reserved),
+		cmocka_unit_test(test_init_of_a_left_table),
 		cmocka_unit_test(test_init_faults),
 		cmocka_unit_test(test_growth_and_limit),
 		cmocka_unit_test(test_growth_faults),
