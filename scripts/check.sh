@@ -56,4 +56,5 @@ symbols '^gp_' $(objects client); report "symbols of the guest programs: gp_" $?
 symbols '^(gc_|main$)' $(objects cli); report "symbols of the command line: gc_" $?
 guest_needs "$build/release/guest/libgrantio-guest.a" nm; report "the guest library needs its system services only" $?
 formatted; report "formatting" $?
+./scripts/conformance.py; report "docs/conformance.md names code and tests that exist" $?
 exit $((failures > 0))

@@ -77,6 +77,8 @@ static void test_probe_refuses(void **state)
 		assert_int_equal(err, -GIO_ENODEV);
 		for (unsigned n = 0; n < b.rig.dev->accesses; n++)
 			assert_false(b.rig.dev->trace[n].write);
+		/* Nothing was read after the register that is wrong (4.2.3.1.1). */
+		assert_int_equal(b.rig.dev->trace[b.rig.dev->accesses - 1].offset, cases[i].offset);
 		rig_close(&b.rig);
 	}
 }
