@@ -121,5 +121,10 @@ void gd_disk_queue_close(struct gd_disk_queue *queue);
 void gd_disk_submit(struct gd_disk_queue *queue, struct gd_disk_io *io);
 void gd_disk_queue_cqe(struct gd_disk_queue *queue, struct io_uring_cqe *cqe);
 unsigned gd_disk_queue_busy(const struct gd_disk_queue *queue); /* in flight */
+/*
+ * How many completions of the ring announce what is in flight, at the most: one for each I/O, or one for all of them,
+ * as with NBD, where it says that the connection has answers. Who waits for more than these waits in vain.
+ */
+unsigned gd_disk_queue_events(const struct gd_disk_queue *queue);
 
 #endif

@@ -36,6 +36,7 @@ struct gd_disk_slot {
 
 struct gd_disk_engine {
 	size_t queue_bytes; /* of the engine's queue, which begins with a struct gd_disk_queue */
+	bool stream;	    /* one completion of the ring may stand for any number of I/Os */
 	void (*close)(struct gd_disk *disk);
 	uint64_t (*measure)(struct gd_disk *disk); /* the size now, whole blocks */
 	int (*queue_open)(struct gd_disk_queue *queue);

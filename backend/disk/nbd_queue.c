@@ -192,6 +192,38 @@ static void slot_proceed(struct nbd_queue *queue, struct gd_disk_slot *slot)
 		gd_queue_finish(&queue->base, slot, 0);
 }
 
+/*
+ * Is libnbd to be told once more that there may be an answer? If it finds none it goes back to where it waits for one,
+ * and forgets that it was in the middle of sending a request: in that case the socket is asked first.
+ */
+static bool answers_more(const struct nbd_queue *queue)
+{
+	struct pollfd socket = {.fd = nbd_aio_get_fd(queue->handle), .events = POLLIN};
+	unsigned direction = nbd_aio_get_direction(queue->handle);
+
+	if (!(direction & LIBNBD_AIO_DIRECTION_READ) || nbd_aio_in_flight(queue->handle) <= 0)
+		return false;
+	return !(direction & LIBNBD_AIO_DIRECTION_WRITE) || poll(&socket, 1, 0) > 0;
+}
+
+/*
+ * Read what the server has sent. libnbd returns after each answer: it is told again until it has none that is whole. 0,
+ * or -1 when it has an error.
+ */
+static int answers_read(struct nbd_queue *queue)
+{
+	const struct gd_disk_slot *before;
+
+	if (!(nbd_aio_get_direction(queue->handle) & LIBNBD_AIO_DIRECTION_READ))
+		return 0;
+	do {
+		before = queue->answered;
+		if (nbd_aio_notify_read(queue->handle))
+			return -1;
+	} while (queue->answered != before && answers_more(queue));
+	return 0;
+}
+
 /* Take the answers; what a lost connection did not answer fails with `lost`. Returns how many did. */
 static unsigned answers_take(struct nbd_queue *queue, int lost)
 {
@@ -472,8 +504,7 @@ static void nbd_cqe(struct gd_disk_queue *base, enum gd_disk_kind kind, uint32_t
 		timer_fired(queue);
 	} else if (kind == GD_KIND_POLL_IN && generation == queue->link && queue->in_armed) {
 		queue->in_armed = false;
-		if (nbd_aio_get_direction(queue->handle) & LIBNBD_AIO_DIRECTION_READ)
-			failed = nbd_aio_notify_read(queue->handle);
+		failed = answers_read(queue);
 	} else if (kind == GD_KIND_POLL_OUT && generation == queue->link && queue->out_armed) {
 		queue->out_armed = false;
 		if (nbd_aio_get_direction(queue->handle) & LIBNBD_AIO_DIRECTION_WRITE)
@@ -533,6 +564,7 @@ static void nbd_queue_close(struct gd_disk_queue *base)
 
 const struct gd_disk_engine gd_nbd_engine = {
 	.queue_bytes = sizeof(struct nbd_queue),
+	.stream = true,
 	.close = gd_nbd_disk_close,
 	.measure = gd_nbd_measure,
 	.queue_open = nbd_queue_open,

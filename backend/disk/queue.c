@@ -204,6 +204,11 @@ unsigned gd_disk_queue_busy(const struct gd_disk_queue *queue)
 	return queue->busy;
 }
 
+unsigned gd_disk_queue_events(const struct gd_disk_queue *queue)
+{
+	return queue->busy && queue->disk->engine->stream ? 1 : queue->busy;
+}
+
 void gd_disk_queue_cancel(struct gd_disk_queue *queue)
 {
 	queue->cancelled = true;

@@ -17,7 +17,9 @@ static struct gd_wait gather(const struct gd_wait_state *state)
 {
 	unsigned ours = least(state->inflight, GD_WAIT_GATHER_US / GD_WAIT_EACH_US) * GD_WAIT_EACH_US;
 
-	return (struct gd_wait){.completions = state->inflight, .timeout_us = most(ours, state->interrupt_us)};
+	return (struct gd_wait){.completions = least(state->inflight, most(state->events, 1)),
+				.timeout_us = most(ours, state->interrupt_us),
+				.again = state->events < state->inflight};
 }
 
 static struct gd_wait nap(const struct gd_wait_state *state)

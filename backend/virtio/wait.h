@@ -9,7 +9,9 @@
  *   - more: gather, that is wait for all of them, but not longer than a batch costs: a few microseconds for each
  *     request, GD_WAIT_GATHER_US at the most, or what an interrupt costs this guest, if that is more. Who waits as
  *     long as what the waiting may save never pays more than twice the least that was possible. A disk that answers
- *     from the page cache is through by then, and this wait is next to none;
+ *     from the page cache is through by then, and this wait is next to none. Where one completion of the ring stands
+ *     for any number of I/Os (an NBD connection: "there is something to read"), it waits for that one, and again as
+ *     long as time is left;
  *   - none came in that time: the disk is slow, and what a batch costs does not matter beside it. Sleep for the first
  *     completion, then gather those that come with it.
  * With nothing in flight:
@@ -46,6 +48,7 @@
 /* What the thread knows before it waits. */
 struct gd_wait_state {
 	unsigned inflight;     /* I/Os that the disk has */
+	unsigned events;       /* completions of the ring that announce them (gd_disk_queue_events()) */
 	bool more;	       /* chains wait in the ring and can be taken at once */
 	bool dry;	       /* the last gathering brought nothing */
 	unsigned lately;       /* requests of the last batch that was taken */
@@ -56,6 +59,7 @@ struct gd_wait_state {
 struct gd_wait {
 	unsigned completions; /* wait for so many; 0: only submit */
 	unsigned timeout_us;  /* 0: without limit; the thread must be woken by kicks then */
+	bool again; /* if I/O is in flight after that and time is left, wait as before for what is left of it */
 };
 
 struct gd_wait gd_wait_plan(const struct gd_wait_state *state);

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "backend/guestmem/count.h"
@@ -464,16 +465,45 @@ static unsigned wait_once(struct gd_worker *w, struct gd_wait plan)
 	return before - w->serve.inflight;
 }
 
+static uint64_t now_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail: the clock exists and `now` is ours */
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+/* Gather where a completion of the ring may stand for several I/Os, or for a part of one. How many I/Os were completed.
+ */
+static unsigned wait_again(struct gd_worker *w, struct gd_wait plan)
+{
+	uint64_t now = now_us(), end = now + plan.timeout_us;
+	unsigned n = 0;
+
+	do {
+		plan.timeout_us = (unsigned)(end - now);
+		n += wait_once(w, plan);
+		now = now_us();
+	} while (w->serve.inflight > 0 && now < end);
+	return n;
+}
+
+static unsigned wait_planned(struct gd_worker *w, struct gd_wait plan)
+{
+	return plan.again ? wait_again(w, plan) : wait_once(w, plan);
+}
+
 static void worker_wait(struct gd_worker *w)
 {
 	struct gd_wait_state state = {.inflight = w->serve.inflight,
+				      .events = gd_disk_queue_events(w->serve.disk),
 				      .more = w->serve.more,
 				      .dry = w->dry,
 				      .lately = w->lately,
 				      .naps = w->naps,
 				      .interrupt_us = gd_device_interrupt_us(w->config.device)};
 	struct gd_wait plan = gd_wait_plan(&state);
-	unsigned n = wait_once(w, plan);
+	unsigned n = wait_planned(w, plan);
 
 	w->dry = plan.timeout_us && state.inflight && n == 0;
 	if (plan.timeout_us && !state.inflight)
@@ -481,10 +511,12 @@ static void worker_wait(struct gd_worker *w)
 	if (!state.dry || n == 0)
 		return;
 	/* The first completion of a slow disk: gather those that come with it. */
-	state = (struct gd_wait_state){.inflight = w->serve.inflight, .interrupt_us = state.interrupt_us};
+	state = (struct gd_wait_state){.inflight = w->serve.inflight,
+				       .events = gd_disk_queue_events(w->serve.disk),
+				       .interrupt_us = state.interrupt_us};
 	plan = gd_wait_plan(&state);
 	if (plan.timeout_us)
-		wait_once(w, plan);
+		wait_planned(w, plan);
 }
 
 static int worker_set_up(struct gd_worker *w)

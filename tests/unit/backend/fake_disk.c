@@ -153,6 +153,11 @@ unsigned gd_disk_queue_busy(const struct gd_disk_queue *q)
 	return q->busy;
 }
 
+unsigned gd_disk_queue_events(const struct gd_disk_queue *q)
+{
+	return q->busy;
+}
+
 static struct io_uring_sqe *sqe_get(struct gd_disk_queue *q)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(q->ring);

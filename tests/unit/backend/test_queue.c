@@ -559,13 +559,29 @@ static void test_wait_plan(void **state)
 	for (unsigned n = 0; n <= GD_WAIT_ALONE; n++) /* never for company that is not coming */
 		sleep_expect(gd_wait_plan(&(struct gd_wait_state){.inflight = n, .lately = n}));
 	for (unsigned n = GD_WAIT_ALONE + 1; n < 1024; n++) {
-		plan = gd_wait_plan(&(struct gd_wait_state){.inflight = n, .lately = n});
+		plan = gd_wait_plan(&(struct gd_wait_state){.inflight = n, .events = n, .lately = n});
 		assert_in_range(plan.completions, 2, n);
+		assert_false(plan.again);
 		assert_in_range(plan.timeout_us, 1, n * GD_WAIT_EACH_US);
 		assert_in_range(plan.timeout_us, 1, 100);
 		sleep_expect(gd_wait_plan(&(struct gd_wait_state){.inflight = n, .dry = true}));
 		plan = gd_wait_plan(&(struct gd_wait_state){.inflight = n, .more = true});
 		assert_int_equal(plan.completions, 0);
+	}
+}
+
+/* Where one completion of the ring stands for all, to wait for more would be to wait for the time-out. */
+static void test_wait_for_a_stream(void **state)
+{
+	struct gd_wait plan;
+
+	(void)state;
+	for (unsigned n = GD_WAIT_ALONE + 1; n < 1024; n++) {
+		plan = gd_wait_plan(&(struct gd_wait_state){.inflight = n, .events = 1, .lately = n});
+		assert_int_equal(plan.completions, 1);
+		assert_in_range(plan.timeout_us, 1, 100);
+		assert_true(plan.again);
+		sleep_expect(gd_wait_plan(&(struct gd_wait_state){.inflight = n, .events = 1, .dry = true}));
 	}
 }
 
@@ -585,7 +601,7 @@ static void test_wait_naps(void **state)
 /* Waiting for company, and for the guest to begin again, costs at most what an interrupt does. */
 static void test_wait_as_long_as_an_interrupt(void **state)
 {
-	struct gd_wait_state deep = {.inflight = 32}, over = {.lately = 32};
+	struct gd_wait_state deep = {.inflight = 32, .events = 32}, over = {.lately = 32};
 
 	(void)state;
 	for (unsigned us = 100; us <= GD_WAIT_INTERRUPT_US; us++) {
@@ -649,6 +665,7 @@ int main(void)
 		T(test_arena),
 		T(test_arena_shadow),
 		T(test_wait_plan),
+		T(test_wait_for_a_stream),
 		T(test_wait_naps),
 		T(test_wait_as_long_as_an_interrupt),
 		T(test_wait_interrupt_learned),
