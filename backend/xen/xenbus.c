@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "backend/xen/xenbus.h"
+#include "backend/xen/alone.h"
 #include "backend/xen/device.h"
 #include "backend/xen/step.h"
 
@@ -307,6 +308,9 @@ int gd_xenbus_open(struct gd_xenbus **out, const struct gd_config *config, struc
 	ret = gd_store_open(&xenbus->store);
 	if (ret)
 		goto close_domains;
+	ret = gd_alone_take(gd_store_domid(xenbus->store));
+	if (ret)
+		goto close_store;
 	xenbus->step = (struct gd_step){config, xenbus->store, &xenbus->devices, xenbus->removal.fd};
 	xenbus->watch = (struct gd_loop_source){gd_store_fd(xenbus->store), watch_ready, xenbus};
 	ret = sources_add(xenbus);

@@ -56,8 +56,8 @@ int rig_daemon_stop(struct rig *rig, int signal);
 /* SIGTERM; it ends with status 0, and nothing is left: rig_quiet(). */
 void rig_daemon_end(struct rig *rig, const uint16_t *domids);
 unsigned rig_daemon_descriptors(const struct rig *rig); /* now */
-/* Run another one, without the log, until it ends by itself; its exit status. */
-int rig_daemon_run(struct rig *rig, const char *const *arguments);
+/* Run another one until it ends by itself; its exit status, and what it said in `text`. */
+int rig_daemon_run(struct rig *rig, const char *const *arguments, char *text, size_t size);
 /* Wait until `text` stands in `count` lines of the log. */
 void rig_log_wait(struct rig *rig, const char *text, unsigned count);
 unsigned rig_log_count(struct rig *rig, const char *text); /* so far */

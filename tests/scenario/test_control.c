@@ -175,7 +175,8 @@ static void socket_left_behind(void **state)
 	control(rig, "stats\n", answer, sizeof(answer));
 	first = rig->daemon;
 	control_path(rig, path);
-	assert_int_equal(rig_daemon_run(rig, (const char *const[]){"--control", path, NULL}), 1);
+	assert_int_equal(rig_daemon_run(rig, (const char *const[]){"--control", path, NULL}, answer, sizeof(answer)),
+			 1);
 	rig_log_wait(rig, "<5>ready\n", 2);
 	assert_int_equal(rig->daemon, first);
 	control(rig, "stats\n", answer, sizeof(answer));

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: MIT */
+#include "backend/xen/alone.h"
+#include "backend/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SYSTEM_DIR  "/run/grantiod"
+#define SYSTEM_LOCK SYSTEM_DIR "/lock"
+#define OTHER_LOCK  "grantiod.lock"
+
+#define PLACES	 4	 /* bytes of a domain: one, and those that are taken beside the dying */
+#define STRIDE	 0x10000 /* from one to the next */
+#define PAUSE_MS 20
+#define PAUSES	 100 /* so, two seconds */
+
+/* The file's name: by the xenstore that libxenstore will find. A machine has one; each model has its own. */
+static int lock_path(char path[PATH_MAX])
+{
+	static const char *const system[] = {"/run/xenstored", "/var/lib/xenstored", "/dev/xen", "/proc/xen", "/dev"};
+	const char *socket = getenv("XENSTORED_PATH"), *slash = socket ? strrchr(socket, '/') : NULL;
+	char dir[PATH_MAX], real[PATH_MAX];
+
+	snprintf(path, PATH_MAX, "%s", SYSTEM_LOCK);
+	if (!slash)
+		return 0;
+	if (snprintf(dir, sizeof(dir), "%.*s/", (int)(slash - socket), socket) >= (int)sizeof(dir))
+		return -ENAMETOOLONG;
+	if (!realpath(dir, real))
+		return -errno;
+	for (unsigned i = 0; i < sizeof(system) / sizeof(system[0]); i++)
+		if (!strcmp(real, system[i]))
+			return 0;
+	return snprintf(path, PATH_MAX, "%s/" OTHER_LOCK, real) < PATH_MAX ? 0 : -ENAMETOOLONG;
+}
+
+/* The descriptor is never closed: the lock goes with it. */
+static int lock_open(const char *path)
+{
+	int fd;
+
+	if (!strcmp(path, SYSTEM_LOCK) && mkdir(SYSTEM_DIR, 0700) && errno != EEXIST)
+		return -errno;
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	return fd < 0 ? -errno : fd;
+}
+
+static struct flock place_lock(uint16_t domid, unsigned place)
+{
+	return (struct flock){
+		.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = (off_t)domid + (off_t)place * STRIDE, .l_len = 1};
+}
+
+/* It has been killed, and no thread of it will run a program again: only the kernel is still busy with it. */
+static bool process_dying(pid_t pid)
+{
+	char path[40], line[512], *state;
+	FILE *file;
+	size_t got;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	file = pid > 0 ? fopen(path, "re") : NULL;
+	if (!file)
+		return false; /* gone: the next look finds its lock free; or it is hidden from us */
+	got = fread(line, 1, sizeof(line) - 1, file);
+	fclose(file);
+	line[got] = '\0';
+	state = strrchr(line, ')'); /* behind the name, which may hold anything */
+	return state && (state[2] == 'Z' || state[2] == 'X');
+}
+
+/* Whether one that may serve has a place of the domain: 1, with its number in `pid`; 0; -errno. Our own are no one's.
+ */
+static int other_find(int fd, uint16_t domid, pid_t *pid)
+{
+	for (unsigned place = 0; place < PLACES; place++) {
+		struct flock lock = place_lock(domid, place);
+
+		if (fcntl(fd, F_GETLK, &lock))
+			return -errno;
+		if (lock.l_type == F_UNLCK || process_dying(lock.l_pid))
+			continue;
+		*pid = lock.l_pid;
+		return 1;
+	}
+	return 0;
+}
+
+static int place_take(int fd, uint16_t domid)
+{
+	for (unsigned place = 0; place < PLACES; place++) {
+		struct flock lock = place_lock(domid, place);
+
+		if (!fcntl(fd, F_SETLK, &lock))
+			return 0;
+		if (errno != EAGAIN && errno != EACCES)
+			return -errno;
+	}
+	return -EAGAIN;
+}
+
+/* A place first, and then nobody else at another: of two that come at once at least one sees the other. */
+static int lock_take(int fd, uint16_t domid, pid_t *pid)
+{
+	struct flock none = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
+	int ret = other_find(fd, domid, pid);
+
+	if (!ret)
+		ret = place_take(fd, domid);
+	if (!ret)
+		ret = other_find(fd, domid, pid);
+	if (ret > 0)
+		fcntl(fd, F_SETLK, &none);
+	return ret > 0 ? -EEXIST : ret;
+}
+
+int gd_alone_take(uint16_t domid)
+{
+	const struct timespec pause = {.tv_nsec = PAUSE_MS * 1000000L};
+	char path[PATH_MAX];
+	pid_t pid = 0;
+	int ret = lock_path(path), fd;
+
+	fd = ret ? ret : lock_open(path);
+	ret = fd < 0 ? fd : lock_take(fd, domid, &pid);
+	for (unsigned i = 0; i < PAUSES && (ret == -EEXIST || ret == -EAGAIN); i++) {
+		nanosleep(&pause, NULL);
+		ret = lock_take(fd, domid, &pid);
+	}
+	if (ret == -EEXIST)
+		gd_log(NULL, GD_ERR,
+		       "process %d is a grantiod that serves domain %u's disks already (%s): not a second one",
+		       (int)pid, domid, path);
+	else if (ret)
+		gd_log(NULL, GD_ERR, "lock %s: %s", path, strerror(-ret));
+	if (ret && fd >= 0)
+		close(fd);
+	return ret;
+}
