@@ -145,6 +145,12 @@ void gd_ledger_close(struct gd_ledger *ledger)
 	ledger_free(ledger);
 }
 
+void gd_ledger_leave(struct gd_ledger *ledger)
+{
+	if (ledger)
+		ledger_free(ledger);
+}
+
 uint64_t gd_ledger_cookie(const struct gd_ledger *ledger)
 {
 	return ledger->file->cookie;

@@ -65,6 +65,8 @@ int gd_ledger_make(struct gd_ledger **ledger, const char *path);
 int gd_ledger_adopt(struct gd_ledger **ledger, const char *path, uint64_t cookie);
 /* The file goes, too: who comes next has nothing to go on with. Takes NULL. */
 void gd_ledger_close(struct gd_ledger *ledger);
+/* The file stays as it is: it may be adopted again. Takes NULL. */
+void gd_ledger_leave(struct gd_ledger *ledger);
 
 /* What names this ledger and no other; never 0. */
 uint64_t gd_ledger_cookie(const struct gd_ledger *ledger);

@@ -13,9 +13,6 @@
 #define REG_STATUS	 0x070u /* virtio 1.2, 4.2.2 */
 #define STATUS_DRIVER_OK 4u	/* virtio 1.2, 2.1 */
 
-#define BUSY_PAUSE_MS 20
-#define BUSY_PAUSES   250 /* so, five seconds */
-
 /* ---- the guest's side: called by its ioreq thread, from the bus --------------------------------------------- */
 
 static uint64_t place_read(void *opaque, uint64_t offset, unsigned size)
@@ -28,14 +25,12 @@ static uint64_t place_read(void *opaque, uint64_t offset, unsigned size)
 static void place_write(void *opaque, uint64_t offset, unsigned size, uint64_t value)
 {
 	struct gd_device *device = opaque;
-	uint64_t one = 1;
 
 	gd_vdev_write(device->vdev, offset, size, value);
 	/* Once in the device's life, whatever the guest does: it cannot make us write to xenstore again and again. */
 	if (offset == REG_STATUS && value & STATUS_DRIVER_OK &&
-	    !__atomic_exchange_n(&device->driver_ok, true, __ATOMIC_RELAXED) &&
-	    write(device->env->wake, &one, sizeof(one)) < 0)
-		gd_log(&device->log, GD_DEBUG, "cannot wake the main thread"); /* cannot happen: far from 2^64 - 1 */
+	    !__atomic_exchange_n(&device->driver_ok, true, __ATOMIC_RELAXED))
+		device->env->up(device);
 }
 
 /* Called by the device's queue threads as well. */
@@ -54,25 +49,145 @@ bool gd_device_inheritable(const struct gd_device *device)
 	return device->phase == GD_DEVICE_SERVED && device->ledger && gd_vdev_status(device->vdev);
 }
 
-/* ---- jobs --------------------------------------------------------------------------------------------------- */
-
-/* The last I/O of a process that has just been killed keeps the image for itself until it ends. */
-static int disk_open(struct gd_device *device, const struct gd_disk_config *config)
+int gd_device_fail(struct gd_device *device, int ret, const char *what)
 {
-	const struct timespec pause = {.tv_nsec = BUSY_PAUSE_MS * 1000000L};
-	int ret = -EBUSY;
-
-	for (unsigned i = 0; ret == -EBUSY && i <= (device->keys.server ? BUSY_PAUSES : 0); i++) {
-		if (i)
-			nanosleep(&pause, NULL);
-		ret = gd_disk_open(&device->disk, config, &device->log, device->error, sizeof(device->error));
-	}
+	snprintf(device->error, sizeof(device->error), "%s: %s", what, strerror(-ret));
+	device->result = ret;
 	return ret;
 }
 
-static void open_run(struct gd_job *job)
+/* ---- the ledger ---------------------------------------------------------------------------------------------- */
+
+void gd_device_ledger_name(const struct gd_device_id *id, char name[GD_DEVICE_LEDGER])
 {
-	struct gd_device *device = job->opaque;
+	snprintf(name, GD_DEVICE_LEDGER, "%s-%u-%" PRIu32, gd_class_names[id->class], id->domid, id->devid);
+}
+
+bool gd_device_ledger_parse(const char *name, struct gd_device_id *id)
+{
+	char again[GD_DEVICE_LEDGER];
+
+	for (unsigned class = 0; class < GD_CLASSES; class ++) {
+		size_t length = strlen(gd_class_names[class]);
+
+		id->class = (enum gd_class) class;
+		if (strncmp(name, gd_class_names[class], length) ||
+		    sscanf(name + length, "-%" SCNu16 "-%" SCNu32, &id->domid, &id->devid) != 2)
+			continue;
+		gd_device_ledger_name(id, again);
+		if (!strcmp(name, again)) /* and nothing else behind it, or before its numbers */
+			return true;
+	}
+	return false;
+}
+
+/* A former grantiod did, or one that was told to stop it; a driver may be using it. */
+static bool served_before(const struct gd_device *device)
+{
+	return device->former != GD_STATE_INITIALISING;
+}
+
+static int ledger_path(const struct gd_device *device, char *path, size_t size)
+{
+	char name[GD_DEVICE_LEDGER];
+	int length;
+
+	gd_device_ledger_name(&device->id, name);
+	length = snprintf(path, size, "%s/%s", device->env->config->state_dir, name);
+	return length < (int)size ? 0 : -ENAMETOOLONG;
+}
+
+/* A ledger for the device: the former process's (device->resumed), or a new one; without a file, if it cannot be had.
+ */
+static int ledger_open(struct gd_device *device, struct gd_ledger **ledger)
+{
+	char path[PATH_MAX];
+	int ret;
+
+	device->resumed = false;
+	device->ledger = 0;
+	if (!device->env->config->state_dir)
+		return gd_ledger_make(ledger, NULL);
+	ret = ledger_path(device, path, sizeof(path));
+	if (!ret && served_before(device) && device->note.ledger) {
+		ret = gd_ledger_adopt(ledger, path, device->note.ledger);
+		device->resumed = !ret;
+		if (ret)
+			gd_log(&device->log, GD_NOTICE, "ledger %s: cannot go on by it: %s", path, strerror(-ret));
+	}
+	if (!device->resumed)
+		ret = gd_ledger_make(ledger, path);
+	if (!ret)
+		device->ledger = gd_ledger_cookie(*ledger);
+	if (!ret)
+		return 0;
+	gd_log(&device->log, GD_WARN, "ledger %s: cannot make it: %s; no other grantiod will be able to go on", path,
+	       strerror(-ret));
+	return gd_ledger_make(ledger, NULL);
+}
+
+/* ---- jobs --------------------------------------------------------------------------------------------------- */
+
+static int irq_open(struct gd_device *device)
+{
+	if (device->keys.base)
+		return gd_irq_line_open(&device->irq, device->id.domid, device->keys.irq, &device->log);
+	return gd_irq_event_open(&device->irq, device->id.domid, &device->log);
+}
+
+static int vdev_open(struct gd_device *device)
+{
+	const struct gd_config *config = device->env->config;
+	struct gd_vdev_config vdev = {
+		.domid = device->id.domid,
+		.log = &device->log,
+		.disk = device->disk,
+		.queues = config->queues,
+		.queue_size = config->queue_size,
+		.indirect = config->indirect,
+		.foreign = device->keys.foreign,
+		.writeback = true,
+		.discard = device->keys.discard && config->discard,
+		.raise = device_raise,
+		.opaque = device->irq,
+	};
+	char error[GD_DEVICE_ERROR / 2];
+	int ret = ledger_open(device, &vdev.ledger);
+
+	if (ret)
+		return gd_device_fail(device, ret, "no memory for its ledger");
+	ret = gd_vdev_open(&device->vdev, &vdev, error, sizeof(error));
+	if (ret && device->resumed)
+		gd_ledger_leave(vdev.ledger); /* it may be opened yet */
+	else if (ret)
+		gd_ledger_close(vdev.ledger);
+	if (ret) {
+		snprintf(device->error, sizeof(device->error), "cannot set up the device: %s", error);
+		return ret;
+	}
+	device->disk = NULL; /* the vdev's now */
+	return 0;
+}
+
+/* The device as its former process left it, or, if that cannot be, in need of a reset. */
+static void device_inherit(struct gd_device *device)
+{
+	int ret = device->resumed ? gd_vdev_resume(device->vdev) : -ENOENT;
+
+	if (device->resumed && ret == -ESTALE)
+		gd_log(&device->log, GD_WARN,
+		       "%s: the former grantiod's last writes may still be on their way to its server: its driver is "
+		       "told to reset it, and no request is done again",
+		       device->target);
+	else if (device->resumed && ret)
+		gd_log(&device->log, GD_NOTICE, "its ledger does not fit: %s", strerror(-ret));
+	device->resumed = !ret;
+	if (ret && ret != -ESTALE)
+		gd_vdev_orphan(device->vdev);
+}
+
+static int disk_open(struct gd_device *device)
+{
 	const struct gd_config *config = device->env->config;
 	struct gd_disk_config disk = {
 		.target = device->target,
@@ -81,10 +196,40 @@ static void open_run(struct gd_job *job)
 		.direct = device->keys.direct && config->direct,
 		.allow = config->image_dirs[0] ? (const char *const *)config->image_dirs : NULL,
 	};
+	int ret = gd_disk_open(&device->disk, &disk, &device->log, device->error, sizeof(device->error));
 
-	device->result = disk_open(device, &disk);
-	if (!device->result)
+	if (!ret)
 		gd_disk_info(device->disk, &device->info);
+	return ret;
+}
+
+static void parts_close(struct gd_device *device)
+{
+	gd_vdev_close(device->vdev);
+	gd_irq_close(device->irq); /* the vdev's threads may raise it to the last */
+	gd_disk_close(device->disk); /* where it did not become the vdev's */
+	device->vdev = NULL;
+	device->irq = NULL;
+	device->disk = NULL;
+}
+
+static void open_run(struct gd_job *job)
+{
+	struct gd_device *device = job->opaque;
+	int ret = disk_open(device);
+
+	if (!ret) {
+		ret = irq_open(device);
+		if (ret)
+			gd_device_fail(device, ret, "cannot open its interrupt");
+	}
+	if (!ret)
+		ret = vdev_open(device);
+	if (!ret && served_before(device))
+		device_inherit(device);
+	if (ret)
+		parts_close(device);
+	device->result = ret;
 }
 
 static void refresh_run(struct gd_job *job)
@@ -94,17 +239,9 @@ static void refresh_run(struct gd_job *job)
 	gd_vdev_refresh(device->vdev);
 }
 
-/* The vdev's threads may raise the interrupt to the last. */
 static void close_run(struct gd_job *job)
 {
-	struct gd_device *device = job->opaque;
-
-	gd_vdev_close(device->vdev);
-	gd_irq_close(device->irq);
-	gd_disk_close(device->disk); /* where it was not yet served */
-	device->vdev = NULL;
-	device->irq = NULL;
-	device->disk = NULL;
+	parts_close(job->opaque);
 }
 
 static int job_start(struct gd_device *device, void (*run)(struct gd_job *job), const char *what)
@@ -181,13 +318,6 @@ struct gd_device *gd_device_new(struct gd_device_env *env, const struct gd_devic
 	return device;
 }
 
-int gd_device_fail(struct gd_device *device, int ret, const char *what)
-{
-	snprintf(device->error, sizeof(device->error), "%s: %s", what, strerror(-ret));
-	device->result = ret;
-	return ret;
-}
-
 void gd_device_free(struct gd_device *device)
 {
 	free(device->said);
@@ -195,7 +325,7 @@ void gd_device_free(struct gd_device *device)
 	free(device);
 }
 
-int gd_device_open(struct gd_device *device, const struct gd_keys_device *keys)
+int gd_device_open(struct gd_device *device, const struct gd_keys_device *keys, unsigned state)
 {
 	char *target = strdup(keys->target);
 	int ret = -ENOMEM;
@@ -206,6 +336,7 @@ int gd_device_open(struct gd_device *device, const struct gd_keys_device *keys)
 	device->target = target;
 	device->keys = *keys;
 	device->keys.target = target;
+	device->former = state;
 	device->phase = GD_DEVICE_OPENING;
 	ret = job_start(device, open_run, "open");
 	if (!ret)
@@ -215,144 +346,45 @@ fail:
 	return gd_device_fail(device, ret, "cannot open its image");
 }
 
-void gd_device_ledger_name(const struct gd_device_id *id, char name[GD_DEVICE_LEDGER])
+uint64_t gd_device_former_base(const struct gd_device *device)
 {
-	snprintf(name, GD_DEVICE_LEDGER, "%s-%u-%" PRIu32, gd_class_names[id->class], id->domid, id->devid);
-}
-
-bool gd_device_ledger_parse(const char *name, struct gd_device_id *id)
-{
-	char again[GD_DEVICE_LEDGER];
-
-	for (unsigned class = 0; class < GD_CLASSES; class ++) {
-		size_t length = strlen(gd_class_names[class]);
-
-		id->class = (enum gd_class) class;
-		if (strncmp(name, gd_class_names[class], length) ||
-		    sscanf(name + length, "-%" SCNu16 "-%" SCNu32, &id->domid, &id->devid) != 2)
-			continue;
-		gd_device_ledger_name(id, again);
-		if (!strcmp(name, again)) /* and nothing else behind it, or before its numbers */
-			return true;
-	}
-	return false;
-}
-
-static int ledger_path(const struct gd_device *device, char *path, size_t size)
-{
-	char name[GD_DEVICE_LEDGER];
-	int length;
-
-	gd_device_ledger_name(&device->id, name);
-	length = snprintf(path, size, "%s/%s", device->env->config->state_dir, name);
-	return length < (int)size ? 0 : -ENAMETOOLONG;
-}
-
-/* A ledger for the device: the former process's (device->resumed), or a new one; without a file, if it cannot be had.
- */
-static int ledger_open(struct gd_device *device, bool before, struct gd_ledger **ledger)
-{
-	char path[PATH_MAX];
-	int ret;
-
-	device->resumed = false;
-	device->ledger = 0;
-	if (!device->env->config->state_dir)
-		return gd_ledger_make(ledger, NULL);
-	ret = ledger_path(device, path, sizeof(path));
-	if (!ret && before && device->keys.ledger) {
-		ret = gd_ledger_adopt(ledger, path, device->keys.ledger);
-		device->resumed = !ret;
-		if (ret)
-			gd_log(&device->log, GD_NOTICE, "ledger %s: cannot go on by it: %s", path, strerror(-ret));
-	}
-	if (!device->resumed)
-		ret = gd_ledger_make(ledger, path);
-	if (!ret)
-		device->ledger = gd_ledger_cookie(*ledger);
-	if (!ret)
+	if (!served_before(device) || !device->note.server)
 		return 0;
-	gd_log(&device->log, GD_WARN, "ledger %s: cannot make it: %s; no other grantiod will be able to go on", path,
-	       strerror(-ret));
-	return gd_ledger_make(ledger, NULL);
+	return device->keys.base ? device->keys.base : device->note.base;
 }
 
-static int vdev_open(struct gd_device *device, bool before)
+void gd_device_reserve(struct gd_device *device)
 {
-	const struct gd_config *config = device->env->config;
-	struct gd_vdev_config vdev = {
-		.domid = device->id.domid,
-		.log = &device->log,
-		.disk = device->disk,
-		.queues = config->queues,
-		.queue_size = config->queue_size,
-		.indirect = config->indirect,
-		.foreign = device->keys.foreign,
-		.writeback = true,
-		.discard = device->keys.discard && config->discard,
-		.raise = device_raise,
-	};
-	char error[GD_DEVICE_ERROR / 2];
-	int ret;
-
-	if (device->keys.base)
-		ret = gd_irq_line_open(&device->irq, device->id.domid, device->keys.irq, &device->log);
-	else
-		ret = gd_irq_event_open(&device->irq, device->id.domid, &device->log);
-	if (ret)
-		return gd_device_fail(device, ret, "cannot open its interrupt");
-	vdev.opaque = device->irq;
-	ret = ledger_open(device, before, &vdev.ledger);
-	if (ret)
-		return gd_device_fail(device, ret, "no memory for its ledger");
-	ret = gd_vdev_open(&device->vdev, &vdev, error, sizeof(error));
-	if (ret) {
-		gd_ledger_close(vdev.ledger);
-		snprintf(device->error, sizeof(device->error), "cannot set up the device: %s", error);
-		return device->result = ret;
-	}
-	device->disk = NULL; /* the vdev's now */
-	return 0;
+	device->place.range = (struct gd_bus_range){.base = gd_device_former_base(device), .size = GD_MMIO_SIZE};
+	gd_domain_reserve(device->env->domains, device->id.domid, &device->place);
 }
 
-/* The device as its former process left it, or, if that cannot be, in need of a reset. */
-static void device_inherit(struct gd_device *device)
+void gd_device_abandon(struct gd_device *device)
 {
-	int ret = device->resumed ? gd_vdev_resume(device->vdev) : -ENOENT;
-
-	if (device->resumed && ret)
-		gd_log(&device->log, GD_NOTICE, "its ledger does not fit: %s", strerror(-ret));
-	device->resumed = !ret;
-	if (ret)
-		gd_vdev_orphan(device->vdev);
+	gd_domain_detach(device->env->domains, &device->place);
+	device->coming = false;
+	device->pause_ms = 0;
+	device->busy_said = false;
 }
 
-int gd_device_serve(struct gd_device *device, uint64_t base, bool before)
+int gd_device_serve(struct gd_device *device, uint64_t base)
 {
-	bool driver_ok;
-	int ret = vdev_open(device, before);
+	bool driver_ok = gd_vdev_status(device->vdev) & STATUS_DRIVER_OK;
 
-	if (ret)
-		return ret;
-	if (before)
-		device_inherit(device);
-	driver_ok = gd_vdev_status(device->vdev) & STATUS_DRIVER_OK;
 	__atomic_store_n(&device->driver_ok, driver_ok, __ATOMIC_RELAXED);
 	device->connected = false;
 	device->port = 0;
 	device->base = base;
-	device->place = (struct gd_domain_device){
-		.range = {base, GD_MMIO_SIZE, place_read, place_write, device},
-		.irq = device->keys.irq,
-	};
-	device->result = gd_domain_attach(device->env->domains, device->id.domid,
-					  device->keys.server ? &device->keys.server_id : NULL, &device->place,
-					  device->error, sizeof(device->error));
+	device->place.range = (struct gd_bus_range){base, GD_MMIO_SIZE, place_read, place_write, device};
+	device->place.irq = device->keys.irq;
+	device->result = gd_domain_attach(device->env->domains, device->id.domid, &device->place, device->error,
+					  sizeof(device->error));
 	if (device->result)
 		return device->result;
 	device->phase = GD_DEVICE_SERVED;
 	device->served = true;
-	if (before)
+	device->coming = false;
+	if (served_before(device))
 		gd_irq_raise(device->irq); /* of no effect on an event channel: the frontend's comes later, and begins
 					      anew */
 	device->file.path = device->target;
@@ -375,7 +407,7 @@ int gd_device_bind(struct gd_device *device, uint32_t port)
 void gd_device_stop(struct gd_device *device)
 {
 	gd_sizewatch_remove(device->env->sizewatch, &device->file);
-	gd_domain_detach(device->env->domains, &device->place);
+	gd_device_abandon(device);
 	device->phase = GD_DEVICE_CLOSING;
 	device->refresh = false;
 	if (!device->busy)

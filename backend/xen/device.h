@@ -2,11 +2,12 @@
 /*
  * One virtio disk of one guest, from its directory in xenstore to its queues: opened, served, closed.
  *
- *   IDLE --open--> OPENING --(image open)--> OPENED --serve--> SERVED --stop--> CLOSING --> IDLE
- *                                               \-----------------stop----------/
+ *   IDLE --open--> OPENING --(ready)--> OPENED --serve--> SERVED --stop--> CLOSING --> IDLE
+ *                                          \-----------------stop----------/
  *
- * Opening an image, closing one and asking for its size may block on a server elsewhere: each is a job (backend/job.h).
- * When a job has ended, `changed` is called in the main thread, and the owner decides what comes next.
+ * Opening an image, making its queues and going on by a ledger, closing all that, and asking for its size may block on
+ * a server elsewhere: each is a job (backend/job.h). When a job has ended, `changed` is called in the main thread, and
+ * the owner decides what comes next.
  *
  * Threads: the main thread. The guest's ioreq thread comes in by the bus only; what it leaves here is atomic.
  * Errors: 0 or -errno, with a line in `error`.
@@ -36,10 +37,13 @@ struct gd_device_env {
 	struct gd_jobs *jobs;
 	struct gd_domains *domains;
 	struct gd_sizewatch *sizewatch;
-	int wake;				   /* eventfd: written when a guest's driver has come up */
 	void (*changed)(struct gd_device *device); /* a job has ended */
+	/* A guest's driver has come up. By its ioreq thread, once between two calls of gd_device_serve(). */
+	void (*up)(struct gd_device *device);
 	void *opaque;
 };
+
+struct gd_guest;
 
 struct gd_device {
 	struct gd_device_env *env;
@@ -50,12 +54,23 @@ struct gd_device {
 	/* As it was opened last. */
 	struct gd_keys_device keys; /* keys.target: the device's own copy */
 	char *target;
+	struct gd_keys_note note; /* as it stands in the directory */
+	unsigned former;	  /* the state that was found there when it was opened */
 	struct gd_disk_info info; /* of the image, when it was opened */
 	uint64_t base;		  /* of its registers: keys.base, or chosen for it */
 
+	/* The table's (xen/table.c). */
+	struct gd_guest *guest;
+	struct gd_device *chain, *sibling, **sibling_link, *dirty_next, *up_next;
+	bool dirty;  /* its directory is to be read again */
+	bool unread; /* it was never read */
+
 	/* The owner's (xen/step.c, xen/xenbus.c). */
-	struct gd_device *next;
-	bool dirty;	/* its directory is to be read again */
+	bool waits;	/* IDLE: for its domain to be introduced */
+	bool coming;	/* it was served before, and its guest's accesses wait for it */
+	bool busy_said; /* and so does it: for the former user of its image */
+	unsigned pause_ms; /* until that is tried again; 0: it does not wait */
+	int64_t retry_ms;  /* when */
 	bool connected; /* state 4 was written */
 	bool leaving;	/* its directory is to be removed */
 	bool resumed;	/* served on from where a former process ended: state and event channel are as that left them */
@@ -90,14 +105,20 @@ void gd_device_free(struct gd_device *device); /* IDLE */
 /* Note why it cannot be served: device->result and device->error ("WHAT: text of `ret`"). Returns `ret`. */
 int gd_device_fail(struct gd_device *device, int ret, const char *what);
 
-/* IDLE -> OPENING, and on to OPENED (or back to IDLE, with device->result) by `changed`. `keys` is copied. */
-int gd_device_open(struct gd_device *device, const struct gd_keys_device *keys);
 /*
- * OPENED -> SERVED, with registers at `base`. On failure it stays OPENED, with device->result: stop it. `before`: it
- * was served before, and a driver may be using it. Then the device goes on (device->resumed), if the former process
- * left its ledger; else the driver is told that it needs a reset.
+ * IDLE -> OPENING, and on to OPENED (or back to IDLE, with device->result) by `changed`. `keys` is copied. `state`:
+ * where the directory says that it is. If it was served before, a driver may be using it. Then the device goes on
+ * (device->resumed), if the former process left its ledger; else the driver is told that it needs a reset.
  */
-int gd_device_serve(struct gd_device *device, uint64_t base, bool before);
+int gd_device_open(struct gd_device *device, const struct gd_keys_device *keys, unsigned state);
+/* Where its registers were when a former grantiod served it, so that accesses may wait for it there; 0: it did not. */
+uint64_t gd_device_former_base(const struct gd_device *device);
+/* Accesses to its registers, where a former grantiod had them, wait until it is SERVED, stopped, or is abandoned. */
+void gd_device_reserve(struct gd_device *device);
+/* IDLE: it will not come. */
+void gd_device_abandon(struct gd_device *device);
+/* OPENED -> SERVED, with registers at `base`. On failure it stays OPENED, with device->result: stop it. */
+int gd_device_serve(struct gd_device *device, uint64_t base);
 /* SERVED, keys.base is 0: interrupts by the guest's event channel `port`, or 0: none. 0 or -errno, then none. */
 int gd_device_bind(struct gd_device *device, uint32_t port);
 /* OPENED, SERVED -> CLOSING, and on to IDLE by `changed`. The guest's accesses end here and now. */

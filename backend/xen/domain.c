@@ -8,17 +8,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/xen/keys.h"
+
+#define IRQS 1024u /* Arm's interrupt lines */
+
 struct gd_domain {
 	uint16_t domid;
 	struct gd_log log;
 	struct gd_bus *bus;
 	struct gd_ioreq *ioreq;
-	struct gd_domain_device *devices;
-	struct gd_domain *next;
+	unsigned attached, reserved;
+	uint8_t irqs[IRQS / 8]; /* a bit for each that a device has */
 };
 
 struct gd_domains {
-	struct gd_domain *first;
+	struct gd_domain *domain[GD_DOMID_MAX + 1];
 };
 
 int gd_domains_open(struct gd_domains **out)
@@ -32,16 +36,7 @@ void gd_domains_close(struct gd_domains *domains)
 	free(domains);
 }
 
-static struct gd_domain *domain_find(struct gd_domains *domains, uint16_t domid)
-{
-	struct gd_domain *domain = domains->first;
-
-	while (domain && domain->domid != domid)
-		domain = domain->next;
-	return domain;
-}
-
-static int domain_open(struct gd_domains *domains, uint16_t domid, const uint16_t *adopt, struct gd_domain **out,
+static int domain_open(struct gd_domains *domains, uint16_t domid, const uint16_t *adopt, unsigned adopts,
 		       char *error, size_t size)
 {
 	struct gd_domain *domain = calloc(1, sizeof(*domain));
@@ -55,16 +50,14 @@ static int domain_open(struct gd_domains *domains, uint16_t domid, const uint16_
 	ret = gd_bus_open(&domain->bus, &domain->log);
 	if (ret)
 		goto free_domain;
-	config = (struct gd_ioreq_config){domid, &domain->log, domain->bus, adopt != NULL, adopt ? *adopt : 0};
+	config = (struct gd_ioreq_config){domid, &domain->log, domain->bus, adopt, adopts};
 	ret = gd_ioreq_open(&domain->ioreq, &config, error, size);
 	if (ret) {
 		gd_bus_close(domain->bus);
 		free(domain);
 		return ret; /* with its line */
 	}
-	domain->next = domains->first;
-	domains->first = domain;
-	*out = domain;
+	domains->domain[domid] = domain;
 	return 0;
 
 free_domain:
@@ -74,26 +67,26 @@ fail:
 	return ret;
 }
 
-static void domain_close(struct gd_domains *domains, struct gd_domain *domain)
+/* With the last of its devices. What waits for one that did not come is answered. */
+static void domain_put(struct gd_domains *domains, struct gd_domain *domain)
 {
-	struct gd_domain **link = &domains->first;
-
-	while (*link != domain)
-		link = &(*link)->next;
-	*link = domain->next;
+	if (domain->attached || domain->reserved)
+		return;
+	domains->domain[domain->domid] = NULL;
 	gd_ioreq_close(domain->ioreq);
 	gd_bus_close(domain->bus);
 	free(domain);
 }
 
-static int irq_check(const struct gd_domain *domain, const struct gd_domain_device *device, char *error, size_t size)
+static bool irq_used(const struct gd_domain *domain, unsigned irq)
 {
-	for (const struct gd_domain_device *other = domain->devices; other; other = other->next)
-		if (device->irq && other->irq == device->irq) {
-			snprintf(error, size, "irq '%u': another device of the guest has it", device->irq);
-			return -EADDRINUSE;
-		}
-	return 0;
+	return irq && domain->irqs[irq % IRQS / 8] & 1u << irq % 8;
+}
+
+static void irq_flip(struct gd_domain *domain, unsigned irq)
+{
+	if (irq)
+		domain->irqs[irq % IRQS / 8] ^= (uint8_t)(1u << irq % 8);
 }
 
 /* On the bus first: an access finds its device from the moment that Xen sends it. */
@@ -121,61 +114,110 @@ static void range_remove(struct gd_domain *domain, const struct gd_domain_device
 	gd_bus_remove(domain->bus, device->range.base);
 }
 
-int gd_domain_attach(struct gd_domains *domains, uint16_t domid, const uint16_t *adopt, struct gd_domain_device *device,
-		     char *error, size_t size)
+void gd_domain_adopt(struct gd_domains *domains, uint16_t domid, const uint16_t *servers, unsigned count)
 {
-	struct gd_domain *domain = domain_find(domains, domid);
-	int ret = domain ? 0 : domain_open(domains, domid, adopt, &domain, error, size);
+	char error[256];
+
+	if (!count || domains->domain[domid])
+		return;
+	if (domain_open(domains, domid, servers, count, error, sizeof(error)))
+		gd_log(NULL, GD_WARN, "d%u: cannot take over its ioreq server: %s", domid, error);
+}
+
+void gd_domain_reserve(struct gd_domains *domains, uint16_t domid, struct gd_domain_device *device)
+{
+	struct gd_domain *domain = domains->domain[domid];
+
+	if (!domain || device->domain || !device->range.base)
+		return;
+	device->domain = domain;
+	device->reserved = true;
+	domain->reserved++;
+}
+
+/* Its accesses are answered when all that it waits for is there, or will not come. */
+static void domain_go(struct gd_domain *domain)
+{
+	int ret = domain->reserved ? 0 : gd_ioreq_start(domain->ioreq);
 
 	if (ret)
-		return ret;
-	ret = irq_check(domain, device, error, size);
-	if (ret)
-		goto close_unused;
+		gd_log_guest(&domain->log, GD_ERR, "cannot start a thread: %s; its accesses wait", strerror(-ret));
+}
+
+void gd_domain_settled(struct gd_domains *domains, uint16_t domid)
+{
+	struct gd_domain *domain = domains->domain[domid];
+
+	if (domain)
+		domain_put(domains, domain);
+}
+
+/* The reservation ends; the device itself is not touched. */
+static void reservation_end(struct gd_domain_device *device)
+{
+	if (!device->reserved)
+		return;
+	device->reserved = false;
+	device->domain->reserved--;
+}
+
+static int domain_attach(struct gd_domain *domain, struct gd_domain_device *device, char *error, size_t size)
+{
+	int ret;
+
+	if (irq_used(domain, device->irq)) {
+		snprintf(error, size, "irq '%u': another device of the guest has it", device->irq);
+		return -EADDRINUSE;
+	}
 	ret = range_add(domain, device, error, size);
 	if (ret)
-		goto close_unused;
+		return ret;
 	ret = gd_ioreq_adopted(domain->ioreq) ? 0 : gd_ioreq_start(domain->ioreq);
 	if (ret) {
 		snprintf(error, size, "cannot start a thread: %s", strerror(-ret));
-		goto remove_range;
+		range_remove(domain, device);
 	}
-	device->domain = domain;
-	device->next = domain->devices;
-	domain->devices = device;
-	return 0;
-
-remove_range:
-	range_remove(domain, device);
-close_unused:
-	if (!domain->devices)
-		domain_close(domains, domain);
 	return ret;
+}
+
+int gd_domain_attach(struct gd_domains *domains, uint16_t domid, struct gd_domain_device *device, char *error,
+		     size_t size)
+{
+	int ret = domains->domain[domid] ? 0 : domain_open(domains, domid, NULL, 0, error, size);
+	struct gd_domain *domain = domains->domain[domid];
+
+	if (ret)
+		return ret;
+	ret = domain_attach(domain, device, error, size);
+	if (ret && !device->domain)
+		domain_put(domains, domain);
+	if (ret)
+		return ret; /* what was reserved stays so: until it is detached */
+	reservation_end(device);
+	device->domain = domain;
+	domain->attached++;
+	irq_flip(domain, device->irq);
+	domain_go(domain);
+	return 0;
 }
 
 void gd_domain_detach(struct gd_domains *domains, struct gd_domain_device *device)
 {
 	struct gd_domain *domain = device->domain;
-	struct gd_domain_device **link;
 
 	if (!domain)
 		return;
-	range_remove(domain, device);
-	for (link = &domain->devices; *link != device; link = &(*link)->next)
-		;
-	*link = device->next;
+	if (!device->reserved) {
+		range_remove(domain, device);
+		irq_flip(domain, device->irq);
+		domain->attached--;
+	}
+	reservation_end(device);
 	device->domain = NULL;
-	if (!domain->devices)
-		domain_close(domains, domain);
-}
-
-void gd_domain_go(struct gd_domain_device *device)
-{
-	int ret = gd_ioreq_start(device->domain->ioreq);
-
-	if (ret)
-		gd_log_guest(&device->domain->log, GD_ERR, "cannot start a thread: %s; its accesses wait",
-			     strerror(-ret));
+	if (domain->attached || domain->reserved)
+		domain_go(domain);
+	else
+		domain_put(domains, domain);
 }
 
 uint16_t gd_domain_server(const struct gd_domain_device *device)
@@ -190,7 +232,7 @@ uint64_t gd_domain_answered(const struct gd_domain_device *device)
 
 bool gd_domain_alive(struct gd_domains *domains, uint16_t domid)
 {
-	struct gd_domain *domain = domain_find(domains, domid);
+	struct gd_domain *domain = domains->domain[domid];
 
 	return !domain || gd_ioreq_alive(domain->ioreq);
 }

@@ -24,25 +24,30 @@ struct gd_domain_device {
 	struct gd_bus_range range;
 	unsigned irq; /* no two devices of a guest share one; 0: no line of its controller */
 	/* private */
-	struct gd_domain *domain; /* NULL: not attached */
-	struct gd_domain_device *next;
+	struct gd_domain *domain; /* NULL: neither attached nor reserved */
+	bool reserved;		  /* at range.base */
 };
 
 int gd_domains_open(struct gd_domains **domains);
 void gd_domains_close(struct gd_domains *domains); /* no devices are attached; takes NULL */
 
 /*
- * Have the guest's accesses answered by the device. `adopt`: number of the ioreq server that a former grantiod noted
- * for it, or NULL. Where that is taken over the guest waits for gd_domain_go(): an access that has waited since then
- * may be meant for a device that is yet to come.
+ * Before any device of the guest is attached: take over the ioreq server that a former grantiod made for it, the first
+ * of `count` that the guest still has. With none of them nothing happens.
  */
-int gd_domain_attach(struct gd_domains *domains, uint16_t domid, const uint16_t *adopt, struct gd_domain_device *device,
-		     char *error, size_t size);
-/* When it returns no call into the device runs or will come. One that is not attached is left alone. */
-void gd_domain_detach(struct gd_domains *domains, struct gd_domain_device *device);
+void gd_domain_adopt(struct gd_domains *domains, uint16_t domid, const uint16_t *servers, unsigned count);
+/* After that, and before gd_domain_settled(): accesses to device->range wait until it is attached or detached. */
+void gd_domain_reserve(struct gd_domains *domains, uint16_t domid, struct gd_domain_device *device);
+/* All that may come of what the former grantiod served has been reserved: accesses are answered from now on. */
+void gd_domain_settled(struct gd_domains *domains, uint16_t domid);
 
-/* All of the devices that the former grantiod served are there, or will not come. No more than a look, once done. */
-void gd_domain_go(struct gd_domain_device *device);
+/* Have the guest's accesses answered by the device, which may be reserved there. */
+int gd_domain_attach(struct gd_domains *domains, uint16_t domid, struct gd_domain_device *device, char *error,
+		     size_t size);
+/*
+ * When it returns no call into the device runs or will come. One that is neither attached nor reserved is left alone.
+ */
+void gd_domain_detach(struct gd_domains *domains, struct gd_domain_device *device);
 
 /* The guest's ioreq server, to be noted for our successor. The device is attached. */
 uint16_t gd_domain_server(const struct gd_domain_device *device);

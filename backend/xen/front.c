@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PLACES	   ((GD_FRONT_END - GD_FRONT_BASE) / GD_FRONT_STEP)
 #define PLACES_OWN 16u /* where a backend begins: its domain's number times this */
 
 const char *const gd_front_key_names[GD_FRONT_KEYS] = {
@@ -79,17 +78,17 @@ static bool is_used(uint64_t base, const uint64_t *used, size_t count)
 	return false;
 }
 
-static bool is_place(uint64_t base)
+bool gd_front_place(uint64_t base)
 {
 	return base >= GD_FRONT_BASE && base < GD_FRONT_END && base % GD_FRONT_STEP == 0;
 }
 
 uint64_t gd_front_base(uint16_t backend, uint64_t former, const uint64_t *used, size_t count)
 {
-	if (is_place(former) && !is_used(former, used, count))
+	if (gd_front_place(former) && !is_used(former, used, count))
 		return former;
-	for (unsigned i = 0; i < PLACES; i++) {
-		uint64_t base = GD_FRONT_BASE + (backend * PLACES_OWN + i) % PLACES * GD_FRONT_STEP;
+	for (unsigned i = 0; i < GD_FRONT_PLACES; i++) {
+		uint64_t base = GD_FRONT_BASE + (backend * PLACES_OWN + i) % GD_FRONT_PLACES * GD_FRONT_STEP;
 
 		if (!is_used(base, used, count))
 			return base;

@@ -11,6 +11,7 @@
 #ifndef GD_FRONT_H
 #define GD_FRONT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,6 +21,7 @@
 #define GD_FRONT_BASE	 0xfea00000u /* the window for registers, */
 #define GD_FRONT_END	 0xfec00000u
 #define GD_FRONT_STEP	 0x1000u /* at multiples of this */
+#define GD_FRONT_PLACES	 ((GD_FRONT_END - GD_FRONT_BASE) / GD_FRONT_STEP)
 #define GD_FRONT_PORTS	 131072u /* xen/event_channel.h: EVTCHN_FIFO_NR_CHANNELS */
 
 enum gd_front_key {
@@ -45,9 +47,12 @@ struct gd_front {
 /* -EINVAL: refused. */
 int gd_front_parse(const struct gd_front_keys *keys, struct gd_front *out, char error[GD_KEYS_ERROR]);
 
+/* Whether registers may be at `base`. */
+bool gd_front_place(uint64_t base);
+
 /*
  * A place for a device's registers: `former` if it is one and is free, else a free one; 0 when none is. `used` are
- * those of the guest's other devices of ours. Each backend begins elsewhere, so that two of them rarely meet in a
+ * those that are published for the guest's other devices. Each backend begins elsewhere, so that two of them rarely meet in a
  * guest.
  */
 uint64_t gd_front_base(uint16_t backend, uint64_t former, const uint64_t *used, size_t count);

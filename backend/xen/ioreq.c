@@ -122,8 +122,8 @@ static void *answer_thread(void *opaque)
 
 static int server_find(struct gd_ioreq *ioreq, const struct gd_ioreq_config *config)
 {
-	if (config->adopt) {
-		ioreq->id = config->id;
+	for (unsigned i = 0; i < config->adopts; i++) {
+		ioreq->id = config->adopt[i];
 		ioreq->adopted = gd_ioreq_alive(ioreq);
 		if (ioreq->adopted) {
 			gd_log(ioreq->log, GD_NOTICE, "taking over ioreq server %u of a former grantiod", ioreq->id);

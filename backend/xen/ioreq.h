@@ -33,8 +33,8 @@ struct gd_ioreq_config {
 	uint16_t domid;
 	struct gd_log *log; /* with `bus`: the caller's, outlive the server */
 	struct gd_bus *bus;
-	bool adopt; /* take over server `id`, if the guest has it; else make one */
-	uint16_t id;
+	const uint16_t *adopt; /* `adopts` servers: take over the first that the guest has; else make one */
+	unsigned adopts;
 };
 
 /* Everything up to gd_ioreq_start(). `error` names the step that failed. */

@@ -271,33 +271,6 @@ static int check_params(const struct check *check, const char *value)
 	return 0;
 }
 
-static int check_ioreq_server(const struct check *check, const char *value)
-{
-	uint64_t number = 0;
-
-	/* Our own note, and only a hint: what is not a number is as good as absent. */
-	if (value && gd_number(value, false, UINT16_MAX, &number)) {
-		check->out->server = true;
-		check->out->server_id = (uint16_t)number;
-	}
-	return 0;
-}
-
-static int check_ledger(const struct check *check, const char *value)
-{
-	if (!value || !gd_number(value, false, UINT64_MAX, &check->out->ledger))
-		check->out->ledger = 0;
-	return 0;
-}
-
-/* As above. Where it may be is checked when it is used. */
-static int check_mmio_base(const struct check *check, const char *value)
-{
-	if (!value || !gd_number(value, false, UINT32_MAX, &check->out->former_base))
-		check->out->former_base = 0;
-	return 0;
-}
-
 #define IN_DISK	  (1u << GD_VIRTIO_DISK)
 #define IN_VIRTIO (1u << GD_VIRTIO)
 #define IN_BOTH	  (IN_DISK | IN_VIRTIO)
@@ -321,9 +294,6 @@ static const struct {
 	{GD_KEY_DISCARD, 0, check_discard},
 	{GD_KEY_DIRECT_SAFE, 0, check_direct_safe},
 	{GD_KEY_PARAMS, IN_DISK, check_params},
-	{GD_KEY_IOREQ_SERVER, 0, check_ioreq_server},
-	{GD_KEY_LEDGER, 0, check_ledger},
-	{GD_KEY_MMIO_BASE, 0, check_mmio_base},
 	{GD_KEY_GRANT_USAGE, 0, check_grant_usage},
 };
 
@@ -343,6 +313,24 @@ int gd_keys_device(const struct gd_keys *keys, const struct gd_device_id *id, co
 			ret = checks[i].check(&check, value);
 	}
 	return ret;
+}
+
+static uint64_t note_number(const struct gd_keys *keys, enum gd_key key, uint64_t max)
+{
+	uint64_t number = 0;
+
+	return keys->value[key] && gd_number(keys->value[key], false, max, &number) ? number : 0;
+}
+
+void gd_keys_note(const struct gd_keys *keys, struct gd_keys_note *out)
+{
+	const char *server = keys->value[GD_KEY_IOREQ_SERVER];
+	uint64_t number = 0;
+
+	*out = (struct gd_keys_note){.ledger = note_number(keys, GD_KEY_LEDGER, UINT64_MAX),
+				     .base = note_number(keys, GD_KEY_MMIO_BASE, UINT32_MAX)};
+	out->server = server && gd_number(server, false, UINT16_MAX, &number);
+	out->server_id = (uint16_t)number;
 }
 
 void gd_keys_name(const struct gd_keys *keys, const struct gd_device_id *id, char *name, size_t size)

@@ -80,17 +80,25 @@ struct gd_keys_life {
 };
 int gd_keys_life(const struct gd_keys *keys, struct gd_keys_life *out, char error[GD_KEYS_ERROR]);
 
+/*
+ * What a former grantiod noted for its successor, and only hints: what is no number is as good as absent. It stands
+ * there whatever else is wrong with the directory.
+ */
+struct gd_keys_note {
+	bool server;	    /* its ioreq server for the guest: */
+	uint16_t server_id; /* this one */
+	uint64_t ledger;    /* its ledger's cookie, or 0 */
+	uint64_t base;	    /* where it put the registers, or 0; not checked */
+};
+void gd_keys_note(const struct gd_keys *keys, struct gd_keys_note *out);
+
 /* Everything else. `target` points into `keys` or is policy->config_target. */
 struct gd_keys_device {
 	uint64_t base;	      /* guest-physical, of GD_MMIO_SIZE bytes of registers; 0: ours to choose (xen/front.h) */
 	unsigned irq;	      /* Arm SPI, 32 to 1019; 0 with base 0: an event channel of the guest's */
-	uint64_t former_base; /* what a former grantiod chose, or 0; not checked */
 	const char *target;
 	bool readonly, discard, direct;
-	bool foreign;	    /* the guest grants nothing, and may: all of its memory is mapped as needed */
-	bool server;	    /* a former grantiod noted its ioreq server: */
-	uint16_t server_id; /* this one */
-	uint64_t ledger;    /* its ledger's cookie, or 0 */
+	bool foreign; /* the guest grants nothing, and may: all of its memory is mapped as needed */
 };
 
 /* What a device's keys are checked against. */

@@ -7,8 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/timerfd.h>
+#include <time.h>
 
 #define REMOVAL_SECONDS 1
+#define PAUSE_FIRST_MS	20 /* between two looks at an image that is in use; each is longer than the last, */
+#define PAUSE_MOST_MS	1000 /* up to this */
 
 /* ---- what is said of a device --------------------------------------------------------------------------------- */
 
@@ -105,51 +108,176 @@ static void removal_ask(struct gd_step *step, struct gd_device *device)
 	timerfd_settime(step->removal, 0, &when, NULL); /* cannot fail: the descriptor and `when` are ours */
 }
 
-/* Not open. */
-static void idle_step(struct gd_step *step, struct gd_device *device, const struct gd_keys *keys)
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void retry_set(struct gd_step *step, int64_t ms)
+{
+	struct itimerspec when = {.it_value = {ms / 1000, ms % 1000 * 1000000}};
+
+	timerfd_settime(step->retry, TFD_TIMER_ABSTIME, &when, NULL); /* cannot fail: the descriptor is ours */
+}
+
+void gd_step_retry(struct gd_step *step)
+{
+	int64_t now = now_ms(), next = INT64_MAX;
+
+	gd_table_each(step->table, guest, device)
+	{
+		if (!device->pause_ms || device->phase != GD_DEVICE_IDLE || device->dirty)
+			continue;
+		if (device->retry_ms <= now)
+			gd_table_touch(step->table, device);
+		else if (device->retry_ms < next)
+			next = device->retry_ms;
+	}
+	if (next != INT64_MAX)
+		retry_set(step, next);
+}
+
+/*
+ * The image of a device that was served before is in use: by the former process's last I/O, which keeps it until it has
+ * ended, however long that takes. Nobody else can have meant to take it, as long as the directory is there.
+ */
+static void busy_wait(struct gd_step *step, struct gd_device *device)
+{
+	unsigned pause = device->pause_ms ? 2 * device->pause_ms : PAUSE_FIRST_MS;
+
+	if (!device->busy_said)
+		gd_log(&device->log, GD_NOTICE, "%s: it was served before: waiting for its former user's last I/O",
+		       device->error);
+	device->busy_said = true;
+	device->pause_ms = pause < PAUSE_MOST_MS ? pause : PAUSE_MOST_MS;
+	device->retry_ms = now_ms() + device->pause_ms;
+	device->result = 0;
+	gd_step_retry(step); /* which sets the timer for the first one of all */
+}
+
+static void busy_end(struct gd_device *device)
+{
+	if (device->busy_said)
+		gd_log(&device->log, GD_NOTICE, "%s is in use no more", device->target);
+	device->busy_said = false;
+	device->pause_ms = 0;
+}
+
+static bool is_former(const struct gd_device *device, unsigned state)
+{
+	return state != GD_STATE_INITIALISING && device->note.server;
+}
+
+/*
+ * Where a device was served before, its driver looks for it there, and nowhere else. The address must be one that we
+ * give, and no other device's.
+ */
+static int base_check(const struct gd_device *device, const struct gd_keys_device *keys, unsigned state, char *error)
+{
+	uint64_t base = device->note.base;
+
+	if (keys->base || !base || state == GD_STATE_INITIALISING)
+		return 0;
+	if (!gd_front_place(base)) {
+		snprintf(error, GD_KEYS_ERROR, "mmio-base '%" PRIu64 "': no place for registers; it was served there",
+			 base);
+		return -EINVAL;
+	}
+	for (const struct gd_device *other = device->guest->devices; other; other = other->sibling)
+		if (other != device && other->note.base == base && other->phase != GD_DEVICE_IDLE) {
+			snprintf(error, GD_KEYS_ERROR, "mmio-base '%" PRIu64 "': %s of the guest has it", base,
+				 other->log.name);
+			return -EINVAL;
+		}
+	return 0;
+}
+
+/* Its directory is complete, and wants it served. */
+static void idle_open(struct gd_step *step, struct gd_device *device, const struct gd_keys_device *keys,
+		      unsigned state)
+{
+	bool failed = device->result && keys_equal(keys, &device->keys);
+
+	if (device->result == -EBUSY && failed && is_former(device, state)) {
+		busy_wait(step, device);
+		return;
+	}
+	if (device->pause_ms && device->retry_ms > now_ms())
+		return; /* its time has not come */
+	device->result = 0; /* a change in the directory, and a refresh, try again */
+	if (!failed && !gd_device_open(device, keys, state)) {
+		device->coming = is_former(device, state);
+		return;
+	}
+	gd_device_abandon(device);
+	complain(step, device, GD_ERR, device->error, true);
+}
+
+/* Whether it is to be served, by its directory: 0 and `out`, or not. */
+static bool idle_wanted(struct gd_step *step, struct gd_device *device, const struct gd_keys *keys,
+			struct gd_keys_device *out, unsigned *state)
 {
 	char error[GD_KEYS_ERROR];
 	struct gd_keys_life life;
-	struct gd_keys_device parsed;
-	bool failed;
-	int ret;
+	int ret = gd_keys_life(keys, &life, error);
 
-	device_name(device, keys);
-	ret = gd_keys_life(keys, &life, error);
+	device->waits = false;
 	if (!ret && life.state == GD_STATE_CLOSING) {
 		gd_step_forgive(step, device);
 		state_change(step, device, GD_STATE_CLOSING, GD_STATE_CLOSED);
-		return;
+		return false;
 	}
 	if (!ret && life.state == GD_STATE_CLOSED && !life.online)
 		removal_ask(step, device);
-	if (!ret && (!state_wanted(&life) || !gd_store_introduced(step->store, device->id.domid)))
-		return;
-	if (!ret)
-		ret = device_check(step, device, keys, &parsed, error);
-	if (ret) {
-		complain(step, device, ret == -EINVAL ? GD_ERR : GD_INFO, error, ret == -EINVAL);
-		return;
+	if (!ret && !state_wanted(&life))
+		return false;
+	if (!ret && !gd_store_introduced(step->store, device->id.domid)) {
+		device->waits = true;
+		return false;
 	}
-	failed = device->result && keys_equal(&parsed, &device->keys);
-	device->result = 0; /* a change in the directory, and a refresh, try again */
-	if (failed || gd_device_open(device, &parsed))
-		complain(step, device, GD_ERR, device->error, true);
+	if (!ret)
+		ret = device_check(step, device, keys, out, error);
+	if (!ret)
+		ret = base_check(device, out, life.state, error);
+	if (ret)
+		complain(step, device, ret == -EINVAL ? GD_ERR : GD_INFO, error, ret == -EINVAL);
+	*state = life.state;
+	return !ret;
 }
 
-/* Where its registers go: the toolstack's address, or one that no other device of the guest has; 0: there is none. */
+/* Not open. */
+static void idle_step(struct gd_step *step, struct gd_device *device, const struct gd_keys *keys)
+{
+	struct gd_keys_device parsed;
+	unsigned state;
+
+	device_name(device, keys);
+	if (idle_wanted(step, device, keys, &parsed, &state))
+		idle_open(step, device, &parsed, state);
+	else
+		gd_device_abandon(device);
+}
+
+/*
+ * Where its registers go: the toolstack's address; where they were; or one that is published for no other device of the
+ * guest, be that served or not. 0: there is none.
+ */
 static uint64_t base_choose(const struct gd_step *step, const struct gd_device *device)
 {
-	uint64_t used[(GD_FRONT_END - GD_FRONT_BASE) / GD_FRONT_STEP];
+	uint64_t used[GD_FRONT_PLACES];
 	size_t count = 0;
 
 	if (device->keys.base)
 		return device->keys.base;
-	for (const struct gd_device *other = *step->devices; other; other = other->next)
-		if (other->id.domid == device->id.domid && other->phase == GD_DEVICE_SERVED &&
-		    count < sizeof(used) / sizeof(used[0]))
-			used[count++] = other->base;
-	return gd_front_base(gd_store_domid(step->store), device->keys.former_base, used, count);
+	if (device->former != GD_STATE_INITIALISING && device->note.base)
+		return device->note.base; /* base_check() has seen to it */
+	for (const struct gd_device *other = device->guest->devices; other; other = other->sibling)
+		if (other != device && other->note.base && count < GD_FRONT_PLACES)
+			used[count++] = other->note.base;
+	return gd_front_base(gd_store_domid(step->store), device->note.base, used, count);
 }
 
 static void serving_say(struct gd_device *device)
@@ -166,7 +294,7 @@ static void serving_say(struct gd_device *device)
 		       "grant_usage '0': serving without grants: any memory of the guest may be mapped here");
 }
 
-/* A failure is complained of when the device is IDLE again: see idle_step(). */
+/* A failure is complained of when the device is IDLE again: see idle_open(). */
 static void serve(struct gd_step *step, struct gd_device *device, unsigned state)
 {
 	uint64_t base = base_choose(step, device);
@@ -174,9 +302,10 @@ static void serve(struct gd_step *step, struct gd_device *device, unsigned state
 	struct gd_store_note note;
 	int ret;
 
+	busy_end(device);
 	if (!base)
 		gd_device_fail(device, -ENOSPC, "no address is free for its registers");
-	if (!base || gd_device_serve(device, base, before)) {
+	if (!base || gd_device_serve(device, base)) {
 		gd_step_stop(step, device, "");
 		return;
 	}
@@ -184,6 +313,7 @@ static void serve(struct gd_step *step, struct gd_device *device, unsigned state
 	note = (struct gd_store_note){.server = gd_domain_server(&device->place),
 				      .ledger = device->ledger,
 				      .base = device->keys.base ? 0 : (uint32_t)base};
+	device->note = (struct gd_keys_note){true, note.server, note.ledger, note.base};
 	device->connected = device->resumed && state == GD_STATE_CONNECTED;
 	ret = gd_store_state(step->store, &device->id, state, device->resumed ? state : GD_STATE_INIT_WAIT, &note);
 	if (!ret && !device->keys.base)
@@ -208,7 +338,9 @@ static void opened_step(struct gd_step *step, struct gd_device *device, const st
 	struct gd_keys_life life;
 	struct gd_keys_device parsed;
 
-	if (keys && !gd_keys_life(keys, &life, error) && state_wanted(&life) &&
+	if (device->guest->unread)
+		return; /* another directory of the guest's may name what this one must not take: it is looked at again */
+	if (keys && !gd_keys_life(keys, &life, error) && state_wanted(&life) && life.state == device->former &&
 	    !device_check(step, device, keys, &parsed, error) && keys_equal(&parsed, &device->keys))
 		serve(step, device, life.state);
 	else
@@ -283,7 +415,14 @@ static void served_step(struct gd_step *step, struct gd_device *device, const st
 	}
 }
 
-/* False: the device is to be forgotten. */
+/* All directories of the guest have been read: those that waited for it may go on. */
+static void guest_read(struct gd_step *step, const struct gd_guest *guest)
+{
+	for (struct gd_device *device = guest->devices; device; device = device->sibling)
+		if (device->phase == GD_DEVICE_OPENED)
+			gd_table_touch(step->table, device);
+}
+
 bool gd_step_follow(struct gd_step *step, struct gd_device *device)
 {
 	struct gd_keys keys;
@@ -295,8 +434,15 @@ bool gd_step_follow(struct gd_step *step, struct gd_device *device)
 	ret = gd_store_read(step->store, &device->id, &keys);
 	if (ret && ret != -ENOENT) {
 		gd_log(&device->log, GD_WARN, "cannot read its directory: %s", strerror(-ret));
+		/* One that is not for us does not hold up the others. */
+		if ((ret == -EACCES || ret == -EINVAL) && gd_table_read(device))
+			guest_read(step, device->guest);
 		return true;
 	}
+	if (!ret)
+		gd_keys_note(&keys, &device->note);
+	if (gd_table_read(device))
+		guest_read(step, device->guest);
 	if (device->phase == GD_DEVICE_SERVED)
 		served_step(step, device, ret ? NULL : &keys);
 	else if (device->phase == GD_DEVICE_OPENED)

@@ -12,17 +12,21 @@
 #include "backend/config.h"
 #include "backend/xen/device.h"
 #include "backend/xen/store.h"
+#include "backend/xen/table.h"
 
-/* What the steps of all devices share: the owner's, constant but for the list. */
+/* What the steps of all devices share: the owner's, constant. */
 struct gd_step {
 	const struct gd_config *config;
 	struct gd_store *store;
-	struct gd_device *const *devices; /* the first of all */
-	int removal;			  /* timerfd: set when a directory is to be removed (device->leaving) */
+	struct gd_table *table;
+	int removal; /* timerfd: set when a directory is to be removed (device->leaving) */
+	int retry;   /* timerfd: set when an image that is in use is to be tried again (device->retry_ms) */
 };
 
 /* Read the directory and follow it. False: the device is to be forgotten. */
 bool gd_step_follow(struct gd_step *step, struct gd_device *device);
+/* Images that are in use by a former process: try those whose time has come, and set the timer for the next. */
+void gd_step_retry(struct gd_step *step);
 /* OPENED or SERVED: stop it, with a line in the log if it was served. */
 void gd_step_stop(struct gd_step *step, struct gd_device *device, const char *why);
 /* What was complained of is no more: the toolstack is told. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "backend/xen/xenbus.h"
 #include "backend/xen/alone.h"
-#include "backend/xen/device.h"
-#include "backend/xen/step.h"
+#include "backend/xen/settle.h"
+#include "backend/xen/xenbus_priv.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -16,49 +16,17 @@
 
 #define EVENTS_A_TURN 1024 /* then the directories are read, and the loop has its turn */
 
-struct gd_xenbus {
-	struct gd_loop *loop;
-	struct gd_device_env env;
-	struct gd_store *store;
-	struct gd_step step;
-	struct gd_loop_source watch, wake, removal;
-	struct gd_device *devices;
-	bool stopping, lost;
-	/* To be read again: whole classes, domains of a class (a bit each), and devices by their own flag. */
-	bool dirty_class[GD_CLASSES], dirty_domains;
-	bool domains_changed; /* some have come or gone */
-	uint8_t dirty_domain[GD_CLASSES][(GD_DOMID_MAX + 8) / 8];
-};
-
 /* ---- all of them ---------------------------------------------------------------------------------------------- */
-
-static struct gd_device *device_find(struct gd_xenbus *xenbus, const struct gd_device_id *id)
-{
-	struct gd_device *device = xenbus->devices;
-
-	while (device &&
-	       (device->id.class != id->class || device->id.domid != id->domid || device->id.devid != id->devid))
-		device = device->next;
-	return device;
-}
 
 static void device_touch(void *opaque, const struct gd_device_id *id)
 {
 	struct gd_xenbus *xenbus = opaque;
-	struct gd_device *device = device_find(xenbus, id);
-	char name[16];
+	struct gd_device *device = gd_table_get(xenbus->table, &xenbus->env, id);
 
-	if (!device) {
-		snprintf(name, sizeof(name), "%" PRIu32, id->devid);
-		device = gd_device_new(&xenbus->env, id, name);
-		if (!device) {
-			gd_log(NULL, GD_ERR, "d%u/%" PRIu32 ": no memory for it", id->domid, id->devid);
-			return;
-		}
-		device->next = xenbus->devices;
-		xenbus->devices = device;
-	}
-	device->dirty = true;
+	if (device)
+		gd_table_touch(xenbus->table, device);
+	else
+		gd_log(NULL, GD_ERR, "d%u/%" PRIu32 ": no memory for it", id->domid, id->devid);
 }
 
 static void domain_touch(void *opaque, const struct gd_device_id *id)
@@ -69,19 +37,28 @@ static void domain_touch(void *opaque, const struct gd_device_id *id)
 	xenbus->dirty_domains = true;
 }
 
+static bool is_open(const struct gd_device *device)
+{
+	return device->phase == GD_DEVICE_SERVED || device->phase == GD_DEVICE_OPENED;
+}
+
+static void guest_check(struct gd_xenbus *xenbus, struct gd_guest *guest)
+{
+	bool gone = gd_store_introduced(xenbus->store, guest->domid) == 0 ||
+		    !gd_domain_alive(xenbus->env.domains, guest->domid);
+
+	for (struct gd_device *device = guest->devices; device; device = device->sibling)
+		if (device->waits)
+			gd_table_touch(xenbus->table, device);
+		else if (gone && is_open(device))
+			gd_step_stop(&xenbus->step, device, "its domain has gone");
+}
+
 /* Domains have come or gone. Those that have gone lose their devices, whatever their directories say. */
 static void domains_check(struct gd_xenbus *xenbus)
 {
-	for (struct gd_device *device = xenbus->devices; device; device = device->next) {
-		uint16_t domid = device->id.domid;
-
-		if (device->phase == GD_DEVICE_IDLE)
-			device->dirty = true; /* may have waited for its domain */
-		else if ((device->phase == GD_DEVICE_SERVED || device->phase == GD_DEVICE_OPENED) &&
-			 (gd_store_introduced(xenbus->store, domid) == 0 ||
-			  !gd_domain_alive(xenbus->env.domains, domid)))
-			gd_step_stop(&xenbus->step, device, "its domain has gone");
-	}
+	for (struct gd_guest *guest = xenbus->table->guests; guest; guest = guest->next)
+		guest_check(xenbus, guest);
 }
 
 static void event_handle(struct gd_xenbus *xenbus, const struct gd_store_event *event)
@@ -96,6 +73,13 @@ static void event_handle(struct gd_xenbus *xenbus, const struct gd_store_event *
 		device_touch(xenbus, &event->id);
 }
 
+static void guest_touch(struct gd_xenbus *xenbus, struct gd_guest *guest, enum gd_class class)
+{
+	for (struct gd_device *device = guest->devices; device; device = device->sibling)
+		if (device->id.class == class)
+			gd_table_touch(xenbus->table, device);
+}
+
 /* What stands below a directory, and what stood there. */
 static void list(struct gd_xenbus *xenbus, enum gd_class class, const uint16_t *domid)
 {
@@ -103,9 +87,10 @@ static void list(struct gd_xenbus *xenbus, enum gd_class class, const uint16_t *
 
 	if (ret && ret != -ENOENT)
 		gd_log(NULL, GD_WARN, "xenstore: cannot list backend/%s: %s", gd_class_names[class], strerror(-ret));
-	for (struct gd_device *device = xenbus->devices; device; device = device->next)
-		if (device->id.class == class && (!domid || device->id.domid == *domid))
-			device->dirty = true;
+	if (domid && xenbus->table->guest[*domid])
+		guest_touch(xenbus, xenbus->table->guest[*domid], class);
+	for (struct gd_guest *guest = xenbus->table->guests; guest && !domid; guest = guest->next)
+		guest_touch(xenbus, guest, class);
 }
 
 static void list_domains(struct gd_xenbus *xenbus, enum gd_class class)
@@ -136,36 +121,8 @@ static void events_take(struct gd_xenbus *xenbus)
 	}
 }
 
-/* It may be served soon: its directory is to be read, or its image is being opened. */
-static bool device_coming(const struct gd_device *device)
+static void directories_list(struct gd_xenbus *xenbus)
 {
-	return device->dirty || device->phase == GD_DEVICE_OPENING || device->phase == GD_DEVICE_OPENED;
-}
-
-/* Guests whose devices of a former grantiod are all there, or will not come, are answered from now on. */
-static void domains_go(struct gd_xenbus *xenbus)
-{
-	for (struct gd_device *device = xenbus->devices; device; device = device->next) {
-		bool coming = device->phase != GD_DEVICE_SERVED;
-
-		for (struct gd_device *other = xenbus->devices; other && !coming; other = other->next)
-			coming = other->id.domid == device->id.domid && other->phase != GD_DEVICE_SERVED &&
-				 device_coming(other);
-		if (!coming)
-			gd_domain_go(&device->place);
-	}
-}
-
-void gd_xenbus_work(struct gd_xenbus *xenbus)
-{
-	struct gd_device **link = &xenbus->devices;
-
-	if (!xenbus->lost)
-		events_take(xenbus);
-	/* First: a directory that is found below may be that of a new domain with an old number. */
-	if (xenbus->domains_changed && !xenbus->stopping)
-		domains_check(xenbus);
-	xenbus->domains_changed = false;
 	for (unsigned class = 0; class < GD_CLASSES; class ++)
 		if (xenbus->dirty_class[class]) {
 			xenbus->dirty_class[class] = false;
@@ -174,23 +131,44 @@ void gd_xenbus_work(struct gd_xenbus *xenbus)
 	for (unsigned class = 0; class < GD_CLASSES && xenbus->dirty_domains; class ++)
 		list_domains(xenbus, (enum gd_class) class);
 	xenbus->dirty_domains = false;
-	while (*link) {
-		struct gd_device *device = *link;
+}
 
-		if (device->dirty && !xenbus->stopping) {
-			device->dirty = false;
-			if (!gd_step_follow(&xenbus->step, device)) {
-				*link = device->next;
-				gd_step_forgive(&xenbus->step, device);
-				gd_device_free(device);
-				continue;
-			}
-		} else if (xenbus->stopping && device->phase == GD_DEVICE_OPENED) {
-			gd_step_stop(&xenbus->step, device, "");
+/* Each that was touched up to now, once; a guest is settled when all of its directories have been read. */
+static void devices_follow(struct gd_xenbus *xenbus)
+{
+	struct gd_device *device;
+
+	while ((device = gd_table_take(xenbus->table))) {
+		struct gd_guest *guest = device->guest;
+		bool last = !guest->devices->sibling;
+
+		if (!gd_step_follow(&xenbus->step, device)) {
+			gd_step_forgive(&xenbus->step, device);
+			gd_device_abandon(device);
+			gd_table_forget(xenbus->table, device);
+			if (last)
+				continue; /* the guest is forgotten, too */
 		}
-		link = &device->next;
+		if (!guest->settled && !guest->unread)
+			gd_settle(xenbus->env.domains, guest);
 	}
-	domains_go(xenbus);
+}
+
+void gd_xenbus_work(struct gd_xenbus *xenbus)
+{
+	gd_table_up_take(xenbus->table);
+	if (!xenbus->lost)
+		events_take(xenbus);
+	if (xenbus->stopping) {
+		gd_leave_work(xenbus);
+		return;
+	}
+	/* First: a directory that is found below may be that of a new domain with an old number. */
+	if (xenbus->domains_changed)
+		domains_check(xenbus);
+	xenbus->domains_changed = false;
+	directories_list(xenbus);
+	devices_follow(xenbus);
 }
 
 static void removal_ready(struct gd_loop_source *source, uint32_t events)
@@ -201,7 +179,8 @@ static void removal_ready(struct gd_loop_source *source, uint32_t events)
 	(void)events;
 	if (read(source->fd, &count, sizeof(count)) < 0)
 		return;
-	for (struct gd_device *device = xenbus->devices; device; device = device->next) {
+	gd_table_each(xenbus->table, guest, device)
+	{
 		int ret = device->leaving ? gd_store_forget(xenbus->store, &device->id) : 0;
 
 		if (ret && ret != -ENOENT && ret != -EBUSY)
@@ -210,7 +189,7 @@ static void removal_ready(struct gd_loop_source *source, uint32_t events)
 	}
 }
 
-/* The events are taken by gd_xenbus_work(), which follows. */
+/* What there is to do is done by gd_xenbus_work(), which follows. */
 static void watch_ready(struct gd_loop_source *source, uint32_t events)
 {
 	(void)source;
@@ -219,40 +198,83 @@ static void watch_ready(struct gd_loop_source *source, uint32_t events)
 
 static void wake_ready(struct gd_loop_source *source, uint32_t events)
 {
-	struct gd_xenbus *xenbus = source->opaque;
 	uint64_t count;
 
 	(void)events;
 	if (read(source->fd, &count, sizeof(count)) < 0)
-		return;
-	for (struct gd_device *device = xenbus->devices; device; device = device->next)
-		if (device->phase == GD_DEVICE_SERVED && !device->connected && gd_device_driver_ok(device))
-			device->dirty = true;
+		return; /* it was read before: nothing is lost by that */
+}
+
+static void retry_ready(struct gd_loop_source *source, uint32_t events)
+{
+	struct gd_xenbus *xenbus = source->opaque;
+
+	wake_ready(source, events);
+	gd_step_retry(&xenbus->step);
 }
 
 static void device_changed(struct gd_device *device)
 {
-	device->dirty = true;
+	struct gd_xenbus *xenbus = device->env->opaque;
+
+	gd_table_touch(xenbus->table, device);
 }
 
+/* By the guest's ioreq thread. */
+static void device_up(struct gd_device *device)
+{
+	struct gd_xenbus *xenbus = device->env->opaque;
+	uint64_t one = 1;
+
+	gd_table_up(xenbus->table, device);
+	if (write(xenbus->wake.fd, &one, sizeof(one)) < 0)
+		gd_log(&device->log, GD_DEBUG, "cannot wake the main thread"); /* cannot happen: far from 2^64 - 1 */
+}
+
+static void sources_remove(struct gd_xenbus *xenbus)
+{
+	struct gd_loop_source *const own[] = {&xenbus->wake, &xenbus->removal, &xenbus->retry};
+
+	for (unsigned i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
+		if (own[i]->fd < 0)
+			continue;
+		gd_loop_remove(xenbus->loop, own[i]);
+		close(own[i]->fd);
+		own[i]->fd = -1;
+	}
+}
+
+static int source_open(struct gd_xenbus *xenbus, struct gd_loop_source *source, int fd,
+		       void (*ready)(struct gd_loop_source *source, uint32_t events))
+{
+	int ret;
+
+	*source = (struct gd_loop_source){fd, ready, xenbus};
+	if (fd < 0)
+		return -errno;
+	ret = gd_loop_add(xenbus->loop, source, EPOLLIN);
+	if (!ret)
+		return 0;
+	close(fd);
+	source->fd = -1;
+	return ret;
+}
+
+static int timer_open(struct gd_xenbus *xenbus, struct gd_loop_source *source,
+		      void (*ready)(struct gd_loop_source *source, uint32_t events))
+{
+	return source_open(xenbus, source, timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK), ready);
+}
+
+/* All but the watch, which is the store's. */
 static int sources_add(struct gd_xenbus *xenbus)
 {
-	int ret = gd_loop_add(xenbus->loop, &xenbus->wake, EPOLLIN);
+	int ret = source_open(xenbus, &xenbus->wake, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), wake_ready);
 
-	if (ret)
-		return ret;
-	ret = gd_loop_add(xenbus->loop, &xenbus->watch, EPOLLIN);
-	if (ret)
-		goto remove_wake;
-	ret = gd_loop_add(xenbus->loop, &xenbus->removal, EPOLLIN);
-	if (ret)
-		goto remove_watch;
-	return 0;
-
-remove_watch:
-	gd_loop_remove(xenbus->loop, &xenbus->watch);
-remove_wake:
-	gd_loop_remove(xenbus->loop, &xenbus->wake);
+	if (!ret)
+		ret = timer_open(xenbus, &xenbus->removal, removal_ready);
+	if (!ret)
+		ret = timer_open(xenbus, &xenbus->retry, retry_ready);
 	return ret;
 }
 
@@ -277,177 +299,71 @@ static void ledgers_sweep(struct gd_xenbus *xenbus, const char *path)
 		closedir(dir);
 }
 
+static int store_open(struct gd_xenbus *xenbus)
+{
+	int ret = gd_store_open(&xenbus->store);
+
+	if (ret)
+		return ret;
+	ret = gd_alone_take(gd_store_domid(xenbus->store));
+	if (ret)
+		return ret;
+	xenbus->watch = (struct gd_loop_source){gd_store_fd(xenbus->store), watch_ready, xenbus};
+	return gd_loop_add(xenbus->loop, &xenbus->watch, EPOLLIN);
+}
+
 int gd_xenbus_open(struct gd_xenbus **out, const struct gd_config *config, struct gd_loop *loop, struct gd_jobs *jobs,
 		   struct gd_sizewatch *sizewatch)
 {
 	struct gd_xenbus *xenbus = calloc(1, sizeof(*xenbus));
-	int ret;
+	int ret = -ENOMEM;
 
 	if (!xenbus)
-		return -ENOMEM;
+		return ret;
 	xenbus->loop = loop;
-	xenbus->wake = (struct gd_loop_source){eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), wake_ready, xenbus};
-	if (xenbus->wake.fd < 0) {
-		ret = -errno;
-		goto free_xenbus;
-	}
-	xenbus->removal.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-	if (xenbus->removal.fd < 0) {
-		ret = -errno;
-		goto close_wake;
-	}
-	xenbus->removal = (struct gd_loop_source){xenbus->removal.fd, removal_ready, xenbus};
+	xenbus->lost = true;
+	xenbus->wake.fd = xenbus->removal.fd = xenbus->retry.fd = -1;
 	xenbus->env = (struct gd_device_env){.config = config,
 					     .jobs = jobs,
 					     .sizewatch = sizewatch,
-					     .wake = xenbus->wake.fd,
-					     .changed = device_changed};
-	ret = gd_domains_open(&xenbus->env.domains);
-	if (ret)
-		goto close_removal;
-	ret = gd_store_open(&xenbus->store);
-	if (ret)
-		goto close_domains;
-	ret = gd_alone_take(gd_store_domid(xenbus->store));
-	if (ret)
-		goto close_store;
-	xenbus->step = (struct gd_step){config, xenbus->store, &xenbus->devices, xenbus->removal.fd};
-	xenbus->watch = (struct gd_loop_source){gd_store_fd(xenbus->store), watch_ready, xenbus};
-	ret = sources_add(xenbus);
-	if (ret)
-		goto close_store;
+					     .changed = device_changed,
+					     .up = device_up,
+					     .opaque = xenbus};
+	xenbus->table = gd_table_new();
+	if (xenbus->table)
+		ret = gd_domains_open(&xenbus->env.domains);
+	if (!ret)
+		ret = sources_add(xenbus);
+	if (!ret)
+		ret = store_open(xenbus);
+	if (ret) {
+		gd_xenbus_close(xenbus);
+		return ret;
+	}
+	xenbus->lost = false;
+	xenbus->step = (struct gd_step){config, xenbus->store, xenbus->table, xenbus->removal.fd, xenbus->retry.fd};
+	/* All of both, at once: what a guest's directories name must be known before any of them is served. */
+	for (unsigned class = 0; class < GD_CLASSES; class ++)
+		xenbus->dirty_class[class] = true;
 	ledgers_sweep(xenbus, config->state_dir);
 	*out = xenbus;
 	return 0;
-
-close_store:
-	gd_store_close(xenbus->store);
-close_domains:
-	gd_domains_close(xenbus->env.domains);
-close_removal:
-	close(xenbus->removal.fd);
-close_wake:
-	close(xenbus->wake.fd);
-free_xenbus:
-	free(xenbus);
-	return ret;
 }
 
 void gd_xenbus_close(struct gd_xenbus *xenbus)
 {
-	struct gd_device *device, *next;
-
 	if (!xenbus)
 		return;
-	for (device = xenbus->devices; device; device = next) {
-		next = device->next;
-		gd_device_free(device);
-	}
+	gd_table_free(xenbus->table);
 	if (!xenbus->lost)
 		gd_loop_remove(xenbus->loop, &xenbus->watch);
-	gd_loop_remove(xenbus->loop, &xenbus->removal);
-	gd_loop_remove(xenbus->loop, &xenbus->wake);
+	sources_remove(xenbus);
 	gd_store_close(xenbus->store);
 	gd_domains_close(xenbus->env.domains);
-	close(xenbus->removal.fd);
-	close(xenbus->wake.fd);
 	free(xenbus);
-}
-
-void gd_xenbus_stop(struct gd_xenbus *xenbus)
-{
-	xenbus->stopping = true;
-	for (struct gd_device *device = xenbus->devices; device; device = device->next) {
-		device->left = !xenbus->lost && gd_device_inheritable(device);
-		if (device->left)
-			gd_log(&device->log, GD_NOTICE, "left to the next grantiod: its guest waits for it");
-		else if (device->phase == GD_DEVICE_SERVED || device->phase == GD_DEVICE_OPENED)
-			gd_step_stop(&xenbus->step, device, "grantiod stops");
-	}
-}
-
-bool gd_xenbus_idle(const struct gd_xenbus *xenbus)
-{
-	for (const struct gd_device *device = xenbus->devices; device; device = device->next)
-		if (device->phase != GD_DEVICE_IDLE && !device->left)
-			return false;
-	return true;
-}
-
-bool gd_xenbus_leaves(const struct gd_xenbus *xenbus)
-{
-	for (const struct gd_device *device = xenbus->devices; device; device = device->next)
-		if (device->left)
-			return true;
-	return false;
 }
 
 bool gd_xenbus_lost(const struct gd_xenbus *xenbus)
 {
 	return xenbus->lost;
-}
-
-void gd_xenbus_complain(struct gd_xenbus *xenbus)
-{
-	for (struct gd_device *device = xenbus->devices; device; device = device->next)
-		if (device->phase != GD_DEVICE_IDLE && !device->left)
-			gd_log(&device->log, GD_ERR, "%s does not end: left to the kernel",
-			       device->phase == GD_DEVICE_OPENING ? "opening its image" : "closing its image");
-}
-
-/* ---- control -------------------------------------------------------------------------------------------------- */
-
-static void device_refresh(struct gd_device *device)
-{
-	if (device->phase == GD_DEVICE_IDLE)
-		device->dirty = true;
-	else
-		gd_device_refresh(device);
-}
-
-void gd_xenbus_refresh(struct gd_xenbus *xenbus)
-{
-	for (struct gd_device *device = xenbus->devices; device; device = device->next)
-		device_refresh(device);
-}
-
-int gd_xenbus_refresh_one(struct gd_xenbus *xenbus, const char *name)
-{
-	char number[32];
-
-	name += *name == 'd';
-	for (struct gd_device *device = xenbus->devices; device; device = device->next) {
-		snprintf(number, sizeof(number), "%u/%" PRIu32, device->id.domid, device->id.devid);
-		if (strcmp(device->log.name + 1, name) && strcmp(number, name))
-			continue;
-		device_refresh(device);
-		return 0;
-	}
-	return -ENOENT;
-}
-
-static const char *const phase_names[] = {[GD_DEVICE_IDLE] = "idle",
-					  [GD_DEVICE_OPENING] = "opening",
-					  [GD_DEVICE_OPENED] = "opening",
-					  [GD_DEVICE_SERVED] = "served",
-					  [GD_DEVICE_CLOSING] = "closing"};
-
-void gd_xenbus_stats(struct gd_xenbus *xenbus, FILE *out)
-{
-	for (struct gd_device *device = xenbus->devices; device; device = device->next) {
-		struct gd_vdev_stats stats = {0};
-
-		fprintf(out, "%s phase=%s", device->log.name, phase_names[device->phase]);
-		if (device->phase == GD_DEVICE_SERVED) {
-			gd_vdev_stats(device->vdev, &stats);
-			fprintf(out, " ioreqs=%" PRIu64, gd_domain_answered(&device->place));
-#define STAT(name) fprintf(out, " " #name "=%" PRIu64, stats.name)
-			STAT(requests), STAT(errors), STAT(bytes_read), STAT(bytes_written), STAT(batches), STAT(kicks);
-			STAT(interrupts), STAT(syscalls), STAT(copy_calls), STAT(copy_ops), STAT(copy_hypercalls),
-				STAT(resets), STAT(needs_reset);
-#undef STAT
-			fprintf(out, " status=%u target=%s", (unsigned)gd_vdev_status(device->vdev), device->target);
-		}
-		fputc('\n', out);
-	}
 }

@@ -75,7 +75,6 @@ static void accepts_what_xl_writes(void **state)
 	assert_false(device.readonly);
 	assert_true(device.discard);
 	assert_true(device.direct);
-	assert_false(device.server);
 	assert_int_equal(gd_keys_life(&keys, &life, error), 0);
 	assert_int_equal(life.state, 1);
 	assert_true(life.online);
@@ -233,19 +232,42 @@ static void honours_the_flags(void **state)
 	keys.value[GD_KEY_MODE] = (char *)"r";
 	keys.value[GD_KEY_DISCARD] = (char *)"0";
 	keys.value[GD_KEY_DIRECT_SAFE] = (char *)"0";
-	keys.value[GD_KEY_IOREQ_SERVER] = (char *)"3";
 	assert_int_equal(check(&keys, &disk_id, &device, error), 0);
 	assert_true(device.readonly);
 	assert_false(device.discard);
 	assert_false(device.direct);
-	assert_true(device.server);
-	assert_int_equal(device.server_id, 3);
 	keys = as_keys(disk_keys);
 	keys.value[GD_KEY_DEVICE_TYPE] = (char *)"cdrom";
-	keys.value[GD_KEY_IOREQ_SERVER] = (char *)"65536"; /* no number of a server: as if absent */
 	assert_int_equal(check(&keys, &disk_id, &device, error), 0);
 	assert_true(device.readonly);
-	assert_false(device.server);
+}
+
+/* Hints, whatever else stands in the directory. */
+static void reads_the_notes_of_a_former_one(void **state)
+{
+	struct gd_keys keys = {{NULL}};
+	struct gd_keys_note note;
+
+	(void)state;
+	gd_keys_note(&keys, &note);
+	assert_false(note.server);
+	assert_int_equal(note.ledger, 0);
+	assert_int_equal(note.base, 0);
+	keys.value[GD_KEY_IOREQ_SERVER] = (char *)"0";
+	keys.value[GD_KEY_LEDGER] = (char *)"18446744073709551615";
+	keys.value[GD_KEY_MMIO_BASE] = (char *)"4271923200";
+	gd_keys_note(&keys, &note);
+	assert_true(note.server);
+	assert_int_equal(note.server_id, 0);
+	assert_true(note.ledger == UINT64_MAX);
+	assert_int_equal(note.base, 4271923200u);
+	keys.value[GD_KEY_IOREQ_SERVER] = (char *)"65536";
+	keys.value[GD_KEY_LEDGER] = (char *)"18446744073709551616";
+	keys.value[GD_KEY_MMIO_BASE] = (char *)"a place";
+	gd_keys_note(&keys, &note);
+	assert_false(note.server);
+	assert_int_equal(note.ledger, 0);
+	assert_int_equal(note.base, 0);
 }
 
 /* Outside of domain 0 libxl has guests use grants unless told otherwise. */
@@ -305,13 +327,6 @@ static void takes_devices_without_an_address(void **state)
 	assert_int_equal(check(&keys, &disk_id, &device, error), 0);
 	assert_int_equal(device.base, 0);
 	assert_int_equal(device.irq, 0);
-	assert_int_equal(device.former_base, 0);
-	keys.value[GD_KEY_MMIO_BASE] = (char *)"4271923200";
-	assert_int_equal(check(&keys, &disk_id, &device, error), 0);
-	assert_int_equal(device.former_base, 4271923200u);
-	keys.value[GD_KEY_MMIO_BASE] = (char *)"a place"; /* a hint, and so nothing */
-	assert_int_equal(check(&keys, &disk_id, &device, error), 0);
-	assert_int_equal(device.former_base, 0);
 }
 
 /* As xl 4.19 and later write it on x86: 0, for each disk of domain 0's that does not ask. */
@@ -402,6 +417,7 @@ int main(void)
 		cmocka_unit_test(leaves_other_types_alone),
 		cmocka_unit_test(takes_the_state_strictly),
 		cmocka_unit_test(honours_the_flags),
+		cmocka_unit_test(reads_the_notes_of_a_former_one),
 		cmocka_unit_test(grants_are_implied_in_a_driver_domain),
 		cmocka_unit_test(grants_nothing_only_where_allowed),
 		cmocka_unit_test(takes_devices_without_an_address),

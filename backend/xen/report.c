@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/* What the administrator asks of the devices, and what they are told to look at. */
+#include "backend/xen/xenbus_priv.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+static void device_refresh(struct gd_xenbus *xenbus, struct gd_device *device)
+{
+	if (device->phase == GD_DEVICE_IDLE)
+		gd_table_touch(xenbus->table, device);
+	else
+		gd_device_refresh(device);
+}
+
+void gd_xenbus_refresh(struct gd_xenbus *xenbus)
+{
+	gd_table_each(xenbus->table, guest, device)
+	{
+		device_refresh(xenbus, device);
+	}
+}
+
+int gd_xenbus_refresh_one(struct gd_xenbus *xenbus, const char *name)
+{
+	char number[32];
+
+	name += *name == 'd';
+	gd_table_each(xenbus->table, guest, device)
+	{
+		snprintf(number, sizeof(number), "%u/%" PRIu32, device->id.domid, device->id.devid);
+		if (strcmp(device->log.name + 1, name) && strcmp(number, name))
+			continue;
+		device_refresh(xenbus, device);
+		return 0;
+	}
+	return -ENOENT;
+}
+
+static const char *const phase_names[] = {[GD_DEVICE_IDLE] = "idle",
+					  [GD_DEVICE_OPENING] = "opening",
+					  [GD_DEVICE_OPENED] = "opening",
+					  [GD_DEVICE_SERVED] = "served",
+					  [GD_DEVICE_CLOSING] = "closing"};
+
+void gd_xenbus_stats(struct gd_xenbus *xenbus, FILE *out)
+{
+	gd_table_each(xenbus->table, guest, device)
+	{
+		struct gd_vdev_stats stats = {0};
+
+		fprintf(out, "%s phase=%s", device->log.name, phase_names[device->phase]);
+		if (device->phase == GD_DEVICE_SERVED) {
+			gd_vdev_stats(device->vdev, &stats);
+			fprintf(out, " ioreqs=%" PRIu64, gd_domain_answered(&device->place));
+#define STAT(name) fprintf(out, " " #name "=%" PRIu64, stats.name)
+			STAT(requests), STAT(errors), STAT(bytes_read), STAT(bytes_written), STAT(batches), STAT(kicks);
+			STAT(interrupts), STAT(syscalls), STAT(copy_calls), STAT(copy_ops), STAT(copy_hypercalls),
+				STAT(resets), STAT(needs_reset);
+#undef STAT
+			fprintf(out, " status=%u target=%s", (unsigned)gd_vdev_status(device->vdev), device->target);
+		}
+		fputc('\n', out);
+	}
+}

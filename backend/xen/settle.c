@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+#include "backend/xen/settle.h"
+
+#include <stdlib.h>
+
+#define SERVERS 16u /* that are looked at; Xen has 8 of a guest (MAX_NR_IOREQ_SERVERS) */
+
+struct vote {
+	uint16_t server;
+	unsigned count; /* of directories that name it */
+};
+
+static unsigned votes_count(const struct gd_guest *guest, struct vote votes[SERVERS])
+{
+	unsigned count = 0;
+
+	for (const struct gd_device *device = guest->devices; device; device = device->sibling) {
+		unsigned i = 0;
+
+		if (!device->note.server)
+			continue;
+		while (i < count && votes[i].server != device->note.server_id)
+			i++;
+		if (i == SERVERS)
+			continue;
+		if (i == count)
+			votes[count++] = (struct vote){.server = device->note.server_id};
+		votes[i].count++;
+	}
+	return count;
+}
+
+static int vote_compare(const void *a, const void *b)
+{
+	const struct vote *left = a, *right = b;
+
+	return left->count < right->count ? 1 : left->count > right->count ? -1 : 0;
+}
+
+/* Of two that are named, the one that lives; of two that live, the one that more devices name. */
+void gd_settle(struct gd_domains *domains, struct gd_guest *guest)
+{
+	struct vote votes[SERVERS];
+	uint16_t servers[SERVERS];
+	unsigned count = votes_count(guest, votes);
+
+	qsort(votes, count, sizeof(votes[0]), vote_compare);
+	for (unsigned i = 0; i < count; i++)
+		servers[i] = votes[i].server;
+	gd_domain_adopt(domains, guest->domid, servers, count);
+	for (struct gd_device *device = guest->devices; device; device = device->sibling)
+		if (device->coming)
+			gd_device_reserve(device);
+	gd_domain_settled(domains, guest->domid);
+	guest->settled = true;
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a former grantiod left for a guest, taken over once, before any of its devices is served: the ioreq server that
+ * its directories name, whichever of them, and the places where its devices were.
+ *
+ * Threads: the main thread.
+ */
+#ifndef GD_SETTLE_H
+#define GD_SETTLE_H
+
+#include "backend/xen/table.h"
+
+/* All directories of the guest have been read. */
+void gd_settle(struct gd_domains *domains, struct gd_guest *guest);
+
+#endif

@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What becomes of a guest's disks when something changes while nobody serves them: disks are attached, images are still
+ * in use by the former grantiod's last I/O, or have gone.
+ */
+#include <dirent.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "model/guest.h"
+#include "rig.h"
+
+#define BASE  0x2000000u  /* of the first disk's registers; the others' follow */
+#define MAGIC 0x74726976u /* "virt" */
+
+static const uint16_t guests[] = {1, 0};
+static const struct rig_key x86[] = {{"base", "0"}, {"irq", "0"}, {"grant_usage", NULL}, {NULL, NULL}};
+
+struct world {
+	struct rig *rig;
+	char dir[32]; /* the ledgers' */
+	const char *arguments[3];
+	const char *image, *other;
+	struct gm_guest *guest;
+};
+
+static void world_open(struct world *world, struct rig *rig)
+{
+	*world = (struct world){.rig = rig, .dir = "/tmp/gd-away-XXXXXX"};
+	assert_non_null(mkdtemp(world->dir));
+	world->arguments[0] = "--state-dir";
+	world->arguments[1] = world->dir;
+	world->image = rig_image(rig, "a.raw", RIG_MIB);
+	world->other = rig_image(rig, "b.raw", RIG_MIB);
+	rig_domain_create(rig, 1);
+	rig_daemon_start(rig, world->arguments);
+	assert_int_equal(gm_guest_open(&world->guest, rig->dir, 1), 0);
+}
+
+/* With the ledgers of disks that were refused to the last. */
+static void dir_remove(const char *path)
+{
+	DIR *dir = opendir(path);
+	struct dirent *entry;
+
+	assert_non_null(dir);
+	while ((entry = readdir(dir)))
+		unlinkat(dirfd(dir), entry->d_name, 0);
+	closedir(dir);
+	assert_int_equal(rmdir(path), 0);
+}
+
+static void world_close(struct world *world)
+{
+	gm_guest_close(world->guest);
+	rig_domain_destroy(world->rig, 1);
+	rig_daemon_end(world->rig, guests);
+	dir_remove(world->dir);
+}
+
+/* As the last I/O of a killed process does: the image's lock stays for as long as its file is in use by the kernel. */
+static int image_hold(const char *image)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	int fd = open(image, O_RDWR | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	assert_int_equal(fcntl(fd, F_OFD_SETLKW, &lock), 0);
+	return fd;
+}
+
+/* ---- an access that waits --------------------------------------------------------------------------------------- */
+
+struct access {
+	struct world *world;
+	pthread_t vcpu;
+	uint64_t base, value;
+	int ret;
+	bool done; /* atomic */
+};
+
+static void *access_run(void *opaque)
+{
+	struct access *access = opaque;
+
+	access->ret = gm_guest_mmio(access->world->guest, access->base, 4, false, &access->value, RIG_SECONDS * 1000);
+	__atomic_store_n(&access->done, true, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+static void access_begin(struct access *access, struct world *world, uint64_t base)
+{
+	*access = (struct access){.world = world, .base = base};
+	assert_int_equal(pthread_create(&access->vcpu, NULL, access_run, access), 0);
+}
+
+static uint64_t access_end(struct access *access)
+{
+	pthread_join(access->vcpu, NULL);
+	assert_int_equal(access->ret, 0);
+	return access->value;
+}
+
+/* ---- the tests ---------------------------------------------------------------------------------------------------- */
+
+/*
+ * A disk is attached that is there before the guest's other one, which still waits for its image: the access that waits
+ * since the crash is answered by the device that it is meant for.
+ */
+static void attached_while_away(void **state)
+{
+	struct access access;
+	struct world world;
+	int held;
+
+	world_open(&world, *state);
+	rig_disk_attach(world.rig, 1, 0, world.image);
+	rig_daemon_pause(world.rig);
+	access_begin(&access, &world, BASE);
+	assert_true(WIFSIGNALED(rig_daemon_stop(world.rig, SIGKILL)));
+	held = image_hold(world.image);
+	rig_disk_write(world.rig, 1, 1, world.other, NULL);
+	rig_daemon_start(world.rig, world.arguments);
+	rig_log_wait(world.rig, "<5>d1/ioreq: taking over ioreq server", 1);
+	rig_disk_wait(world.rig, 1, 1, 2);
+	rig_log_wait(world.rig, "waiting for its former user's last I/O", 1);
+	assert_false(__atomic_load_n(&access.done, __ATOMIC_ACQUIRE));
+	close(held);
+	assert_int_equal(access_end(&access), MAGIC);
+	rig_log_wait(world.rig, "a.raw is in use no more", 1);
+	rig_log_wait(world.rig, "going on where a former grantiod ended", 1);
+	assert_int_equal(rig_log_count(world.rig, "waiting for its former user's last I/O"), 1);
+	access_begin(&access, &world, BASE + 0x200);
+	assert_int_equal(access_end(&access), MAGIC);
+	world_close(&world);
+}
+
+/* The disk that is refused names the ioreq server as well. */
+static void server_of_a_refused_disk(void **state)
+{
+	struct access access;
+	struct world world;
+
+	world_open(&world, *state);
+	rig_disk_attach(world.rig, 1, 0, world.image);
+	rig_daemon_pause(world.rig);
+	access_begin(&access, &world, BASE);
+	assert_true(WIFSIGNALED(rig_daemon_stop(world.rig, SIGKILL)));
+	rig_disk_key(world.rig, 1, 0, "mode", "x");
+	rig_disk_write(world.rig, 1, 1, world.other, NULL);
+	rig_daemon_start(world.rig, world.arguments);
+	rig_disk_wait(world.rig, 1, 1, 2);
+	rig_log_wait(world.rig, "mode 'x': must be r or w", 1);
+	assert_int_equal(access_end(&access), UINT32_MAX); /* no device there */
+	access_begin(&access, &world, BASE + 0x200);
+	assert_int_equal(access_end(&access), MAGIC);
+	world_close(&world);
+}
+
+/* Two servers are named: the one that the guest has is taken over. */
+static void one_of_two_servers(void **state)
+{
+	struct access access;
+	struct world world;
+
+	world_open(&world, *state);
+	rig_disk_attach(world.rig, 1, 0, world.image);
+	rig_disk_attach(world.rig, 1, 1, world.other);
+	rig_daemon_pause(world.rig);
+	access_begin(&access, &world, BASE);
+	assert_true(WIFSIGNALED(rig_daemon_stop(world.rig, SIGKILL)));
+	rig_disk_key(world.rig, 1, 0, "grantio-ioreq-server", "7");
+	rig_daemon_start(world.rig, world.arguments);
+	assert_int_equal(access_end(&access), MAGIC);
+	rig_log_wait(world.rig, "<5>d1/ioreq: taking over ioreq server 0", 1);
+	rig_log_wait(world.rig, "going on where a former grantiod ended", 2);
+	world_close(&world);
+}
+
+/* ---- addresses that we give (x86) --------------------------------------------------------------------------------- */
+
+static uint64_t base_read(struct world *world, unsigned index)
+{
+	char *text = rig_disk_read(world->rig, 1, index, "mmio-base");
+	uint64_t base;
+
+	assert_non_null(text);
+	base = strtoull(text, NULL, 10);
+	free(text);
+	return base;
+}
+
+static void x86_attach(struct world *world, unsigned index, const char *image)
+{
+	rig_disk_write(world->rig, 1, index, image, x86);
+	rig_disk_wait(world->rig, 1, index, 2);
+}
+
+/* A new disk does not get the registers of one that is yet to come back. */
+static void address_of_another(void **state)
+{
+	struct world world;
+	uint64_t base;
+	int held;
+
+	world_open(&world, *state);
+	x86_attach(&world, 0, world.image);
+	base = base_read(&world, 0);
+	assert_true(WIFSIGNALED(rig_daemon_stop(world.rig, SIGKILL)));
+	held = image_hold(world.image);
+	rig_disk_write(world.rig, 1, 1, world.other, x86);
+	rig_daemon_start(world.rig, world.arguments);
+	rig_log_wait(world.rig, "<6>d1/xvdb: serving", 1);
+	assert_int_not_equal(base_read(&world, 1), base);
+	close(held);
+	rig_log_wait(world.rig, "state 2: going on where a former grantiod ended", 1);
+	assert_int_equal(base_read(&world, 0), base);
+	world_close(&world);
+}
+
+/* A disk is not served elsewhere than where its driver looks for it. */
+static void address_that_cannot_be(void **state)
+{
+	/* The end of the window, between two places, RAM. */
+	static const char *const wrong[] = {"4273995776", "4271923201", "4096"};
+	struct world world;
+
+	world_open(&world, *state);
+	x86_attach(&world, 0, world.image);
+	for (unsigned i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		assert_true(WIFSIGNALED(rig_daemon_stop(world.rig, SIGKILL)));
+		rig_disk_key(world.rig, 1, 0, "mmio-base", wrong[i]);
+		rig_daemon_start(world.rig, world.arguments);
+		rig_log_wait(world.rig, "no place for registers; it was served there", i + 1);
+	}
+	assert_int_equal(rig_log_count(world.rig, "going on"), 0);
+	world_close(&world);
+}
+
+/* Two that name the same place: the second is refused. */
+static void address_of_two(void **state)
+{
+	struct world world;
+	char text[24];
+
+	world_open(&world, *state);
+	x86_attach(&world, 0, world.image);
+	x86_attach(&world, 1, world.other);
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)base_read(&world, 0));
+	assert_true(WIFSIGNALED(rig_daemon_stop(world.rig, SIGKILL)));
+	rig_disk_key(world.rig, 1, 1, "mmio-base", text);
+	rig_daemon_start(world.rig, world.arguments);
+	rig_log_wait(world.rig, " of the guest has it", 1);
+	rig_log_wait(world.rig, "going on where a former grantiod ended", 1);
+	world_close(&world);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(attached_while_away, rig_setup, rig_teardown),
+		cmocka_unit_test_setup_teardown(server_of_a_refused_disk, rig_setup, rig_teardown),
+		cmocka_unit_test_setup_teardown(one_of_two_servers, rig_setup, rig_teardown),
+		cmocka_unit_test_setup_teardown(address_of_another, rig_setup, rig_teardown),
+		cmocka_unit_test_setup_teardown(address_that_cannot_be, rig_setup, rig_teardown),
+		cmocka_unit_test_setup_teardown(address_of_two, rig_setup, rig_teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
