@@ -206,7 +206,7 @@ static int disk_open(struct gd_device *device)
 static void parts_close(struct gd_device *device)
 {
 	gd_vdev_close(device->vdev);
-	gd_irq_close(device->irq); /* the vdev's threads may raise it to the last */
+	gd_irq_close(device->irq);   /* the vdev's threads may raise it to the last */
 	gd_disk_close(device->disk); /* where it did not become the vdev's */
 	device->vdev = NULL;
 	device->irq = NULL;

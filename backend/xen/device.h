@@ -66,15 +66,15 @@ struct gd_device {
 	bool unread; /* it was never read */
 
 	/* The owner's (xen/step.c, xen/xenbus.c). */
-	bool waits;	/* IDLE: for its domain to be introduced */
-	bool coming;	/* it was served before, and its guest's accesses wait for it */
-	bool busy_said; /* and so does it: for the former user of its image */
+	bool waits;	   /* IDLE: for its domain to be introduced */
+	bool coming;	   /* it was served before, and its guest's accesses wait for it */
+	bool busy_said;	   /* and so does it: for the former user of its image */
 	unsigned pause_ms; /* until that is tried again; 0: it does not wait */
 	int64_t retry_ms;  /* when */
-	bool connected; /* state 4 was written */
-	bool leaving;	/* its directory is to be removed */
-	bool resumed;	/* served on from where a former process ended: state and event channel are as that left them */
-	bool left;	/* at the end: to the next grantiod, as it is */
+	bool connected;	   /* state 4 was written */
+	bool leaving;	   /* its directory is to be removed */
+	bool resumed; /* served on from where a former process ended: state and event channel are as that left them */
+	bool left;    /* at the end: to the next grantiod, as it is */
 	uint64_t ledger; /* cookie of its ledger, or 0: there is no file */
 	uint32_t port;	 /* keys.base is 0: the guest's event channel that is bound; 0: none */
 	char *said;	 /* the last complaint, so that it is not said twice */

@@ -36,8 +36,8 @@ void gd_domains_close(struct gd_domains *domains)
 	free(domains);
 }
 
-static int domain_open(struct gd_domains *domains, uint16_t domid, const uint16_t *adopt, unsigned adopts,
-		       char *error, size_t size)
+static int domain_open(struct gd_domains *domains, uint16_t domid, const uint16_t *adopt, unsigned adopts, char *error,
+		       size_t size)
 {
 	struct gd_domain *domain = calloc(1, sizeof(*domain));
 	struct gd_ioreq_config config;
@@ -127,38 +127,32 @@ void gd_domain_adopt(struct gd_domains *domains, uint16_t domid, const uint16_t 
 void gd_domain_reserve(struct gd_domains *domains, uint16_t domid, struct gd_domain_device *device)
 {
 	struct gd_domain *domain = domains->domain[domid];
+	int ret;
 
 	if (!domain || device->domain || !device->range.base)
 		return;
+	ret = gd_bus_reserve(domain->bus, device->range.base, device->range.size);
+	if (ret) {
+		gd_log(&domain->log, GD_WARN, "base '0x%" PRIx64 "': accesses there cannot wait for their device: %s",
+		       device->range.base, strerror(-ret));
+		return;
+	}
 	device->domain = domain;
 	device->reserved = true;
 	domain->reserved++;
 }
 
-/* Its accesses are answered when all that it waits for is there, or will not come. */
-static void domain_go(struct gd_domain *domain)
-{
-	int ret = domain->reserved ? 0 : gd_ioreq_start(domain->ioreq);
-
-	if (ret)
-		gd_log_guest(&domain->log, GD_ERR, "cannot start a thread: %s; its accesses wait", strerror(-ret));
-}
-
 void gd_domain_settled(struct gd_domains *domains, uint16_t domid)
 {
 	struct gd_domain *domain = domains->domain[domid];
+	int ret;
 
-	if (domain)
-		domain_put(domains, domain);
-}
-
-/* The reservation ends; the device itself is not touched. */
-static void reservation_end(struct gd_domain_device *device)
-{
-	if (!device->reserved)
+	if (!domain)
 		return;
-	device->reserved = false;
-	device->domain->reserved--;
+	ret = gd_ioreq_start(domain->ioreq);
+	if (ret) /* and again with each device that is attached */
+		gd_log(&domain->log, GD_ERR, "cannot start a thread: %s; its accesses wait", strerror(-ret));
+	domain_put(domains, domain);
 }
 
 static int domain_attach(struct gd_domain *domain, struct gd_domain_device *device, char *error, size_t size)
@@ -172,7 +166,7 @@ static int domain_attach(struct gd_domain *domain, struct gd_domain_device *devi
 	ret = range_add(domain, device, error, size);
 	if (ret)
 		return ret;
-	ret = gd_ioreq_adopted(domain->ioreq) ? 0 : gd_ioreq_start(domain->ioreq);
+	ret = gd_ioreq_start(domain->ioreq);
 	if (ret) {
 		snprintf(error, size, "cannot start a thread: %s", strerror(-ret));
 		range_remove(domain, device);
@@ -189,15 +183,18 @@ int gd_domain_attach(struct gd_domains *domains, uint16_t domid, struct gd_domai
 	if (ret)
 		return ret;
 	ret = domain_attach(domain, device, error, size);
-	if (ret && !device->domain)
+	if (ret) {
 		domain_put(domains, domain);
-	if (ret)
-		return ret; /* what was reserved stays so: until it is detached */
-	reservation_end(device);
-	device->domain = domain;
+		return ret; /* what was reserved counts until it is detached */
+	}
 	domain->attached++;
 	irq_flip(domain, device->irq);
-	domain_go(domain);
+	if (device->reserved) {
+		device->reserved = false;
+		domain->reserved--;
+		gd_ioreq_look(domain->ioreq); /* at what has waited for it */
+	}
+	device->domain = domain;
 	return 0;
 }
 
@@ -207,17 +204,17 @@ void gd_domain_detach(struct gd_domains *domains, struct gd_domain_device *devic
 
 	if (!domain)
 		return;
-	if (!device->reserved) {
-		range_remove(domain, device);
-		irq_flip(domain, device->irq);
+	range_remove(domain, device);
+	if (device->reserved) {
+		domain->reserved--;
+		gd_ioreq_look(domain->ioreq);
+	} else {
 		domain->attached--;
+		irq_flip(domain, device->irq);
 	}
-	reservation_end(device);
+	device->reserved = false;
 	device->domain = NULL;
-	if (domain->attached || domain->reserved)
-		domain_go(domain);
-	else
-		domain_put(domains, domain);
+	domain_put(domains, domain);
 }
 
 uint16_t gd_domain_server(const struct gd_domain_device *device)

@@ -52,8 +52,8 @@ bool gd_front_place(uint64_t base);
 
 /*
  * A place for a device's registers: `former` if it is one and is free, else a free one; 0 when none is. `used` are
- * those that are published for the guest's other devices. Each backend begins elsewhere, so that two of them rarely meet in a
- * guest.
+ * those that are published for the guest's other devices. Each backend begins elsewhere, so that two of them rarely
+ * meet in a guest.
  */
 uint64_t gd_front_base(uint16_t backend, uint64_t former, const uint64_t *used, size_t count);
 

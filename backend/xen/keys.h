@@ -94,8 +94,8 @@ void gd_keys_note(const struct gd_keys *keys, struct gd_keys_note *out);
 
 /* Everything else. `target` points into `keys` or is policy->config_target. */
 struct gd_keys_device {
-	uint64_t base;	      /* guest-physical, of GD_MMIO_SIZE bytes of registers; 0: ours to choose (xen/front.h) */
-	unsigned irq;	      /* Arm SPI, 32 to 1019; 0 with base 0: an event channel of the guest's */
+	uint64_t base; /* guest-physical, of GD_MMIO_SIZE bytes of registers; 0: ours to choose (xen/front.h) */
+	unsigned irq;  /* Arm SPI, 32 to 1019; 0 with base 0: an event channel of the guest's */
 	const char *target;
 	bool readonly, discard, direct;
 	bool foreign; /* the guest grants nothing, and may: all of its memory is mapped as needed */

@@ -10,7 +10,7 @@
 #include <time.h>
 
 #define REMOVAL_SECONDS 1
-#define PAUSE_FIRST_MS	20 /* between two looks at an image that is in use; each is longer than the last, */
+#define PAUSE_FIRST_MS	20   /* between two looks at an image that is in use; each is longer than the last, */
 #define PAUSE_MOST_MS	1000 /* up to this */
 
 /* ---- what is said of a device --------------------------------------------------------------------------------- */
@@ -196,8 +196,7 @@ static int base_check(const struct gd_device *device, const struct gd_keys_devic
 }
 
 /* Its directory is complete, and wants it served. */
-static void idle_open(struct gd_step *step, struct gd_device *device, const struct gd_keys_device *keys,
-		      unsigned state)
+static void idle_open(struct gd_step *step, struct gd_device *device, const struct gd_keys_device *keys, unsigned state)
 {
 	bool failed = device->result && keys_equal(keys, &device->keys);
 
@@ -206,7 +205,7 @@ static void idle_open(struct gd_step *step, struct gd_device *device, const stru
 		return;
 	}
 	if (device->pause_ms && device->retry_ms > now_ms())
-		return; /* its time has not come */
+		return;	    /* its time has not come */
 	device->result = 0; /* a change in the directory, and a refresh, try again */
 	if (!failed && !gd_device_open(device, keys, state)) {
 		device->coming = is_former(device, state);
@@ -339,7 +338,8 @@ static void opened_step(struct gd_step *step, struct gd_device *device, const st
 	struct gd_keys_device parsed;
 
 	if (device->guest->unread)
-		return; /* another directory of the guest's may name what this one must not take: it is looked at again */
+		return; /* another directory of the guest's may name what this one must not take: it is looked at again
+			 */
 	if (keys && !gd_keys_life(keys, &life, error) && state_wanted(&life) && life.state == device->former &&
 	    !device_check(step, device, keys, &parsed, error) && keys_equal(&parsed, &device->keys))
 		serve(step, device, life.state);

@@ -51,8 +51,8 @@ void gd_table_up(struct gd_table *table, struct gd_device *device);
 void gd_table_up_take(struct gd_table *table);
 
 /* All devices, guest by guest: `device` is a variable, and so is `guest`; neither may be forgotten within. */
-#define gd_table_each(table, guest, device)                                                                            \
-	for (struct gd_guest *guest = (table)->guests; guest; guest = guest->next)                                     \
+#define gd_table_each(table, guest, device)                                        \
+	for (struct gd_guest *guest = (table)->guests; guest; guest = guest->next) \
 		for (struct gd_device *device = guest->devices; device; device = device->sibling)
 
 #endif
