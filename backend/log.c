@@ -2,9 +2,14 @@
 #include "backend/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -104,19 +109,90 @@ size_t gd_log_escape(char *out, size_t size, const char *text)
 	return filled;
 }
 
-static void line_write(const char *line, size_t length)
+/* ---- writing, without waiting ----------------------------------------------------------------------------------- */
+
+static struct {
+	pthread_mutex_t lock; /* of the rest; held while a line is written, which is for a moment */
+	struct stat is;	      /* stderr, when we looked last */
+	int own;	      /* a description of it of our own, which does not block; -1: there is none */
+	unsigned lost;	      /* lines, since one was written */
+} output = {.lock = PTHREAD_MUTEX_INITIALIZER, .own = -1};
+
+/*
+ * Stderr may be another file than it was. O_NONBLOCK is the description's, and others may write to that: so pipes and
+ * terminals are opened once more. A socket cannot be, and need not: a single send() can ask not to wait.
+ */
+static bool output_look(void)
+{
+	struct stat now;
+
+	if (fstat(STDERR_FILENO, &now))
+		return false;
+	if (now.st_dev == output.is.st_dev && now.st_ino == output.is.st_ino)
+		return true;
+	if (output.own >= 0)
+		close(output.own);
+	output.is = now;
+	output.own = -1;
+	if (S_ISFIFO(now.st_mode) || S_ISCHR(now.st_mode))
+		output.own = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	return true;
+}
+
+static ssize_t output_write(const char *line, size_t length)
+{
+	struct pollfd fd = {.fd = STDERR_FILENO, .events = POLLOUT};
+
+	if (S_ISSOCK(output.is.st_mode))
+		return send(STDERR_FILENO, line, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (output.own >= 0)
+		return write(output.own, line, length);
+	/* It could not be opened again. A pipe that polls as writable has room for a page, unless others are faster. */
+	if (!S_ISREG(output.is.st_mode) && poll(&fd, 1, 0) != 1) {
+		errno = EAGAIN;
+		return -1;
+	}
+	return write(STDERR_FILENO, line, length);
+}
+
+static bool line_write(const char *line, size_t length)
 {
 	while (length) {
-		ssize_t n = write(STDERR_FILENO, line, length);
+		ssize_t n = output_write(line, length);
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
-			return;
+			return false;
 		line += n;
 		length -= (size_t)n;
 	}
+	return true;
 }
+
+/* How many lines were lost, before the first that is not. */
+static void lost_write(void)
+{
+	char line[64];
+	int length = snprintf(line, sizeof(line), "<%d>%u lines were lost: stderr was full\n", GD_WARN, output.lost);
+
+	if (line_write(line, (size_t)length))
+		output.lost = 0;
+}
+
+static void line_put(const char *line, size_t length)
+{
+	pthread_mutex_lock(&output.lock);
+	if (output_look()) {
+		if (output.lost)
+			lost_write();
+		if (output.lost || !line_write(line, length))
+			output.lost++;
+	}
+	pthread_mutex_unlock(&output.lock);
+}
+
+/* ---- lines ------------------------------------------------------------------------------------------------------ */
 
 __attribute__((format(printf, 3, 0))) static void line_format(struct gd_log *log, enum gd_level level,
 							      const char *format, va_list args)
@@ -135,7 +211,7 @@ __attribute__((format(printf, 3, 0))) static void line_format(struct gd_log *log
 	if (wanted >= (int)sizeof(text) || length >= sizeof(line) - 9)
 		length += (size_t)sprintf(line + length, "...");
 	line[length++] = '\n';
-	line_write(line, length);
+	line_put(line, length);
 	errno = saved;
 }
 

@@ -3,9 +3,13 @@
  * Messages to stderr, one line each, with journald's priority prefix ("<3>d1/xvda: ..."). Any thread.
  * What a guest can provoke goes through gd_log_guest(), which is limited per device and says how many it swallowed.
  *
- * A line is one write(2) of at most 1 KiB: longer ones are cut and end in "...". Control bytes and bytes that are not
+ * A line is one write of at most 1 KiB: longer ones are cut and end in "...". Control bytes and bytes that are not
  * UTF-8 come out as \n, \t, \xNN, so a name from outside can neither begin a line nor steer a terminal. errno is left
- * alone. A full or closed stderr loses lines and never blocks or fails the caller.
+ * alone.
+ *
+ * Nobody waits for whoever reads stderr: what a full pipe or socket (the journal's), or a terminal that stands still,
+ * does not take is lost, and a line says how many were, as soon as there is room again. The flags of stderr itself are
+ * left alone, as it may be others' too. Only a regular file is written as its file system pleases.
  */
 #ifndef GD_LOG_H
 #define GD_LOG_H

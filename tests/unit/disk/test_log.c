@@ -4,8 +4,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 static char *log_text(struct rig *rig, char *out, size_t size)
@@ -165,6 +168,86 @@ static void test_threads(void **state)
 	assert_int_equal(rig->log.dropped, 3991);
 }
 
+#define LINES 2000u
+
+/* Lines of stderr as far as they have come, and of these: what the last "lines were lost" says. */
+static unsigned lines_read(int fd, unsigned *lost)
+{
+	char text[4096], *at;
+	unsigned lines = 0;
+	FILE *in = fdopen(fd, "r");
+
+	assert_non_null(in);
+	while (fgets(text, sizeof(text), in)) {
+		at = strstr(text, " lines were lost: stderr was full");
+		if (at)
+			*lost = (unsigned)strtoul(text + 3, NULL, 10);
+		lines += !at;
+	}
+	fclose(in);
+	return lines;
+}
+
+/* `reader` and `writer`: the ends of something that holds less than LINES lines. */
+static void nobody_reads(struct rig *rig, int reader, int writer)
+{
+	int flags = fcntl(writer, F_GETFL), again = dup(reader);
+	unsigned lost = 0, lines;
+
+	assert_int_equal(dup2(writer, STDERR_FILENO), STDERR_FILENO);
+	for (unsigned i = 0; i < LINES; i++)
+		gd_log(&rig->log, GD_INFO, "line %u", i); /* comes back */
+	assert_int_equal(fcntl(STDERR_FILENO, F_GETFL), flags);
+	assert_int_equal(fcntl(reader, F_SETFL, O_NONBLOCK), 0);
+	lines = lines_read(reader, &lost);
+	assert_in_range(lines, 10, LINES - 1);
+	assert_int_equal(lost, 0);
+	gd_log(&rig->log, GD_INFO, "there is room again");
+	assert_int_equal(lines_read(again, &lost), 1);
+	assert_int_equal(lines + lost, LINES);
+	assert_int_equal(dup2(rig->stderr_log, STDERR_FILENO), STDERR_FILENO);
+	gd_log(NULL, GD_INFO, "elsewhere");
+	assert_int_equal(rig_logged(rig, "<6>elsewhere"), 1);
+	close(writer);
+}
+
+static void test_full_pipe(void **state)
+{
+	int ends[2];
+
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	assert_true(fcntl(ends[1], F_SETPIPE_SZ, 4096) >= 4096);
+	nobody_reads(*state, ends[0], ends[1]);
+}
+
+/* As the journal's. */
+static void test_full_socket(void **state)
+{
+	int ends[2], size = 4096;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+	assert_int_equal(setsockopt(ends[1], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)), 0);
+	nobody_reads(*state, ends[0], ends[1]);
+}
+
+/* A pipe that cannot be opened again, here for want of descriptors. */
+static void test_full_pipe_without_descriptors(void **state)
+{
+	struct rlimit before, none;
+	int ends[2];
+
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	assert_true(fcntl(ends[1], F_SETPIPE_SZ, 16384) >= 16384);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	none = (struct rlimit){.rlim_cur = 3, .rlim_max = before.rlim_max};
+	assert_int_equal(dup2(ends[1], STDERR_FILENO), STDERR_FILENO);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	gd_log(NULL, GD_INFO, "finds that it cannot be");
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_int_equal(read(ends[0], (char[64]){0}, 64), 27);
+	nobody_reads(*state, ends[0], ends[1]);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -176,6 +259,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_errno_kept, rig_setup, rig_teardown),
 		cmocka_unit_test_setup_teardown(test_rate, rig_setup, rig_teardown),
 		cmocka_unit_test_setup_teardown(test_threads, rig_setup, rig_teardown),
+		cmocka_unit_test_setup_teardown(test_full_pipe, rig_setup, rig_teardown),
+		cmocka_unit_test_setup_teardown(test_full_socket, rig_setup, rig_teardown),
+		cmocka_unit_test_setup_teardown(test_full_pipe_without_descriptors, rig_setup, rig_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
