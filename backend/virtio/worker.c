@@ -23,6 +23,7 @@
 #define TAG_SHIFT 56u
 
 #define STACK_BYTES (256u * 1024)
+#define RING_SPARE  8u
 
 struct gd_worker {
 	struct gd_worker_config config;
@@ -250,8 +251,11 @@ static int ring_open(struct gd_worker *w)
 {
 	static const unsigned flags[] = {IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
 					 IORING_SETUP_COOP_TASKRUN, 0};
-	/* Each request has one I/O in flight; engines may need one entry more, and the eventfd needs one. */
-	unsigned entries = 2 * w->config.queue_size + 8;
+	/*
+	 * A batch fits, with the eventfd and what an engine needs beside it. More than that at once is submitted in
+	 * parts. The system makes room for twice as many completions: all I/O in flight, one for each request.
+	 */
+	unsigned entries = w->config.queue_size + (w->config.queue_size > GD_SERVE_BATCH ? 0 : RING_SPARE);
 	int err = -EINVAL;
 
 	for (unsigned i = 0; i < sizeof(flags) / sizeof(flags[0]) && err == -EINVAL; i++)

@@ -162,6 +162,8 @@ static struct io_uring_sqe *sqe_get(struct gd_disk_queue *q)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(q->ring);
 
+	if (!sqe && io_uring_submit(q->ring) > 0)
+		sqe = io_uring_get_sqe(q->ring);
 	assert_non_null(sqe);
 	return sqe;
 }
