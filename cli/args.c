@@ -75,6 +75,20 @@ bool gc_args_parse(struct gc_args *out, const struct gc_option *options, int arg
 	return true;
 }
 
+bool gc_args_program(struct gc_args *out, const struct gc_option *options, int argc, char **argv, int *at)
+{
+	memset(out, 0, sizeof(*out));
+	for (*at = 1; *at < argc && argv[*at][0] == '-' && argv[*at][1]; (*at)++) {
+		if (strcmp(argv[*at], "--") == 0) {
+			(*at)++;
+			break;
+		}
+		if (!option_take(out, options, argc, argv, at))
+			return false;
+	}
+	return *at < argc || REFUSE("a command is missing (see --help)");
+}
+
 static bool number_read(const char *text, uint64_t *out, char **end)
 {
 	bool hex = text[0] == '0' && (text[1] == 'x' || text[1] == 'X');

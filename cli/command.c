@@ -97,9 +97,12 @@ static bool is_help(const char *text)
 	return strcmp(text, "--help") == 0 || strcmp(text, "-h") == 0;
 }
 
-static bool help_wanted(int argc, char **argv)
+/* Another program's --help is not ours. */
+static bool help_wanted(const struct gc_command *command, int argc, char **argv)
 {
-	for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+	int end = command->program && argc > 2 ? 2 : argc;
+
+	for (int i = 1; i < end && strcmp(argv[i], "--") != 0; i++) {
 		if (is_help(argv[i]))
 			return true;
 	}
@@ -142,7 +145,7 @@ static int unknown_say(const struct gc_command *const *commands, const char *nam
 static int dispatch(const struct gc_command *command, int argc, char **argv)
 {
 	if (!command->commands)
-		return help_wanted(argc, argv) ? help_print(command) : command->run(argc, argv);
+		return help_wanted(command, argc, argv) ? help_print(command) : command->run(argc, argv);
 	if (argc < 2)
 		return gc_usage("a command is missing (see --help)");
 	if (is_help(argv[1]))

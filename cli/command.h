@@ -35,6 +35,7 @@ struct gc_command {
 	const char *args;			  /* positional arguments as the usage line shows them; NULL: none */
 	const struct gc_option *options;	  /* for the help (and gc_args_parse); NULL: none */
 	const char *details;			  /* further help, lines ended by \n; NULL: none */
+	bool program;				  /* its arguments are another program's command line */
 	int (*run)(int argc, char **argv);	  /* argv[0] is the name; returns an exit code */
 	const struct gc_command *const *commands; /* instead of `run`: further commands, NULL at the end */
 };
@@ -55,6 +56,12 @@ struct gc_args {
  * positional arguments.
  */
 bool gc_args_parse(struct gc_args *out, const struct gc_option *options, int argc, char **argv, int least, int most);
+/*
+ * For a command whose arguments are another program's command line: options end with the first word that is none, or
+ * with
+ * "--". `at`: the word of argv that names the program; there is one.
+ */
+bool gc_args_program(struct gc_args *out, const struct gc_option *options, int argc, char **argv, int *at);
 
 /*
  * Numbers. `what` names the value in the error line. True, or false after gc_usage() has said what is wrong.

@@ -18,7 +18,8 @@
 struct xs_handle;
 
 extern const struct gc_command gc_model_command, gc_model_start_command, gc_model_stop_command, gc_model_status_command,
-	gc_model_stats_command, gc_model_create_command, gc_model_destroy_command, gc_model_allow_command;
+	gc_model_stats_command, gc_model_create_command, gc_model_destroy_command, gc_model_allow_command,
+	gc_model_exec_command;
 
 /* The option of every command here. */
 #define GC_OPTION_MACHINE                                                                              \
@@ -40,6 +41,9 @@ bool gc_machine_there(const char *dir);
 void gc_machine_clear(const char *dir);
 /* Remove a machine's files and then the directory. -ENOTEMPTY: it holds other files too; those are left. */
 int gc_machine_remove(const char *dir);
+
+/* The nbdkit plugin that belongs to this program, to be freed; NULL: there is none. */
+char *gc_machine_plugin(void);
 
 /* Map a machine that runs. False after gc_fail(). */
 bool gc_machine_open(struct gm_machine **machine, const char *dir);

@@ -206,7 +206,7 @@ static int destroy_run(int argc, char **argv)
 	struct gm_machine *machine;
 	struct xs_handle *xs;
 	struct gc_args args;
-	uint16_t domid;
+	uint16_t domid = 0;
 	int rc, error;
 
 	if (!gc_args_parse(&args, destroy_options, argc, argv, 1, 1))
@@ -240,7 +240,7 @@ static const struct gc_option allow_options[] = {
 static int allow_run(int argc, char **argv)
 {
 	struct gm_machine *machine;
-	uint16_t domid, target;
+	uint16_t domid = 0, target = 0;
 	struct xs_handle *xs;
 	struct gc_args args;
 	int rc, error;

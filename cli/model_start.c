@@ -20,10 +20,11 @@
 
 /* ---- start ---- */
 
-enum { FOREGROUND, MACHINE };
+enum { FOREGROUND, ENV, MACHINE };
 
 static const struct gc_option start_options[] = {
 	[FOREGROUND] = {"foreground", NULL, "be the daemon, until SIGTERM or SIGINT"},
+	[ENV] = {"env", NULL, "print what a shell has to evaluate, instead of the directory"},
 	[MACHINE] = GC_OPTION_MACHINE,
 	{0},
 };
@@ -52,14 +53,43 @@ static int dir_make(const char *option, char *dir)
 	return rc ? gc_fail("machine %s: %s", dir, strerror(-rc)) : GC_OK;
 }
 
+struct place {
+	char dir[DIR_MAX];
+	bool env;
+};
+
+/* For a shell's eval, with quotes that hold whatever is in it. */
+static void variable_print(const char *name, const char *value)
+{
+	printf("export %s='", name);
+	for (; *value; value++) {
+		if (*value == '\'')
+			printf("'\\''");
+		else
+			putchar(*value);
+	}
+	printf("';\n");
+}
+
+static void place_print(const struct place *place)
+{
+	char *plugin = gc_machine_plugin();
+
+	variable_print("GRANTIO_MACHINE", place->dir);
+	variable_print("GRANTIO_PLUGIN", plugin ? plugin : "grantio"); /* nbdkit may know it by its name */
+	free(plugin);
+}
+
 static void ready_print(int error, const char *what, void *arg)
 {
-	const char *dir = arg;
+	const struct place *place = arg;
 
 	if (error)
-		gc_fail("machine %s: %s: %s", dir, what, strerror(-error));
+		gc_fail("machine %s: %s: %s", place->dir, what, strerror(-error));
+	else if (place->env)
+		place_print(place);
 	else
-		printf("%s\n", dir);
+		printf("%s\n", place->dir);
 	fflush(stdout);
 }
 
@@ -99,7 +129,7 @@ static int background_child(const char *dir, int lock, int fd)
 	return gc_daemon_run(dir, ready_send, &fd);
 }
 
-static int background(char *dir, int lock)
+static int background(struct place *place, int lock)
 {
 	struct outcome outcome = {.error = -EPIPE, .what = "daemon"};
 	int fds[2];
@@ -115,25 +145,27 @@ static int background(char *dir, int lock)
 	}
 	if (pid == 0) {
 		close(fds[0]);
-		exit(background_child(dir, lock, fds[1]));
+		exit(background_child(place->dir, lock, fds[1]));
 	}
 	close(fds[1]);
 	if (read(fds[0], &outcome, sizeof(outcome)) != sizeof(outcome))
 		outcome.error = -EPIPE; /* it died */
 	close(fds[0]);
-	ready_print(outcome.error, outcome.what, dir);
+	ready_print(outcome.error, outcome.what, place);
 	return outcome.error ? GC_FAILED : GC_OK;
 }
 
 static int start_run(int argc, char **argv)
 {
-	char dir[DIR_MAX];
+	struct place place;
 	struct gc_args args;
 	pid_t pid = 0;
+	char *dir = place.dir;
 	int lock, rc;
 
 	if (!gc_args_parse(&args, start_options, argc, argv, 0, 0))
 		return GC_USAGE;
+	place.env = args.option[ENV] != NULL;
 	rc = dir_make(args.option[MACHINE], dir);
 	if (rc)
 		return rc;
@@ -143,7 +175,7 @@ static int start_run(int argc, char **argv)
 	if (lock < 0)
 		return gc_fail("machine %s: daemon.pid: %s", dir, strerror(-lock));
 	gc_machine_clear(dir); /* what a daemon that was killed has left */
-	rc = args.option[FOREGROUND] ? gc_daemon_run(dir, ready_print, dir) : background(dir, lock);
+	rc = args.option[FOREGROUND] ? gc_daemon_run(dir, ready_print, &place) : background(&place, lock);
 	close(lock);
 	return rc;
 }
@@ -154,7 +186,9 @@ const struct gc_command gc_model_start_command = {
 	.options = start_options,
 	.details = "Prints the machine's directory once it can be used. Programs find it by GRANTIO_MACHINE=DIR, and "
 		   "libxenstore\n"
-		   "by XENSTORED_PATH=DIR/store.\n",
+		   "by XENSTORED_PATH=DIR/store. eval $(grantio model start --env) sets GRANTIO_MACHINE, and "
+		   "GRANTIO_PLUGIN to the\n"
+		   "nbdkit plugin.\n",
 	.run = start_run,
 };
 

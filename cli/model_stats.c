@@ -209,8 +209,9 @@ const struct gc_command gc_model_stats_command = {
 /* ---- the group ---- */
 
 static const struct gc_command *const commands[] = {
-	&gc_model_start_command,  &gc_model_stop_command,    &gc_model_status_command, &gc_model_stats_command,
-	&gc_model_create_command, &gc_model_destroy_command, &gc_model_allow_command,  NULL,
+	&gc_model_start_command, &gc_model_stop_command,   &gc_model_status_command,
+	&gc_model_stats_command, &gc_model_create_command, &gc_model_destroy_command,
+	&gc_model_allow_command, &gc_model_exec_command,   NULL,
 };
 
 const struct gc_command gc_model_command = {

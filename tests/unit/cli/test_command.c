@@ -27,12 +27,17 @@ static int fail_run(int argc, char **argv)
 	return gc_fail("%s: a\nb", argv[0]);
 }
 
-static const struct gc_command leaf = {"leaf", "takes arguments", "ONE [TWO]", options, "More.\n", leaf_run, NULL};
-static const struct gc_command fail = {"fail", "fails", NULL, NULL, NULL, fail_run, NULL};
+static const struct gc_command leaf = {.name = "leaf",
+				       .summary = "takes arguments",
+				       .args = "ONE [TWO]",
+				       .options = options,
+				       .details = "More.\n",
+				       .run = leaf_run};
+static const struct gc_command fail = {.name = "fail", .summary = "fails", .run = fail_run};
 static const struct gc_command *const group_commands[] = {&leaf, &fail, NULL};
-static const struct gc_command group = {"group", "holds commands", NULL, NULL, NULL, NULL, group_commands};
+static const struct gc_command group = {.name = "group", .summary = "holds commands", .commands = group_commands};
 static const struct gc_command *const root_commands[] = {&group, NULL};
-static const struct gc_command root = {"grantio", "a test", NULL, NULL, NULL, NULL, root_commands};
+static const struct gc_command root = {.name = "grantio", .summary = "a test", .commands = root_commands};
 
 #define ERR(...) RUN(&root, __VA_ARGS__)
 

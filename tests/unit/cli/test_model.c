@@ -346,7 +346,9 @@ static void test_start_and_stop(void **state)
 	assert_int_equal(th_run(m, out, sizeof(out), "flock", "-w", "60", file, "true", NULL), 0);
 	assert_int_equal(th_grantio(m, out, sizeof(out), "model", "status", "--machine", dir, NULL), 1);
 	assert_non_null(strstr(out, ": it does not run"));
-	DONE("model", "start", "--machine", dir);
+	DONE("model", "start", "--machine", dir, "--env");
+	snprintf(file, sizeof(file), "export GRANTIO_MACHINE='%s';\nexport GRANTIO_PLUGIN='", dir);
+	assert_ptr_equal(strstr(out, file), out);
 	DONE("model", "stats", "--machine", dir, "--json");
 	assert_null(strstr(out, "\"domid\": 1,"));
 	DONE("model", "stop", "--machine", dir);
@@ -380,6 +382,13 @@ static void test_bad_input(void **state)
 	REFUSED(2, "model allow: target '1': the domain itself", "model", "allow", "1", "1");
 	th_domain_create(m, "1M", 1);
 	DONE("model", "allow", "domain-1", "2");
+	REFUSED(2, "model exec: a command is missing (see --help)", "model", "exec", "--domid", "1", "--");
+	REFUSED(2, "model exec: option '--control': no such option (see --help)", "model", "exec", "--control", "x");
+	REFUSED(1, "model exec: command '/none': No such file or directory", "model", "exec", "/none");
+	/* What comes behind the command is the command's, --help too. */
+	DONE("model", "exec", "--domid", "1", "sh", "-c", "echo $GRANTIO_DOMID ${XENSTORED_PATH##*/} $1", "sh",
+	     "--help");
+	assert_string_equal(out, "1 store.1 --help\n");
 	DONE("model", "create", "--name", "web", "--memory=1M", "--arch=x86");
 	DONE("disk", "attach", "web", "/a", "--no-wait");
 	expect("0", "/local/domain/0/backend/virtio_disk/3/51712/base");
