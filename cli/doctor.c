@@ -106,7 +106,7 @@ static unsigned version_part(const struct gc_doctor *doctor, const char *part)
 
 static void machine_find(struct gc_doctor *doctor)
 {
-	char arch[16] = "", extra[24] = "";
+	char arch[16] = "";
 	struct utsname uts;
 
 	uname(&uts);
@@ -117,9 +117,9 @@ static void machine_find(struct gc_doctor *doctor)
 		snprintf(doctor->release, sizeof(doctor->release), "%s", uts.release);
 	doctor->major = version_part(doctor, "major");
 	doctor->minor = version_part(doctor, "minor");
-	gc_look_text(doctor, extra, sizeof(extra), "/sys/hypervisor/version/extra");
+	gc_look_text(doctor, doctor->extra, sizeof(doctor->extra), "/sys/hypervisor/version/extra");
 	if (on_xen(doctor))
-		gc_doctor_ok(doctor, "xen", "Xen %u.%u%s, kernel %s, %s", doctor->major, doctor->minor, extra,
+		gc_doctor_ok(doctor, "xen", "Xen %u.%u%s, kernel %s, %s", doctor->major, doctor->minor, doctor->extra,
 			     doctor->release, role_names[doctor->role]);
 	else
 		gc_doctor_missing(doctor, "xen",

@@ -36,6 +36,7 @@ struct gc_doctor {
 	bool arm;
 	char release[96];      /* the kernel's */
 	unsigned major, minor; /* Xen's */
+	char extra[24];	       /* what its version has behind them: ".7" */
 	struct gc_check checks[GC_CHECKS_MOST];
 	unsigned count;
 };
@@ -52,6 +53,12 @@ char gc_look_option(const struct gc_doctor *doctor, const char *path, const char
 bool gc_look_module(const struct gc_doctor *doctor, const char *name);
 /* Is it loaded, or built in with a directory of its own? */
 bool gc_look_loaded(const struct gc_doctor *doctor, const char *name);
+/*
+ * The first package that dpkg says is installed, and whose name begins with `prefix`: its name and version. False:
+ * none, or no dpkg.
+ */
+bool gc_look_package(const struct gc_doctor *doctor, const char *prefix, char *name, size_t name_size, char *version,
+		     size_t version_size);
 /* Call `found` with the path below root of each file that the pattern matches; how many. */
 unsigned gc_look_each(struct gc_doctor *doctor, const char *pattern,
 		      void (*found)(struct gc_doctor *doctor, const char *path));
@@ -73,6 +80,7 @@ __attribute__((format(printf, 4, 5))) void gc_doctor_unknown(struct gc_doctor *d
 
 void gc_doctor_store(struct gc_doctor *doctor); /* doctor_store.c: xenstore answers */
 void gc_doctor_host(struct gc_doctor *doctor);	/* doctor_host.c: control and driver domains */
+void gc_doctor_xen(struct gc_doctor *doctor);	/* doctor_xen.c: the hypervisor's fixes */
 void gc_doctor_guest(struct gc_doctor *doctor); /* doctor_guest.c */
 
 extern const struct gc_command gc_doctor_command;

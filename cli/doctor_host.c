@@ -12,6 +12,7 @@
 struct daemon_state {
 	int error;
 	unsigned devices, served;
+	bool file; /* one of those that are served is a file's, or a block device's */
 };
 
 static void daemon_look(const struct gc_doctor *doctor, struct daemon_state *state)
@@ -25,15 +26,35 @@ static void daemon_look(const struct gc_doctor *doctor, struct daemon_state *sta
 	state->error = daemon.error == -EMSGSIZE ? 0 : daemon.error; /* there is more than is counted here */
 	for (const char *at = daemon.text; at && !state->error && (at = strchr(at, '\n')); at++)
 		state->devices++;
-	for (const char *at = daemon.text; at && !state->error && (at = strstr(at, " phase=served")); at++)
+	for (const char *at = daemon.text; at && !state->error && (at = strstr(at, " phase=served")); at++) {
+		char target[8];
+
 		state->served++;
+		state->file |= gc_daemon_value(at, "target", target, sizeof(target)) && target[0] == '/';
+	}
 	gc_daemon_free(&daemon);
+}
+
+/* Where a shell or the service would find it. */
+static bool daemon_installed(const struct gc_doctor *doctor)
+{
+	const char *path = getenv("PATH");
+
+	if (gc_look_exists(doctor, "/usr/sbin/grantiod") || gc_look_exists(doctor, "/usr/local/sbin/grantiod"))
+		return true;
+	while (path && *path) {
+		int length = (int)strcspn(path, ":");
+
+		if (path[0] == '/' && gc_look_exists(doctor, "%.*s/grantiod", length, path))
+			return true;
+		path += length + (path[length] == ':');
+	}
+	return false;
 }
 
 static void check_daemon(struct gc_doctor *doctor, const struct daemon_state *state)
 {
-	bool installed =
-		gc_look_exists(doctor, "/usr/sbin/grantiod") || gc_look_exists(doctor, "/usr/local/sbin/grantiod");
+	bool installed = daemon_installed(doctor);
 
 	if (!state->error)
 		gc_doctor_ok(doctor, "grantiod", "answers at %s: %u disks, %u served", doctor->control, state->devices,
@@ -163,17 +184,43 @@ static void check_ioreq(struct gc_doctor *doctor, const struct daemon_state *sta
 
 /* ---- the kernel ---- */
 
-static void check_io_uring(struct gc_doctor *doctor)
+/*
+ * 1 leaves it to CAP_SYS_ADMIN, which the service does not have, and to the members of a group, of which it is none
+ * unless somebody says so.
+ */
+static void check_io_uring_group(struct gc_doctor *doctor)
+{
+	char group[16] = "-1", remedy[192];
+
+	gc_look_text(doctor, group, sizeof(group), "/proc/sys/kernel/io_uring_group");
+	if (group[0] == '-') {
+		gc_doctor_missing(doctor, "io_uring",
+				  "sysctl kernel.io_uring_disabled=0; or kernel.io_uring_group=GROUP, and "
+				  "SupplementaryGroups=GROUP in a drop-in (systemctl edit grantiod)",
+				  "kernel.io_uring_disabled=1: grantiod.service may not use it");
+		return;
+	}
+	snprintf(remedy, sizeof(remedy),
+		 "systemctl show -p SupplementaryGroups grantiod: must be %.15s (systemctl edit grantiod)", group);
+	gc_doctor_unknown(doctor, "io_uring", remedy, "kernel.io_uring_disabled=1: grantiod must be in group %.15s",
+			  group);
+}
+
+static void check_io_uring(struct gc_doctor *doctor, const struct daemon_state *state)
 {
 	char text[16] = "0", how = gc_look_option(doctor, NULL, "IO_URING");
 
 	gc_look_text(doctor, text, sizeof(text), "/proc/sys/kernel/io_uring_disabled");
-	if (how == 'n')
+	if (state->file)
+		gc_doctor_ok(doctor, "io_uring", "in use");
+	else if (how == 'n')
 		gc_doctor_missing(doctor, "io_uring", "a kernel with CONFIG_IO_URING (Debian's have it)",
 				  "the kernel has none");
 	else if (text[0] == '2')
-		gc_doctor_missing(doctor, "io_uring", "sysctl kernel.io_uring_disabled=1",
+		gc_doctor_missing(doctor, "io_uring", "sysctl kernel.io_uring_disabled=0",
 				  "kernel.io_uring_disabled=2");
+	else if (text[0] == '1')
+		check_io_uring_group(doctor);
 	else if (how)
 		gc_doctor_ok(doctor, "io_uring", "CONFIG_IO_URING=%c", how);
 	else
@@ -201,11 +248,12 @@ void gc_doctor_host(struct gc_doctor *doctor)
 	daemon_look(doctor, &state);
 	if (doctor->role == GC_HOST)
 		check_version(doctor);
+	gc_doctor_xen(doctor);
 	check_ioreq(doctor, &state);
 	for (size_t i = 0; i < sizeof(nodes) / sizeof(nodes[0]); i++)
 		check_node(doctor, &nodes[i]);
 	check_privcmd(doctor);
-	check_io_uring(doctor);
+	check_io_uring(doctor, &state);
 	gc_doctor_store(doctor);
 	if (doctor->role == GC_HOST)
 		check_xl(doctor);

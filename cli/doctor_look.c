@@ -169,6 +169,41 @@ bool gc_look_loaded(const struct gc_doctor *doctor, const char *name)
 	return gc_look_exists(doctor, "/sys/module/%s", directory);
 }
 
+/* ---- packages ---- */
+
+static bool field_is(const char *line, const char *field, char *value, size_t size)
+{
+	size_t length = strlen(field);
+
+	if (strncmp(line, field, length) != 0)
+		return false;
+	snprintf(value, size, "%.*s", (int)strcspn(line + length, "\n"), line + length);
+	return true;
+}
+
+bool gc_look_package(const struct gc_doctor *doctor, const char *prefix, char *name, size_t name_size, char *version,
+		     size_t version_size)
+{
+	FILE *file = below_open(doctor, "/var/lib/dpkg/status");
+	bool installed = false, found = false;
+	char *line = NULL, status[64];
+	size_t size = 0;
+
+	name[0] = '\0';
+	while (file && !found && getline(&line, &size, file) > 0) {
+		if (field_is(line, "Package: ", name, name_size))
+			installed = false;
+		else if (field_is(line, "Status: ", status, sizeof(status)))
+			installed = strcmp(status, "install ok installed") == 0;
+		else if (installed && field_is(line, "Version: ", version, version_size))
+			found = strncmp(name, prefix, strlen(prefix)) == 0;
+	}
+	free(line);
+	if (file)
+		fclose(file);
+	return found;
+}
+
 /* ---- patterns ---- */
 
 unsigned gc_look_each(struct gc_doctor *doctor, const char *pattern,

@@ -101,6 +101,20 @@ static void make_dom0(const char *arch, const char *minor)
 	put("/usr/sbin/xl", "");
 }
 
+/* What dpkg says of Xen, between other packages, one of them removed. */
+static void make_package(const char *name, const char *version)
+{
+	char text[512];
+
+	snprintf(text, sizeof(text),
+		 "Package: aaa\nStatus: install ok installed\nVersion: 1\n\n"
+		 "Package: xen-hypervisor-4.17-amd64\nStatus: deinstall ok config-files\nVersion: 4.17.0-1\n\n"
+		 "Package: %s\nStatus: install ok installed\nPriority: optional\nVersion: %s\n\n"
+		 "Package: xen-utils-4.17\nStatus: install ok installed\nVersion: 4.17.9-1\n",
+		 name, version);
+	put("/var/lib/dpkg/status", text);
+}
+
 static void make_guest(const char *arch)
 {
 	make_xen(arch, "17\n");
@@ -198,16 +212,20 @@ static void test_dom0_well(void **state)
 
 	(void)state;
 	make_dom0("x86_64\n", "17\n");
-	daemon_start(&daemon, "d1/xvda phase=served ioreqs=3\nd2/xvda phase=opening\n");
+	make_package("xen-hypervisor-4.17-amd64", "4.17.7+13-g2445b30a44-0+deb12u1");
+	put("/sys/hypervisor/version/extra", ".7\n");
+	put("/proc/sys/kernel/io_uring_disabled", "1\n"); /* it works all the same */
+	daemon_start(&daemon, "d1/xvda phase=served ioreqs=3 target=/a phase=x\nd2/xvda phase=opening\n");
 	assert_int_equal(DOCTOR(), 0);
 	daemon_stop(&daemon);
-	HAS("ok       xen: Xen 4.17.5, kernel 6.1.0-test, host\n");
+	HAS("ok       xen: Xen 4.17.7, kernel 6.1.0-test, host\n");
+	HAS("ok       xen-fixes: xen-hypervisor-4.17-amd64 4.17.7+13-g2445b30a44-0+deb12u1 has those of XSA-500, ");
 	HAS("ok       xl-grants: ");
 	HAS("ok       ioreq: in use\n");
 	HAS("ok       evtchn: /dev/xen/evtchn");
 	HAS("ok       gntdev: /dev/xen/gntdev");
 	HAS("ok       privcmd: /dev/xen/privcmd");
-	HAS("ok       io_uring: CONFIG_IO_URING=y\n");
+	HAS("ok       io_uring: in use\n");
 	HAS("ok       xenstore: ");
 	HAS("ok       xl: /usr/sbin/xl\n");
 	HAS("ok       grantiod: answers at /run/grantiod/control: 2 disks, 1 served\n");
@@ -253,12 +271,21 @@ static void test_io_uring(void **state)
 {
 	(void)state;
 	make_dom0("x86_64\n", "17\n");
-	put("/proc/sys/kernel/io_uring_disabled", "1\n"); /* root may */
 	DOCTOR();
-	HAS("ok       io_uring");
+	HAS("ok       io_uring: CONFIG_IO_URING=y\n");
+	put("/proc/sys/kernel/io_uring_disabled", "1\n");
+	DOCTOR();
+	HAS("missing  io_uring: kernel.io_uring_disabled=1: grantiod.service may not use it -> sysctl "
+	    "kernel.io_uring_disabled=0; or kernel.io_uring_group=GROUP, and SupplementaryGroups=GROUP");
+	put("/proc/sys/kernel/io_uring_group", "-1\n");
+	DOCTOR();
+	HAS("missing  io_uring: ");
+	put("/proc/sys/kernel/io_uring_group", "117\n");
+	DOCTOR();
+	HAS("unknown  io_uring: kernel.io_uring_disabled=1: grantiod must be in group 117 -> ");
 	put("/proc/sys/kernel/io_uring_disabled", "2\n");
 	DOCTOR();
-	HAS("missing  io_uring: kernel.io_uring_disabled=2 -> sysctl kernel.io_uring_disabled=1\n");
+	HAS("missing  io_uring: kernel.io_uring_disabled=2 -> sysctl kernel.io_uring_disabled=0\n");
 	put("/boot/config-6.1.0-test", "CONFIG_IO_URINGX=y\n");
 	DOCTOR();
 	HAS("missing  io_uring: the kernel has none");
@@ -269,6 +296,38 @@ static void test_io_uring(void **state)
 	put("/lib/modules/6.1.0-test/config", "CONFIG_IO_URING=y\n");
 	DOCTOR();
 	HAS("ok       io_uring");
+}
+
+/* Which Xen has the fixes of what grants are made of: Debian's package says so, a version alone does not. */
+static void test_xen_fixes(void **state)
+{
+	(void)state;
+	make_dom0("x86_64\n", "17\n");
+	DOCTOR();
+	HAS("unknown  xen-fixes: no package says whether Xen 4.17.5 has them -> a Xen with the fixes of XSA-500, "
+	    "XSA-501, ");
+	make_package("xen-hypervisor-4.17-amd64", "4.17.5+72-g01140da4e8-1");
+	assert_int_equal(DOCTOR(), 1);
+	HAS("missing  xen-fixes: xen-hypervisor-4.17-amd64 4.17.5+72-g01140da4e8-1: not all of the fixes of XSA-500, ");
+	HAS(" -> apt-get update && apt-get install xen-hypervisor-4.17-amd64 (4.17.7+13-g2445b30a44-0+deb12u1 or "
+	    "later, ");
+	make_package("xen-hypervisor-4.17-amd64", "4.17.7-0+deb12u1");
+	DOCTOR();
+	HAS("missing  xen-fixes: xen-hypervisor-4.17-amd64 4.17.7-0+deb12u1: not all ");
+	make_package("xen-hypervisor-4.17-amd64", "4.17.8-1");
+	DOCTOR();
+	HAS("missing  xen-fixes: xen-hypervisor-4.17-amd64 4.17.8-1 has them, but Xen 4.17.5 runs -> reboot\n");
+	put("/sys/hypervisor/version/extra", ".8\n");
+	DOCTOR();
+	HAS("ok       xen-fixes: ");
+	put("/sys/hypervisor/version/minor", "20\n");
+	put("/sys/hypervisor/version/extra", ".4\n");
+	make_package("xen-hypervisor-4.20-arm64", "4.20.4+39-gf1e1321c87-0+deb13u1");
+	DOCTOR();
+	HAS("missing  xen-fixes: xen-hypervisor-4.20-arm64 4.20.4+39-gf1e1321c87-0+deb13u1: not all ");
+	make_package("xen-hypervisor-4.20-arm64", "nonsense");
+	DOCTOR();
+	HAS("unknown  xen-fixes: ");
 }
 
 static void test_arm_host(void **state)
@@ -434,7 +493,7 @@ int main(void)
 		TEST(test_no_xen),	  TEST(test_dom0_well),	    TEST(test_dom0_missing), TEST(test_io_uring),
 		TEST(test_arm_host),	  TEST(test_driver_domain), TEST(test_guest_well),   TEST(test_guest_missing),
 		TEST(test_guest_drivers), TEST(test_guest_arm),	    TEST(test_config_gz),    TEST(test_options),
-		TEST(test_odd_files),
+		TEST(test_odd_files),	  TEST(test_xen_fixes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
