@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/random.h>
+#include <time.h>
 
 #define SECTOR GIO_VIRTIO_BLK_SECTOR
 
@@ -80,13 +82,25 @@ static void config_fill(struct gd_blk *blk, const struct gd_blk_config *config)
 	}
 }
 
+/*
+ * A successor of this process serves the same driver, perhaps with another size, and perhaps between two reads of the
+ * driver: its generation must not be ours (4.2.2.1). Begun anywhere, it is not.
+ */
+static uint32_t generation_first(void)
+{
+	uint32_t value;
+
+	return getrandom(&value, sizeof(value), GRND_NONBLOCK) == sizeof(value) ? value : (uint32_t)time(NULL);
+}
+
 int gd_blk_init(struct gd_blk *blk, const struct gd_disk_info *info, const struct gd_blk_config *config)
 {
 	if (info->block_size < SECTOR || info->block_size % SECTOR || (info->block_size & (info->block_size - 1)))
 		return -EINVAL;
 	if (info->max_transfer && info->max_transfer < info->block_size)
 		return -EINVAL;
-	*blk = (struct gd_blk){.info = *info, .writeback_first = config->writeback && info->flush};
+	*blk = (struct gd_blk){
+		.info = *info, .writeback_first = config->writeback && info->flush, .generation = generation_first()};
 	blk->size = info->size - info->size % info->block_size;
 	blk->features = features_offered(info, config);
 	config_fill(blk, config);

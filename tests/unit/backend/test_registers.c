@@ -303,6 +303,20 @@ static void test_interrupt_cost(void **state)
 	assert_int_equal(gd_device_interrupt_us(&device), cost);
 }
 
+/* Two processes one after the other: the driver sees that the configuration may be another one. */
+static void test_generation_of_a_successor(void **state)
+{
+	uint32_t generation;
+
+	(void)state;
+	fake_open(&(struct fake_setup){0});
+	generation = reg_read(0x0fc);
+	assert_int_equal(reg_read(0x0fc), generation);
+	fake_close();
+	fake_open(&(struct fake_setup){0});
+	assert_int_not_equal(reg_read(0x0fc), generation);
+}
+
 static void test_resize(void **state)
 {
 	uint32_t generation;
@@ -378,6 +392,7 @@ int main(void)
 		T(test_limits),
 		T(test_interrupt_cost),
 		T(test_resize),
+		T(test_generation_of_a_successor),
 		T(test_open_refused),
 	};
 
