@@ -533,6 +533,8 @@ static int worker_set_up(struct gd_worker *w)
 	prctl(PR_SET_TIMERSLACK, 1); /* the gathering is shorter than the usual 50 us of slack */
 	w->failing = "cannot get its io_uring";
 	err = ring_open(w);
+	if (err == -EPERM || err == -ENOSYS)
+		w->failing = "io_uring is refused (by sysctl kernel.io_uring_disabled, or a system call filter)";
 	if (err)
 		return err;
 	w->failing = "cannot get its way to the disk";

@@ -214,7 +214,9 @@ static void test_uring_refused(void **state)
 	(void)state;
 	__atomic_store_n(&refuse_uring, true, __ATOMIC_SEQ_CST);
 	assert_int_equal(fake_open(&(struct fake_setup){0}), -EPERM);
-	assert_string_equal(fake_open_error, "queue 0: cannot get its io_uring: Operation not permitted");
+	assert_string_equal(fake_open_error,
+			    "queue 0: io_uring is refused (by sysctl kernel.io_uring_disabled, or a system "
+			    "call filter): Operation not permitted");
 	assert_null(guest.vdev);
 	__atomic_store_n(&refuse_uring, false, __ATOMIC_SEQ_CST);
 }
