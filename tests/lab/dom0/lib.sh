@@ -24,10 +24,11 @@ wait_until() {
 image() { truncate_file "$RUN/$1" "$2"; echo "$RUN/$1"; }
 truncate_file() { dd if=/dev/zero of="$1" bs=1M count=0 seek="$2" 2>/dev/null; }
 
-# grantiod_start [ARGUMENT]...: $GRANTIOD_PROGRAM, which a scenario may set, until the scenario ends.
+# grantiod_start [ARGUMENT]...: $GRANTIOD_PROGRAM, which a scenario may set, until the scenario ends. Its control socket is in $RUN, unless
+# GRANTIOD_CONTROL says otherwise.
 grantiod_start() {
 	rm -f "$RUN/grantiod.log" # of the one before
-	"$GRANTIOD_PROGRAM" --control "$RUN/control" "$@" 2>"$RUN/grantiod.log" &
+	"$GRANTIOD_PROGRAM" --control "${GRANTIOD_CONTROL:-$RUN/control}" "$@" 2>"$RUN/grantiod.log" &
 	GRANTIOD=$!
 	wait_until 10 grep -q ready "$RUN/grantiod.log" || { fail "grantiod is not ready"; return 1; }
 	FDS=$(count_fds) MAPS=$(count_maps)

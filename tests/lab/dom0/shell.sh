@@ -3,7 +3,8 @@
 . /lab/lib.sh
 scenario_defaults
 SCENARIO=shell RUN=/run/lab
-mkdir -p "$RUN"
+GRANTIOD_CONTROL=/run/grantiod/control # where the service has it, and grantio looks
+mkdir -p "$RUN" /run/grantiod
 disk=$(image disk.raw 64)
 grantiod_start && guest_create g1 shell "disk=['$DISK_SPEC,access=rw,vdev=xvda,target=$disk']" &&
 	wait_until 60 guest_log_has g1 'GUEST shell' || guest_tail g1
@@ -17,7 +18,9 @@ cat <<EOF_HELP
 This is dom0 of a machine with $(xl info | sed -n 's/^xen_version *: /Xen /p'). grantiod serves guest g1, whose disk is $disk here, /dev/vda there.
 
   xl list                                the domains
-  grantio disk list                      the virtio disks
+  grantio doctor                         what this dom0 has, and lacks
+  grantio disk list                      the virtio disks, and who serves them
+  grantio disk stats                     what grantiod has counted for each
   xl console g1                          the guest's shell (dd if=/dev/vda ...); Ctrl-] comes back
   tail $RUN/grantiod.log             what grantiod has to say
   xl destroy g1; xl create $RUN/g1.cfg

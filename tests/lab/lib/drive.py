@@ -239,7 +239,8 @@ def run_shell(job, number, jobs):
     """Type into `make lab-shell`, and leave by poweroff."""
     start, machine = time.monotonic(), Machine(job.kind, number, "lab=shell")
     talk = (("leave", "expr 40 + 2; xl list g1 | grep -c g1"), (r"42\n1\n", "xl console g1"), ("g1# ", "expr 50 + 5"), (r"55\n", CTRL_BRACKET),
-            ("dom0# ", "grantio disk list"), (r"xvda .*Connected", "poweroff"))
+            ("dom0# ", "grantio doctor"), (r"ok +grantiod: answers at .*: 1 disks, 1 served", "grantio disk stats"),
+            (r"d1/xvda phase=served", "grantio disk list"), (r"xvda .*Connected +yes", "poweroff"))
     why = None
     for expected, typed in talk:
         if not machine.says(expected, BOOT_LIMIT if expected == "leave" else GRACE):
