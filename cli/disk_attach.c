@@ -24,7 +24,7 @@ static const struct gc_option attach_options[] = {
 	[BACKEND] = {"backend", "DOMAIN", "the domain that serves it; default 0"},
 	[NO_GRANTS] = {"no-grants", NULL, "the guest shares all its memory instead (grant_usage=0)"},
 	[NO_DISCARD] = {"no-discard", NULL, "no discard; read-only disks have none anyway"},
-	[DIRECT_IO_SAFE] = {"direct-io-safe", NULL, "tell the backend that it may use O_DIRECT"},
+	[DIRECT_IO_SAFE] = {"direct-io-safe", NULL, "xl's key of that name; grantiod uses O_DIRECT without it, too"},
 	[NO_WAIT] = {"no-wait", NULL, "do not wait until the backend is ready"},
 	[MACHINE] = {"machine", "DIR", "the machine; default $GRANTIO_MACHINE"},
 	{0},

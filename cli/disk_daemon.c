@@ -31,7 +31,8 @@ static char *answer(const struct gc_args *args, const char *question)
 
 	if (!ret)
 		return text;
-	gc_fail("control socket '%s': %s", path, strerror(-ret));
+	gc_fail("control socket '%s': %s%s", path, strerror(-ret),
+		ret == -EACCES || ret == -EPERM ? " (run this as root)" : "");
 	free(text);
 	return NULL;
 }

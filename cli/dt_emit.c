@@ -76,7 +76,9 @@ static bool field_set(struct gc_dt_node *node, unsigned number, bool given[3], c
 	if (!gc_number(what, value, least[key], most[key], &found))
 		return false;
 	if (key == 0 && found % GC_DT_MMIO_SIZE)
-		return gc_usage("%s '%s': not a multiple of 0x%x", what, value, GC_DT_MMIO_SIZE), false;
+		return gc_usage("%s '%s': not a multiple of 0x%x%s", what, value, GC_DT_MMIO_SIZE,
+				value[0] == '0' ? "" : " (a number is decimal without 0x)"),
+		       false;
 	if (key == 0)
 		node->base = found;
 	else if (key == 1)

@@ -48,8 +48,8 @@ struct xs_handle *gc_store_open(const char *machine)
 	}
 	xs = xs_open(0);
 	if (!xs)
-		gc_fail("xenstore %s: %s", getenv("XENSTORED_PATH") ? getenv("XENSTORED_PATH") : "of Xen",
-			strerror(errno));
+		gc_fail("xenstore %s: %s%s", getenv("XENSTORED_PATH") ? getenv("XENSTORED_PATH") : "of Xen",
+			strerror(errno), errno == EACCES || errno == EPERM ? " (run this as root)" : "");
 	return xs;
 }
 

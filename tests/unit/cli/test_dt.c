@@ -177,6 +177,8 @@ static void test_emit_refuses(void **state)
 		{{"--device="}, "device 1: '': must be base=, irq= or backend= and a number"},
 		{{"--device=base=nine"}, "device 1: base 'nine': not a number"},
 		{{"--device=base=0x2000100,irq=33,backend=1"}, "device 1: base '0x2000100': not a multiple of 0x200"},
+		{{"--device=base=2000000,irq=33,backend=1"},
+		 "device 1: base '2000000': not a multiple of 0x200 (a number is decimal without 0x)"},
 		{{"--device=base=0"}, "device 1: base '0': not between 512 and 281474976710144"},
 		{{"--device=base=0x1000000000000"},
 		 "device 1: base '0x1000000000000': not between 512 and 281474976710144"},
