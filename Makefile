@@ -16,8 +16,8 @@ help:
 	@echo 'make bench    measure, and write docs/performance.md and its chart anew'
 	@echo 'make build    the optimised build, in $(BUILD)/release'
 	@echo 'make deb      Debian packages, in $(BUILD)/deb (test-deb: and look whether they are good)'
-	@echo 'make install  grantiod, grantio, the nbdkit plugin (PREFIX=/usr/local, DESTDIR=)'
-	@echo 'make check    headers alone, symbol prefixes, formatting, and the builds of check-cross'
+	@echo 'make install  programs, service, settings, initramfs hook, man pages, guest library (PREFIX=/usr/local, DESTDIR=)'
+	@echo 'make check    headers alone, symbol prefixes, formatting, make install, and the builds of check-cross'
 	@echo 'make check-cross  grantiod and grantio for arm64 and armhf, the guest library for i386 too'
 	@echo 'make check-kmod  grantio.ko for Debian kernels from 5.10 to the newest; sparse, checkpatch, DKMS'
 	@echo 'make ci       what continuous integration runs: all of the tests, three compilers'
@@ -60,7 +60,8 @@ check:
 	@./scripts/setup.sh build ci
 	@$(call configure,release,--buildtype=release)
 	@$(call compile,release)
-	@status=0; ./scripts/check.sh $(BUILD) || status=1; ./scripts/cross.sh $(BUILD) || status=1; exit $$status
+	@status=0; ./scripts/check.sh $(BUILD) || status=1; ./scripts/cross.sh $(BUILD) || status=1; \
+		./packaging/test-install.sh $(BUILD) || status=1; exit $$status
 
 check-cross:
 	@./scripts/setup.sh build ci
@@ -95,9 +96,9 @@ test-deb: deb
 	@./packaging/test-deb.sh $(BUILD)/deb
 
 PREFIX ?= /usr/local
+DESTDIR ?=
 install: build
-	@meson configure $(BUILD)/release -Dprefix=$(PREFIX)
-	@meson install -C $(BUILD)/release
+	@./packaging/install.sh $(BUILD)/release "$(PREFIX)" "$(DESTDIR)"
 
 ci:
 	@bash .ci/run
