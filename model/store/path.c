@@ -10,26 +10,43 @@ bool gm_path_special(const char *path)
 	return path[0] == '@';
 }
 
+/* How much of a path is "/local/domain/N/": that does not count, so that a domain's own paths may all be as long. */
+static size_t home_length(const char *path)
+{
+	static const char above[] = "/local/domain/";
+	size_t digits;
+
+	if (strncmp(path, above, sizeof(above) - 1) != 0)
+		return 0;
+	digits = strspn(path + sizeof(above) - 1, "0123456789");
+	return digits && digits <= 5 && path[sizeof(above) - 1 + digits] == '/' ? sizeof(above) + digits : 0;
+}
+
 static bool path_valid(const char *path)
 {
 	static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-/_@";
 	size_t length = strlen(path);
 
-	if (path[strspn(path, allowed)] || strstr(path, "//"))
+	if (path[strspn(path, allowed)] || strstr(path, "//") || length > home_length(path) + XENSTORE_REL_PATH_MAX)
 		return false;
 	return length == 1 || path[length - 1] != '/';
+}
+
+/* A node that is no path: there are two. */
+static int special_resolve(char *out, const char *path)
+{
+	if (strcmp(path, "@introduceDomain") != 0 && strcmp(path, "@releaseDomain") != 0)
+		return -ENOENT;
+	strcpy(out, path); /* fits: one of these two */
+	return 0;
 }
 
 int gm_path_resolve(char *out, uint16_t domid, const char *path, bool special)
 {
 	int length;
 
-	if (gm_path_special(path)) {
-		if (!special || (strcmp(path, "@introduceDomain") != 0 && strcmp(path, "@releaseDomain") != 0))
-			return -EINVAL;
-		strcpy(out, path); /* fits: one of these two */
-		return 0;
-	}
+	if (gm_path_special(path))
+		return special ? special_resolve(out, path) : -EINVAL;
 	if (path[0] == '/')
 		length = snprintf(out, GM_PATH_MAX, "%s", path);
 	else if (path[0] && strlen(path) <= XENSTORE_REL_PATH_MAX)

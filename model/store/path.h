@@ -16,7 +16,7 @@
 
 /*
  * Make a client's path absolute (relative ones start at the domain's own directory) and check it. `out` holds
- * GM_PATH_MAX bytes. 0 or -EINVAL; special paths are valid only where `special` is true.
+ * GM_PATH_MAX bytes. 0 or -EINVAL; special paths are valid only where `special` is true, and -ENOENT when unknown.
  */
 int gm_path_resolve(char *out, uint16_t domid, const char *path, bool special);
 /* The same for a watch. Whatever begins with '@' can be watched; only the two special paths have events. */

@@ -31,25 +31,51 @@ int gm_request_done(struct gm_request *request)
 	return 0;
 }
 
+int gm_request_touch_above(struct gm_request *request)
+{
+	char above[GM_PATH_MAX];
+	int rc;
+
+	strcpy(above, request->path); /* of the same size */
+	do {
+		above[gm_path_parent(above)] = '\0';
+		rc = gm_transaction_touch(request->connection, request->transaction, above, GM_TOUCH_READ);
+	} while (!rc && !gm_tree_find(request->tree, above)); /* ends at "/" at the latest */
+	return rc;
+}
+
+/* Note in the transaction what the answer depends on: the nodes above, too, where they say what the client may know. */
+static int touch_read(struct gm_request *request, bool above)
+{
+	int rc;
+
+	if (!request->transaction)
+		return 0;
+	rc = gm_transaction_touch(request->connection, request->transaction, request->path, GM_TOUCH_READ);
+	return rc || !above ? rc : gm_request_touch_above(request);
+}
+
 int gm_request_node(struct gm_request *request, const char *name, unsigned rights, const struct gm_node **node)
 {
 	const struct gm_node *nearest;
-	unsigned missing = 0;
+	unsigned missing = 0, has;
+	bool denied;
 	int rc;
 
 	rc = gm_path_resolve(request->path, request->domid, name, true);
 	if (rc)
 		return rc;
-	if (request->transaction) {
-		rc = gm_transaction_touch(request->connection, request->transaction, request->path, GM_TOUCH_READ);
-		if (rc)
-			return rc;
-	}
 	if (gm_path_special(request->path))
 		nearest = gm_tree_find(request->tree, request->path);
 	else
 		nearest = gm_tree_nearest(request->tree, request->path, &missing);
-	if ((gm_perms_rights(&nearest->perms, request->domid) & rights) != rights)
+	has = gm_perms_rights(&nearest->perms, request->domid) & rights;
+	/* Of a node that is not there whoever may do some of it above may know. */
+	denied = missing ? !has : has != rights;
+	rc = touch_read(request, (missing || denied) && !gm_path_special(request->path));
+	if (rc)
+		return rc;
+	if (denied)
 		return -EACCES;
 	*node = missing ? NULL : nearest;
 	return missing ? -ENOENT : 0;
@@ -82,9 +108,8 @@ static int request_unwatch(struct gm_request *request)
 	rc = gm_request_strings(request, string, 2, NULL);
 	if (rc)
 		return rc;
-	rc = gm_path_resolve_watch(request->path, request->domid, string[0]);
-	if (rc)
-		return rc;
+	if (gm_path_resolve_watch(request->path, request->domid, string[0]))
+		return -ENOENT; /* nobody can have a watch there */
 	rc = gm_watch_remove(request->connection, request->path, string[1]);
 	return rc ? rc : gm_request_done(request);
 }
@@ -130,27 +155,28 @@ static int request_transaction_end(struct gm_request *request)
 static const struct {
 	int (*handle)(struct gm_request *request);
 	bool privileged; /* domain 0 only */
+	bool outside;	 /* whatever transaction the message names */
 } requests[XS_TYPE_COUNT] = {
-	[XS_CONTROL] = {gm_request_control, true},
-	[XS_DIRECTORY] = {gm_request_directory, false},
-	[XS_READ] = {gm_request_read, false},
-	[XS_GET_PERMS] = {gm_request_get_perms, false},
-	[XS_WATCH] = {request_watch, false},
-	[XS_UNWATCH] = {request_unwatch, false},
-	[XS_TRANSACTION_START] = {request_transaction_start, false},
-	[XS_TRANSACTION_END] = {request_transaction_end, false},
-	[XS_INTRODUCE] = {gm_request_introduce, true},
-	[XS_RELEASE] = {gm_request_release, true},
-	[XS_GET_DOMAIN_PATH] = {gm_request_domain_path, false},
-	[XS_WRITE] = {gm_request_write, false},
-	[XS_MKDIR] = {gm_request_mkdir, false},
-	[XS_RM] = {gm_request_rm, false},
-	[XS_SET_PERMS] = {gm_request_set_perms, false},
-	[XS_IS_DOMAIN_INTRODUCED] = {gm_request_is_introduced, true},
-	[XS_SET_TARGET] = {NULL, true}, /* who may not is told so, before what there is not */
-	[XS_RESUME] = {gm_request_resume, true},
-	[XS_RESET_WATCHES] = {request_reset_watches, false},
-	[XS_DIRECTORY_PART] = {gm_request_directory_part, false},
+	[XS_CONTROL] = {gm_request_control, true, false},
+	[XS_DIRECTORY] = {gm_request_directory, false, false},
+	[XS_READ] = {gm_request_read, false, false},
+	[XS_GET_PERMS] = {gm_request_get_perms, false, false},
+	[XS_WATCH] = {request_watch, false, true},
+	[XS_UNWATCH] = {request_unwatch, false, true},
+	[XS_TRANSACTION_START] = {request_transaction_start, false, false},
+	[XS_TRANSACTION_END] = {request_transaction_end, false, false},
+	[XS_INTRODUCE] = {gm_request_introduce, true, false},
+	[XS_RELEASE] = {gm_request_release, true, false},
+	[XS_GET_DOMAIN_PATH] = {gm_request_domain_path, false, false},
+	[XS_WRITE] = {gm_request_write, false, false},
+	[XS_MKDIR] = {gm_request_mkdir, false, false},
+	[XS_RM] = {gm_request_rm, false, false},
+	[XS_SET_PERMS] = {gm_request_set_perms, false, false},
+	[XS_IS_DOMAIN_INTRODUCED] = {gm_request_is_introduced, true, false},
+	[XS_SET_TARGET] = {NULL, true, false}, /* who may not is told so, before what there is not */
+	[XS_RESUME] = {gm_request_resume, true, false},
+	[XS_RESET_WATCHES] = {request_reset_watches, false, false},
+	[XS_DIRECTORY_PART] = {gm_request_directory_part, false, false},
 };
 
 static int handle(struct gm_request *request)
@@ -163,7 +189,7 @@ static int handle(struct gm_request *request)
 		return -EACCES;
 	if (!requests[type].handle)
 		return -ENOSYS;
-	if (request->connection->header.tx_id) {
+	if (request->connection->header.tx_id && !requests[type].outside) {
 		request->transaction = gm_transaction_find(request->connection, request->connection->header.tx_id);
 		if (!request->transaction)
 			return -ENOENT;

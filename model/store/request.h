@@ -31,6 +31,11 @@ int gm_request_strings(const struct gm_request *request, const char **string, un
  * nearest node above it that there is, does not give the rights; -ENOENT: there is none, but the client may know.
  */
 int gm_request_node(struct gm_request *request, const char *name, unsigned rights, const struct gm_node **node);
+/*
+ * Note in the transaction that the nodes above request->path are looked at, all that are missing and the first that is
+ * not: what making or removing it, and knowing that it is not there, depend on.
+ */
+int gm_request_touch_above(struct gm_request *request);
 int gm_request_done(struct gm_request *request); /* answers "OK"; 0 */
 
 /* request_node.c */

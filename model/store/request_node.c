@@ -37,21 +37,24 @@ int gm_request_read(struct gm_request *request)
 
 /* ---- directory ---- */
 
-/* Copy the names of children behind the first `skip` bytes of them, whole names only, at most `room` bytes. */
+/* Copy the names of children behind the first `skip` bytes of them, to the end of a name, at most `room` bytes. */
 static size_t names_copy(char *out, size_t room, const struct gm_node *node, size_t skip)
 {
-	size_t at = 0, used = 0;
+	size_t used = 0;
 
 	for (uint32_t i = 0; i < node->children; i++) {
-		size_t bytes = strlen(node->child[i]->name) + 1;
+		const char *name = node->child[i]->name;
+		size_t bytes = strlen(name) + 1;
 
-		if (at >= skip) {
-			if (used + bytes > room)
-				break;
-			memcpy(out + used, node->child[i]->name, bytes);
-			used += bytes;
+		if (skip >= bytes) {
+			skip -= bytes;
+			continue;
 		}
-		at += bytes;
+		if (used + bytes - skip > room)
+			break;
+		memcpy(out + used, name + skip, bytes - skip);
+		used += bytes - skip;
+		skip = 0;
 	}
 	return used;
 }
@@ -85,7 +88,7 @@ int gm_request_directory_part(struct gm_request *request)
 	if (rc)
 		return rc;
 	offset = strtoul(string[1], &end, 10);
-	if (*end || end == string[1] || gm_path_special(string[0]))
+	if (*end || string[1][0] < '0' || string[1][0] > '9' || gm_path_special(string[0]))
 		return -EINVAL;
 	rc = gm_request_node(request, string[0], GM_RIGHT_READ, &node);
 	if (rc)
@@ -102,21 +105,6 @@ int gm_request_directory_part(struct gm_request *request)
 
 /* ---- changing ---- */
 
-/* The paths above request->path that are touched by making or removing it: all that are missing, and the first that is
- * not. */
-static int touch_above(struct gm_request *request)
-{
-	char above[GM_PATH_MAX];
-	int rc;
-
-	strcpy(above, request->path); /* of the same size */
-	do {
-		above[gm_path_parent(above)] = '\0';
-		rc = gm_transaction_touch(request->connection, request->transaction, above, GM_TOUCH_READ);
-	} while (!rc && !gm_tree_find(request->tree, above)); /* ends at "/" at the latest */
-	return rc;
-}
-
 /* Note in the transaction, if there is one, what will be done to request->path. */
 static int touch(struct gm_request *request, enum gm_touch how, bool above)
 {
@@ -124,8 +112,27 @@ static int touch(struct gm_request *request, enum gm_touch how, bool above)
 
 	if (!request->transaction)
 		return 0;
-	rc = above ? touch_above(request) : 0;
+	rc = above ? gm_request_touch_above(request) : 0;
 	return rc ? rc : gm_transaction_touch(request->connection, request->transaction, request->path, how);
+}
+
+/* Is a node of a value and names that long within the limit? It counts what xenstored's database keeps of it. */
+static bool size_allowed(const struct gm_perms *perms, size_t value, size_t names)
+{
+	return GM_STORE_NODE_HEAD + perms->count * GM_STORE_NODE_PERM + value + names < GM_STORE_NODE_BYTES;
+}
+
+/* Bytes of the first name of which a path's last `missing` are, with its NUL. */
+static size_t new_name_bytes(const char *path, unsigned missing)
+{
+	const char *at = path + strlen(path), *end = at;
+
+	for (; missing; missing--) {
+		end = at;
+		while (*--at != '/')
+			;
+	}
+	return (size_t)(end - at); /* the slash stands for the NUL */
 }
 
 /* May the domain have the node of request->path with a value of that length? 0 or -ENOSPC. */
@@ -139,9 +146,9 @@ static int limits_check(const struct gm_request *request, size_t length)
 		return 0;
 	node = gm_tree_nearest(request->tree, request->path, &missing);
 	if (!missing)
-		return node->child_bytes + length > GM_STORE_NODE_BYTES ? -ENOSPC : 0;
-	names = node->child_bytes + strlen(request->path); /* more than the new names have */
-	if (length > GM_STORE_NODE_BYTES || names + node->length > GM_STORE_NODE_BYTES)
+		return size_allowed(&node->perms, length, node->child_bytes) ? 0 : -ENOSPC;
+	names = node->child_bytes + new_name_bytes(request->path, missing);
+	if (!size_allowed(&node->perms, length, 0) || !size_allowed(&node->perms, node->length, names))
 		return -ENOSPC;
 	return gm_tree_owned(request->tree, request->domid) + missing > GM_STORE_NODES_MAX ? -ENOSPC : 0;
 }
@@ -249,9 +256,9 @@ static int perms_check(const struct gm_request *request, const struct gm_node *n
 		return -EINVAL;
 	if (request->domid == 0)
 		return 0;
-	if (perms->count > GM_STORE_PERMS_DOMAIN)
-		return -ENOSPC;
-	return perms->entry[0].domid == node->perms.entry[0].domid ? 0 : -EPERM;
+	if (perms->entry[0].domid != node->perms.entry[0].domid)
+		return -EPERM;
+	return size_allowed(perms, node->length, node->child_bytes) ? 0 : -ENOSPC;
 }
 
 int gm_request_set_perms(struct gm_request *request)
@@ -268,7 +275,9 @@ int gm_request_set_perms(struct gm_request *request)
 	rc = gm_perms_parse(&perms, text, request->length - (size_t)(text - request->data));
 	if (rc)
 		return rc;
-	rc = gm_request_node(request, name, GM_RIGHTS_ALL, &node);
+	if (request->domid && perms.count > GM_STORE_PERMS_DOMAIN)
+		return -ENOSPC;
+	rc = gm_request_node(request, name, GM_RIGHT_WRITE | GM_RIGHT_OWN, &node);
 	if (rc)
 		return rc;
 	rc = perms_check(request, node, &perms);
@@ -280,7 +289,7 @@ int gm_request_set_perms(struct gm_request *request)
 	if (gm_tree_copy(&before, request->tree))
 		return -ENOMEM;
 	rc = gm_tree_perms_set(request->tree, request->path, &perms);
-	if (!rc && !request->transaction)
+	if (!rc && !request->transaction && !gm_path_special(request->path)) /* those stand for other events */
 		gm_watch_fire(request->store, &before, request->path, GM_CHANGED);
 	gm_tree_exit(&before);
 	return rc ? rc : gm_request_done(request);

@@ -95,23 +95,55 @@ static void watch_event(struct gm_connection *connection, const struct gm_watch 
 		gm_connection_event(connection, path + watch->base, watch->token);
 }
 
-static void connection_fire(struct gm_connection *connection, const struct gm_tree *before, const char *path,
-			    enum gm_change change)
+static void connection_fire(struct gm_connection *connection, const struct gm_tree *before, const char *path)
 {
-	for (const struct gm_watch *watch = connection->watch; watch; watch = watch->next) {
+	for (const struct gm_watch *watch = connection->watch; watch; watch = watch->next)
 		if (gm_path_below(path, watch->path))
 			watch_event(connection, watch, before, path);
-		else if (change == GM_REMOVED && gm_path_below(watch->path, path) && gm_tree_find(before, watch->path))
-			watch_event(connection, watch, before, watch->path);
+}
+
+/* A node that has gone: whoever watches just that. */
+static void connection_fire_gone(struct gm_connection *connection, const struct gm_tree *before, const char *path)
+{
+	for (const struct gm_watch *watch = connection->watch; watch; watch = watch->next)
+		if (strcmp(watch->path, path) == 0)
+			watch_event(connection, watch, before, path);
+}
+
+typedef void fire(struct gm_connection *connection, const struct gm_tree *before, const char *path);
+
+static void fire_all(struct gm_store *store, const struct gm_tree *before, const char *path, fire *one)
+{
+	for (struct gm_store_domain *domain = store->domain; domain; domain = domain->next)
+		for (struct gm_connection *each = domain->connection; each; each = each->next)
+			if (!each->broken)
+				one(each, before, path);
+}
+
+/* Nodes below the one that was removed, each before its parent, as xenstored removes them. `path` has `length` bytes.
+ */
+static void fire_below(struct gm_store *store, const struct gm_tree *before, const struct gm_node *node, char *path,
+		       size_t length)
+{
+	for (uint32_t i = 0; i < node->children; i++) {
+		size_t bytes = strlen(node->child[i]->name);
+
+		path[length] = '/';
+		memcpy(path + length + 1, node->child[i]->name, bytes + 1); /* fits: it was made by a valid path */
+		fire_below(store, before, node->child[i], path, length + 1 + bytes);
+		fire_all(store, before, path, connection_fire_gone);
 	}
+	path[length] = '\0';
 }
 
 void gm_watch_fire(struct gm_store *store, const struct gm_tree *before, const char *path, enum gm_change change)
 {
-	for (struct gm_store_domain *domain = store->domain; domain; domain = domain->next) {
-		for (struct gm_connection *each = domain->connection; each; each = each->next) {
-			if (!each->broken)
-				connection_fire(each, before, path, change);
-		}
+	const struct gm_node *gone = change == GM_REMOVED && !gm_path_special(path) ? gm_tree_find(before, path) : NULL;
+	char below[GM_PATH_MAX];
+
+	if (gone) {
+		strcpy(below, path); /* of the same size */
+		fire_below(store, before, gone, below, strlen(path));
 	}
+	fire_all(store, before, path, connection_fire);
 }

@@ -12,8 +12,8 @@
 
 static void test_path(void **state)
 {
-	static const char *const bad[] = {"",	  "/a/",  "//",	  "/a//b",     "a//b", "/a b",
-					  "/a\n", "/a.b", "@foo", "/\xc3\xa4", "a/"};
+	static const char *const bad[] = {"", "/a/", "//", "/a//b", "a//b", "/a b", "/a\n", "/a.b", "/\xc3\xa4", "a/"};
+	static const char home[] = "/local/domain/31/";
 	char out[GM_PATH_MAX], longest[GM_PATH_MAX + 8];
 
 	(void)state;
@@ -27,17 +27,23 @@ static void test_path(void **state)
 	assert_int_equal(gm_path_resolve(out, 3, "@releaseDomain", true), 0);
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
 		assert_int_equal(gm_path_resolve(out, 3, bad[i], true), -EINVAL);
+	assert_int_equal(gm_path_resolve(out, 3, "@foo", true), -ENOENT);
 	memset(longest, 'a', sizeof(longest));
+	longest[XENSTORE_REL_PATH_MAX + 1] = '\0';
+	assert_int_equal(gm_path_resolve(out, 3, longest, false), -EINVAL); /* relative */
+	assert_int_equal(gm_path_resolve(out, 3, longest + 1, false), 0);
 	longest[0] = '/';
-	longest[XENSTORE_ABS_PATH_MAX] = '\0';
-	assert_int_equal(gm_path_resolve(out, 3, longest, false), 0);
-	longest[XENSTORE_ABS_PATH_MAX] = 'a';
-	longest[XENSTORE_ABS_PATH_MAX + 1] = '\0';
 	assert_int_equal(gm_path_resolve(out, 3, longest, false), -EINVAL);
-	assert_int_equal(gm_path_resolve(out, 3, longest + XENSTORE_ABS_PATH_MAX - XENSTORE_REL_PATH_MAX, false),
-			 -EINVAL);
-	assert_int_equal(gm_path_resolve(out, 3, longest + XENSTORE_ABS_PATH_MAX - XENSTORE_REL_PATH_MAX + 1, false),
-			 0);
+	longest[XENSTORE_REL_PATH_MAX] = '\0';
+	assert_int_equal(gm_path_resolve(out, 3, longest, false), 0);
+	/* A domain's own paths are as long, by whatever name. */
+	longest[XENSTORE_REL_PATH_MAX] = longest[XENSTORE_REL_PATH_MAX + 1] = 'a';
+	memcpy(longest, home, sizeof(home) - 1);
+	longest[sizeof(home) - 1 + XENSTORE_REL_PATH_MAX] = '\0';
+	assert_int_equal(gm_path_resolve(out, 3, longest, false), 0);
+	longest[sizeof(home) - 1 + XENSTORE_REL_PATH_MAX] = 'a';
+	longest[sizeof(home) + XENSTORE_REL_PATH_MAX] = '\0';
+	assert_int_equal(gm_path_resolve(out, 3, longest, false), -EINVAL);
 	assert_true(gm_path_below("/a/b", "/a") && gm_path_below("/a", "/a") && gm_path_below("/a", "/"));
 	assert_false(gm_path_below("/ab", "/a") || gm_path_below("/a", "/a/b"));
 }
