@@ -40,6 +40,7 @@ run: build
 
 test:
 	@./scripts/setup.sh build test
+	@./scripts/xenstored.sh $(BUILD)/xenstored
 	@$(call configure,asan,-Dwerror=true -Db_sanitize=address$(comma)undefined -Db_lundef=false)
 	@$(call compile,asan)
 	@$(call test_run,asan)
