@@ -14,9 +14,12 @@
  * description locks that QEMU's programs understand (and honour, unless told not to: `qemu-img -U`), and by O_EXCL on
  * block devices.
  *
- * NBD: a queue is a connection. When the server goes, I/O in flight fails with -EIO; I/O that comes later waits up to 5
- * s for the server to come back and then fails likewise; connecting again is tried for as long as the queue is open. If
- * the server may have lost acknowledged writes that were not flushed, the next FLUSH fails.
+ * NBD: a queue is a connection. When it is lost, reads and flushes in flight wait for the next one. What changes the
+ * disk and was in flight fails with -EIO, and that is all that can be known of it: the server may have done it, or not,
+ * or may do it later, even after a later write to the same place. I/O that comes meanwhile waits (`nbd_reconnect_ms`)
+ * and then fails; connecting again is tried for as long as the queue is open. If the server may have lost acknowledged
+ * writes that were not flushed, the next FLUSH fails. A server that is silent is waited for, unless `nbd_timeout_ms`
+ * sets a limit: then its connection is given up, and all that is in flight on it fails.
  *
  * Not defended: an image that others write to without regard to locks; an NBD server that lies about what it stored.
  */
@@ -38,7 +41,16 @@ struct gd_disk_config {
 	/* NULL-terminated directories that files and devices must lie under, after symbolic links; NULL: any. Not for
 	 * NBD. */
 	const char *const *allow;
+	/*
+	 * NBD, in milliseconds. After `timeout` without an answer to a request the connection is given up; 0: never.
+	 * `reconnect` is how long I/O waits for a server that is gone; 0: until it is back. `silent` is how long a
+	 * request has no answer before a line says so; 0: 10 s.
+	 */
+	unsigned nbd_timeout_ms, nbd_reconnect_ms, nbd_silent_ms;
 };
+
+#define GD_DISK_NBD_TIMEOUT_MS	 0u /* by default */
+#define GD_DISK_NBD_RECONNECT_MS 5000u
 
 /* What the engine can do. Sizes in bytes. `size` may change: see gd_disk_refresh(). */
 struct gd_disk_info {
@@ -74,6 +86,7 @@ struct gd_disk_io {
 	/* the engine's */
 	uint64_t progress;
 	uint32_t cookie;
+	uint8_t again;
 	struct gd_disk_io *next;
 };
 
@@ -81,7 +94,7 @@ struct gd_disk;
 struct gd_disk_queue;
 
 /*
- * Open an image; blocks, for NBD at most 10 s. `log` outlives the disk and may be NULL; `error` (`size` bytes) gets one
+ * Open an image; blocks, for NBD at most 5 s. `log` outlives the disk and may be NULL; `error` (`size` bytes) gets one
  * line "target: what is wrong", without a newline, and is empty on success.
  */
 int gd_disk_open(struct gd_disk **disk, const struct gd_disk_config *config, struct gd_log *log, char *error,
@@ -98,8 +111,8 @@ bool gd_disk_refresh(struct gd_disk *disk);
  * `ring` is the calling thread's and outlives the queue; all of the queue, its close included, is for that thread alone
  * (the ring may have a single issuer and deferred task work). The queue's SQEs carry user_data with `tag` in the top 8
  * bits; the caller passes every CQE with that tag to gd_disk_queue_cqe(). `depth`: most I/Os in flight, up to 32768;
- * more than these wait within the queue. NBD connects here, which blocks for at most 10 s, and leaves SQEs to be
- * submitted.
+ * more than these wait within the queue. NBD connects here, which blocks until 8 s after gd_disk_open() began, or for 3
+ * s if it is later than that, and leaves SQEs to be submitted.
  */
 int gd_disk_queue_open(struct gd_disk_queue **queue, struct gd_disk *disk, struct io_uring *ring, uint8_t tag,
 		       unsigned depth);

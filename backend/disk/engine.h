@@ -30,7 +30,7 @@ struct gd_disk_slot {
 	uint8_t mode; /* the engine's: what the submission in flight does */
 	uint8_t retries;
 	int error; /* the engine's, as the rest */
-	uint64_t mark;
+	uint64_t mark, sent;
 	struct gd_disk_queue *owner; /* set while the command is with libnbd */
 };
 
@@ -112,6 +112,8 @@ uint64_t gd_queue_user_data(const struct gd_disk_queue *queue, enum gd_disk_kind
 void gd_queue_run(struct gd_disk_queue *queue, struct gd_disk_slot *slot);
 /* The slot's I/O is over; the slot is free. `done` runs when the engine has returned. */
 void gd_queue_finish(struct gd_disk_queue *queue, struct gd_disk_slot *slot, int result);
+/* The slot's I/O waits as if it had not been started, before all others; the slot is free. */
+void gd_queue_later(struct gd_disk_queue *queue, struct gd_disk_slot *slot);
 /* Give waiting I/Os to free slots. */
 void gd_queue_pump(struct gd_disk_queue *queue);
 

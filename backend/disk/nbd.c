@@ -64,26 +64,44 @@ static uint64_t size_told(struct nbd_handle *handle, int which)
 	return size > 0 ? (uint64_t)size : 0;
 }
 
-static int blocks_describe(struct gd_nbd_disk *disk, const struct gd_disk_opening *opening, struct nbd_handle *handle)
+void gd_nbd_abilities_ask(struct nbd_handle *handle, struct gd_nbd_abilities *can)
 {
-	struct gd_disk_info *info = &disk->disk.info;
-	uint64_t least = size_told(handle, LIBNBD_SIZE_MINIMUM), best = size_told(handle, LIBNBD_SIZE_PREFERRED);
-	uint64_t most = size_told(handle, LIBNBD_SIZE_MAXIMUM);
+	uint64_t least = size_told(handle, LIBNBD_SIZE_MINIMUM), most = size_told(handle, LIBNBD_SIZE_MAXIMUM);
 
-	if (least > 65536 || least & (least - 1))
-		return gd_disk_refuse(opening, -EINVAL, "minimum block size %llu is not a power of two up to 65536",
-				      (unsigned long long)least);
-	info->block_size = least > 512 ? (uint32_t)least : 512;
+	can->flush = nbd_can_flush(handle) > 0;
+	can->fua = nbd_can_fua(handle) > 0;
+	can->zero = nbd_can_zero(handle) > 0;
+	can->trim = nbd_can_trim(handle) > 0;
+	can->multi_conn = nbd_can_multi_conn(handle) > 0;
+	can->least = least < UINT32_MAX ? (uint32_t)least : UINT32_MAX;
+	if (!most || most > PAYLOAD_MAX)
+		most = PAYLOAD_MAX;
+	can->payload = (uint32_t)most & ~((least > 512 && least <= 65536 ? (uint32_t)least : 512) - 1);
+}
+
+unsigned gd_nbd_queue_ms(const struct gd_nbd_disk *disk)
+{
+	uint64_t now = gd_nbd_now();
+
+	return now < disk->open_until ? (unsigned)(disk->open_until - now) : GD_NBD_LATER_MS;
+}
+
+static int blocks_describe(struct gd_disk_info *info, const struct gd_disk_opening *opening, struct nbd_handle *handle,
+			   const struct gd_nbd_abilities *can)
+{
+	uint64_t best = size_told(handle, LIBNBD_SIZE_PREFERRED);
+
+	if (can->least > 65536 || can->least & (can->least - 1))
+		return gd_disk_refuse(opening, -EINVAL, "minimum block size %u is not a power of two up to 65536",
+				      can->least);
+	info->block_size = can->least > 512 ? can->least : 512;
 	info->physical_size = info->block_size;
 	if (best > info->block_size && best <= 65536 && !(best & (best - 1)))
 		info->physical_size = (uint32_t)best;
-	if (!most || most > PAYLOAD_MAX)
-		most = PAYLOAD_MAX;
-	disk->payload = (uint32_t)most & ~(info->block_size - 1);
-	if (!disk->payload)
+	if (!can->payload)
 		return gd_disk_refuse(opening, -EINVAL, "maximum block size %llu is less than one block of %u",
-				      (unsigned long long)most, info->block_size);
-	info->max_transfer = disk->payload;
+				      (unsigned long long)size_told(handle, LIBNBD_SIZE_MAXIMUM), info->block_size);
+	info->max_transfer = can->payload;
 	return 0;
 }
 
@@ -110,23 +128,22 @@ static int size_describe(struct gd_nbd_disk *disk, const struct gd_disk_opening 
 static int disk_describe(struct gd_nbd_disk *disk, const struct gd_disk_opening *opening, struct nbd_handle *handle)
 {
 	struct gd_disk_info *info = &disk->disk.info;
+	struct gd_nbd_abilities can;
 	int result;
 
+	gd_nbd_abilities_ask(handle, &can);
 	info->readonly = nbd_is_read_only(handle) > 0;
 	if (info->readonly && !opening->config->readonly)
 		return gd_disk_refuse(opening, -EROFS, "cannot open for writing: the export is read-only");
-	result = blocks_describe(disk, opening, handle);
+	result = blocks_describe(info, opening, handle, &can);
 	if (!result)
 		result = size_describe(disk, opening, handle);
 	if (result)
 		return result;
-	info->flush = nbd_can_flush(handle) > 0;
-	info->multi_queue = nbd_can_multi_conn(handle) > 0;
+	info->flush = can.flush;
+	info->multi_queue = can.multi_conn;
 	info->align = 1;
-	disk->can_fua = nbd_can_fua(handle) > 0;
-	disk->can_zero = nbd_can_zero(handle) > 0;
-	disk->can_trim = nbd_can_trim(handle) > 0;
-	info->max_discard = disk->can_trim ? GD_DISK_MAX_DISCARD : 0;
+	info->max_discard = can.trim ? GD_DISK_MAX_DISCARD : 0;
 	info->discard_align = info->physical_size;
 	info->max_write_zeroes = GD_DISK_MAX_DISCARD;
 	gd_disk_serial(info, opening->config->target);
@@ -136,17 +153,20 @@ static int disk_describe(struct gd_nbd_disk *disk, const struct gd_disk_opening 
 int gd_nbd_open(struct gd_disk **out, const struct gd_disk_opening *opening)
 {
 	struct gd_nbd_disk *disk = calloc(1, sizeof(*disk));
-	uint64_t until = gd_nbd_now() + GD_NBD_CONNECT_MS;
+	uint64_t now = gd_nbd_now(), until = now + GD_NBD_FIRST_MS;
 	struct nbd_handle *handle;
 	char why[256] = "";
-	uint64_t now;
 	int result;
 
 	if (!disk)
 		return gd_disk_refuse(opening, -ENOMEM, "%s", gd_log_errno(ENOMEM));
+	disk->open_until = now + GD_NBD_CONNECT_MS;
+	disk->timeout_ms = opening->config->nbd_timeout_ms;
+	disk->reconnect_ms = opening->config->nbd_reconnect_ms;
+	disk->silent_ms = opening->config->nbd_silent_ms;
 	result = gd_nbd_uri_parse(&disk->server, opening->config->target, why, sizeof(why));
 	if (!result)
-		result = gd_nbd_server_resolve(&disk->server, GD_NBD_CONNECT_MS / 2, why, sizeof(why));
+		result = gd_nbd_server_resolve(&disk->server, GD_NBD_FIRST_MS / 2, why, sizeof(why));
 	now = gd_nbd_now();
 	if (!result)
 		result = gd_nbd_connect(&handle, &disk->server, (unsigned)(until > now ? until - now : 1), why,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * An NBD server: its address, and connections to it (libnbd handles). nbd_uri.c reads the URI, nbd_server.c connects,
- * nbd.c is the disk, nbd_queue.c its queues. Only plain NBD: no TLS, no URI parameter but the socket.
+ * nbd.c is the disk, nbd_queue.h its queues. Only plain NBD: no TLS, no URI parameter but the socket.
  */
 #ifndef GD_DISK_NBD_H
 #define GD_DISK_NBD_H
@@ -12,8 +12,17 @@
 #include <pthread.h>
 #include <sys/socket.h>
 
-#define GD_NBD_ADDRESSES  8
-#define GD_NBD_CONNECT_MS 10000 /* for a connection to come about, the handshake included */
+#define GD_NBD_ADDRESSES 8
+/*
+ * xl and the command line wait for 10 s. Within 8 the first connection is there, or the reason why it is not: 5 at the
+ * most for the first one, and what is left for those of the other queues, which are made side by side.
+ */
+#define GD_NBD_CONNECT_MS 8000u
+#define GD_NBD_FIRST_MS	  5000u
+#define GD_NBD_LATER_MS	  3000u /* for a queue that is opened after that time */
+
+#define GD_NBD_SILENT_MS      10000u /* without an answer, or a server: a line says so */
+#define GD_NBD_RETRY_FIRST_MS 100
 
 struct gd_nbd_server {
 	char *export; /* "": the default one */
@@ -24,11 +33,19 @@ struct gd_nbd_server {
 	unsigned count;
 };
 
+/* What a server can do, as a connection tells it. */
+struct gd_nbd_abilities {
+	bool flush, fua, zero, trim, multi_conn;
+	uint32_t least;	  /* block size, 0: it does not tell */
+	uint32_t payload; /* longest read or write */
+};
+
 struct gd_nbd_disk {
 	struct gd_disk disk;
 	struct gd_nbd_server server;
-	bool can_fua, can_zero, can_trim;
-	uint32_t payload;	   /* longest read or write */
+	unsigned timeout_ms, reconnect_ms, silent_ms; /* struct gd_disk_config */
+	uint64_t open_until;	   /* when all connections of opening have to be there; of gd_nbd_now() */
+	unsigned queues;	   /* open ones; atomic */
 	uint64_t latest;	   /* the size that the latest connection told; atomic */
 	uint64_t written, flushed; /* writes acknowledged; how many of them a flush covered; atomic */
 	uint8_t lost;		   /* writes may be lost, and no flush has failed yet; atomic */
@@ -40,6 +57,9 @@ struct gd_nbd_disk {
 extern const struct gd_disk_engine gd_nbd_engine;
 void gd_nbd_disk_close(struct gd_disk *disk);
 uint64_t gd_nbd_measure(struct gd_disk *disk);
+void gd_nbd_abilities_ask(struct nbd_handle *handle, struct gd_nbd_abilities *can);
+/* How long the connection of a queue that is opened now may take to come about, in milliseconds. */
+unsigned gd_nbd_queue_ms(const struct gd_nbd_disk *disk);
 /* A connection that is already there and still good, or NULL; the caller's. */
 struct nbd_handle *gd_nbd_spare_take(struct gd_nbd_disk *disk);
 /* Keep an idle connection for the next queue, or end it; consumed. */

@@ -107,6 +107,11 @@ void gd_io_complain(struct gd_disk_queue *queue, const struct gd_disk_io *io, co
 		     (unsigned long long)io->length, (unsigned long long)io->offset, what);
 }
 
+void gd_queue_later(struct gd_disk_queue *queue, struct gd_disk_slot *slot)
+{
+	list_prepend(&queue->waiting, slot_put(queue, slot));
+}
+
 void gd_queue_run(struct gd_disk_queue *queue, struct gd_disk_slot *slot)
 {
 	int result = queue->disk->engine->start(queue, slot);
@@ -114,7 +119,7 @@ void gd_queue_run(struct gd_disk_queue *queue, struct gd_disk_slot *slot)
 	if (!result)
 		return;
 	if (result == -EAGAIN && queue->active > 1) { /* a completion of the others will take it up again */
-		list_prepend(&queue->waiting, slot_put(queue, slot));
+		gd_queue_later(queue, slot);
 		return;
 	}
 	gd_queue_finish(queue, slot, result);
@@ -170,6 +175,7 @@ void gd_disk_submit(struct gd_disk_queue *queue, struct gd_disk_io *io)
 	bool writes = io->op != GD_DISK_READ && io->op != GD_DISK_FLUSH;
 
 	io->progress = 0;
+	io->again = 0;
 	io->result = 0;
 	queue->busy++;
 	if (writes && queue->disk->info.readonly)

@@ -43,6 +43,7 @@ int rig_setup(void **state)
 		return -1;
 	rig->fds = fds_open();
 	rig->ring_entries = 2 * RIG_DEPTH;
+	rig->reconnect_ms = GD_DISK_NBD_RECONNECT_MS;
 	strcpy(rig->dir, "/var/tmp/gd-disk-XXXXXX"); /* /tmp may have no O_DIRECT */
 	if (!mkdtemp(rig->dir))
 		return -1;
@@ -144,6 +145,9 @@ int rig_disk_open(struct rig *rig, const char *target, unsigned flags)
 		.readonly = flags & RIG_READONLY,
 		.discard = flags & RIG_DISCARD,
 		.direct = !(flags & RIG_BUFFERED),
+		.nbd_timeout_ms = rig->timeout_ms,
+		.nbd_reconnect_ms = rig->reconnect_ms,
+		.nbd_silent_ms = rig->silent_ms,
 	};
 	int result = gd_disk_open(&rig->disk, &config, &rig->log, rig->error, sizeof(rig->error));
 

@@ -33,6 +33,7 @@ struct rig {
 	struct gd_disk_queue *queue;
 	struct io_uring ring;
 	unsigned ring_entries, ring_flags;
+	unsigned timeout_ms, reconnect_ms, silent_ms; /* of the next disk that is opened (NBD) */
 	pid_t server;
 	int fds, stderr_saved, stderr_log;
 	char *area; /* aligned memory for I/O */
@@ -74,6 +75,7 @@ void rig_server(struct rig *rig, const char *const *argv);
 /* The same on TCP, 127.0.0.1. */
 void rig_server_tcp(struct rig *rig, const char *const *argv);
 void rig_server_kill(struct rig *rig);
+void rig_server_stop(struct rig *rig); /* by SIGSTOP; when it returns, all of it stands still */
 void rig_server_wait(struct rig *rig); /* until it has ended by itself; fails after RIG_LIMIT */
 /* Run a program to its end, output discarded; its exit status, -1 if it could not be run. */
 int rig_command(const char *const *argv);

@@ -89,6 +89,15 @@ void rig_server_tcp(struct rig *rig, const char *const *argv)
 	server_start(rig, argv, listener);
 }
 
+void rig_server_stop(struct rig *rig)
+{
+	int status;
+
+	assert_int_equal(kill(rig->server, SIGSTOP), 0);
+	assert_int_equal(waitpid(rig->server, &status, WUNTRACED), rig->server);
+	assert_true(WIFSTOPPED(status));
+}
+
 void rig_server_wait(struct rig *rig)
 {
 	int watch = pidfd_open(rig->server, 0);

@@ -261,34 +261,35 @@ static void test_server_errors(void **state)
 	assert_int_equal(rig_log_lines(rig), 2);
 }
 
-/* Killed with I/O in flight: that fails at once; what comes later waits for the server and is served. */
+/* Killed with I/O in flight: changes fail at once, reads wait for the server, and so does what comes later. */
 static void test_killed_and_back(void **state)
 {
 	struct rig *rig = *state;
 	struct gd_disk_io ios[8], later = {.op = GD_DISK_READ, .length = 4096, .buf = rig->area};
 	unsigned i;
 
-	rig_server(rig, NBDKIT("--filter=delay", "memory", "8M", "rdelay=30"));
+	rig_server(rig, NBDKIT("--filter=delay", "memory", "8M", "rdelay=30", "wdelay=30"));
 	open_uri(rig, 0);
 	for (i = 0; i < 8; i++) {
-		ios[i] = (struct gd_disk_io){
-			.op = GD_DISK_READ, .offset = i * 4096u, .length = 4096, .buf = rig->area + i * 4096};
+		ios[i] = (struct gd_disk_io){.op = i % 2 ? GD_DISK_READ : GD_DISK_WRITE,
+					     .offset = i * 4096u,
+					     .length = 4096,
+					     .buf = rig->area + i * 4096};
 		rig_submit(rig, &ios[i]);
 	}
 	rig_poll(rig, 50);
 	assert_int_equal(gd_disk_queue_busy(rig->queue), 8);
 	rig_server_kill(rig);
-	rig_wait_idle(rig);
-	for (i = 0; i < 8; i++)
-		assert_int_equal(ios[i].result, -EIO);
-	assert_int_equal(rig_done_count, 8);
+	await_log(rig, "4 requests failed, 4 are done again; connecting again");
 	assert_int_equal(rig_logged(rig, "connection lost"), 1);
-	assert_int_equal(rig_logged(rig, "8 requests failed; connecting again"), 1);
+	assert_int_equal(rig_done_count, 4);
 	rig_submit(rig, &later);
 	rig_poll(rig, 150); /* at least one attempt finds nobody */
-	assert_int_equal(gd_disk_queue_busy(rig->queue), 1);
+	assert_int_equal(gd_disk_queue_busy(rig->queue), 5);
 	rig_server(rig, NBDKIT("memory", "9M"));
 	rig_wait_idle(rig);
+	for (i = 0; i < 8; i++)
+		assert_int_equal(ios[i].result, i % 2 ? 0 : -EIO);
 	assert_int_equal(later.result, 0);
 	assert_int_equal(rig_logged(rig, "connected again after"), 1);
 	assert_int_equal(rig_log_lines(rig), 2);
@@ -296,6 +297,55 @@ static void test_killed_and_back(void **state)
 	gd_disk_info(rig->disk, &rig->info);
 	assert_int_equal(rig->info.size, 9 * MIB);
 	rig_random(rig, 17, 300);
+}
+
+/* A server that stands still and goes on: it is said, and nothing fails. */
+static void test_stopped_and_on(void **state)
+{
+	struct gd_disk_io io = {.op = GD_DISK_WRITE, .length = 4096};
+	struct rig *rig = *state;
+
+	rig->silent_ms = 300;
+	rig_server(rig, NBDKIT("memory", "8M"));
+	open_uri(rig, 0);
+	assert_int_equal(rig_io(rig, GD_DISK_READ, 0, 4096, rig->area), 0);
+	rig_server_stop(rig);
+	io.buf = rig->area;
+	rig_submit(rig, &io);
+	await_log(rig, "s, with 1 requests in flight: they wait");
+	assert_int_equal(gd_disk_queue_busy(rig->queue), 1);
+	assert_int_equal(kill(rig->server, SIGCONT), 0);
+	rig_wait_idle(rig);
+	assert_int_equal(io.result, 0);
+	assert_int_equal(rig_logged(rig, "the server answers again, after"), 1);
+	assert_int_equal(rig_log_lines(rig), 2);
+}
+
+/* ... or does not, and the setting says how long that is borne. */
+static void test_stopped_for_good(void **state)
+{
+	struct gd_disk_io ios[2] = {{.op = GD_DISK_WRITE, .length = 4096}, {.op = GD_DISK_READ, .length = 4096}};
+	struct rig *rig = *state;
+
+	rig->silent_ms = 200;
+	rig->timeout_ms = 600;
+	rig->reconnect_ms = 200;
+	rig_server(rig, NBDKIT("memory", "8M"));
+	open_uri(rig, 0);
+	rig_server_stop(rig);
+	ios[0].buf = rig->area;
+	ios[1].buf = rig->area + 4096;
+	rig_submit(rig, &ios[0]);
+	rig_submit(rig, &ios[1]);
+	rig_wait_idle(rig);
+	assert_int_equal(ios[0].result, -EIO);
+	assert_int_equal(ios[1].result, -EIO);
+	assert_int_equal(rig_logged(rig, "with 2 requests in flight: they fail after 1 s"), 1);
+	assert_int_equal(rig_logged(rig, " s): 2 requests failed, 0 are done again"), 1);
+	await_log(rig, "no server for 0 s"); /* one that stands still takes connections, and no more */
+	rig_server(rig, NBDKIT("memory", "8M"));
+	await_log(rig, "connected again");
+	assert_int_equal(rig_io(rig, GD_DISK_READ, 0, 4096, rig->area), 0);
 }
 
 /* Gone while idle, and back before anything is asked: no I/O sees it. */
@@ -338,18 +388,19 @@ static void test_lost_writes(void **state)
 	assert_int_equal(rig_io(rig, GD_DISK_FLUSH, 0, 0, NULL), 0);
 }
 
-/* Away for long: waiting I/O fails after five seconds, later I/O at once, and all is well when the server is back. */
+/* Away for long: waiting I/O fails after that time, later I/O at once, and all is well when the server is back. */
 static void test_away_for_long(void **state)
 {
 	struct gd_disk_io later = {.op = GD_DISK_READ, .length = 4096};
 	struct rig *rig = *state;
 
+	rig->reconnect_ms = 1000;
 	rig_server(rig, NBDKIT("memory", "1M"));
 	open_uri(rig, 0);
 	rig_server_kill(rig);
 	await_log(rig, "connection lost");
 	assert_int_equal(rig_io(rig, GD_DISK_READ, 0, 4096, rig->area), -EIO);
-	assert_int_equal(rig_logged(rig, "no server for 5 s (connect: "), 1); /* and not before that */
+	assert_int_equal(rig_logged(rig, "no server for 1 s (connect: "), 1); /* and not before that */
 	later.buf = rig->area;
 	rig_submit(rig, &later);
 	assert_int_equal(gd_disk_queue_busy(rig->queue), 0); /* without a wait */
@@ -395,8 +446,8 @@ static void test_cancel_waiting(void **state)
 	rig_poll(rig, 20);
 }
 
-/* Take what the ring has, until a request was cancelled in it; how many were. */
-static unsigned ring_cancelled(struct rig *rig)
+/* Take what the ring has, until a poll was cancelled in it; how many were. */
+static unsigned polls_cancelled(struct rig *rig)
 {
 	struct __kernel_timespec limit = {.tv_sec = RIG_LIMIT};
 	struct io_uring_cqe *cqe;
@@ -404,7 +455,7 @@ static unsigned ring_cancelled(struct rig *rig)
 
 	while (n == 0 && !io_uring_wait_cqe_timeout(&rig->ring, &cqe, &limit))
 		while (!io_uring_peek_cqe(&rig->ring, &cqe)) {
-			n += cqe->res == -ECANCELED && cqe->user_data >> 56 == RIG_TAG;
+			n += cqe->res == -ECANCELED && cqe->user_data >> 48 == (RIG_TAG << 8 | GD_KIND_POLL_IN);
 			io_uring_cqe_seen(&rig->ring, cqe);
 		}
 	return n;
@@ -423,7 +474,7 @@ static void test_one_connection(void **state)
 		assert_int_equal(rig_io(rig, GD_DISK_READ, 0, 4096, rig->area), 0);
 		gd_disk_queue_close(rig->queue);
 		rig->queue = NULL;
-		assert_int_equal(ring_cancelled(rig), 1); /* its poll does not outlive it */
+		assert_int_equal(polls_cancelled(rig), 1); /* its poll does not outlive it */
 		assert_int_equal(gd_disk_queue_open(&rig->queue, rig->disk, &rig->ring, RIG_TAG, RIG_DEPTH), 0);
 	}
 	assert_int_equal(rig_io(rig, GD_DISK_READ, 0, 4096, rig->area), 0);
@@ -577,6 +628,8 @@ int main(void)
 		TEST(test_readonly),
 		TEST(test_server_errors),
 		TEST(test_killed_and_back),
+		TEST(test_stopped_and_on),
+		TEST(test_stopped_for_good),
 		TEST(test_gone_while_idle),
 		TEST(test_lost_writes),
 		TEST(test_away_for_long),

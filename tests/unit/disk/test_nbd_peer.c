@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: MIT */
+/* The NBD engine against a server that answers late, never, in another order, or comes back as another one. */
+#include "rig_peer.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "backend/disk/nbd.h"
+
+#define SIZE  (1u << 20)
+#define DEPTH 32u
+
+static struct peer peer;
+static struct gd_disk_io ios[DEPTH];
+
+static int setup(void **state)
+{
+	int result = rig_setup(state);
+
+	if (!result)
+		peer_start(&peer, *state, SIZE, PEER_FLUSH | PEER_FUA);
+	return result;
+}
+
+static int teardown(void **state)
+{
+	rig_close(*state);
+	peer_stop(&peer);
+	return rig_teardown(state);
+}
+
+static void open_peer(struct rig *rig)
+{
+	if (rig_open(rig, rig->uri, 0))
+		fail_msg("%s", rig->error);
+}
+
+static void io_begin(struct rig *rig, unsigned i, enum gd_disk_op op)
+{
+	ios[i] = (struct gd_disk_io){.op = op, .offset = i * 512u, .length = 512, .buf = rig->area + i * 512u};
+	if (op == GD_DISK_FLUSH)
+		ios[i].offset = ios[i].length = 0;
+	rig_submit(rig, &ios[i]);
+}
+
+static void await_log(struct rig *rig, const char *text)
+{
+	double end = rig_now() + RIG_LIMIT;
+
+	while (!rig_logged(rig, text)) {
+		rig_poll(rig, 50);
+		if (rig_now() > end)
+			fail_msg("not logged: %s", text);
+	}
+}
+
+/* Answers that are there, in whatever order, are all taken when the thread wakes up once. */
+static void test_one_wake(void **state)
+{
+	struct peer_request requests[DEPTH];
+	struct rig *rig = *state;
+	unsigned i, wakes = 0;
+
+	open_peer(rig);
+	for (i = 0; i < DEPTH; i++)
+		io_begin(rig, i, GD_DISK_READ);
+	assert_int_equal(gd_disk_queue_events(rig->queue), 1);
+	for (i = 0; i < DEPTH; i++)
+		requests[i] = peer_next(&peer, 0);
+	for (i = DEPTH; i-- > 0;)
+		peer_reply(&peer, 0, &requests[i], 0, (int)i + 1);
+	for (; gd_disk_queue_busy(rig->queue); wakes++)
+		rig_poll(rig, RIG_LIMIT * 1000);
+	assert_in_range(wakes, 1, 2);
+	for (i = 0; i < DEPTH; i++) {
+		assert_int_equal(ios[i].result, 0);
+		assert_int_equal(rig->area[i * 512u], (char)(i + 1));
+		assert_int_equal(rig->area[i * 512u + 511], (char)(i + 1));
+	}
+	assert_int_equal(gd_disk_queue_events(rig->queue), 0);
+}
+
+/* Said once, however many are silent; said again when all of them have been answered. */
+static void test_silent_then_not(void **state)
+{
+	struct peer_request requests[3];
+	struct rig *rig = *state;
+	unsigned i;
+
+	rig->silent_ms = 200;
+	open_peer(rig);
+	for (i = 0; i < 3; i++)
+		io_begin(rig, i, GD_DISK_WRITE);
+	for (i = 0; i < 3; i++)
+		requests[i] = peer_next(&peer, 0);
+	await_log(rig, "s, with 3 requests in flight: they wait");
+	peer_reply(&peer, 0, &requests[1], 0, 0);
+	while (gd_disk_queue_busy(rig->queue) > 2)
+		rig_poll(rig, RIG_LIMIT * 1000);
+	assert_int_equal(rig_logged(rig, "answers again"), 0);
+	for (i = 0; i < 3; i += 2)
+		peer_reply(&peer, 0, &requests[i], 0, 0);
+	rig_wait_idle(rig);
+	assert_int_equal(rig_logged(rig, "the server answers again, after "), 1);
+	for (i = 0; i < 3; i++)
+		assert_int_equal(ios[i].result, 0);
+	io_begin(rig, 0, GD_DISK_READ); /* and is said again of the next time */
+	requests[0] = peer_next(&peer, 0);
+	await_log(rig, "with 1 requests in flight: they wait");
+	peer_reply(&peer, 0, &requests[0], 0, 7);
+	rig_wait_idle(rig);
+	assert_int_equal(rig_log_lines(rig), 4);
+}
+
+/* One request without an answer among many that have one is silence, too: its connection is given up. */
+static void test_one_without_answer(void **state)
+{
+	struct peer_request first, other;
+	struct rig *rig = *state;
+
+	rig->timeout_ms = 500;
+	open_peer(rig);
+	io_begin(rig, 0, GD_DISK_WRITE);
+	first = peer_next(&peer, 0);
+	assert_int_equal(first.type, PEER_WRITE);
+	while (!rig_logged(rig, "connection lost")) {
+		io_begin(rig, 1, GD_DISK_READ);
+		other = peer_next(&peer, 0);
+		peer_reply(&peer, 0, &other, 0, 1);
+		while (gd_disk_queue_busy(rig->queue) > 1)
+			rig_poll(rig, RIG_LIMIT * 1000);
+		rig_poll(rig, 50);
+	}
+	rig_wait_idle(rig);
+	assert_int_equal(ios[0].result, -EIO);
+	assert_int_equal(rig_logged(rig, " s): 1 requests failed, 0 are done again"), 1);
+	await_log(rig, "connected again");
+	io_begin(rig, 0, GD_DISK_WRITE); /* the disk goes on */
+	first = peer_next(&peer, 1);
+	peer_reply(&peer, 1, &first, 0, 0);
+	rig_wait_idle(rig);
+	assert_int_equal(ios[0].result, 0);
+}
+
+/* The connection ends in the middle of an answer: what changes the disk fails, what does not is done again. */
+static void test_torn_answer(void **state)
+{
+	static const enum gd_disk_op ops[] = {GD_DISK_READ, GD_DISK_WRITE, GD_DISK_FLUSH, GD_DISK_READ};
+	struct peer_request requests[4], torn;
+	struct rig *rig = *state;
+	unsigned i;
+
+	open_peer(rig);
+	for (i = 0; i < 4; i++)
+		io_begin(rig, i, ops[i]);
+	for (i = 0; i < 4; i++)
+		requests[i] = peer_next(&peer, 0);
+	torn = requests[0];
+	torn.length = 100; /* of 512 */
+	peer_reply(&peer, 0, &torn, 0, 5);
+	peer_hang_up(&peer, 0);
+	peer_await(&peer, rig, 2, 2);
+	await_log(rig, "connected again");
+	assert_int_equal(rig_logged(rig, "1 requests failed, 3 are done again; connecting again"), 1);
+	assert_int_equal(rig_done_count, 1);
+	assert_int_equal(ios[1].result, -EIO);
+	for (i = 0; i < 3; i++) {
+		requests[0] = peer_next(&peer, 1);
+		assert_int_not_equal(requests[0].type, PEER_WRITE);
+		peer_reply(&peer, 1, &requests[0], 0, 9);
+	}
+	rig_wait_idle(rig);
+	for (i = 0; i < 4; i++)
+		assert_int_equal(ios[i].result, i == 1 ? -EIO : 0);
+	assert_int_equal(rig->area[0] & rig->area[511], 9);
+}
+
+/* A server that hangs up on each read does not have it for ever. */
+static void test_hangs_up_each_time(void **state)
+{
+	struct rig *rig = *state;
+	unsigned i;
+
+	open_peer(rig);
+	io_begin(rig, 0, GD_DISK_READ);
+	for (i = 0; i < 4; i++) {
+		peer_await(&peer, rig, i + 1, i + 1);
+		assert_int_equal(gd_disk_queue_busy(rig->queue), 1);
+		while (rig_logged(rig, "connected again") < i)
+			rig_poll(rig, 20);
+		io_uring_submit(&rig->ring);
+		peer_next(&peer, i);
+		peer_hang_up(&peer, i);
+	}
+	rig_wait_idle(rig);
+	assert_int_equal(ios[0].result, -EIO);
+	assert_int_equal(rig_done_count, 1);
+	assert_int_equal(rig_logged(rig, "1 requests failed, 0 are done again"), 1);
+}
+
+/* Lose the connection, and be told this by the next one. */
+static void come_back(struct rig *rig, unsigned connection, uint64_t size, uint16_t flags)
+{
+	peer_export(&peer, size, flags);
+	peer_hang_up(&peer, connection);
+	peer_await(&peer, rig, connection + 2, connection + 2);
+}
+
+/* Back with fewer bytes, or for reading only: a line, errors for what cannot be done, and the rest goes on. */
+static void test_back_smaller_and_readonly(void **state)
+{
+	struct peer_request request;
+	struct rig *rig = *state;
+
+	open_peer(rig);
+	come_back(rig, 0, SIZE / 2, PEER_FLUSH | PEER_READ_ONLY);
+	await_log(rig, "the export has 524288 bytes now, not 1048576: requests beyond its end fail");
+	assert_int_equal(rig_logged(rig, "the export is read-only now: writes fail"), 1);
+	assert_true(gd_disk_refresh(rig->disk));
+	gd_disk_info(rig->disk, &rig->info);
+	assert_int_equal(rig->info.size, SIZE / 2);
+	assert_true(rig_io(rig, GD_DISK_WRITE, 0, 512, rig->area) < 0);
+	assert_true(rig_io(rig, GD_DISK_READ, SIZE / 2, 512, rig->area) < 0);
+	io_begin(rig, 0, GD_DISK_READ);
+	request = peer_next(&peer, 1);
+	peer_reply(&peer, 1, &request, 0, 3);
+	rig_wait_idle(rig);
+	assert_int_equal(ios[0].result, 0);
+}
+
+/* Back without what the guest was promised: not served, and the line says why; served when it is right again. */
+static void test_back_without_flush(void **state)
+{
+	struct rig *rig = *state;
+
+	rig->reconnect_ms = 200;
+	open_peer(rig);
+	come_back(rig, 0, SIZE, 0);
+	await_log(rig, "no server for 0 s (the export can no longer be flushed): requests fail until it is back");
+	assert_int_equal(rig_io(rig, GD_DISK_READ, 0, 512, rig->area), -EIO);
+	peer_export(&peer, SIZE, PEER_FLUSH);
+	await_log(rig, "connected again");
+}
+
+static void test_back_without_multi_conn(void **state)
+{
+	struct rig *rig = *state, other;
+
+	rig->reconnect_ms = 200;
+	peer_export(&peer, SIZE, PEER_FLUSH | PEER_MULTI_CONN);
+	open_peer(rig);
+	assert_true(rig->info.multi_queue);
+	memset(&other, 0, sizeof(other));
+	assert_int_equal(io_uring_queue_init(8, &other.ring, 0), 0);
+	assert_int_equal(gd_disk_queue_open(&other.queue, rig->disk, &other.ring, RIG_TAG, 8), 0);
+	come_back(rig, 0, SIZE, PEER_FLUSH); /* the other queue's is the next connection: then this one's again */
+	peer_await(&peer, rig, 3, 3);
+	await_log(rig, "no server for 0 s (the export no longer allows more than one connection (multi-conn)): ");
+	gd_disk_queue_close(other.queue);
+	io_uring_queue_exit(&other.ring);
+	await_log(rig, "connected again"); /* alone it is right */
+}
+
+/* Until when the connections of opening have to be there: before xl and the command line give up, after 10 s. */
+static void test_connecting_has_a_limit(void **state)
+{
+	struct rig *rig = *state;
+	struct gd_nbd_disk *disk;
+
+	_Static_assert(GD_NBD_FIRST_MS + GD_NBD_LATER_MS <= GD_NBD_CONNECT_MS && GD_NBD_CONNECT_MS <= 8000,
+		       "connecting takes 8 s at the most");
+	assert_int_equal(rig_disk_open(rig, rig->uri, 0), 0);
+	disk = (struct gd_nbd_disk *)rig->disk;
+	assert_true(disk->open_until <= gd_nbd_now() + GD_NBD_CONNECT_MS);
+	assert_true(gd_nbd_queue_ms(disk) <= GD_NBD_CONNECT_MS);
+	disk->open_until = gd_nbd_now() + 200;
+	peer_silent(&peer, true);
+	gd_nbd_end(gd_nbd_spare_take(disk));
+	assert_int_equal(io_uring_queue_init(8, &rig->ring, 0), 0);
+	assert_int_equal(gd_disk_queue_open(&rig->queue, rig->disk, &rig->ring, RIG_TAG, 8), -ETIMEDOUT);
+	assert_int_equal(rig_logged(rig, "no answer in time"), 1);
+	rig->queue = NULL;
+	io_uring_queue_exit(&rig->ring);
+	disk->open_until = 1;
+	assert_int_equal(gd_nbd_queue_ms(disk), GD_NBD_LATER_MS);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		TEST(test_one_wake),	       TEST(test_silent_then_not),	   TEST(test_one_without_answer),
+		TEST(test_torn_answer),	       TEST(test_hangs_up_each_time),	   TEST(test_back_smaller_and_readonly),
+		TEST(test_back_without_flush), TEST(test_back_without_multi_conn), TEST(test_connecting_has_a_limit),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
