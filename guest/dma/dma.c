@@ -19,7 +19,7 @@ int gio_dma_init(struct gio_dma *dma, struct gio_os *os, struct gio_grants *gran
 {
 	if (mask != UINT64_MAX)
 		return -GIO_ERANGE;
-	*dma = (struct gio_dma){.os = os, .grants = grants, .backend = backend};
+	*dma = (struct gio_dma){.os = os, .grants = grants, .backend = backend, .user = gio_grants_user(grants)};
 	return 0;
 }
 
@@ -31,6 +31,7 @@ struct units {
 	struct gio_dma_edges edges; /* but for these */
 	uint32_t offset;	    /* in the first unit */
 	uint32_t count;
+	uint32_t readonly; /* so many, from the first one on, the device only reads */
 };
 
 static const struct gio_dma_edges no_edges = {GIO_DMA_OWN, GIO_DMA_OWN};
@@ -91,16 +92,18 @@ static void count_unmap(struct gio_dma *dma, uint32_t count, int held)
 }
 
 /* Grant the units; on failure end those granted, which the backend may have found meanwhile. */
-static int grant_units(struct gio_dma *dma, const struct units *units, bool readonly, gio_dma_t *addr)
+static int grant_units(struct gio_dma *dma, const struct units *units, gio_dma_t *addr)
 {
 	gio_gref_t first;
 	int ret = gio_grants_alloc(dma->grants, units->count, &first);
 
 	if (ret)
 		return ret;
+	gio_grants_own(dma->grants, first, dma->user);
 	stat_add(&dma->stats.granted, units->count);
 	for (uint32_t i = 0; i < units->count; i++) {
-		ret = gio_grant_access(dma->grants, first + i, dma->backend, unit_gfn(dma, units, i), readonly);
+		ret = gio_grant_access(dma->grants, first + i, dma->backend, unit_gfn(dma, units, i),
+				       i < units->readonly);
 		if (ret)
 			goto revoke;
 	}
@@ -122,12 +125,26 @@ static int counted(struct gio_dma *dma, unsigned maps, int ret)
 	return ret;
 }
 
+static uint32_t readonly_units(const struct units *units, enum gio_dma_dir dir)
+{
+	return dir == GIO_DMA_TO_DEVICE ? units->count : 0;
+}
+
+/* Of a block that begins at a unit: the device has something to write behind what it only reads. */
+static bool split_valid(size_t len, size_t readonly)
+{
+	return !(readonly & GIO_PAGE_MASK) && readonly < len;
+}
+
 static int map_va(struct gio_dma *dma, const void *va, size_t len, enum gio_dma_dir dir, gio_dma_t *addr)
 {
 	struct units units;
 	int ret = units_of_va(va, len, &units);
 
-	return ret ? ret : grant_units(dma, &units, dir == GIO_DMA_TO_DEVICE, addr);
+	if (ret)
+		return ret;
+	units.readonly = readonly_units(&units, dir);
+	return grant_units(dma, &units, addr);
 }
 
 int gio_dma_map(struct gio_dma *dma, const void *va, size_t len, enum gio_dma_dir dir, gio_dma_t *addr)
@@ -148,8 +165,21 @@ int gio_dma_map_edges(struct gio_dma *dma, gio_gfn_t gfn, uint32_t offset, size_
 	int ret = units_of_gfn(gfn, offset, len, &units);
 
 	units.edges = *edges;
+	units.readonly = readonly_units(&units, dir);
 	if (!ret)
-		ret = grant_units(dma, &units, dir == GIO_DMA_TO_DEVICE, addr);
+		ret = grant_units(dma, &units, addr);
+	return counted(dma, 1, ret);
+}
+
+int gio_dma_map_gfn_split(struct gio_dma *dma, gio_gfn_t gfn, size_t len, size_t readonly, gio_dma_t *addr)
+{
+	struct units units;
+	int ret = split_valid(len, readonly) ? units_of_gfn(gfn, 0, len, &units) : -GIO_EINVAL;
+
+	if (!ret) {
+		units.readonly = (uint32_t)(readonly >> GIO_PAGE_SHIFT);
+		ret = grant_units(dma, &units, addr);
+	}
 	return counted(dma, 1, ret);
 }
 
@@ -159,7 +189,8 @@ static bool unmap(struct gio_dma *dma, gio_dma_t addr, size_t len)
 	uint32_t count;
 	int held = -GIO_EINVAL;
 
-	if (gio_dma_addr_valid(addr) && !units_count(gio_dma_addr_offset(addr), len, &count))
+	if (gio_dma_addr_valid(addr) && !units_count(gio_dma_addr_offset(addr), len, &count) &&
+	    gio_grants_owned(dma->grants, gio_dma_addr_gref(addr), dma->user))
 		held = gio_grants_revoke(dma->grants, gio_dma_addr_gref(addr), count);
 	if (held < 0) {
 		stat_add(&dma->stats.misuses, 1);
@@ -169,10 +200,12 @@ static bool unmap(struct gio_dma *dma, gio_dma_t addr, size_t len)
 	return true;
 }
 
-void gio_dma_unmap(struct gio_dma *dma, gio_dma_t addr, size_t len)
+int gio_dma_unmap(struct gio_dma *dma, gio_dma_t addr, size_t len)
 {
-	if (unmap(dma, addr, len))
-		stat_add(&dma->stats.unmaps, 1);
+	if (!unmap(dma, addr, len))
+		return -GIO_EINVAL;
+	stat_add(&dma->stats.unmaps, 1);
+	return 0;
 }
 
 int gio_dma_map_sg(struct gio_dma *dma, struct gio_sg *sg, unsigned count, enum gio_dma_dir dir)
@@ -199,17 +232,29 @@ void gio_dma_unmap_sg(struct gio_dma *dma, const struct gio_sg *sg, unsigned cou
 		gio_dma_unmap(dma, sg[i].addr, sg[i].len);
 }
 
-void *gio_dma_alloc(struct gio_dma *dma, size_t bytes, gio_dma_t *addr)
+/* As gio_dma_map_gfn_split(), of our own pages, whose frames need not be consecutive. */
+static int map_split(struct gio_dma *dma, const void *va, size_t len, size_t readonly, gio_dma_t *addr)
+{
+	struct units units;
+	int ret = units_of_va(va, len, &units);
+
+	if (ret)
+		return ret;
+	units.readonly = (uint32_t)(readonly >> GIO_PAGE_SHIFT);
+	return grant_units(dma, &units, addr);
+}
+
+void *gio_dma_alloc(struct gio_dma *dma, size_t bytes, size_t readonly, gio_dma_t *addr)
 {
 	uint32_t pages;
 	void *va;
 
-	if (units_count(0, bytes, &pages))
+	if (units_count(0, bytes, &pages) || !split_valid(bytes, readonly))
 		goto failed;
 	va = gio_os_pages_alloc(dma->os, pages);
 	if (!va)
 		goto failed;
-	if (map_va(dma, va, bytes, GIO_DMA_BOTH, addr))
+	if (map_split(dma, va, bytes, readonly, addr))
 		goto free_pages;
 	counted(dma, 1, 0);
 	return va;

@@ -15,6 +15,7 @@ struct gio_grants {
 	struct gio_runs runs;
 	struct gio_quarantine quarantine;
 	uint32_t misuses;
+	uint32_t users; /* numbers given so far; atomic */
 };
 
 /* Under the lock, or before anybody else has `grants`: make what `range` names ours. Its metadata exists. */
@@ -176,8 +177,30 @@ int gio_grants_alloc(struct gio_grants *grants, uint32_t count, gio_gref_t *firs
 		gio_os_lock(&grants->lock);
 		claim(grants, &range);
 	}
+	if (!ret)
+		gio_runs_slot(&grants->runs, *first)->link = 0; /* nobody's */
 	gio_os_unlock(&grants->lock);
 	return ret;
+}
+
+uint32_t gio_grants_user(struct gio_grants *grants)
+{
+	uint32_t user;
+
+	do
+		user = __atomic_add_fetch(&grants->users, 1, __ATOMIC_RELAXED);
+	while (!user);
+	return user;
+}
+
+void gio_grants_own(struct gio_grants *grants, gio_gref_t first, uint32_t user)
+{
+	gio_runs_slot(&grants->runs, first)->link = user;
+}
+
+bool gio_grants_owned(const struct gio_grants *grants, gio_gref_t first, uint32_t user)
+{
+	return gio_runs_plausible(&grants->runs, first) && gio_runs_slot(&grants->runs, first)->link == user;
 }
 
 /* Make a run nobody else's to free; counts a caller's error. */

@@ -39,7 +39,7 @@ static int arrays_alloc(struct blk_queue *q, struct gio_dma *dma, const struct g
 	struct arrays a = arrays_place(q->slots, info);
 	uint8_t *mem;
 
-	q->shared = gio_dma_alloc(dma, a.end, &q->shared_addr);
+	q->shared = gio_dma_alloc(dma, a.end, 0, &q->shared_addr);
 	if (!q->shared)
 		return -GIO_ENOMEM;
 	mem = q->shared;

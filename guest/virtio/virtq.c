@@ -3,11 +3,13 @@
 
 #include "shared.h"
 
-#define USED_ALIGN 64u /* more than virtio asks: what the driver and the device write lies in different cache lines */
-
+/*
+ * The used ring has units of its own: what the driver writes is granted to the device for reading alone. Nothing here
+ * reads that back, but a device that cannot write it cannot confuse anybody who does.
+ */
 static uint32_t used_offset(uint32_t size)
 {
-	return (gio_virtq_desc_bytes(size) + gio_virtq_avail_bytes(size) + USED_ALIGN - 1) & ~(USED_ALIGN - 1);
+	return (gio_virtq_desc_bytes(size) + gio_virtq_avail_bytes(size) + GIO_PAGE_MASK) & ~GIO_PAGE_MASK;
 }
 
 static uint32_t ring_bytes(uint32_t size)
@@ -20,7 +22,7 @@ static void ring_place(struct gio_virtq *vq, uint8_t *ring)
 	uint32_t avail = gio_virtq_desc_bytes(vq->size);
 	uint32_t used = used_offset(vq->size);
 
-	/* Page-aligned memory and multiples of 16 and 64: aligned for any of the three. */
+	/* Page-aligned memory and multiples of 16 and of a page: aligned for any of the three. */
 	vq->desc = (void *)ring;
 	vq->avail = (void *)(ring + avail);
 	vq->used = (void *)(ring + used);
@@ -43,7 +45,7 @@ int gio_virtq_init(struct gio_virtq *vq, struct gio_dma *dma, uint32_t size, boo
 	vq->heads = gio_os_alloc(dma->os, size * sizeof(*vq->heads));
 	if (!vq->heads)
 		goto free_next;
-	ring = gio_dma_alloc(dma, ring_bytes(size), &vq->desc_addr);
+	ring = gio_dma_alloc(dma, ring_bytes(size), used_offset(size), &vq->desc_addr);
 	if (!ring)
 		goto free_heads;
 	ring_place(vq, ring);

@@ -14,8 +14,7 @@
  * Unmapping an address or a length that no map returned changes nothing and is counted in `misuses`.
  * Not defended: whole units are granted. Bytes that share a 4 KiB unit with a buffer are visible to the backend while
  * it is mapped (writable, if the device may write); lay out memory accordingly, or map copies of such units in their
- * place (gio_dma_map_edges()). An address of another device of the same grant table counts as ours. Xen has no
- * write-only grants: what the device writes it can also read.
+ * place (gio_dma_map_edges()). Xen has no write-only grants: what the device writes it can also read.
  */
 #ifndef GRANTIO_DMA_H
 #define GRANTIO_DMA_H
@@ -44,6 +43,7 @@ struct gio_dma {
 	struct gio_os *os;
 	struct gio_grants *grants;
 	gio_domid_t backend;
+	uint32_t user;				/* of `grants`: whose its runs are */
 	_Alignas(8) struct gio_dma_stats stats; /* updated atomically, without locks */
 };
 
@@ -78,10 +78,11 @@ int gio_dma_map_edges(struct gio_dma *dma, gio_gfn_t gfn, uint32_t offset, size_
 		      const struct gio_dma_edges *edges, gio_dma_t *addr);
 
 /*
- * End what gio_dma_map* made: the same address and length. Never fails; a held grant is quarantined. Afterwards what
- * the device wrote is visible.
+ * End what gio_dma_map* made: the same address and length; a held grant is quarantined. Afterwards what the device
+ * wrote is visible. Never fails but by -GIO_EINVAL, a caller's error: the memory may be granted still, and must not be
+ * reused.
  */
-void gio_dma_unmap(struct gio_dma *dma, gio_dma_t addr, size_t len);
+int gio_dma_unmap(struct gio_dma *dma, gio_dma_t addr, size_t len);
 
 /* One element of a scatter-gather list. */
 struct gio_sg {
@@ -96,10 +97,18 @@ int gio_dma_map_sg(struct gio_dma *dma, struct gio_sg *sg, unsigned count, enum 
 void gio_dma_unmap_sg(struct gio_dma *dma, const struct gio_sg *sg, unsigned count);
 
 /*
- * Coherent memory: whole zeroed pages for `bytes` bytes, granted read-write until gio_dma_free(). For rings and
- * whatever else both sides keep reading. NULL when pages or references run out.
+ * The same for whole units, of which the device may only read the first `readonly` bytes (a multiple of 4 KiB, less
+ * than `len`, else -GIO_EINVAL) and may write the others too: a ring, of which the device has no business in the
+ * driver's part.
  */
-void *gio_dma_alloc(struct gio_dma *dma, size_t bytes, gio_dma_t *addr);
+int gio_dma_map_gfn_split(struct gio_dma *dma, gio_gfn_t gfn, size_t len, size_t readonly, gio_dma_t *addr);
+
+/*
+ * Coherent memory: whole zeroed pages for `bytes` bytes, granted until gio_dma_free(): the first `readonly` bytes (a
+ * multiple of 4 KiB, less than `bytes`; 0: none) for reading alone, the rest for writing too. For rings and whatever
+ * else both sides keep reading. NULL when pages or references run out, or if `readonly` is none of that.
+ */
+void *gio_dma_alloc(struct gio_dma *dma, size_t bytes, size_t readonly, gio_dma_t *addr);
 /*
  * Takes NULL. The same bytes and address. Pages that the backend still maps go to quarantine and return to the system
  * later. An address that is not ours is counted, and the pages are kept: they may be granted still.

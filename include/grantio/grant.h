@@ -48,6 +48,13 @@ int gio_grants_init(struct gio_grants **grants, struct gio_os *os, gio_gref_t fi
  */
 uint32_t gio_grants_exit(struct gio_grants *grants);
 
+/* A number for a user of this table, which is nobody else's (unless there have been 2^32); never 0. */
+uint32_t gio_grants_user(struct gio_grants *grants);
+/* Note whose an allocated run is; as it is allocated it is nobody's (0). */
+void gio_grants_own(struct gio_grants *grants, gio_gref_t first, uint32_t user);
+/* True if what is allocated from `first` on is this user's. */
+bool gio_grants_owned(const struct gio_grants *grants, gio_gref_t first, uint32_t user);
+
 /* A run of `count` consecutive free references. -GIO_ENOSPC at the hypervisor's limit, -GIO_ENOMEM, -GIO_EINVAL (0). */
 int gio_grants_alloc(struct gio_grants *grants, uint32_t count, gio_gref_t *first);
 /* Give a run back, as it was allocated; none of its grants may be active. */

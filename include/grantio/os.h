@@ -42,9 +42,9 @@ void gio_os_page_put(struct gio_os *os, gio_gfn_t gfn);
 
 /* ---- locks -------------------------------------------------------------------------------------------------- */
 
-/* Room for the system's lock (a Linux spinlock with its flags, a pthread mutex). */
+/* Room for the system's lock (a Linux spinlock with its flags, where the kernel checks locks too; a pthread mutex). */
 struct gio_lock {
-	uint64_t opaque[8];
+	uint64_t opaque[16];
 };
 
 void gio_os_lock_init(struct gio_lock *lock);

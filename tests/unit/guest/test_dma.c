@@ -458,7 +458,7 @@ static void test_coherent(void **state)
 		char *va, buf[5000];
 
 		fixture_open(&f, v);
-		va = gio_dma_alloc(&f.dma, 5000, &addr);
+		va = gio_dma_alloc(&f.dma, 5000, 0, &addr);
 		assert_non_null(va);
 		assert_int_equal((uintptr_t)va & GIO_PAGE_MASK, 0);
 		assert_int_equal(addr & GIO_PAGE_MASK, 0);
@@ -474,12 +474,67 @@ static void test_coherent(void **state)
 		assert_int_equal(c.pages, 0);
 		gio_dma_free(&f.dma, NULL, 5000, addr);
 		assert_int_equal(stats(&f).misuses, 0);
-		assert_null(gio_dma_alloc(&f.dma, 0, &addr));
-		assert_null(gio_dma_alloc(&f.dma, SIZE_MAX, &addr));
-		assert_null(gio_dma_alloc(&f.dma, 257 * GIO_PAGE_SIZE, &addr)); /* the arena has 256 */
+		assert_null(gio_dma_alloc(&f.dma, 0, 0, &addr));
+		assert_null(gio_dma_alloc(&f.dma, SIZE_MAX, 0, &addr));
+		assert_null(gio_dma_alloc(&f.dma, 257 * GIO_PAGE_SIZE, 0, &addr)); /* the arena has 256 */
 		assert_int_equal(stats(&f).failures, 3);
 		fixture_close(&f);
 	}
+}
+
+/* A ring: the device reads all of it, and writes only behind `readonly`. */
+static void test_coherent_split(void **state)
+{
+	(void)state;
+	FOR_VERSIONS(v)
+	{
+		struct fixture f;
+		gio_dma_t addr;
+		char *va, byte = 'w';
+
+		fixture_open(&f, v);
+		va = gio_dma_alloc(&f.dma, 3 * GIO_PAGE_SIZE - 1, 2 * GIO_PAGE_SIZE, &addr);
+		assert_non_null(va);
+		va[0] = va[2 * GIO_PAGE_SIZE] = 'g';
+		for (unsigned page = 0; page < 3; page++) {
+			gio_dma_t at = addr + page * GIO_PAGE_SIZE;
+
+			assert_int_equal(fake_peer_copy(f.os, BACKEND, at, &byte, 1, false), 0);
+			byte = 'w';
+			assert_int_equal(!fake_peer_copy(f.os, BACKEND, at, &byte, 1, true), page == 2);
+		}
+		assert_int_equal(va[0], 'g');
+		assert_int_equal(va[2 * GIO_PAGE_SIZE], 'w');
+		gio_dma_free(&f.dma, va, 3 * GIO_PAGE_SIZE - 1, addr);
+		/* Not whole units, or nothing to write. */
+		assert_null(gio_dma_alloc(&f.dma, 3 * GIO_PAGE_SIZE, 100, &addr));
+		assert_null(gio_dma_alloc(&f.dma, GIO_PAGE_SIZE, GIO_PAGE_SIZE, &addr));
+		assert_int_equal(stats(&f).failures, 2);
+		fixture_close(&f);
+	}
+}
+
+/* The same of memory that is known by its frames. */
+static void test_gfn_split(void **state)
+{
+	struct fixture f;
+	gio_dma_t addr;
+	char *va, byte = 'w';
+	gio_gfn_t gfn;
+
+	(void)state;
+	fixture_open(&f, 1);
+	va = gio_os_pages_alloc(f.os, 2);
+	gfn = gio_os_gfn(f.os, va);
+	assert_int_equal(gio_dma_map_gfn_split(&f.dma, gfn, 2 * GIO_PAGE_SIZE, GIO_PAGE_SIZE, &addr), 0);
+	assert_int_not_equal(fake_peer_copy(f.os, BACKEND, addr, &byte, 1, true), 0);
+	assert_int_equal(fake_peer_copy(f.os, BACKEND, addr + GIO_PAGE_SIZE, &byte, 1, true), 0);
+	gio_dma_unmap(&f.dma, addr, 2 * GIO_PAGE_SIZE);
+	assert_int_equal(gio_dma_map_gfn_split(&f.dma, gfn, 2 * GIO_PAGE_SIZE, 1, &addr), -GIO_EINVAL);
+	assert_int_equal(gio_dma_map_gfn_split(&f.dma, gfn, GIO_PAGE_SIZE, GIO_PAGE_SIZE, &addr), -GIO_EINVAL);
+	assert_int_equal(stats(&f).granted, 0);
+	gio_os_pages_free(f.os, va, 2);
+	fixture_close(&f);
 }
 
 /* Freed while the backend has it mapped: the page does not come back until the backend lets go. */
@@ -494,7 +549,7 @@ static void test_coherent_quarantine(void **state)
 		char *va;
 
 		fixture_open(&f, v);
-		va = gio_dma_alloc(&f.dma, 2 * GIO_PAGE_SIZE, &addr);
+		va = gio_dma_alloc(&f.dma, 2 * GIO_PAGE_SIZE, 0, &addr);
 		assert_non_null(va);
 		assert_int_equal(fake_peer_pin(f.os, BACKEND, gio_dma_addr_gref(addr) + 1, true, NULL), 0);
 		gio_dma_free(&f.dma, va, 2 * GIO_PAGE_SIZE, addr);
@@ -517,7 +572,7 @@ static void test_coherent_misuse(void **state)
 
 	(void)state;
 	fixture_open(&f, 1);
-	va = gio_dma_alloc(&f.dma, 100, &addr);
+	va = gio_dma_alloc(&f.dma, 100, 0, &addr);
 	assert_non_null(va);
 	gio_dma_free(&f.dma, va, 100, addr + GIO_PAGE_SIZE);
 	gio_dma_free(&f.dma, va, 5000, addr);
@@ -539,7 +594,7 @@ static int scenario(struct fixture *f, char *va)
 	if (ret)
 		return ret;
 	ret = -GIO_ENOMEM;
-	ring = gio_dma_alloc(&f->dma, 3 * GIO_PAGE_SIZE, &ring_addr);
+	ring = gio_dma_alloc(&f->dma, 3 * GIO_PAGE_SIZE, 0, &ring_addr);
 	if (!ring)
 		goto unmap_one;
 	for (unsigned i = 0; i < 3; i++)
@@ -600,6 +655,8 @@ int main(void)
 		cmocka_unit_test(test_sg_all_or_nothing),
 		cmocka_unit_test(test_sg_references_run_out),
 		cmocka_unit_test(test_coherent),
+		cmocka_unit_test(test_coherent_split),
+		cmocka_unit_test(test_gfn_split),
 		cmocka_unit_test(test_coherent_quarantine),
 		cmocka_unit_test(test_coherent_misuse),
 		cmocka_unit_test(test_faults),

@@ -116,6 +116,14 @@ static void test_init_sizes(void **state)
 	ring_exit(&r);
 }
 
+/* Whether Xen would let the backend write there. */
+static bool device_writes(struct ring *r, gio_dma_t addr)
+{
+	char zero = 0;
+
+	return !fake_peer_copy(r->rig.os, FAKE_DEV_DOMID, addr, &zero, 1, true);
+}
+
 static void test_init_layout(void **state)
 {
 	(void)state;
@@ -131,6 +139,11 @@ static void test_init_layout(void **state)
 		assert_int_equal(r.rig.dev->queue[0].desc, r.vq.desc_addr);
 		assert_int_equal(r.rig.dev->queue[0].driver, r.vq.avail_addr);
 		assert_int_equal(r.rig.dev->queue[0].device, r.vq.used_addr);
+		assert_false(device_writes(&r, r.vq.desc_addr));
+		assert_false(device_writes(&r, r.vq.avail_addr));
+		assert_false(device_writes(&r, r.vq.avail_addr + gio_virtq_avail_bytes(size) - 1));
+		assert_true(device_writes(&r, r.vq.used_addr));
+		assert_true(device_writes(&r, r.vq.used_addr + gio_virtq_used_bytes(size) - 1));
 		ring_exit(&r);
 	}
 }
@@ -200,7 +213,7 @@ static void test_chain_indirect(void **state)
 
 	(void)state;
 	ring_init(&r, 4, GIO_VIRTIO_F_INDIRECT_DESC);
-	table = gio_dma_alloc(&r.dma, 16 * sizeof(*table), &addr);
+	table = gio_dma_alloc(&r.dma, 16 * sizeof(*table), 0, &addr);
 	assert_non_null(table);
 	for (unsigned n = 1; n <= 16; n++) {
 		assert_int_equal(gio_virtq_reserve(&r.vq, 1), 0);
