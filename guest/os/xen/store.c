@@ -67,9 +67,13 @@ static int answer_receive(struct xsd_sockmsg *header, char *answer, size_t size)
 			return ret;
 		if (header->len > XENSTORE_PAYLOAD_MAX)
 			return -GIO_EPROTO;
+		if (header->type != XS_WATCH_EVENT && header->req_id == request_id)
+			return payload_receive(answer, size, header->len);
+		/* The answer to a request whose time was over is taken off the ring, and belongs to nobody. */
 		if (header->type != XS_WATCH_EVENT)
-			return header->req_id == request_id ? payload_receive(answer, size, header->len) : -GIO_EPROTO;
-		ret = event_receive(header->len);
+			ret = payload_receive(answer, 0, header->len);
+		else
+			ret = event_receive(header->len);
 		if (ret)
 			return ret;
 	}
