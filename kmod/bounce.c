@@ -114,7 +114,7 @@ static bool alloc_edges(struct gk_bounce *bounce)
 	return !first == !bounce->first && !last == !bounce->last;
 }
 
-static struct gk_bounce *new_bounce(phys_addr_t phys, size_t size, bool back)
+static struct gk_bounce *new_bounce(phys_addr_t phys, size_t size, bool back, bool sync)
 {
 	struct gk_bounce *bounce = kzalloc(sizeof(*bounce), GFP_ATOMIC | __GFP_NOWARN);
 	bool got;
@@ -132,7 +132,8 @@ static struct gk_bounce *new_bounce(phys_addr_t phys, size_t size, bool back)
 	}
 	if (got) {
 		/* Whatever the direction: what the device does not write must come back as it was. */
-		copy(bounce, 0, size, true);
+		if (sync)
+			copy(bounce, 0, size, true);
 		return bounce;
 	}
 	free_bounce(bounce);
@@ -188,9 +189,9 @@ static int grant(struct gk_dma *dma, const struct gk_bounce *bounce, enum gio_dm
 	return gio_dma_map_edges(&dma->dma, bounce->phys >> GIO_PAGE_SHIFT, offset, bounce->size, dir, &edges, addr);
 }
 
-int gk_bounce_map(struct gk_dma *dma, phys_addr_t phys, size_t size, enum gio_dma_dir dir, gio_dma_t *addr)
+int gk_bounce_map(struct gk_dma *dma, phys_addr_t phys, size_t size, enum gio_dma_dir dir, bool sync, gio_dma_t *addr)
 {
-	struct gk_bounce *bounce = new_bounce(phys, size, dir != GIO_DMA_TO_DEVICE);
+	struct gk_bounce *bounce = new_bounce(phys, size, dir != GIO_DMA_TO_DEVICE, sync);
 	int ret;
 
 	if (!bounce)
@@ -222,9 +223,9 @@ struct gk_bounce *gk_bounce_take(struct gk_dma *dma, gio_dma_t addr)
 	return bounce;
 }
 
-void gk_bounce_end(struct gk_bounce *bounce)
+void gk_bounce_end(struct gk_bounce *bounce, bool sync)
 {
-	if (bounce->back)
+	if (bounce->back && sync)
 		copy(bounce, 0, bounce->size, false);
 	free_bounce(bounce);
 }

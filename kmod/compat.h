@@ -37,29 +37,31 @@ static inline bool gk_grant_end(grant_ref_t ref)
 #endif
 }
 
-/* Leave a grant and one reference to its page to the kernel, which ends the one and drops the other when it can. */
+/*
+ * Leave a grant and one reference to its page to the kernel, which ends the one and drops the other when it can.
+ * Kernels that know the page by its address cannot drop that of highmem: it goes now, or is kept.
+ */
+#if GK_SINCE(5, 19)
 static inline void gk_grant_leave(grant_ref_t ref, struct page *page)
 {
-#if GK_SINCE(5, 19)
 	gnttab_end_foreign_access(ref, page);
-#elif GK_SINCE(5, 18)
-	gnttab_end_foreign_access(ref, (unsigned long)page_address(page));
-#else
-	gnttab_end_foreign_access(ref, 0, (unsigned long)page_address(page));
-#endif
 }
-
-/* ---- event channels -------------------------------------------------------------------------------------------- */
-
-/* From now on evtchn_put() unbinds the irq and closes the port. */
-static inline int gk_evtchn_refcounted(evtchn_port_t port)
+#else
+static inline void gk_grant_leave(grant_ref_t ref, struct page *page)
 {
-#if GK_SINCE(6, 6)
-	return evtchn_make_refcounted(port, false);
+	unsigned long va = (unsigned long)page_address(page);
+
+	if (!va && gnttab_try_end_foreign_access(ref)) {
+		put_page(page);
+		return;
+	}
+#if GK_SINCE(5, 18)
+	gnttab_end_foreign_access(ref, va);
 #else
-	return evtchn_make_refcounted(port);
+	gnttab_end_foreign_access(ref, 0, va);
 #endif
 }
+#endif
 
 /* ---- xenbus ---------------------------------------------------------------------------------------------------- */
 
@@ -96,13 +98,17 @@ static inline int gk_evtchn_refcounted(evtchn_port_t port)
 #define gk_kunmap(vaddr) kunmap_atomic(vaddr)
 #endif
 
-/* True if get_page() does not keep the page from being used again. */
+/* True if get_page() does not keep the page from being used again, or if it cannot be granted. */
 static inline bool gk_page_unholdable(struct page *page)
 {
 #if GK_SINCE(6, 15)
 	if (folio_test_large_kmalloc(page_folio(page)))
 		return true;
 #endif
+	/* Another domain's page, which is here by a grant: it cannot be granted on. (A page cache's may look like one.)
+	 */
+	if (PageForeign(page) && !compound_head(page)->mapping)
+		return true;
 	return PageSlab(page) || !page_count(page);
 }
 

@@ -7,11 +7,14 @@
 #include <linux/scatterlist.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
+#include <linux/string.h>
+#include <linux/virtio_ring.h>
 
 #include "compat.h"
 #include "grantio.h"
 
-#define MAPPING_MAX SZ_1M /* in one address: 257 consecutive references at the most, so that they can be found */
+#define RING_MAX    32768u /* entries of a ring, by the standard */
+#define MAPPING_MAX SZ_1M  /* in one address: 257 consecutive references at the most, so that they can be found */
 
 static const struct dma_map_ops gk_dma_ops;
 
@@ -33,7 +36,7 @@ static enum gio_dma_dir dir_of(enum dma_data_direction dir)
 }
 
 /* Memory of the driver's: any. */
-static int map(struct device *dev, phys_addr_t phys, size_t size, enum gio_dma_dir dir, dma_addr_t *addr)
+static int map(struct device *dev, phys_addr_t phys, size_t size, enum gio_dma_dir dir, bool sync, dma_addr_t *addr)
 {
 	struct gk_dma *dma = gk_dma_of(dev);
 	gio_dma_t got;
@@ -43,7 +46,7 @@ static int map(struct device *dev, phys_addr_t phys, size_t size, enum gio_dma_d
 	if (unlikely(!pfn_valid(PHYS_PFN(phys)) || !pfn_valid(PHYS_PFN(phys + size - 1))))
 		return -EIO;
 	if (gk_bounce_needed(phys, size))
-		ret = gk_bounce_map(dma, phys, size, dir, &got);
+		ret = gk_bounce_map(dma, phys, size, dir, sync, &got);
 	else
 		ret = gio_dma_map_gfn(&dma->dma, phys >> GIO_PAGE_SHIFT, phys & GIO_PAGE_MASK, size, dir, &got);
 	if (likely(!ret))
@@ -51,20 +54,31 @@ static int map(struct device *dev, phys_addr_t phys, size_t size, enum gio_dma_d
 	return ret;
 }
 
-static void unmap(struct device *dev, dma_addr_t addr, size_t size)
+/* False: that is no mapping of this device's, and nothing was ended; whatever it was stays granted, and is kept. */
+static bool unmap(struct device *dev, dma_addr_t addr, size_t size, bool sync)
 {
 	struct gk_dma *dma = gk_dma_of(dev);
 	struct gk_bounce *bounce = gk_bounce_take(dma, addr);
 	u64 quarantined;
+	int ret = gio_dma_unmap(&dma->dma, addr, size);
 
-	gio_dma_unmap(&dma->dma, addr, size);
+	if (WARN_ONCE(ret, "grantio: %s: unmaps %zu bytes at %pad, which are not mapped so\n", dev_name(dev), size,
+		      &addr))
+		return false;
 	if (bounce)
-		gk_bounce_end(bounce);
+		gk_bounce_end(bounce, sync);
 	quarantined = READ_ONCE(dma->dma.stats.quarantined);
 	if (unlikely(quarantined != READ_ONCE(dma->quarantined))) {
 		WRITE_ONCE(dma->quarantined, quarantined);
 		gk_reap_schedule();
 	}
+	return true;
+}
+
+/* Unless the driver syncs what it needs by itself. */
+static bool syncs(unsigned long attrs)
+{
+	return !(attrs & DMA_ATTR_SKIP_CPU_SYNC);
 }
 
 static dma_addr_t gk_map_phys(struct device *dev, phys_addr_t phys, size_t size, enum dma_data_direction dir,
@@ -72,7 +86,8 @@ static dma_addr_t gk_map_phys(struct device *dev, phys_addr_t phys, size_t size,
 {
 	dma_addr_t addr;
 
-	if (WARN_ON_ONCE(dir == DMA_NONE) || GK_DMA_IS_MMIO(attrs) || map(dev, phys, size, dir_of(dir), &addr))
+	if (WARN_ON_ONCE(dir == DMA_NONE) || GK_DMA_IS_MMIO(attrs) ||
+	    map(dev, phys, size, dir_of(dir), syncs(attrs), &addr))
 		return DMA_MAPPING_ERROR;
 	return addr;
 }
@@ -81,7 +96,7 @@ GK_DMA_DEFINE_MAP_PAGE(gk_map_phys)
 
 static void gk_unmap(struct device *dev, dma_addr_t addr, size_t size, enum dma_data_direction dir, unsigned long attrs)
 {
-	unmap(dev, addr, size);
+	unmap(dev, addr, size, syncs(attrs));
 }
 
 static void gk_unmap_sg(struct device *dev, struct scatterlist *sgl, int nents, enum dma_data_direction dir,
@@ -90,7 +105,7 @@ static void gk_unmap_sg(struct device *dev, struct scatterlist *sgl, int nents, 
 	struct scatterlist *sg;
 	int i;
 
-	for_each_sg(sgl, sg, nents, i) unmap(dev, sg_dma_address(sg), sg_dma_len(sg));
+	for_each_sg(sgl, sg, nents, i) unmap(dev, sg_dma_address(sg), sg_dma_len(sg), syncs(attrs));
 }
 
 static int gk_map_sg(struct device *dev, struct scatterlist *sgl, int nents, enum dma_data_direction dir,
@@ -103,10 +118,11 @@ static int gk_map_sg(struct device *dev, struct scatterlist *sgl, int nents, enu
 		return GK_MAP_SG_ERROR(-EINVAL);
 	for_each_sg(sgl, sg, nents, i)
 	{
-		ret = map(dev, sg_phys(sg), sg->length, dir_of(dir), &sg->dma_address);
+		ret = map(dev, sg_phys(sg), sg->length, dir_of(dir), syncs(attrs), &sg->dma_address);
 		if (ret) {
 			gk_unmap_sg(dev, sgl, i, dir, attrs);
-			return GK_MAP_SG_ERROR(ret == -ENOMEM ? -ENOMEM : -EIO);
+			/* For want of references as well: some come back. */
+			return GK_MAP_SG_ERROR(ret == -ENOMEM || ret == -ENOSPC ? -ENOMEM : -EIO);
 		}
 		sg_dma_len(sg) = sg->length;
 	}
@@ -118,9 +134,11 @@ static void gk_sync_for_cpu(struct device *dev, dma_addr_t addr, size_t size, en
 	gk_bounce_sync(gk_dma_of(dev), addr, size, false);
 }
 
+/* What the device is to write it need not be shown, and it may have written some of it. */
 static void gk_sync_for_device(struct device *dev, dma_addr_t addr, size_t size, enum dma_data_direction dir)
 {
-	gk_bounce_sync(gk_dma_of(dev), addr, size, true);
+	if (dir != DMA_FROM_DEVICE)
+		gk_bounce_sync(gk_dma_of(dev), addr, size, true);
 }
 
 static void gk_sync_sg_for_cpu(struct device *dev, struct scatterlist *sgl, int nents, enum dma_data_direction dir)
@@ -145,23 +163,61 @@ static size_t coherent_size(size_t size)
 	return ALIGN(size, GIO_PAGE_SIZE);
 }
 
-/* Pages with a count each (alloc_pages_exact), so that those that the backend still holds can go to quarantine alone.
+/*
+ * The bytes at the beginning of a ring that its driver alone writes, descriptors and available ring: Linux believes
+ * what stands in them, and takes from there what to unmap. virtio_mmio has rings in one block, as vring_init() lays
+ * them out, the used ring at a page of its own. 0: it is none of these.
  */
+static size_t ring_readonly(const struct device *dev, size_t size)
+{
+	unsigned int num;
+
+	if (!dev->driver || strcmp(dev->driver->name, "virtio-mmio"))
+		return 0;
+	for (num = 1; num <= RING_MAX; num *= 2)
+		if (size == vring_size(num, PAGE_SIZE))
+			return ALIGN(num * sizeof(struct vring_desc) + (3 + num) * sizeof(u16), PAGE_SIZE);
+	return 0;
+}
+
+/* The backend chooses how large its rings are, and the kernel tries smaller ones: a line is enough. */
+static void refuse(struct device *dev, size_t size)
+{
+	struct gk_dma *dma = gk_dma_of(dev);
+
+	if (!dma->refused)
+		dev_err(dev, "grantio: %zu bytes of coherent memory: are no split ring of virtio-mmio: refused\n",
+			size);
+	dma->refused = true;
+}
+
+/* Pages with a count each (alloc_pages_exact): those that the backend still holds can go to quarantine alone. */
 static void *gk_alloc(struct device *dev, size_t size, dma_addr_t *addr, gfp_t gfp, unsigned long attrs)
 {
-	void *va = alloc_pages_exact(PAGE_ALIGN(size), (gfp & ~(__GFP_HIGHMEM | __GFP_COMP)) | __GFP_ZERO);
+	size_t readonly = ring_readonly(dev, size);
+	gio_dma_t got;
+	void *va;
 
-	if (va && map(dev, __pa(va), coherent_size(size), GIO_DMA_BOTH, addr)) {
-		free_pages_exact(va, PAGE_ALIGN(size));
-		va = NULL;
+	if (!readonly) {
+		refuse(dev, size);
+		return NULL;
 	}
+	va = alloc_pages_exact(PAGE_ALIGN(size), (gfp & ~(__GFP_HIGHMEM | __GFP_COMP)) | __GFP_ZERO);
+	if (!va)
+		return NULL;
+	if (gio_dma_map_gfn_split(&gk_dma_of(dev)->dma, __pa(va) >> GIO_PAGE_SHIFT, coherent_size(size), readonly,
+				  &got)) {
+		free_pages_exact(va, PAGE_ALIGN(size));
+		return NULL;
+	}
+	*addr = got;
 	return va;
 }
 
 static void gk_free(struct device *dev, size_t size, void *va, dma_addr_t addr, unsigned long attrs)
 {
-	unmap(dev, addr, coherent_size(size));
-	free_pages_exact(va, PAGE_ALIGN(size));
+	if (unmap(dev, addr, coherent_size(size), false))
+		free_pages_exact(va, PAGE_ALIGN(size));
 }
 
 static struct page *gk_alloc_pages(struct device *dev, size_t size, dma_addr_t *addr, enum dma_data_direction dir,
@@ -233,13 +289,15 @@ static const struct dma_map_ops gk_dma_ops = {
 	.max_mapping_size = gk_max_mapping_size,
 };
 
-int gk_dma_attach(struct device *dev, struct gk_dma *dma, domid_t backend)
+int gk_dma_attach(struct device *dev, struct gk_dma *dma, domid_t backend, u32 type)
 {
 	struct gk_dma **data;
 	int ret = gio_dma_init(&dma->dma, &gk_os, gk_os.grants, backend, DMA_BIT_MASK(64));
 
 	if (ret)
 		return ret;
+	dma->type = type;
+	dma->refused = false;
 	dma->quarantined = 0;
 	xa_init_flags(&dma->bounces, XA_FLAGS_LOCK_IRQ); /* empty again whenever a driver has let go of the device */
 	atomic64_set(&dma->bounced, 0);

@@ -9,6 +9,12 @@
  *   any             Closing, Closed    the platform device goes, and the channel; Closed
  *   Connected       InitWait           (the backend begins anew) the same, and then from the start
  *
+ * A guest that is saved freezes its virtio drivers, and one that is restored or migrated finds a backend that knows
+ * nothing of it, in InitWait, and none of its event channels: all of that begins at Initialising, but for the platform
+ * device. It stays, frozen, and its driver goes on when the state is Connected again, with the registers where they
+ * were, since it has them mapped. Where the driver knows no freezing (virtio_mmio before 5.17) the device goes, and
+ * comes as a new one.
+ *
  * Closed is also what becomes of a device that is refused, until the backend begins anew.
  *
  * Xenbus calls from a thread that all its devices share, and the virtio drivers wait for I/O in their probe: so the
@@ -20,6 +26,7 @@
  * A device whose registers the toolstack has placed (a `base` that is not 0, as xl has it on Arm) is in the device
  * tree: it is left to that.
  */
+#include <linux/interrupt.h>
 #include <linux/io.h>
 #include <linux/ioport.h>
 #include <linux/kernel.h>
@@ -35,6 +42,7 @@
 
 #include "compat.h"
 #include "grantio.h"
+#include "tree.h"
 
 #define COMPLAINTS	  10	    /* lines about one device, at most, */
 #define COMPLAINTS_PERIOD (30 * HZ) /* in so much time */
@@ -53,6 +61,12 @@ static DEFINE_XARRAY(bases);
 
 /* ---- the event channel ----------------------------------------------------------------------------------------- */
 
+/* Whose interrupt it is the virtio driver knows, which shares it with us. */
+static irqreturn_t channel_event(int irq, void *front)
+{
+	return IRQ_NONE;
+}
+
 static int channel_open(struct gk_front *front)
 {
 	evtchn_port_t port;
@@ -60,28 +74,26 @@ static int channel_open(struct gk_front *front)
 
 	if (ret)
 		return ret; /* said by xenbus */
-	irq = bind_evtchn_to_irq(port);
+	irq = bind_evtchn_to_irqhandler(port, channel_event, IRQF_SHARED, "grantio", front);
 	if (irq < 0) {
 		xenbus_free_evtchn(front->xbdev, port);
 		return irq;
 	}
-	ret = gk_evtchn_refcounted(port);
-	if (ret)
-		return ret; /* cannot fail: it was bound just now */
 	front->port = port;
 	front->irq = irq;
 	return 0;
 }
 
+/* By the irq, not by the port: after a restore that number is no channel or somebody else's, and the kernel knows. */
 static void channel_close(struct gk_front *front)
 {
 	if (front->port)
-		evtchn_put(front->port); /* the last reference: unbinds the irq, closes the port */
+		unbind_from_irqhandler(front->irq, front);
 	front->port = 0;
 	front->irq = 0;
 }
 
-/* ---- the platform device ---------------------------------------------------------------------------------------- */
+/* ---- the registers ---------------------------------------------------------------------------------------------- */
 
 /* The registers are where version 1 has them, and nothing else is there. */
 static bool base_valid(u64 base)
@@ -113,82 +125,65 @@ static u32 features_high(void __iomem *regs)
 	return readl(regs + VIRTIO_MMIO_DEVICE_FEATURES);
 }
 
-/*
- * A device that cannot be restricted is refused before any driver sees it. It may change its mind later: then the
- * virtio core refuses it (main.c), or its driver finds DMA addresses that the device does not take.
- */
-static int device_check(struct gk_front *front)
+static int registers_check(struct gk_front *front)
 {
 	const u32 needed = BIT(VIRTIO_F_VERSION_1 - 32) | BIT(VIRTIO_F_ACCESS_PLATFORM - 32);
-	u32 magic, version, features;
-	void __iomem *regs;
+	void __iomem *regs = ioremap(front->base, GK_MMIO_SIZE);
+	u32 magic, version, features, type;
 
-	if (!request_mem_region(front->base, GK_MMIO_SIZE, "grantio")) {
-		complain(front, -EBUSY, "mmio-base: another device is at %#llx", front->base);
-		return -EBUSY;
-	}
-	regs = ioremap(front->base, GK_MMIO_SIZE);
-	if (!regs) {
-		release_mem_region(front->base, GK_MMIO_SIZE);
+	if (!regs)
 		return -ENOMEM;
-	}
 	magic = readl(regs + VIRTIO_MMIO_MAGIC_VALUE);
 	version = readl(regs + VIRTIO_MMIO_VERSION);
 	features = features_high(regs);
+	type = readl(regs + VIRTIO_MMIO_DEVICE_ID);
 	iounmap(regs);
-	release_mem_region(front->base, GK_MMIO_SIZE); /* it is the driver's to request */
 	if (magic != ('v' | 'i' << 8 | 'r' << 16 | 't' << 24) || version != 2 || (features & needed) != needed) {
 		complain(front, -ENODEV,
 			 "magic %#x, version %u, features %#x: needs version 2, VERSION_1 and ACCESS_PLATFORM", magic,
 			 version, features);
 		return -ENODEV;
 	}
+	if (type != front->type) {
+		complain(front, -ENODEV, "virtio device of type %u: the toolstack says %u", type, front->type);
+		return -ENODEV;
+	}
 	return 0;
 }
 
-static int platform_create(struct gk_front *front)
+/*
+ * A device that cannot be restricted, or is no such device as the toolstack says, is refused before any driver sees it.
+ * It may change its mind later: then the virtio core refuses it (main.c), no driver gets it (type.c), or its driver
+ * finds DMA addresses that the device does not take.
+ */
+static int device_check(struct gk_front *front)
 {
-	const struct resource resources[] = {
-		DEFINE_RES_MEM(front->base, GK_MMIO_SIZE),
-		DEFINE_RES_IRQ(front->irq),
-	};
-	struct platform_device *pdev = platform_device_alloc("virtio-mmio", PLATFORM_DEVID_AUTO);
-	int ret = -ENOMEM;
+	int ret;
 
-	if (!pdev)
-		return ret;
-	pdev->dev.parent = &front->xbdev->dev;
-	ret = platform_device_add_resources(pdev, resources, ARRAY_SIZE(resources));
-	if (ret)
-		goto put_device;
-	ret = gk_dma_attach(&pdev->dev, &front->dma, front->xbdev->otherend_id);
-	if (ret)
-		goto put_device;
-	ret = platform_device_add(pdev); /* and its driver, if it is there, probes it now */
-	if (ret)
-		goto put_device;
-	front->pdev = pdev;
-	return 0;
-
-put_device:
-	platform_device_put(pdev);
+	if (!request_mem_region(front->base, GK_MMIO_SIZE, "grantio")) {
+		complain(front, -EBUSY, "mmio-base: another device is at %#llx", front->base);
+		return -EBUSY;
+	}
+	ret = registers_check(front);
+	release_mem_region(front->base, GK_MMIO_SIZE); /* it is the driver's to request */
 	return ret;
-}
-
-static void platform_destroy(struct gk_front *front)
-{
-	if (front->pdev)
-		platform_device_unregister(front->pdev);
-	front->pdev = NULL;
 }
 
 /* ---- states ----------------------------------------------------------------------------------------------------- */
 
+/* A frozen device stays, and its registers' place: drivers cannot let go of what they have frozen, only go on. */
+static void let_go(struct gk_front *front)
+{
+	if (!front->frozen)
+		gk_platform_destroy(front);
+	channel_close(front);
+	if (!front->pdev)
+		base_release(front);
+}
+
 static void disconnect(struct gk_front *front, enum xenbus_state state)
 {
-	platform_destroy(front);
-	channel_close(front);
-	base_release(front);
+	let_go(front);
 	xenbus_switch_state(front->xbdev, state);
 }
 
@@ -233,7 +228,11 @@ static int offer_read(struct gk_front *front)
 			 GK_MMIO_END - GK_MMIO_STEP, GK_MMIO_STEP);
 		return -EPROTO;
 	}
-	if (base_take(front, base)) {
+	if (front->pdev && base != front->base) {
+		complain(front, -EPROTO, "mmio-base: was %#llx before this guest was saved, and must be", front->base);
+		return -EPROTO;
+	}
+	if (!front->pdev && base_take(front, base)) {
 		complain(front, -EBUSY, "mmio-base: another device is at %#llx", base);
 		return -EBUSY;
 	}
@@ -287,17 +286,36 @@ static void offer_take(struct gk_front *front)
 	}
 }
 
-/* Initialised, and the backend is Connected. */
-static void connect(struct gk_front *front)
+/* The same device as before, as far as can be seen, for the domain that its backend is in now. */
+static int revive(struct gk_front *front)
+{
+	int ret = registers_check(front);
+
+	if (ret)
+		return ret;
+	front->dma.dma.backend = front->xbdev->otherend_id; /* nothing is mapped while it is frozen */
+	ret = gk_platform_revive(front);
+	if (ret)
+		complain(front, ret, "its driver does not go on after the restore");
+	return ret;
+}
+
+static int create(struct gk_front *front)
 {
 	int ret = device_check(front);
 
-	if (!ret) {
-		ret = platform_create(front);
-		if (ret)
-			complain(front, ret, "cannot make its platform device at %#llx", front->base);
-	}
 	if (ret)
+		return ret;
+	ret = gk_platform_create(front);
+	if (ret)
+		complain(front, ret, "cannot make its platform device at %#llx", front->base);
+	return ret;
+}
+
+/* Initialised, and the backend is Connected. */
+static void connect(struct gk_front *front)
+{
+	if (front->pdev ? revive(front) : create(front))
 		disconnect(front, XenbusStateClosed);
 	else
 		xenbus_switch_state(front->xbdev, XenbusStateConnected);
@@ -312,8 +330,12 @@ static enum xenbus_state backend_state(struct gk_front *front)
 static void step(struct work_struct *work)
 {
 	struct gk_front *front = container_of(work, struct gk_front, work);
-	enum xenbus_state backend = backend_state(front), state = front->xbdev->state;
+	enum xenbus_state backend, state;
 
+	if (xchg(&front->restored, 0)) /* whatever was connected: the state is Initialising, xenbus has seen to that */
+		let_go(front);
+	backend = backend_state(front);
+	state = front->xbdev->state;
 	switch (backend) {
 	case XenbusStateInitWait:
 		if (state == XenbusStateInitialised)
@@ -345,6 +367,38 @@ static void backend_changed(struct xenbus_device *xbdev, enum xenbus_state state
 	queue_work(queue, &front->work);
 }
 
+/*
+ * Xenbus has made the state Initialising, and watches the backend next: that brings step(), which is not waited for
+ * here, where all of the guest stands still.
+ */
+static int front_resume(struct xenbus_device *xbdev)
+{
+	struct gk_front *front = dev_get_drvdata(&xbdev->dev);
+
+	xchg(&front->restored, 1);
+	return 0;
+}
+
+/*
+ * What the device must be is the toolstack's word: the name of the directory, or a `type` in our own directory, which
+ * the backend cannot write; by itself a device is a disk.
+ */
+static int type_read(const struct xenbus_device *xbdev, u32 *type)
+{
+	char *text;
+	int ret;
+
+	*type = VIRTIO_ID_BLOCK;
+	if (strcmp(xbdev->devicetype, "virtio"))
+		return 0;
+	text = xenbus_read(XBT_NIL, xbdev->nodename, "type", NULL);
+	if (IS_ERR(text))
+		return 0;
+	ret = gk_tree_type(text, type);
+	kfree(text);
+	return ret;
+}
+
 /* The toolstack has placed its registers: it is in the device tree, and not ours to bring up. */
 static bool placed(const struct xenbus_device *xbdev)
 {
@@ -359,6 +413,7 @@ static bool placed(const struct xenbus_device *xbdev)
 static int front_probe(struct xenbus_device *xbdev, const struct xenbus_device_id *id)
 {
 	struct gk_front *front;
+	u32 type;
 	int ret;
 
 	if (xbdev->otherend_id >= DOMID_FIRST_RESERVED) {
@@ -369,10 +424,17 @@ static int front_probe(struct xenbus_device *xbdev, const struct xenbus_device_i
 	/* Were it bound to us, registering the driver would wait for it to connect, and it would hold the module. */
 	if (placed(xbdev))
 		return -ENODEV;
+	ret = type_read(xbdev, &type);
+	if (ret) {
+		xenbus_dev_error(xbdev, ret,
+				 "type: must be virtio,deviceN, N the hexadecimal number of a kind of device");
+		return ret;
+	}
 	front = kzalloc(sizeof(*front), GFP_KERNEL);
 	if (!front)
 		return -ENOMEM;
 	front->xbdev = xbdev;
+	front->type = type;
 	INIT_WORK(&front->work, step);
 	ratelimit_state_init(&front->complaints, COMPLAINTS_PERIOD, COMPLAINTS);
 	dev_set_drvdata(&xbdev->dev, front);
@@ -396,12 +458,13 @@ static void front_remove(struct xenbus_device *xbdev)
 	struct gk_front *front = dev_get_drvdata(&xbdev->dev);
 
 	cancel_work_sync(&front->work);
-	platform_destroy(front);
-	channel_close(front);
-	base_release(front);
+	let_go(front);
 	xenbus_switch_state(xbdev, XenbusStateInitialising);
 	dev_set_drvdata(&xbdev->dev, NULL);
-	kfree(front);
+	if (front->pdev)
+		dev_err(&xbdev->dev, "its driver waits for what was before a save: its disk is left, and the module\n");
+	else
+		kfree(front);
 }
 
 GK_XENBUS_DEFINE_REMOVE(front_remove)
@@ -415,6 +478,7 @@ static struct xenbus_driver driver = {
 	GK_XENBUS_NOT_ESSENTIAL.probe = front_probe,
 	GK_XENBUS_REMOVE(front_remove),
 	.otherend_changed = backend_changed,
+	.resume = front_resume,
 	.driver.dev_groups = gk_groups,
 };
 

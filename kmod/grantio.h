@@ -46,22 +46,30 @@ void gk_reap_schedule(void);
 /* DMA for one backend; it lies in the frontend's device, and outlives the platform device. */
 struct gk_dma {
 	struct gio_dma dma;
+	u32 type;	       /* the virtio device must be of this one (type.c) */
+	bool refused;	       /* coherent memory was, and that was said */
 	u64 quarantined;       /* as we last saw it in dma.stats */
 	struct xarray bounces; /* struct gk_bounce, by each of its references */
 	atomic64_t bounced;    /* mappings that went by one, so far */
 };
 
 /*
- * Make `dev`, which no driver uses yet, use grants to `backend`. Its platform_data, which must be free for that, keeps
- * a pointer to `dma`. 0 or -errno, and then it is as it was.
+ * Make `dev`, which no driver uses yet, use grants to `backend`, if it is a virtio device of `type`. Its platform_data,
+ * which must be free for that, keeps a pointer to `dma`. 0 or -errno, and then it is as it was.
  */
-int gk_dma_attach(struct device *dev, struct gk_dma *dma, domid_t backend);
+int gk_dma_attach(struct device *dev, struct gk_dma *dma, domid_t backend, u32 type);
 /* Undo it, when no driver uses `dev` any more; a platform device that goes away needs none of it. */
 void gk_dma_detach(struct device *dev);
 /* True for a device that gk_dma_attach() has had. */
 bool gk_dma_attached(const struct device *dev);
 /* What it was given then. */
 struct gk_dma *gk_dma_of(const struct device *dev);
+
+/* ---- type.c ----------------------------------------------------------------------------------------------------- */
+
+/* From now on no driver gets a virtio device of a type that gk_dma_attach() was not told. 0 or -errno. */
+int gk_type_register(void);
+void gk_type_unregister(void);
 
 /* ---- bounce.c --------------------------------------------------------------------------------------------------- */
 
@@ -73,12 +81,12 @@ struct gk_dma *gk_dma_of(const struct device *dev);
  *   and the inner pages of a large allocation, which have no count of their own. All of such a mapping is copied.
  */
 bool gk_bounce_needed(phys_addr_t phys, size_t size);
-/* Map a copy of it. 0 or -errno. Any context, as all of these. */
-int gk_bounce_map(struct gk_dma *dma, phys_addr_t phys, size_t size, enum gio_dma_dir dir, gio_dma_t *addr);
+/* Map a copy of it, or what the driver makes one (`sync` is false). 0 or -errno. Any context, as all of these. */
+int gk_bounce_map(struct gk_dma *dma, phys_addr_t phys, size_t size, enum gio_dma_dir dir, bool sync, gio_dma_t *addr);
 /* Take what belongs to a mapping, before it is unmapped: NULL, if it is none of ours. */
 struct gk_bounce *gk_bounce_take(struct gk_dma *dma, gio_dma_t addr);
-/* After it is unmapped: copy back what the device wrote, and free it. */
-void gk_bounce_end(struct gk_bounce *bounce);
+/* After it is unmapped: copy back what the device wrote, unless the driver has it (`sync` is false), and free it. */
+void gk_bounce_end(struct gk_bounce *bounce, bool sync);
 /* Copy while it is mapped: to the device's copy, or back. Nothing for other addresses. */
 void gk_bounce_sync(struct gk_dma *dma, gio_dma_t addr, size_t size, bool to_device);
 
@@ -96,11 +104,24 @@ struct gk_front {
 	struct work_struct work; /* does what the backend's state asks for; never runs twice at once */
 	evtchn_port_t port;	 /* 0: none. Ours, its peer is the backend's domain */
 	int irq;		 /* bound to it */
+	u32 type;		 /* of virtio device, as the toolstack has it */
 	u64 base;		 /* the registers, as published, and nobody else's; 0: none */
 	struct ratelimit_state complaints;
-	struct platform_device *pdev; /* NULL unless connected */
+	struct platform_device *pdev; /* NULL unless connected, or frozen */
+	bool frozen;		      /* by a save; its driver waits for gk_platform_revive() */
+	bool kept;		      /* a second save found it so */
+	int restored;		      /* xchg(): what was connected is no more */
 	struct gk_dma dma;
 };
+
+/* ---- platform.c ------------------------------------------------------------------------------------------------ */
+
+/* Make the device and give it to its driver, from the registers at `base` and `irq`; the module stays with it. */
+int gk_platform_create(struct gk_front *front);
+/* Take it from its driver, and have it go. Nothing without one. Not when it is frozen. */
+void gk_platform_destroy(struct gk_front *front);
+/* Have a frozen device go on, with the interrupt that it has now. 0 or -errno, and it is still frozen. */
+int gk_platform_revive(struct gk_front *front);
 
 int gk_front_register(void);
 void gk_front_unregister(void);

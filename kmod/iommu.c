@@ -22,6 +22,7 @@
 #include <linux/platform_device.h>
 #include <linux/slab.h>
 #include <linux/sysfs.h>
+#include <linux/virtio_ids.h>
 
 #include "compat.h"
 #include "grantio.h"
@@ -167,6 +168,27 @@ static int backend_of(struct device *dev, domid_t *backend)
 	return ret;
 }
 
+/*
+ * What kind of virtio device it must be: its node's child says so, as xl has it for some kinds ("virtio,device22"), and
+ * the bindings for all. A node without a child, and a PCI device, is a disk's.
+ */
+static int type_of(struct device *dev, u32 *type)
+{
+	struct device_node *child = dev->of_node ? of_get_next_child(dev->of_node, NULL) : NULL;
+	const char *text;
+	int ret = -EINVAL;
+
+	*type = VIRTIO_ID_BLOCK;
+	if (!child)
+		return 0;
+	if (!of_property_read_string(child, "compatible", &text))
+		ret = gk_tree_type(text, type);
+	of_node_put(child);
+	if (ret)
+		dev_err(dev, "grantio: its child node is compatible with no virtio,deviceN\n");
+	return ret;
+}
+
 /* ---- the devices that have our DMA operations ---------------------------------------------------------------------
  */
 
@@ -197,8 +219,12 @@ static int device_attach_ours(struct device *dev)
 {
 	struct gk_tree_device *device;
 	domid_t backend;
+	u32 type;
 	int ret = backend_of(dev, &backend);
 
+	if (ret)
+		return ret;
+	ret = type_of(dev, &type);
 	if (ret)
 		return ret;
 	if (dev_get_platdata(dev))
@@ -206,7 +232,7 @@ static int device_attach_ours(struct device *dev)
 	if (!try_module_get(THIS_MODULE))
 		return -ESHUTDOWN; /* we are going */
 	device = kzalloc(sizeof(*device), GFP_KERNEL);
-	ret = device ? gk_dma_attach(dev, &device->dma, backend) : -ENOMEM;
+	ret = device ? gk_dma_attach(dev, &device->dma, backend, type) : -ENOMEM;
 	if (ret)
 		goto put_module;
 	ret = sysfs_create_group(&dev->kobj, &gk_group);
@@ -249,9 +275,10 @@ static int gk_notify(struct notifier_block *block, unsigned long what, void *opa
 	case BUS_NOTIFY_BIND_DRIVER:
 		ret = device_attach_ours(dev);
 		if (ret && ret != -ENODEV) {
-			/* With no other operations instead: without a mask it can map nothing. */
+			/* With no other operations instead: without masks, until it is ours, it can map nothing. */
 			dev_err(dev, "grantio: no DMA for it: %d\n", ret);
 			dev->dma_mask = NULL;
+			dev->coherent_dma_mask = 0;
 		}
 		break;
 	case BUS_NOTIFY_DRIVER_NOT_BOUND:

@@ -71,10 +71,15 @@ static int __init gk_init(void)
 		return ret;
 	}
 	restricted_begin();
+	ret = gk_type_register();
+	if (ret) {
+		pr_err("grantio: cannot register with virtio: %d\n", ret);
+		goto end_restricted;
+	}
 	ret = GK_TREE ? gk_tree_register() : 0;
 	if (ret) {
 		pr_err("grantio: cannot register with the device tree: %d\n", ret);
-		goto end_restricted;
+		goto unregister_type;
 	}
 	ret = gk_front_register();
 	if (ret) {
@@ -86,6 +91,8 @@ static int __init gk_init(void)
 unregister_tree:
 	if (GK_TREE)
 		gk_tree_unregister();
+unregister_type:
+	gk_type_unregister();
 end_restricted:
 	restricted_end();
 	gio_grants_exit(gk_os.grants);
@@ -99,6 +106,7 @@ static void __exit gk_exit(void)
 	gk_front_unregister();
 	if (GK_TREE)
 		gk_tree_unregister();
+	gk_type_unregister();
 	cancel_delayed_work_sync(&reap_work); /* no device is left that would schedule it */
 	restricted_end();
 	held = gio_grants_exit(gk_os.grants);

@@ -22,6 +22,30 @@ int gk_tree_backend(const struct gk_tree_id *ids, size_t n, gio_domid_t *backend
 	return 0;
 }
 
+static int digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+int gk_tree_type(const char *text, uint32_t *type)
+{
+	const char *name = "virtio,device";
+	uint32_t value = 0;
+	uint32_t digits;
+
+	while (*name)
+		if (*text++ != *name++)
+			return -GIO_EINVAL;
+	for (digits = 0; digit(*text) >= 0 && digits < 4; digits++)
+		value = value << 4 | (uint32_t)digit(*text++);
+	if (*text || !value)
+		return -GIO_EINVAL;
+	*type = value;
+	return 0;
+}
+
 int gk_tree_map(const struct gk_tree_line *lines, size_t n, uint32_t mask, uint32_t rid, uint32_t *phandle,
 		uint32_t *id)
 {

@@ -29,6 +29,12 @@ struct gk_tree_id {
  */
 int gk_tree_backend(const struct gk_tree_id *ids, size_t n, gio_domid_t *backend);
 
+/*
+ * The type of virtio device that `text`, a "compatible" of a device's child node, names: "virtio,deviceN", N
+ * hexadecimal in lower case. -GIO_EINVAL: it names none, 0 among them.
+ */
+int gk_tree_type(const char *text, uint32_t *type);
+
 /* A line of "iommu-map": `count` requester ids, from `rid` on, are `id` and so on of the node `phandle`. */
 struct gk_tree_line {
 	uint32_t rid;

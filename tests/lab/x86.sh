@@ -75,7 +75,7 @@ lab_guest_modules() { # TREE KERNEL
 	version=$(lab_kernel_version "$2")
 	initramfs_modules "$1" "$LAB_ROOT" "$version" crc32c_generic virtio_mmio virtio_blk ext4 xen-blkfront || return 1
 	cp "$LAB_BUILD/module-$version/kmod/grantio.ko" "$1/lib/modules/"
-	sed -i '1i /lib/modules/grantio.ko' "$1/etc/modules"
+	initramfs_grantio "$1"
 	initramfs_program "$1" "$LAB_ROOT/sbin/mke2fs" $(lab_libdirs)
 }
 lab_dom0_modules() {

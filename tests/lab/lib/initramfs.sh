@@ -73,6 +73,16 @@ initramfs_modules() {
 	done >"$dir/etc/modules"
 }
 
+# initramfs_grantio DIR: have grantio.ko, which lies in DIR's /lib/modules, loaded before the drivers of its devices, but after virtio.ko,
+# which it needs where that is a module.
+initramfs_grantio() {
+	if grep -q '/virtio\.ko' "$1/etc/modules"; then
+		sed -i '/\/virtio\.ko/a /lib/modules/grantio.ko' "$1/etc/modules"
+	else
+		sed -i '1i /lib/modules/grantio.ko' "$1/etc/modules"
+	fi
+}
+
 # initramfs_pack DIR FILE: a cpio; compressed if FILE ends in .gz.
 initramfs_pack() {
 	case $2 in

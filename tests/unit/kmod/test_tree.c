@@ -163,18 +163,50 @@ static void test_map_that_wraps(void **state)
 	assert_int_equal(gk_tree_map(all, 1, UINT32_MAX, UINT32_MAX, &phandle, &id), -GIO_EINVAL);
 }
 
+/* ---- what kind of device ----------------------------------------------------------------------------------------- */
+
+static void test_type_of_a_child_node(void **state)
+{
+	static const struct {
+		const char *text;
+		uint32_t type;
+	} good[] = {
+		{"virtio,device2", 2}, {"virtio,device1a", 26}, {"virtio,device22", 34}, {"virtio,deviceffff", 0xffff}};
+	static const char *const bad[] = {
+		"",
+		"virtio,device",
+		"virtio,devic",
+		"virtio,device0",
+		"virtio,device2 ",
+		"virtio,device1A",
+		"virtio,device-1",
+		"virtio,mmio",
+		"xvirtio,device2",
+		"virtio,device12345",
+		"virtio,device2,",
+		"virtio,deviceg",
+	};
+	uint32_t type;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(good); i++) {
+		assert_int_equal(gk_tree_type(good[i].text, &type), 0);
+		assert_int_equal(type, good[i].type);
+	}
+	type = 7;
+	for (size_t i = 0; i < COUNT(bad); i++)
+		assert_int_equal(gk_tree_type(bad[i], &type), -GIO_EINVAL);
+	assert_int_equal(type, 7);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_one_id_is_the_backends_domain),
-		cmocka_unit_test(test_ids_that_are_no_domain),
-		cmocka_unit_test(test_devices_of_others),
-		cmocka_unit_test(test_more_ids_must_agree),
-		cmocka_unit_test(test_ids_have_one_cell),
-		cmocka_unit_test(test_no_more_ids_than_may_be),
-		cmocka_unit_test(test_map_first_and_last_of_a_line),
-		cmocka_unit_test(test_map_has_no_line),
-		cmocka_unit_test(test_map_mask),
+		cmocka_unit_test(test_type_of_a_child_node),	cmocka_unit_test(test_one_id_is_the_backends_domain),
+		cmocka_unit_test(test_ids_that_are_no_domain),	cmocka_unit_test(test_devices_of_others),
+		cmocka_unit_test(test_more_ids_must_agree),	cmocka_unit_test(test_ids_have_one_cell),
+		cmocka_unit_test(test_no_more_ids_than_may_be), cmocka_unit_test(test_map_first_and_last_of_a_line),
+		cmocka_unit_test(test_map_has_no_line),		cmocka_unit_test(test_map_mask),
 		cmocka_unit_test(test_map_that_wraps),
 	};
 

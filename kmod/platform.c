@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The "virtio-mmio" platform device that the frontend makes, and what becomes of it when the guest is saved. Its driver
+ * freezes then: it waits for its I/O, resets the device and frees rings and interrupt. After a cancelled save it goes
+ * on at once. After a restore it must not: there is no backend yet, no interrupt, and at its registers may be another
+ * device. So freezing and going on are ours, by a PM domain, and the frontend says when (gk_platform_revive()); until
+ * then the kernel keeps what is asked of the disk.
+ */
+#include <linux/interrupt.h>
+#include <linux/ioport.h>
+#include <linux/module.h>
+#include <linux/pm.h>
+#include <linux/pm_domain.h>
+
+#include "compat.h"
+#include "grantio.h"
+
+/* ---- save and restore ------------------------------------------------------------------------------------------- */
+
+static const struct dev_pm_ops *driver_pm(const struct device *dev)
+{
+	static const struct dev_pm_ops none;
+
+	return dev->driver && dev->driver->pm ? dev->driver->pm : &none;
+}
+
+/* Never an error: Xen's part of the kernel goes on after one as if the guest had been saved and restored, or not. */
+static int platform_freeze(struct device *dev)
+{
+	struct gk_front *front = dev_get_drvdata(dev->parent);
+	int ret;
+
+	if (!front || !driver_pm(dev)->freeze)
+		return 0;
+	front->kept = front->frozen;
+	if (front->kept)
+		return 0; /* by a save before this one, and its backend has not come yet */
+	ret = driver_pm(dev)->freeze(dev);
+	if (ret)
+		dev_err(dev, "grantio: its driver cannot be frozen: %d: what is saved now loses its I/O\n", ret);
+	front->frozen = !ret;
+	return 0;
+}
+
+/* The guest was not saved after all, or was, and goes on all the same: all is as it was. */
+static int platform_thaw(struct device *dev)
+{
+	struct gk_front *front = dev_get_drvdata(dev->parent);
+	int ret;
+
+	if (!front || !front->frozen || front->kept)
+		return 0;
+	ret = driver_pm(dev)->thaw(dev);
+	if (ret)
+		dev_err(dev, "grantio: its driver does not go on: %d\n", ret);
+	front->frozen = ret;
+	return 0;
+}
+
+/* Restored: there is nothing at its registers yet, or another device. gk_platform_revive() comes when they are its own.
+ */
+static int platform_restore(struct device *dev)
+{
+	return 0;
+}
+
+static struct dev_pm_domain domain = {
+	.ops = {.freeze = platform_freeze, .thaw = platform_thaw, .restore = platform_restore},
+};
+
+int gk_platform_revive(struct gk_front *front)
+{
+	struct platform_device *pdev = front->pdev;
+	struct resource *irq;
+	int ret = -ENODEV;
+
+	device_lock(&pdev->dev);
+	irq = platform_get_resource(pdev, IORESOURCE_IRQ, 0);
+	if (irq && driver_pm(&pdev->dev)->restore) {
+		irq->start = irq->end = front->irq;
+		ret = driver_pm(&pdev->dev)->restore(&pdev->dev);
+	}
+	front->frozen = ret;
+	device_unlock(&pdev->dev);
+	return ret;
+}
+
+/* ---- the device ------------------------------------------------------------------------------------------------- */
+
+int gk_platform_create(struct gk_front *front)
+{
+	const struct resource resources[] = {
+		DEFINE_RES_MEM(front->base, GK_MMIO_SIZE),
+		DEFINE_RES_IRQ(front->irq),
+	};
+	struct platform_device *pdev = platform_device_alloc("virtio-mmio", PLATFORM_DEVID_AUTO);
+	int ret = -ENOMEM;
+
+	if (!pdev)
+		return ret;
+	/* It has our DMA operations as long as it is there. */
+	if (!try_module_get(THIS_MODULE)) {
+		ret = -ESHUTDOWN;
+		goto put_device;
+	}
+	pdev->dev.parent = &front->xbdev->dev;
+	dev_pm_domain_set(&pdev->dev, &domain);
+	ret = platform_device_add_resources(pdev, resources, ARRAY_SIZE(resources));
+	if (ret)
+		goto put_module;
+	ret = gk_dma_attach(&pdev->dev, &front->dma, front->xbdev->otherend_id, front->type);
+	if (ret)
+		goto put_module;
+	ret = platform_device_add(pdev); /* and its driver, if it is there, probes it now */
+	if (ret)
+		goto put_module;
+	front->pdev = pdev;
+	return 0;
+
+put_module:
+	module_put(THIS_MODULE);
+put_device:
+	platform_device_put(pdev);
+	return ret;
+}
+
+void gk_platform_destroy(struct gk_front *front)
+{
+	if (!front->pdev)
+		return;
+	platform_device_unregister(front->pdev);
+	front->pdev = NULL;
+	module_put(THIS_MODULE);
+}

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: MIT */
+/* The module's DMA operations, as they are, in a kernel made of paper (shim/world.h): what a backend reaches, and when.
+ */
+#include "shim/world.h"
+
+#include <grantio/dma.h>
+
+#include "../../../kmod/grantio.h"
+
+#include <setjmp.h>
+
+#include <cmocka.h>
+
+struct gio_os gk_os;
+
+void gk_reap_schedule(void)
+{
+}
+
+struct fixture {
+	struct device dev, other;
+	struct device_driver driver;
+	struct gk_dma dma, other_dma;
+	const struct dma_map_ops *ops;
+	char *page;
+};
+
+static void open_fixture(struct fixture *f)
+{
+	*f = (struct fixture){.driver = {.name = "virtio-mmio"}};
+	world_new();
+	assert_int_equal(gio_grants_init(&gk_os.grants, &gk_os, 0), 0);
+	assert_int_equal(gk_dma_attach(&f->dev, &f->dma, 7, 2), 0);
+	assert_int_equal(gk_dma_attach(&f->other, &f->other_dma, 9, 2), 0);
+	f->dev.driver = f->other.driver = &f->driver;
+	f->ops = f->dev.dma_ops;
+	f->page = alloc_pages_exact(PAGE_SIZE, __GFP_ZERO);
+}
+
+static void close_fixture(struct fixture *f)
+{
+	gk_dma_detach(&f->dev);
+	gk_dma_detach(&f->other);
+	assert_int_equal(gio_grants_exit(gk_os.grants), 0);
+	assert_int_equal(world_granted(), 0);
+}
+
+static dma_addr_t map(struct fixture *f, void *v, size_t size, enum dma_data_direction dir, unsigned long attrs)
+{
+	dma_addr_t addr = f->ops->map_page(&f->dev, virt_to_page(v), offset_in_page(v), size, dir, attrs);
+
+	assert_true(addr != DMA_MAPPING_ERROR);
+	return addr;
+}
+
+/* ---- rings ------------------------------------------------------------------------------------------------------ */
+
+/* Linux takes from descriptors what it unmaps: the backend reads them and the available ring, and writes the used ring.
+ */
+static void test_ring_is_granted_in_two_parts(void **state)
+{
+	(void)state;
+	for (unsigned num = 1; num <= 32768; num *= 2) {
+		size_t size = vring_size(num, PAGE_SIZE), used = ALIGN(num * 16 + (3 + num) * 2, PAGE_SIZE);
+		struct fixture f;
+		dma_addr_t addr;
+		void *va;
+
+		open_fixture(&f);
+		va = f.ops->alloc(&f.dev, size, &addr, GFP_KERNEL, 0);
+		assert_non_null(va);
+		for (size_t at = 0; at < size; at += PAGE_SIZE) {
+			assert_non_null(world_reach(addr + at, false));
+			assert_int_equal(!!world_reach(addr + at, true), at >= used);
+		}
+		f.ops->free(&f.dev, size, va, addr, 0);
+		assert_int_equal(virt_to_page(va)->count, 0);
+		close_fixture(&f);
+	}
+}
+
+static void test_other_rings_are_refused(void **state)
+{
+	/* Packed rings and their events; a split ring in one piece; an entry too many; what virtio_pci has. */
+	const size_t sizes[] = {4, 4096, 256 * 16, vring_size(256, 64), vring_size(256, PAGE_SIZE) + 8, 1, 65536};
+	struct device_driver pci = {.name = "virtio-pci"};
+	struct fixture f;
+	dma_addr_t addr;
+
+	(void)state;
+	open_fixture(&f);
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++)
+		assert_null(f.ops->alloc(&f.dev, sizes[i], &addr, GFP_KERNEL, 0));
+	f.dev.driver = &pci;
+	assert_null(f.ops->alloc(&f.dev, vring_size(256, PAGE_SIZE), &addr, GFP_KERNEL, 0));
+	assert_int_equal(shim_errors, 1); /* however often it tries */
+	assert_int_equal(world_granted(), 0);
+	close_fixture(&f);
+}
+
+/* ---- copies ----------------------------------------------------------------------------------------------------- */
+
+static void test_sync_by_the_driver(void **state)
+{
+	struct fixture f;
+	dma_addr_t addr;
+	char *part;
+
+	(void)state;
+	open_fixture(&f);
+	part = f.page + 256;
+	strcpy(part, "before");
+	addr = map(&f, part, 1536, DMA_FROM_DEVICE, 0);
+	strcpy(world_reach(addr, true), "from the wire");
+	f.ops->sync_single_for_cpu(&f.dev, addr, 1536, DMA_FROM_DEVICE);
+	assert_string_equal(part, "from the wire");
+	strcpy(part, "checked");
+	strcpy(world_reach(addr, true), "after the check");
+	f.ops->unmap_page(&f.dev, addr, 1536, DMA_FROM_DEVICE, DMA_ATTR_SKIP_CPU_SYNC);
+	assert_string_equal(part, "checked");
+	/* Nor is it shown what the driver has not synced. */
+	strcpy(part, "secret");
+	addr = map(&f, part, 1536, DMA_TO_DEVICE, DMA_ATTR_SKIP_CPU_SYNC);
+	assert_string_equal(world_reach(addr, false), "");
+	f.ops->sync_single_for_device(&f.dev, addr, 1536, DMA_TO_DEVICE);
+	assert_string_equal(world_reach(addr, false), "secret");
+	f.ops->unmap_page(&f.dev, addr, 1536, DMA_TO_DEVICE, 0);
+	close_fixture(&f);
+}
+
+static void test_sync_for_a_device_that_writes(void **state)
+{
+	struct fixture f;
+	dma_addr_t addr;
+
+	(void)state;
+	open_fixture(&f);
+	addr = map(&f, f.page + 256, 64, DMA_FROM_DEVICE, 0);
+	strcpy(world_reach(addr, true), "its own");
+	f.ops->sync_single_for_device(&f.dev, addr, 64, DMA_FROM_DEVICE);
+	f.ops->unmap_page(&f.dev, addr, 64, DMA_FROM_DEVICE, 0);
+	assert_string_equal(f.page + 256, "its own");
+	close_fixture(&f);
+}
+
+/* A page that is here by another domain's grant cannot be granted on; one of the page cache's may look like it. */
+static void test_foreign_pages_are_copied(void **state)
+{
+	struct fixture f;
+	dma_addr_t addr;
+
+	(void)state;
+	open_fixture(&f);
+	virt_to_page(f.page)->foreign = true;
+	addr = map(&f, f.page, PAGE_SIZE, DMA_TO_DEVICE, 0);
+	assert_ptr_not_equal(world_reach(addr, false), f.page);
+	f.ops->unmap_page(&f.dev, addr, PAGE_SIZE, DMA_TO_DEVICE, 0);
+	virt_to_page(f.page)->mapping = &f;
+	addr = map(&f, f.page, PAGE_SIZE, DMA_TO_DEVICE, 0);
+	assert_ptr_equal(world_reach(addr, false), f.page);
+	f.ops->unmap_page(&f.dev, addr, PAGE_SIZE, DMA_TO_DEVICE, 0);
+	close_fixture(&f);
+}
+
+/* ---- mistakes --------------------------------------------------------------------------------------------------- */
+
+static void test_what_is_not_unmapped_is_not_freed(void **state)
+{
+	const size_t size = vring_size(256, PAGE_SIZE);
+	struct fixture f;
+	dma_addr_t addr;
+	void *va;
+
+	(void)state;
+	open_fixture(&f);
+	va = f.ops->alloc(&f.dev, size, &addr, GFP_KERNEL, 0);
+	f.ops->free(&f.dev, PAGE_SIZE, va, addr, 0);
+	assert_int_equal(shim_warnings, 1);
+	assert_int_equal(virt_to_page(va)->count, 1); /* it is granted */
+	assert_non_null(world_reach(addr, false));
+	f.ops->free(&f.dev, size, va, addr, 0);
+	assert_int_equal(virt_to_page(va)->count, 0);
+	close_fixture(&f);
+}
+
+static void test_no_device_ends_anothers_mapping(void **state)
+{
+	struct fixture f;
+	dma_addr_t addr;
+
+	(void)state;
+	open_fixture(&f);
+	addr = map(&f, f.page, PAGE_SIZE, DMA_TO_DEVICE, 0);
+	f.ops->unmap_page(&f.other, addr, PAGE_SIZE, DMA_TO_DEVICE, 0);
+	assert_int_equal(shim_warnings, 1);
+	assert_non_null(world_reach(addr, false));
+	f.ops->unmap_page(&f.dev, addr, PAGE_SIZE, DMA_TO_DEVICE, 0);
+	assert_int_equal(shim_warnings, 1);
+	close_fixture(&f);
+}
+
+/* Some references come back when requests are done: virtio drivers try again after -ENOMEM. */
+static void test_want_of_references_is_temporary(void **state)
+{
+	struct scatterlist sg = {.length = PAGE_SIZE};
+	static dma_addr_t addr[4096];
+	struct fixture f;
+	unsigned n = 0;
+
+	(void)state;
+	open_fixture(&f);
+	sg.phys = __pa(f.page);
+	for (; n < 4096; n++) {
+		addr[n] = f.ops->map_page(&f.dev, virt_to_page(f.page), 0, PAGE_SIZE, DMA_TO_DEVICE, 0);
+		if (addr[n] == DMA_MAPPING_ERROR)
+			break;
+	}
+	assert_true(n > 0 && n < 4096);
+	assert_int_equal(f.ops->map_sg(&f.dev, &sg, 1, DMA_TO_DEVICE, 0), -ENOMEM);
+	while (n)
+		f.ops->unmap_page(&f.dev, addr[--n], PAGE_SIZE, DMA_TO_DEVICE, 0);
+	close_fixture(&f);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_ring_is_granted_in_two_parts),
+		cmocka_unit_test(test_other_rings_are_refused),
+		cmocka_unit_test(test_sync_by_the_driver),
+		cmocka_unit_test(test_sync_for_a_device_that_writes),
+		cmocka_unit_test(test_foreign_pages_are_copied),
+		cmocka_unit_test(test_what_is_not_unmapped_is_not_freed),
+		cmocka_unit_test(test_no_device_ends_anothers_mapping),
+		cmocka_unit_test(test_want_of_references_is_temporary),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
