@@ -7,6 +7,8 @@
  *   no-access-platform, no-version-1   the feature is not offered
  *   legacy                             virtio-mmio of version 1, whose rings have guest addresses
  * and each address of a ring that is no grant is told in the log, as is a driver that comes up in spite of it all.
+ *   ring-flags                         before each completion it sets or clears NEXT in all of the ring's descriptors,
+ * and writes the available ring: "bad: ... refused", or "written", once a ring
  *
  * What it keeps is told by lines in the FIFO named by GRANTIO_BAD_FIFO, answered in the log:
  * - keep DOMID: from now on map what each request of this guest names, before it is completed, and do not unmap it;
@@ -28,11 +30,13 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <abi/dma_addr.h>
 #include <abi/virtio_mmio.h>
 #include <abi/virtio_ring.h>
 #include <xengnttab.h>
 
 #include "backend/virtio/mmio.h"
+#include "backend/virtio/queue.h"
 
 #define KEEP_STEP 150u /* by each "keep" */
 #define KEEP_MAX  (4 * KEEP_STEP)
@@ -45,6 +49,12 @@ uint64_t __real_gd_vdev_read(struct gd_vdev *vdev, uint64_t offset, unsigned siz
 uint64_t __wrap_gd_vdev_read(struct gd_vdev *vdev, uint64_t offset, unsigned size);
 void __real_gd_vdev_write(struct gd_vdev *vdev, uint64_t offset, unsigned size, uint64_t value);
 void __wrap_gd_vdev_write(struct gd_vdev *vdev, uint64_t offset, unsigned size, uint64_t value);
+int __real_gd_queue_open(struct gd_queue *queue, struct gd_guestmem *mem, const struct gd_queue_layout *layout,
+			 uint32_t size_max);
+int __wrap_gd_queue_open(struct gd_queue *queue, struct gd_guestmem *mem, const struct gd_queue_layout *layout,
+			 uint32_t size_max);
+bool __real_gd_queue_publish(struct gd_queue *queue);
+bool __wrap_gd_queue_publish(struct gd_queue *queue);
 
 /* ---- what it offers -----------------------------------------------------------------------------------------------
  */
@@ -92,6 +102,75 @@ void __wrap_gd_vdev_write(struct gd_vdev *vdev, uint64_t offset, unsigned size, 
 		fprintf(stderr, "bad: %s: a driver came up%s\n", vdev->config.log->name,
 			offer_bad(vdev) ? " all the same" : "");
 	__real_gd_vdev_write(vdev, offset, size, value);
+}
+
+/* ---- what it writes -----------------------------------------------------------------------------------------------
+ */
+
+#define RINGS 8u
+
+/* Of one ring, whose queue's thread alone uses it. */
+struct ring {
+	struct gd_queue *queue;
+	gio_dma_t desc, avail;
+	uint32_t size;
+	unsigned rounds;
+};
+static struct ring rings[RINGS];
+
+/* How the last request's data went, which tells whose rings there are: the scenario has one guest. */
+static struct {
+	xengnttab_handle *gnttab;
+	uint16_t domid;
+} way;
+
+int __wrap_gd_queue_open(struct gd_queue *queue, struct gd_guestmem *mem, const struct gd_queue_layout *layout,
+			 uint32_t size_max)
+{
+	int err = __real_gd_queue_open(queue, mem, layout, size_max);
+	const char *offers = getenv("GRANTIO_BAD");
+	unsigned i = 0;
+
+	if (err || !offers || !strstr(offers, "=ring-flags"))
+		return err;
+	while (i < RINGS - 1 && rings[i].queue && rings[i].queue != queue)
+		i++;
+	rings[i] = (struct ring){queue, layout->desc, layout->driver, layout->size, 0};
+	return 0;
+}
+
+/* By grant copy: what Xen says to it. */
+static int ring_write(gio_dma_t addr, uint16_t value)
+{
+	xengnttab_grant_copy_segment_t segment = {.flags = GNTCOPY_dest_gref, .len = sizeof(value)};
+
+	segment.source.virt = &value;
+	segment.dest.foreign.ref = gio_dma_addr_gref(addr);
+	segment.dest.foreign.offset = gio_dma_addr_offset(addr);
+	segment.dest.foreign.domid = way.domid;
+	if (__real_xengnttab_grant_copy(way.gnttab, 1, &segment))
+		return -1;
+	return segment.status;
+}
+
+static void ring_spoil(struct ring *ring)
+{
+	uint16_t flags = ring->rounds % 2 ? GIO_VIRTQ_DESC_F_NEXT : 0;
+	int desc = 0, avail = ring_write(ring->avail, GIO_VIRTQ_AVAIL_F_NO_INTERRUPT);
+
+	for (uint32_t i = 0; i < ring->size; i++)
+		desc = ring_write(ring->desc + i * sizeof(struct gio_virtq_desc) + 12, flags);
+	if (!ring->rounds++)
+		fprintf(stderr, "bad: d%u: descriptors are %s, the available ring is %s\n", way.domid,
+			desc ? "refused" : "written", avail ? "refused" : "written");
+}
+
+bool __wrap_gd_queue_publish(struct gd_queue *queue)
+{
+	for (unsigned i = 0; i < RINGS; i++)
+		if (rings[i].queue == queue)
+			ring_spoil(&rings[i]);
+	return __real_gd_queue_publish(queue);
 }
 
 /* ---- what it keeps ------------------------------------------------------------------------------------------------
@@ -151,6 +230,11 @@ int __wrap_xengnttab_grant_copy(xengnttab_handle *gnttab, uint32_t count, xengnt
 
 	pthread_mutex_lock(&keep.lock);
 	ret = __real_xengnttab_grant_copy(gnttab, count, segments);
+	if (count) {
+		way.gnttab = gnttab;
+		way.domid = segments->flags & GNTCOPY_source_gref ? segments->source.foreign.domid
+								  : segments->dest.foreign.domid;
+	}
 	for (uint32_t i = 0; i < count && keep.on && !ret; i++)
 		keep_segment(&segments[i]);
 	pthread_mutex_unlock(&keep.lock);
