@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define PLACES_OWN 16u /* where a backend begins: its domain's number times this */
+#define XVD_MAJOR  202u
 
 const char *const gd_front_key_names[GD_FRONT_KEYS] = {
 	[GD_FRONT_KEY_STATE] = "state",
@@ -81,6 +82,21 @@ static bool is_used(uint64_t base, const uint64_t *used, size_t count)
 bool gd_front_place(uint64_t base)
 {
 	return base >= GD_FRONT_BASE && base < GD_FRONT_END && base % GD_FRONT_STEP == 0;
+}
+
+/* Disks are counted by their letter, as xl numbers them (xen: docs/man/xen-vbd-interface), others as they are. */
+static uint32_t device_count(uint32_t devid)
+{
+	if (devid >> 28 == 1)
+		return devid >> 8 & 0xfffff;
+	return devid >> 8 == XVD_MAJOR ? devid >> 4 & 0xf : devid;
+}
+
+uint64_t gd_front_wish(uint16_t backend, uint32_t devid)
+{
+	unsigned place = backend * PLACES_OWN + device_count(devid) % PLACES_OWN;
+
+	return GD_FRONT_BASE + place % GD_FRONT_PLACES * GD_FRONT_STEP;
 }
 
 uint64_t gd_front_base(uint16_t backend, uint64_t former, const uint64_t *used, size_t count)

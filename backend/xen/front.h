@@ -51,6 +51,12 @@ int gd_front_parse(const struct gd_front_keys *keys, struct gd_front *out, char 
 bool gd_front_place(uint64_t base);
 
 /*
+ * The place that a device of this number has, if it is free: the same one wherever the guest goes on after it was
+ * saved, in whatever order its disks are opened there; its drivers know their registers by the address.
+ */
+uint64_t gd_front_wish(uint16_t backend, uint32_t devid);
+
+/*
  * A place for a device's registers: `former` if it is one and is free, else a free one; 0 when none is. `used` are
  * those that are published for the guest's other devices. Each backend begins elsewhere, so that two of them rarely
  * meet in a guest.

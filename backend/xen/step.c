@@ -261,12 +261,13 @@ static void idle_step(struct gd_step *step, struct gd_device *device, const stru
 }
 
 /*
- * Where its registers go: the toolstack's address; where they were; or one that is published for no other device of the
- * guest, be that served or not. 0: there is none.
+ * Where its registers go: the toolstack's address; where they were; its own, or another one that is published for no
+ * other device of the guest, be that served or not. 0: there is none.
  */
 static uint64_t base_choose(const struct gd_step *step, const struct gd_device *device)
 {
-	uint64_t used[GD_FRONT_PLACES];
+	uint16_t backend = gd_store_domid(step->store);
+	uint64_t used[GD_FRONT_PLACES], wish;
 	size_t count = 0;
 
 	if (device->keys.base)
@@ -276,7 +277,8 @@ static uint64_t base_choose(const struct gd_step *step, const struct gd_device *
 	for (const struct gd_device *other = device->guest->devices; other; other = other->sibling)
 		if (other != device && other->note.base && count < GD_FRONT_PLACES)
 			used[count++] = other->note.base;
-	return gd_front_base(gd_store_domid(step->store), device->note.base, used, count);
+	wish = device->note.base ? device->note.base : gd_front_wish(backend, device->id.devid);
+	return gd_front_base(backend, wish, used, count);
 }
 
 static void serving_say(struct gd_device *device)

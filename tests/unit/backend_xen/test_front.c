@@ -102,6 +102,20 @@ static void chooses_free_places(void **state)
 		assert_int_equal(gd_front_base((uint16_t)backend, 0, used, count), GD_FRONT_BASE + 100 * GD_FRONT_STEP);
 }
 
+/* By the disk's letter, whatever the order is in which disks come. */
+static void places_are_the_disks(void **state)
+{
+	(void)state;
+	assert_int_equal(gd_front_wish(0, 51712), GD_FRONT_BASE);			       /* xvda */
+	assert_int_equal(gd_front_wish(0, 51728), GD_FRONT_BASE + GD_FRONT_STEP);	       /* xvdb */
+	assert_int_equal(gd_front_wish(0, 51952), GD_FRONT_BASE + 15 * GD_FRONT_STEP);	       /* xvdp */
+	assert_int_equal(gd_front_wish(0, 1u << 28 | 17 << 8), GD_FRONT_BASE + GD_FRONT_STEP); /* xvdr */
+	assert_int_equal(gd_front_wish(0, 1), GD_FRONT_BASE + GD_FRONT_STEP);
+	assert_int_equal(gd_front_wish(3, 51728), GD_FRONT_BASE + 49 * GD_FRONT_STEP);
+	for (uint32_t devid = 0; devid < 70000; devid++)
+		assert_true(gd_front_place(gd_front_wish((uint16_t)(devid * 7), devid * 61681u)));
+}
+
 static void keeps_a_former_place(void **state)
 {
 	const uint64_t used = GD_FRONT_BASE + 5 * GD_FRONT_STEP;
@@ -124,7 +138,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(takes_an_answer),	 cmocka_unit_test(looks_at_answers_only),
 		cmocka_unit_test(refuses_what_is_wrong), cmocka_unit_test(chooses_free_places),
-		cmocka_unit_test(keeps_a_former_place),
+		cmocka_unit_test(keeps_a_former_place),	 cmocka_unit_test(places_are_the_disks),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
