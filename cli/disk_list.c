@@ -31,7 +31,7 @@ const char *gc_disk_state_name(unsigned state)
 /* What is shown beside what libxl's directory says: that is the backend's, the guest's and grantiod's own. */
 struct shown {
 	unsigned backend_state, frontend_state;
-	char *name, *mode, *target;
+	char *name, *mode, *target, *error; /* NULL: there is none */
 	const char *served, *guest;
 	char phase[16];
 };
@@ -68,8 +68,11 @@ static void shown_load(struct xs_handle *xs, const struct gc_disk *disk, const s
 {
 	struct gc_disk_paths paths;
 	struct gc_daemon_disk of;
+	char error[GC_PATH_MAX];
 
 	gc_disk_paths(disk, &paths);
+	gc_disk_error_path(disk, error);
+	shown->error = gc_store_read(xs, "%s", error);
 	gc_daemon_find(daemon, disk, &of);
 	shown->backend_state = (unsigned)gc_store_number(xs, 0, "%s/state", paths.backend);
 	shown->frontend_state = (unsigned)gc_store_number(xs, 0, "%s/state", paths.frontend);
@@ -87,6 +90,7 @@ static void shown_free(struct shown *shown)
 	free(shown->name);
 	free(shown->mode);
 	free(shown->target);
+	free(shown->error);
 }
 
 struct list_job {
@@ -136,6 +140,8 @@ static int row_json(struct xs_handle *xs, const struct gc_disk *disk, void *arg)
 	printf(", \"grants\": %s, \"base\": %" PRIu64 ", \"irq\": %u", disk->grants ? "true" : "false", disk->base,
 	       disk->irq);
 	json_member("target", shown.target);
+	if (shown.error)
+		json_member("error", shown.error);
 	printf("}");
 	job->first = false;
 	shown_free(&shown);

@@ -284,6 +284,8 @@ static void test_stats_and_refresh(void **state)
 	DONE("disk", "list", "domain-1", "--control", control);
 	assert_non_null(strstr(out, " xvda   51712   0       InitWait     yes    -            w "));
 	assert_non_null(strstr(out, " idle   -            w "));
+	DONE("disk", "list", "--json", "--control", control);
+	assert_non_null(strstr(out, "late.raw\", \"error\": \""));
 	fd = open(late, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 	assert_true(fd >= 0);
 	assert_int_equal(ftruncate(fd, 1 << 20), 0);
