@@ -4,7 +4,7 @@
  * fault to reach what nobody granted, whatever grantiod and the guest do.
  *
  *   XSA-500, XSA-501 (July 2026)	grant copy takes one page for another; versions of a grant table race
- *   XSA-517 (autumn 2026)		versions race once more
+ *   XSA-517 (October 2026)		versions race once more
  *   XSA-523 (November 2026)		memory is read and written through a grant copy
  *
  * A version of Xen's does not tell: distributions add fixes to old versions. Debian's packages do; their changelogs
