@@ -6,6 +6,7 @@
 set -eu
 build=$1 prefix=$2 dest=$3
 top=$(cd "$(dirname "$0")/.." && pwd)
+[ -z "$dest" ] || { mkdir -p "$dest" && dest=$(cd "$dest" && pwd); } # meson would take it from the build's folder
 case $prefix in /*) ;; *) echo "install.sh: PREFIX '$prefix': must be an absolute path" >&2; exit 2 ;; esac
 
 # Debian's folder of libraries, whether dpkg-dev is installed or not; elsewhere meson's own.
