@@ -171,36 +171,31 @@ bool gc_look_loaded(const struct gc_doctor *doctor, const char *name)
 
 /* ---- packages ---- */
 
-static bool field_is(const char *line, const char *field, char *value, size_t size)
-{
-	size_t length = strlen(field);
-
-	if (strncmp(line, field, length) != 0)
-		return false;
-	snprintf(value, size, "%.*s", (int)strcspn(line + length, "\n"), line + length);
-	return true;
-}
-
+/* By dpkg-query; root's name must need no quoting, and `prefix` is the caller's. */
 bool gc_look_package(const struct gc_doctor *doctor, const char *prefix, char *name, size_t name_size, char *version,
 		     size_t version_size)
 {
-	FILE *file = below_open(doctor, "/var/lib/dpkg/status");
-	bool installed = false, found = false;
-	char *line = NULL, status[64];
-	size_t size = 0;
+	char command[PATH_MAX + 160], line[256], status[32], package[64], number[96];
+	bool found = false;
+	FILE *query;
 
-	name[0] = '\0';
-	while (file && !found && getline(&line, &size, file) > 0) {
-		if (field_is(line, "Package: ", name, name_size))
-			installed = false;
-		else if (field_is(line, "Status: ", status, sizeof(status)))
-			installed = strcmp(status, "install ok installed") == 0;
-		else if (installed && field_is(line, "Version: ", version, version_size))
-			found = strncmp(name, prefix, strlen(prefix)) == 0;
+	if (strchr(doctor->root, '\'') || !gc_look_exists(doctor, "/var/lib/dpkg/status"))
+		return false;
+	snprintf(
+		command, sizeof(command),
+		"dpkg-query --admindir='%s/var/lib/dpkg' -W -f='${db:Status-Status} ${Package} ${Version}\\n' '%.64s*' "
+		"2>/dev/null",
+		doctor->root, prefix);
+	query = popen(command, "re");
+	while (query && !found && fgets(line, sizeof(line), query))
+		found = sscanf(line, "%31s %63s %95s", status, package, number) == 3 &&
+			strcmp(status, "installed") == 0;
+	if (query)
+		pclose(query);
+	if (found) {
+		snprintf(name, name_size, "%s", package);
+		snprintf(version, version_size, "%s", number);
 	}
-	free(line);
-	if (file)
-		fclose(file);
 	return found;
 }
 

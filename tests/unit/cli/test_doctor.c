@@ -104,14 +104,16 @@ static void make_dom0(const char *arch, const char *minor)
 /* What dpkg says of Xen, between other packages, one of them removed. */
 static void make_package(const char *name, const char *version)
 {
-	char text[512];
+	char text[1024];
 
+#define REST "Maintainer: nobody <nobody@localhost>\nArchitecture: all\nDescription: a package\n"
 	snprintf(text, sizeof(text),
-		 "Package: aaa\nStatus: install ok installed\nVersion: 1\n\n"
-		 "Package: xen-hypervisor-4.17-amd64\nStatus: deinstall ok config-files\nVersion: 4.17.0-1\n\n"
-		 "Package: %s\nStatus: install ok installed\nPriority: optional\nVersion: %s\n\n"
-		 "Package: xen-utils-4.17\nStatus: install ok installed\nVersion: 4.17.9-1\n",
+		 "Package: aaa\nStatus: install ok installed\nVersion: 1\n" REST "\n"
+		 "Package: xen-hypervisor-4.17-aaa\nStatus: deinstall ok config-files\nVersion: 4.17.0-1\n" REST "\n"
+		 "Package: %s\nStatus: install ok installed\nVersion: %s\n" REST "\n"
+		 "Package: xen-utils-4.17\nStatus: install ok installed\nVersion: 4.17.9-1\n" REST,
 		 name, version);
+#undef REST
 	put("/var/lib/dpkg/status", text);
 }
 
