@@ -108,8 +108,9 @@ static int request_unwatch(struct gm_request *request)
 	rc = gm_request_strings(request, string, 2, NULL);
 	if (rc)
 		return rc;
-	if (gm_path_resolve_watch(request->path, request->domid, string[0]))
-		return -ENOENT; /* nobody can have a watch there */
+	rc = gm_path_resolve_watch(request->path, request->domid, string[0]);
+	if (rc)
+		return rc;
 	rc = gm_watch_remove(request->connection, request->path, string[1]);
 	return rc ? rc : gm_request_done(request);
 }

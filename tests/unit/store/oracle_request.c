@@ -44,7 +44,7 @@ static void add_string(struct oracle_request *r, const char *string)
 	add(r, string, strlen(string) + 1);
 }
 
-static void path_bad(char *path, size_t size)
+static void path_bad(char *path, size_t size, bool guest)
 {
 	static const char *const bad[] = {
 		"",
@@ -60,7 +60,7 @@ static void path_bad(char *path, size_t size)
 		"@releaseDomain",
 		"@x",
 		"@",
-		"@a b",
+
 		"/@a",
 		"a b",
 		"/a\xff",
@@ -86,14 +86,14 @@ static void path_bad(char *path, size_t size)
 		snprintf(path, size, "%s", bad[i]);
 		return;
 	}
-	length = lengths[oracle_any(COUNT(lengths))];
+	length = lengths[oracle_any(guest ? COUNT(lengths) : 8)]; /* since Xen 4.18 longer ones are domain 0's right */
 	memset(path, 'x', length);
 	if (one_in(2))
 		path[0] = '/';
 	path[length] = '\0';
 }
 
-static void path_any(char *path, size_t size)
+static void path_any(char *path, size_t size, bool guest)
 {
 	static const char *const tops[] = {"", "/", "/local/domain/1/", "/local/domain/2/", "/shared/", "/shared/1/"};
 	static const char *const names[] = {"a", "b", "c"};
@@ -101,7 +101,7 @@ static void path_any(char *path, size_t size)
 	size_t used;
 
 	if (one_in(10)) {
-		path_bad(path, size);
+		path_bad(path, size, guest);
 		return;
 	}
 	used = (size_t)snprintf(path, size, "%s", tops[oracle_any(COUNT(tops))]);
@@ -114,19 +114,19 @@ static void add_path(struct oracle_request *r)
 {
 	char path[XENSTORE_PAYLOAD_MAX];
 
-	path_any(path, sizeof(path));
+	path_any(path, sizeof(path), r->guest);
 	add_string(r, path);
 }
 
 static void add_value(struct oracle_request *r)
 {
-	static const unsigned large[] = {1000, 2030, 2040, 2048, 2049, 3900, 4090};
+	static const unsigned large[] = {1000, 1800, 2048,
+					 2049, 3900, 4090}; /* what counts for 2048 depends on the release */
 	char value[XENSTORE_PAYLOAD_MAX];
 	unsigned length = oracle_any(12);
 
 	if (one_in(30))
-		length =
-			one_in(2) ? large[oracle_any(COUNT(large))] : 1990 + oracle_any(60); /* about a guest's limit */
+		length = large[oracle_any(COUNT(large))];
 	for (unsigned i = 0; i < length; i++)
 		value[i] = (char)oracle_any(256);
 	add(r, value, length);
@@ -249,7 +249,7 @@ void oracle_request_make(struct oracle_request *r, unsigned domid, const bool *s
 	uint32_t at = oracle_any(93);
 	size_t i = 0;
 
-	*r = (struct oracle_request){.tx = one_in(2) ? ORACLE_TXS : oracle_any(ORACLE_TXS)};
+	*r = (struct oracle_request){.guest = domid != 0, .tx = one_in(2) ? ORACLE_TXS : oracle_any(ORACLE_TXS)};
 	if (one_in(60))
 		r->tx = ORACLE_TXS + 1;
 	while (at >= kinds[i].weight)

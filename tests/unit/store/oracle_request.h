@@ -13,6 +13,7 @@
 #define ORACLE_TXS 3u /* transactions that a client may have open */
 
 struct oracle_request {
+	bool guest; /* asked by one, not by domain 0 */
 	uint32_t type;
 	unsigned tx; /* ORACLE_TXS: none; one more: one that nobody began */
 	size_t length;
