@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "backend/config.h"
+#include "backend/disk/disk.h"
 #include "backend/number.h"
 
 #include <errno.h>
@@ -8,8 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DOMID_MAX 0x7fefu /* xen/xen.h: DOMID_FIRST_RESERVED - 1 */
-#define DEVID_MAX 0x1fffffffu
+#define DOMID_MAX   0x7fefu /* xen/xen.h: DOMID_FIRST_RESERVED - 1 */
+#define DEVID_MAX   0x1fffffffu
+#define SECONDS_MAX 86400u
 
 const char gd_config_usage[] =
 	"usage: grantiod [OPTION]...\n"
@@ -25,6 +27,9 @@ const char gd_config_usage[] =
 	"  --indirect         offer indirect descriptors\n"
 	"  --no-discard       offer neither discard nor write-zeroes\n"
 	"  --no-direct        use the page cache instead of O_DIRECT\n"
+	"  --nbd-timeout N    give an NBD server's connection up when a request has no answer for N seconds\n"
+	"                     (default 0: never)\n"
+	"  --nbd-reconnect N  fail requests when their NBD server is gone for N seconds (default 5; 0: never)\n"
 	"  --log-level LEVEL  err, warn, notice, info or debug (default info)\n"
 	"  --state-dir DIR    keep in DIR what another grantiod needs to go on where this one ends without a word\n"
 	"  --control PATH     answer `stats` and `refresh` on a Unix socket at PATH\n"
@@ -53,6 +58,8 @@ void gd_config_init(struct gd_config *config)
 	config->queue_size = 256;
 	config->discard = true;
 	config->direct = true;
+	config->nbd_timeout = GD_DISK_NBD_TIMEOUT_MS / 1000;
+	config->nbd_reconnect = GD_DISK_NBD_RECONNECT_MS / 1000;
 	config->level = GD_INFO;
 }
 
@@ -128,6 +135,26 @@ static const char *set_no_discard(struct gd_config *config, const char *value)
 static const char *set_no_direct(struct gd_config *config, const char *value)
 {
 	return set_flag(value, &config->direct, false);
+}
+
+static const char *set_seconds(const char *value, unsigned *out)
+{
+	uint64_t number;
+
+	if (!gd_number(value, false, SECONDS_MAX, &number))
+		return "must be 0 to 86400 seconds";
+	*out = (unsigned)number;
+	return NULL;
+}
+
+static const char *set_nbd_timeout(struct gd_config *config, const char *value)
+{
+	return set_seconds(value, &config->nbd_timeout);
+}
+
+static const char *set_nbd_reconnect(struct gd_config *config, const char *value)
+{
+	return set_seconds(value, &config->nbd_reconnect);
 }
 
 static const char *set_level(struct gd_config *config, const char *value)
@@ -235,6 +262,8 @@ static const struct setting {
 	{"indirect", set_indirect, true, false},
 	{"no-discard", set_no_discard, true, false},
 	{"no-direct", set_no_direct, true, false},
+	{"nbd-timeout", set_nbd_timeout, false, false},
+	{"nbd-reconnect", set_nbd_reconnect, false, false},
 	{"log-level", set_level, false, false},
 	{"state-dir", set_state_dir, false, false},
 	{"control", set_control, false, false},

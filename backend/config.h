@@ -33,12 +33,14 @@ struct gd_config {
 	unsigned disk_count;
 	uint16_t foreign[GD_CONFIG_FOREIGN]; /* guests that need not grant: all of their memory may be mapped */
 	unsigned foreign_count;
-	bool foreign_all;    /* and all others */
-	unsigned queues;     /* request queues to offer for a device, 1 to 16 */
-	unsigned queue_size; /* descriptors a queue, power of two, 2 to 1024 */
-	bool indirect;	     /* offer indirect descriptors */
-	bool discard;	     /* offer discard where xenstore and image allow */
-	bool direct;	     /* use O_DIRECT where xenstore and file system allow */
+	bool foreign_all;	/* and all others */
+	unsigned queues;	/* request queues to offer for a device, 1 to 16 */
+	unsigned queue_size;	/* descriptors a queue, power of two, 2 to 1024 */
+	bool indirect;		/* offer indirect descriptors */
+	bool discard;		/* offer discard where xenstore and image allow */
+	bool direct;		/* use O_DIRECT where xenstore and file system allow */
+	unsigned nbd_timeout;	/* seconds that a request may have no answer from its NBD server; 0: without limit */
+	unsigned nbd_reconnect; /* seconds that requests wait for an NBD server that is gone; 0: without limit */
 	enum gd_level level;
 	char *state_dir;    /* where devices' ledgers are, for a successor; NULL: there are none */
 	char *control;	    /* path of the control socket; NULL: none */

@@ -194,6 +194,8 @@ static int disk_open(struct gd_device *device)
 		.readonly = device->keys.readonly,
 		.discard = device->keys.discard && config->discard,
 		.direct = device->keys.direct && config->direct,
+		.nbd_timeout_ms = config->nbd_timeout * 1000,
+		.nbd_reconnect_ms = config->nbd_reconnect * 1000,
 		.allow = config->image_dirs[0] ? (const char *const *)config->image_dirs : NULL,
 	};
 	int ret = gd_disk_open(&device->disk, &disk, &device->log, device->error, sizeof(device->error));

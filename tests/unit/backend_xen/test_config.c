@@ -77,6 +77,8 @@ static void has_defaults(void **state)
 	assert_int_equal(f->config.queues, 4);
 	assert_int_equal(f->config.queue_size, 256);
 	assert_false(f->config.indirect);
+	assert_int_equal(f->config.nbd_timeout, 0);
+	assert_int_equal(f->config.nbd_reconnect, 5);
 	assert_true(f->config.discard);
 	assert_true(f->config.direct);
 	assert_int_equal(f->config.level, GD_INFO);
@@ -99,6 +101,9 @@ static void takes_options(void **state)
 	assert_string_equal(f->config.image_dirs[0], "/a");
 	assert_string_equal(f->config.image_dirs[1], "/b");
 	assert_null(f->config.image_dirs[2]);
+	assert_int_equal(parse(f, "--nbd-timeout=86400", "--nbd-reconnect", "0"), 0);
+	assert_int_equal(f->config.nbd_timeout, 86400);
+	assert_int_equal(f->config.nbd_reconnect, 0);
 	assert_int_equal(parse(f, "--log-level=debug", "--control", "/run/x"), 0);
 	assert_int_equal(f->config.level, GD_DEBUG);
 	assert_string_equal(f->config.control, "/run/x");
@@ -195,6 +200,8 @@ static void names_the_line_of_a_file(void **state)
 		{"config = /x\n", "1: config '/x': unknown setting"},
 		{"\n\nqueue = 3", "3: queue '3': unknown setting"},
 		{"indirect = 1\n", "1: indirect '1': must be yes or no"},
+		{"nbd-timeout = 86401\n", "1: nbd-timeout '86401': must be 0 to 86400 seconds"},
+		{"nbd-reconnect = 5s\n", "1: nbd-reconnect '5s': must be 0 to 86400 seconds"},
 		{"disk = 3 /x\n", "1: disk '3 /x': must be DOMID/DEVID IMAGE"},
 		{"disk = 3/0\n", "1: disk '3/0': must be DOMID/DEVID IMAGE"},
 		{"disk = 40000/0 /x\n", "1: disk '40000/0 /x': must be DOMID/DEVID IMAGE"},
