@@ -4,7 +4,7 @@
 
 Each case is run by fio's io_uring engine on the raw file and by `grantio bench` on the same file through the whole path,
 in turn, several rounds; medians are reported, and the ratio of each pair. Then the same on real Xen, beside xen-blkback
-(xen.py). Usage: report.py BUILD_DIR [--quick]
+(xen.py), and NBD beside fio's engine for it (nbd.py). Usage: report.py BUILD_DIR [--quick]
 """
 import json
 import os
@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 
+import nbd
 import xen
 from machine import Machine
 
@@ -124,6 +125,7 @@ def write(rows, build):
         "ROUNDS": str(ROUNDS), "SECONDS": str(SECONDS), "IMAGE": f"{IMAGE_MIB} MiB",
         "THROUGHPUT": "\n".join(throughput_table(rows)), "COUNTS": "\n".join(counts_table(rows)),
         "ALLOCATOR": "\n".join(allocator_table(build)), "XEN": "\n".join(xen.section(TOP)),
+        "NBD": "\n".join(nbd.section(build, ROUNDS, SECONDS)),
     }
     for key, value in values.items():
         text = text.replace(f"@{key}@", value)
