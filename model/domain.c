@@ -222,6 +222,44 @@ void gm_domain_crash(struct gm_machine *machine, uint16_t domid)
 		gm_domain_wake(machine, domid);
 }
 
+/* ---- the guest process -------------------------------------------------------------------------------------- */
+
+int32_t gm_guest_holder(struct gm_machine *machine)
+{
+	uint32_t slot = gm_dom(machine, machine->domid)->guest_proc;
+	const struct gm_proc *p = slot ? &machine->state->proc[slot - 1] : NULL;
+
+	/* The keeper may not have come to a dead one yet, and its place is free nevertheless. */
+	return p && !gm_proc_dead(p) ? p->pid : 0;
+}
+
+int gm_guest_claim(struct gm_machine *machine)
+{
+	struct gm_domain *d = gm_dom(machine, machine->domid);
+	struct gm_attach *a;
+	bool ours;
+	int err = 0;
+
+	gm_big_lock(machine);
+	ours = d->guest_proc == machine->proc + 1;
+	if (!gm_dom_alive(machine, machine->domid))
+		err = -ESRCH;
+	else if (!ours && gm_guest_holder(machine))
+		err = -EBUSY;
+	else
+		d->guest_proc = machine->proc + 1;
+	gm_big_unlock(machine);
+	if (err || ours)
+		return err;
+	/* A process that was killed could not end its grants. On Xen its domain would be gone, and a new one's table
+	 * is empty. */
+	a = gm_attach_get(machine, machine->domid);
+	if (a)
+		gm_grant_clear(machine, a);
+	gm_attach_put(machine, a);
+	return a ? 0 : -ESRCH;
+}
+
 /* ---- asking ------------------------------------------------------------------------------------------------- */
 
 enum gm_domain_state gm_domain_state(struct gm_machine *machine, uint16_t domid)

@@ -351,6 +351,80 @@ void gm_grant_clear(struct gm_machine *machine, struct gm_attach *attach)
 	gm_grant_unlock(machine, attach->domid);
 }
 
+/* ---- granting ----------------------------------------------------------------------------------------------- */
+
+/* With grant_lock held: nobody grants by it, and nobody uses what was granted. */
+static bool entry_free(const struct entry *e, const struct gm_active *act)
+{
+	return !act->readers && !act->writers && !__atomic_load_n((uint16_t *)(void *)e->header, __ATOMIC_RELAXED) &&
+	       !__atomic_load_n(e->in_use, __ATOMIC_RELAXED);
+}
+
+bool gm_grant_names(struct gm_machine *machine, struct gm_attach *attach, uint64_t frame)
+{
+	struct gm_domain *d = gm_dom(machine, attach->domid);
+	uint32_t entries;
+	bool named = false;
+
+	gm_grant_lock(machine, attach);
+	entries = gm_grant_entries(machine, attach->domid);
+	for (uint32_t i = 0; i < entries && !named; i++) {
+		struct entry e = entry_at(d, attach, i);
+
+		named = !entry_free(&e, &attach->active[i]) && (e.v1 ? e.v1->frame : e.v2->full_page.frame) == frame;
+	}
+	gm_grant_unlock(machine, attach->domid);
+	return named;
+}
+
+static void entry_grant(const struct entry *e, uint16_t domid, uint64_t frame, bool writable)
+{
+	union header h = {.flags = GTF_permit_access | (writable ? 0 : GTF_readonly), .domid = domid};
+
+	if (e->v1)
+		e->v1->frame = (uint32_t)frame;
+	else
+		e->v2->full_page.frame = frame;
+	__atomic_store_n(e->header, h.raw, __ATOMIC_RELEASE);
+}
+
+int gm_grant_offer(struct gm_machine *machine, struct gm_attach *attach, uint32_t first, uint16_t domid, uint64_t frame,
+		   bool writable, uint32_t *ref)
+{
+	struct gm_domain *d = gm_dom(machine, attach->domid);
+	int err = -ENOSPC;
+
+	gm_grant_lock(machine, attach);
+	for (uint32_t i = first; err; i++) {
+		struct entry e;
+
+		if (i >= gm_grant_entries(machine, attach->domid)) {
+			if (d->frames == d->max_frames)
+				break;
+			__atomic_store_n(&d->frames, d->frames + 1, __ATOMIC_RELEASE);
+		}
+		e = entry_at(d, attach, i);
+		if (!entry_free(&e, &attach->active[i]))
+			continue;
+		entry_grant(&e, domid, frame, writable);
+		*ref = i;
+		err = 0;
+	}
+	gm_grant_unlock(machine, attach->domid);
+	return err;
+}
+
+void gm_grant_withdraw(struct gm_machine *machine, struct gm_attach *attach, uint32_t ref)
+{
+	struct entry e;
+
+	gm_grant_lock(machine, attach);
+	e = entry_at(gm_dom(machine, attach->domid), attach, ref);
+	/* The marks of use stay in version 1, and go with the last user: then the entry is free. */
+	__atomic_fetch_and((uint16_t *)(void *)e.header, e.v1 ? IN_USE : 0, __ATOMIC_SEQ_CST);
+	gm_grant_unlock(machine, attach->domid);
+}
+
 /* ---- after a death ------------------------------------------------------------------------------------------ */
 
 static void rebuild_track(struct gm_domain *d, struct gm_attach *a, uint64_t track, uint16_t holder, uint32_t entries)

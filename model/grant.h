@@ -69,6 +69,19 @@ void gm_grant_unmap(struct gm_machine *machine, struct gm_mapping *mapping);
 /* Set the unmap notification of a mapping's first pages: see struct gm_notify. 0 or -ENOMEM. */
 int gm_grant_notify(struct gm_machine *machine, const struct gm_mapping *mapping, uint32_t offset, uint32_t port);
 
+/* The same for whatever goes; struct gm_notify says what the fields are. 0 or -ENOMEM. */
+int gm_notify_add(struct gm_machine *machine, uint32_t track, uint32_t offset, uint32_t port);
+
+/* ---- granting, for programs that share pages ---------------------------------------------------------------- */
+
+/* Is there an entry of our table that names this frame? */
+bool gm_grant_names(struct gm_machine *machine, struct gm_attach *attach, uint64_t frame);
+/* Grant a frame by the first free entry from `first` on. 0 or -ENOSPC. */
+int gm_grant_offer(struct gm_machine *machine, struct gm_attach *attach, uint32_t first, uint16_t domid, uint64_t frame,
+		   bool writable, uint32_t *ref);
+/* End it for new users. While it has some it goes on naming its frame, and is not free. */
+void gm_grant_withdraw(struct gm_machine *machine, struct gm_attach *attach, uint32_t ref);
+
 /* ---- copies ------------------------------------------------------------------------------------------------- */
 
 struct xengnttab_grant_copy_segment;

@@ -13,32 +13,6 @@
 
 /* ---- open and close ----------------------------------------------------------------------------------------- */
 
-/* With big held: the process that is the domain's guest and lives; 0: none. */
-static int32_t guest_holder(struct gm_machine *m)
-{
-	uint32_t slot = gm_dom(m, m->domid)->guest_proc;
-	const struct gm_proc *p = slot ? &m->state->proc[slot - 1] : NULL;
-
-	/* The keeper may not have come to a dead one yet, and its place is free nevertheless. */
-	return p && !gm_proc_dead(p) ? p->pid : 0;
-}
-
-/* Become the domain's one guest process; the place of a dead one can be taken. */
-static int guest_claim(struct gm_machine *m)
-{
-	int err = 0;
-
-	gm_big_lock(m);
-	if (!gm_dom_alive(m, m->domid))
-		err = -ESRCH;
-	else if (guest_holder(m))
-		err = -EBUSY;
-	else
-		gm_dom(m, m->domid)->guest_proc = m->proc + 1;
-	gm_big_unlock(m);
-	return err;
-}
-
 int gm_guest_pid(const char *dir, uint16_t domid)
 {
 	struct gm_machine *m;
@@ -50,7 +24,7 @@ int gm_guest_pid(const char *dir, uint16_t domid)
 	if (ret)
 		return ret;
 	gm_big_lock(m);
-	ret = guest_holder(m);
+	ret = gm_guest_holder(m);
 	gm_big_unlock(m);
 	gm_machine_close(m);
 	return ret;
@@ -70,7 +44,7 @@ int gm_guest_open(struct gm_guest **guest, const char *dir, uint16_t domid)
 	if (err)
 		goto err_free;
 	g->d = gm_dom(g->m, domid);
-	err = guest_claim(g->m);
+	err = gm_guest_claim(g->m);
 	if (err)
 		goto err_machine;
 	g->a = gm_attach_get(g->m, domid);
@@ -78,9 +52,6 @@ int gm_guest_open(struct gm_guest **guest, const char *dir, uint16_t domid)
 		err = -ESRCH;
 		goto err_machine;
 	}
-	/* A process that was killed could not end its grants. On Xen its domain would be gone, and a new one's table
-	 * is empty. */
-	gm_grant_clear(g->m, g->a);
 	pthread_mutex_init(&g->lock, NULL);
 	pthread_condattr_t attr;
 	pthread_condattr_init(&attr);

@@ -4,6 +4,7 @@
 #include "event.h"
 #include "grant.h"
 #include "ioreq.h"
+#include "share.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -341,9 +342,12 @@ out:
 	return err;
 }
 
+/* What programs of domain 0 share with others is in it, and nothing else. */
+#define DOM0_RAM (4u << 20)
+
 int gm_machine_create(const char *dir)
 {
-	const struct gm_domain_config dom0 = {.domid = 0, .vcpus = 1, .grant_frames = 1};
+	const struct gm_domain_config dom0 = {.domid = 0, .ram_bytes = DOM0_RAM, .vcpus = 1, .grant_frames = 4};
 	struct gm_machine *m;
 	int err;
 
@@ -465,6 +469,7 @@ static void machine_free(struct gm_machine *m)
 		close(m->keeper_fd);
 	unmap_shared(m->state, sizeof(*m->state));
 	pthread_rwlock_destroy(&m->pipes_lock);
+	pthread_mutex_destroy(&m->share_lock);
 	pthread_mutex_destroy(&m->lock);
 	free(m->track_free);
 	free(m->dir);
@@ -482,6 +487,7 @@ int gm_machine_open_as(struct gm_machine **machine, const char *dir, uint16_t do
 	m->domid = domid;
 	pthread_mutex_init(&m->lock, NULL);
 	pthread_rwlock_init(&m->pipes_lock, NULL);
+	pthread_mutex_init(&m->share_lock, NULL);
 	m->dir = strdup(dir);
 	m->track_free = malloc(GM_MAX_TRACKS * sizeof(*m->track_free));
 	err = m->dir && m->track_free ? state_map(m) : -ENOMEM;
@@ -554,6 +560,7 @@ void gm_proc_release(struct gm_machine *machine, uint32_t slot, uint32_t gen)
 	end = __atomic_load_n(&p->tracks_end, __ATOMIC_ACQUIRE);
 	for (uint32_t i = 0; i < end && i < GM_MAX_TRACKS; i++)
 		gm_track_drop(machine, slot, i);
+	gm_share_notify_run(machine, slot, UINT64_MAX); /* while its ports can be raised */
 	proc_release_handles(machine, slot);
 
 	gm_big_lock(machine);

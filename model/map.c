@@ -170,7 +170,7 @@ void gm_grant_unmap(struct gm_machine *machine, struct gm_mapping *mapping)
 	mapping_free(mapping);
 }
 
-int gm_grant_notify(struct gm_machine *machine, const struct gm_mapping *mapping, uint32_t offset, uint32_t port)
+int gm_notify_add(struct gm_machine *machine, uint32_t track, uint32_t offset, uint32_t port)
 {
 	struct gm_proc *p = &machine->state->proc[machine->proc];
 	int err = -ENOMEM;
@@ -181,12 +181,20 @@ int gm_grant_notify(struct gm_machine *machine, const struct gm_mapping *mapping
 
 		if (__atomic_load_n(&n->used, __ATOMIC_ACQUIRE))
 			continue;
-		n->track = mapping->tracks[offset / GM_PAGE_SIZE < mapping->count ? offset / GM_PAGE_SIZE : 0];
-		n->offset = offset / GM_PAGE_SIZE < mapping->count ? offset % GM_PAGE_SIZE : GM_PAGE_SIZE;
+		n->track = track;
+		n->offset = offset;
 		n->port = port;
 		__atomic_store_n(&n->used, 1, __ATOMIC_RELEASE);
 		err = 0;
 	}
 	pthread_mutex_unlock(&machine->lock);
 	return err;
+}
+
+int gm_grant_notify(struct gm_machine *machine, const struct gm_mapping *mapping, uint32_t offset, uint32_t port)
+{
+	bool inside = offset / GM_PAGE_SIZE < mapping->count;
+
+	return gm_notify_add(machine, mapping->tracks[inside ? offset / GM_PAGE_SIZE : 0],
+			     inside ? offset % GM_PAGE_SIZE : GM_PAGE_SIZE, port);
 }

@@ -180,10 +180,11 @@ static inline uint32_t gm_track_ref(uint64_t track)
 	return (uint32_t)track;
 }
 
-/* What to do when a mapping goes (xengnttab_map_grant_ref_notify). */
+/* What to do when a mapping goes (xengnttab_map_grant_ref_notify), or a page that is shared. */
+#define GM_NOTIFY_SHARED 0x80000000u
 struct gm_notify {
 	uint32_t used;
-	uint32_t track;	 /* index of the mapping's track */
+	uint32_t track;	 /* index of the mapping's track; or GM_NOTIFY_SHARED and the frame */
 	uint32_t offset; /* byte to clear; >= GM_PAGE_SIZE: none */
 	uint32_t port;	 /* to signal; UINT32_MAX: none */
 };
@@ -237,6 +238,8 @@ struct gm_machine {
 	struct gm_attach *attach[GM_MAX_DOMAINS];
 	uint32_t *track_free;
 	uint32_t track_nfree;
+
+	pthread_mutex_t share_lock; /* what this process shares, in its domain's table */
 
 	pthread_rwlock_t pipes_lock; /* write ends of other processes' event pipes */
 	struct {
@@ -305,6 +308,14 @@ void gm_domain_reap(struct gm_machine *machine, uint16_t domid);
 
 /* True when the process of a slot has ended, also one that its parent has not waited for, or one of another user's. */
 bool gm_proc_dead(const struct gm_proc *proc);
+
+/*
+ * Become the domain's one guest process, unless we are; the place of a dead one can be taken, and what it left in the
+ * grant table is cleared. 0, -EBUSY, -ESRCH.
+ */
+int gm_guest_claim(struct gm_machine *machine);
+/* With big held: the process that is our domain's guest and lives; 0: none. */
+int32_t gm_guest_holder(struct gm_machine *machine);
 
 /* Do what process `slot` left behind; big not held. For the keeper and for our own close. */
 void gm_proc_release(struct gm_machine *machine, uint32_t slot, uint32_t gen);
