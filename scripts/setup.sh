@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Install the Debian packages that a job needs and that are missing; say which. Debian 12 and 13.
-# Usage: setup.sh GROUP...   groups: build run test bench ci deb kmod
+# Usage: setup.sh GROUP...   groups: build run test bench ci deb kmod bare
 set -eu
 
 packages() {
@@ -15,7 +15,8 @@ packages() {
 	deb)   echo build-essential debhelper dh-dkms meson pkg-config libxen-dev liburing-dev libnbd-dev libfdt-dev nbdkit-plugin-dev \
 		lintian mandoc groff-base systemd git ;;
 	kmod)  echo gcc make perl xz-utils kmod sparse dkms gcc-aarch64-linux-gnu gcc-arm-linux-gnueabihf ;;
-	*)     echo "setup.sh: group '$1': must be build, run, test, bench, ci, deb or kmod" >&2; exit 2 ;;
+	bare)  echo debootstrap util-linux git ;;
+	*)     echo "setup.sh: group '$1': must be build, run, test, bench, ci, deb, kmod or bare" >&2; exit 2 ;;
 	esac
 }
 

@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# A bare Debian, a fresh copy of this tree in it, and a command run there as root: what a new machine makes of the project.
+# Usage: bare.sh SUITE COMMAND...   e.g. bare.sh trixie make run
+#
+# Needs root. The archive is the one that this host's own apt uses. The base, and what apt fetched, are kept in the cache
+# ($LAB_CACHE, scripts/cache.sh); the root, its mounts and its processes end with this script: they are in namespaces of their own.
+set -eu
+[ $# -ge 2 ] || { echo "usage: bare.sh SUITE COMMAND..." >&2; exit 2; }
+cd "$(dirname "$0")/.."
+suite=$1
+shift
+. scripts/cache.sh
+. tests/lab/lib/packages.sh
+[ "$(id -u)" = 0 ] || { echo "bare.sh: only root can make a chroot" >&2; exit 1; }
+command -v debootstrap >/dev/null || ./scripts/setup.sh bare
+cache=$LAB_CACHE/bare-$suite
+mkdir -p "$cache/archives"
+root=$(mktemp -d "${TMPDIR:-/var/tmp}/grantio-bare.XXXXXX")
+trap 'rm -rf --one-file-system "$root"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+sources() {
+	local site security
+	site=$(archive_site debian) || { echo "bare.sh: this host's apt has no Debian archive to fetch from" >&2; return 1; }
+	printf 'deb %s %s main\ndeb %s %s-updates main\n' "$site" "$suite" "$site" "$suite"
+	security=$(archive_site debian-security) || return 0
+	printf 'deb %s %s-security main\n' "$security" "$suite"
+}
+
+# As debootstrap leaves it, with certificates (the archive may be reached by https), and what fetches a clone.
+base() {
+	local new=$cache/base.new
+	[ ! -d "$cache/base" ] || return 0
+	rm -rf "$new"
+	debootstrap --variant=minbase --include=ca-certificates,git,make "$suite" "$new" "$(archive_site debian)" >"$cache/debootstrap.log" 2>&1 ||
+		{ tail -n 20 "$cache/debootstrap.log" >&2; echo "bare.sh: debootstrap of $suite failed" >&2; return 1; }
+	mv "$new" "$cache/base"
+}
+
+# This host's way to the network; that no service starts in a chroot is what policy-rc.d says.
+furnish() {
+	sources >"$root/etc/apt/sources.list"
+	apt-config dump | grep -iE '^(Acquire::[a-z]+::(Proxy|CAInfo|Verify)|Acquire::Retries)' >"$root/etc/apt/apt.conf.d/host" || :
+	cp -L /etc/resolv.conf /etc/hosts "$root/etc/"
+	cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
+	find /usr/local/share/ca-certificates -name '*.crt' -exec cp {} "$root/usr/local/share/ca-certificates/" \; 2>/dev/null || :
+	printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d"
+	chmod 755 "$root/usr/sbin/policy-rc.d"
+	find "$cache/archives" -name '*.deb' -exec ln -t "$root/var/cache/apt/archives" {} + 2>/dev/null ||
+		find "$cache/archives" -name '*.deb' -exec cp -t "$root/var/cache/apt/archives" {} +
+	mkdir "$root/root/grantio"
+	git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -P -t "$root/root/grantio"
+	(cd "$root/root/grantio" && git init -q && git add -A && git -c user.name=bare -c user.email=bare@localhost commit -q -m 'the tree under test')
+}
+
+(flock 9 && base) 9>"$cache/lock"
+cp -a --reflink=auto "$cache/base/." "$root/"
+furnish
+status=0
+export BARE_ROOT=$root
+env -i HOME=/root TERM=dumb PATH=/usr/sbin:/usr/bin:/sbin:/bin http_proxy="${http_proxy:-}" https_proxy="${https_proxy:-}" \
+	unshare --mount --pid --fork --kill-child=KILL --propagation private bash -ec '
+	root=$1
+	shift
+	mount -t proc proc "$root/proc"
+	mount --bind /sys "$root/sys"
+	mount --rbind /dev "$root/dev"
+	mount -t tmpfs -o mode=1777 shm "$root/dev/shm"
+	mount -t tmpfs -o mode=755 run "$root/run"
+	mkdir -p /tmp/none "$root/run/lock"
+	cd "$root"
+	exec chroot "$root" sh -c "cd /root/grantio && exec \"\$@\"" sh "$@"' bare "$root" "$@" || status=$?
+find "$root/var/cache/apt/archives" -maxdepth 1 -name '*.deb' -exec mv -n -t "$cache/archives" {} + 2>/dev/null || :
+find "$cache/archives" -name '*.deb' -mtime +60 -delete
+exit $status
