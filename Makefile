@@ -5,7 +5,7 @@ BUILD ?= build
 JOBS  ?= $(shell nproc)
 MESON_FLAGS ?=
 
-.PHONY: help build run test test-bare test-tsan test-clang check check-kmod lab lab-x86 lab-arm64 lab-shell run-xen bench deb test-deb install clean ci
+.PHONY: help build run test test-bare test-tsan test-clang check check-kmod lab lab-x86 lab-arm64 lab-shell run-xen bench deb test-deb test-deb-bare install clean ci
 
 help:
 	@echo 'make run      two guests, three disks, real clients, and a backend that is refused (no Xen needed)'
@@ -16,7 +16,7 @@ help:
 	@echo 'make lab-shell  a shell in dom0 of a real Xen, with grantiod and a guest (LAB=arm64: the other lab)'
 	@echo 'make bench    measure, and write docs/performance.md and its chart anew'
 	@echo 'make build    the optimised build, in $(BUILD)/release'
-	@echo 'make deb      Debian packages, in $(BUILD)/deb (test-deb: and look whether they are good)'
+	@echo 'make deb      Debian packages, in $(BUILD)/deb (test-deb: and look whether they are good; test-deb-bare: and install them in a bare Debian)'
 	@echo 'make install  programs, service, settings, initramfs hook, man pages, guest library (PREFIX=/usr/local, DESTDIR=)'
 	@echo 'make check    headers alone, symbol prefixes, formatting, make install, and the builds of check-cross'
 	@echo 'make check-cross  grantiod and grantio for arm64 and armhf, the guest library for i386 too'
@@ -102,6 +102,9 @@ deb:
 
 test-deb: deb
 	@./packaging/test-deb.sh $(BUILD)/deb
+
+test-deb-bare: deb
+	@./scripts/bare.sh --with $(BUILD)/deb $(SUITE) ./scripts/bare_deb.sh $(BUILD)/deb
 
 PREFIX ?= /usr/local
 DESTDIR ?=

@@ -1,13 +1,16 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # A bare Debian, a fresh copy of this tree in it, and a command run there as root: what a new machine makes of the project.
-# Usage: bare.sh SUITE COMMAND...   e.g. bare.sh trixie make run
+# Usage: bare.sh [--with PATH] SUITE COMMAND...   e.g. bare.sh trixie make run
 #
+# What git knows of the tree is copied, and PATH of it, if named, which git need not know.
 # Needs root. The archive is the one that this host's own apt uses. The base, and what apt fetched, are kept in the cache
 # ($LAB_CACHE, scripts/cache.sh); the root, its mounts and its processes end with this script: they are in namespaces of their own.
 set -eu
-[ $# -ge 2 ] || { echo "usage: bare.sh SUITE COMMAND..." >&2; exit 2; }
 cd "$(dirname "$0")/.."
+with=
+[ "${1-}" != --with ] || { with=${2-}; shift 2; }
+[ $# -ge 2 ] || { echo "usage: bare.sh [--with PATH] SUITE COMMAND..." >&2; exit 2; }
 suite=$1
 shift
 . scripts/cache.sh
@@ -52,14 +55,14 @@ furnish() {
 		find "$cache/archives" -name '*.deb' -exec cp -t "$root/var/cache/apt/archives" {} +
 	mkdir "$root/root/grantio"
 	git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -P -t "$root/root/grantio"
-	(cd "$root/root/grantio" && git init -q && git add -A && git -c user.name=bare -c user.email=bare@localhost commit -q -m 'the tree under test')
+	[ -z "$with" ] || cp -r --parents -t "$root/root/grantio" "$with"
+	(cd "$root/root/grantio" && git init -q -b main && git add -A && git -c user.name=bare -c user.email=bare@localhost commit -q -m 'the tree under test')
 }
 
 (flock 9 && base) 9>"$cache/lock"
 cp -a --reflink=auto "$cache/base/." "$root/"
 furnish
 status=0
-export BARE_ROOT=$root
 env -i HOME=/root TERM=dumb PATH=/usr/sbin:/usr/bin:/sbin:/bin http_proxy="${http_proxy:-}" https_proxy="${https_proxy:-}" \
 	unshare --mount --pid --fork --kill-child=KILL --propagation private bash -ec '
 	root=$1
@@ -69,7 +72,7 @@ env -i HOME=/root TERM=dumb PATH=/usr/sbin:/usr/bin:/sbin:/bin http_proxy="${htt
 	mount --rbind /dev "$root/dev"
 	mount -t tmpfs -o mode=1777 shm "$root/dev/shm"
 	mount -t tmpfs -o mode=755 run "$root/run"
-	mkdir -p /tmp/none "$root/run/lock"
+	mkdir -p "$root/run/lock"
 	cd "$root"
 	exec chroot "$root" sh -c "cd /root/grantio && exec \"\$@\"" sh "$@"' bare "$root" "$@" || status=$?
 find "$root/var/cache/apt/archives" -maxdepth 1 -name '*.deb' -exec mv -n -t "$cache/archives" {} + 2>/dev/null || :
