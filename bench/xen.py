@@ -70,7 +70,7 @@ def ratio_range(cases, depth):
 
 def section(top):
     """The page's text."""
-    names = {"x86": "x86: Xen 4.17, a stock Debian 6.1 guest with grantio.ko, interrupts by event channel",
+    names = {"x86": "x86: Xen 4.20, a stock Debian 6.12 guest with grantio.ko, interrupts by event channel",
              "arm64": "Arm64: Xen 4.20, a mainline 6.12 guest with CONFIG_XEN_VIRTIO, interrupts by the virtual GIC"}
     for arch, name in names.items():
         cases = run(top, arch)

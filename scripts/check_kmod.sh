@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # grantio.ko against the headers of Debian's kernels, oldest to newest, without a warning; sparse, checkpatch, what modpost
-# finds, the names it exports to the linker, and DKMS. Headers come from Debian's archive into the lab's cache ($LAB_CACHE,
-# default .lab/). Usage: check_kmod.sh BUILD_ROOT [NAME...]; names as in `matrix`. The last line is "N passed, N failed".
+# finds, the names it exports to the linker, and DKMS. Headers come from Debian's archive into the lab's cache
+# (scripts/cache.sh). Usage: check_kmod.sh BUILD_ROOT [NAME...]; names as in `matrix`. The last line is "N passed, N failed".
 set -u
 cd "$(dirname "$0")/.."
 build=$(mkdir -p "$1/kmod" && cd "$1/kmod" && pwd)
 shift
-cache=$(mkdir -p "${LAB_CACHE:-.lab}/kmod" && cd "${LAB_CACHE:-.lab}/kmod" && pwd)
+. scripts/cache.sh
+cache=$(mkdir -p "$LAB_CACHE/kmod" && cd "$LAB_CACHE/kmod" && pwd)
 . tests/lab/lib/packages.sh
 . tests/lab/lib/headers.sh
 passed=0 failed=0

@@ -4,13 +4,14 @@
 # Debian 12's libraries for those. Warnings are errors. One line a build; exit 1 if any failed.
 # Usage: cross.sh BUILD_ROOT
 #
-# Libraries of other architectures are fetched into a cache ($LAB_CACHE, default .lab/) by a private apt, and unpacked there:
+# Libraries of other architectures are fetched into a cache ($LAB_CACHE, scripts/cache.sh) by a private apt, and unpacked there:
 # nothing foreign is installed on the host but compilers (scripts/setup.sh ci). grantio.ko is built by the lab and by kmod/.
 set -u
 cd "$(dirname "$0")/.."
 top=$PWD
 build=$1
-cache=${LAB_CACHE:-$top/.lab}/cross
+. scripts/cache.sh
+cache=$LAB_CACHE/cross
 failures=0
 . tests/lab/lib/packages.sh
 APT_SECURITY=no # what is linked against here is never run

@@ -3,6 +3,7 @@
 # linux-source, both built once and cached by the hash of what goes in; trixie's user space. Sourced by lab.sh.
 
 LAB_SUITE=trixie
+LAB_SCENARIOS=
 LAB_DEBARCH=arm64
 LAB_DOM0_SUFFIX=.gz
 CROSS=aarch64-linux-gnu-
@@ -30,6 +31,7 @@ arm64_xen() {
 	apt_source_tarball xen $XEN_KNOWN || return 1
 	key=$( (cat "$LAB_DIR/arm64-xen.config"; basename "$APT_TARBALL") | sha256sum | cut -c1-16)
 	out=$LAB_CACHE/arm64/xen-$key
+	mkdir -p "$LAB_CACHE/arm64"
 	if [ ! -f "$out" ]; then
 		rm -rf "$LAB_BUILD/xen-src"; mkdir -p "$LAB_BUILD/xen-src"
 		tar -xf "$APT_TARBALL" -C "$LAB_BUILD/xen-src" --strip-components=1
@@ -39,7 +41,7 @@ arm64_xen() {
 		make -C "$LAB_BUILD/xen-src/xen" XEN_TARGET_ARCH=arm64 CROSS_COMPILE=$CROSS -j2 || return 1
 		rm -rf "$out.flask"; mkdir "$out.flask"
 		(cd "$LAB_BUILD/xen-src" && cp -r --parents tools/flask/policy xen/xsm/flask/policy "$out.flask") &&
-			cp "$LAB_BUILD/xen-src/xen/xen" "$out" || return 1
+			cp "$LAB_BUILD/xen-src/xen/xen" "$out.new" && mv "$out.new" "$out" || return 1
 		rm -rf "$LAB_BUILD/xen-src"
 	fi
 	cp "$out" "$LAB_BUILD/xen" && arm64_policies "$out.flask"
@@ -68,7 +70,7 @@ arm64_kernel() {
 		(cd "$src" && CROSS_COMPILE=$CROSS ARCH=arm64 scripts/kconfig/merge_config.sh -m .config "$LAB_DIR/arm64-kernel.config")
 		make -C "$src" ARCH=arm64 CROSS_COMPILE=$CROSS olddefconfig
 		make -C "$src" ARCH=arm64 CROSS_COMPILE=$CROSS -j2 Image modules && arm64_headers "$src" "$out.headers" &&
-			cp "$src/arch/arm64/boot/Image" "$out" || return 1
+			cp "$src/arch/arm64/boot/Image" "$out.new" && mv "$out.new" "$out" || return 1
 		rm -rf "$LAB_BUILD/linux"
 	fi
 	cp "$out" "$LAB_BUILD/Image" && ln -sfn "$out.headers" "$LAB_BUILD/headers-mainline"
@@ -82,18 +84,21 @@ arm64_headers() { # FROM TO
 
 # `driver` is the same kernel with another RAM disk: a driver domain. `stock` is Debian's own, with grantio.ko.
 lab_guest_kernels() { echo mainline driver stock; }
-lab_kernels() { arm64_xen && arm64_kernel && arm64_late; }
+lab_kernels() {
+	[ -e "$LAB_ROOT/lib" ] || ln -s usr/lib "$LAB_ROOT/lib" || return 1 # where depmod looks
+	[ -f "$LAB_ROOT/lib/modules/$(arm64_stock_version)/modules.dep" ] || depmod -b "$LAB_ROOT" "$(arm64_stock_version)" || return 1
+	arm64_xen && arm64_kernel && arm64_late
+}
 arm64_stock_package() { APT_CONFIG=$LAB_APT/apt.conf apt-cache depends linux-image-arm64 | sed -n 's/ *Depends: \(linux-image-.*\)/\1/p' | head -n 1; }
 arm64_stock_version() { ls "$LAB_ROOT/lib/modules" "$LAB_ROOT/usr/lib/modules" 2>/dev/null | grep -e '-arm64$' | sort -V | tail -n 1; }
 
 # grantio.ko for that kernel. The programs that its headers build with are the host's, of the same version; its compiler
 # may be newer than ours, which then knows less.
 arm64_module() {
-	local tools=$LAB_CACHE/arm64/apt-host headers=$LAB_CACHE/arm64/headers version more=-Werror align=
+	local tools=$LAB_CACHE/$LAB_SUITE-$(dpkg --print-architecture) headers=$LAB_CACHE/arm64/headers version more=-Werror align=
 	version=$(arm64_stock_version)
-	apt_private "$tools" "$LAB_SUITE" "$(dpkg --print-architecture)" deb || return 1
+	apt_private "$tools" "$LAB_SUITE" "$(dpkg --print-architecture)" || return 1
 	mkdir -p "$headers" && headers_unpack "$LAB_APT" "$headers" "linux-headers-$version" "$tools" || return 1
-	[ -e "$LAB_ROOT/lib" ] || ln -s usr/lib "$LAB_ROOT/lib" # where depmod looks
 	echo 'int x;' | ${CROSS}gcc -Werror -fmin-function-alignment=16 -xc -c -o /dev/null - 2>/dev/null || align=CONFIG_CC_HAS_MIN_FUNCTION_ALIGNMENT=
 	echo 'struct s { int n; int v[] __attribute__((__counted_by__(n))); };' | ${CROSS}gcc -Werror -xc -c -o /dev/null - 2>/dev/null ||
 		more="$more -Wno-attributes"
@@ -127,8 +132,7 @@ lab_programs() {
 		cpu = 'aarch64'
 		endian = 'little'
 	INI
-	[ -f "$dir/build.ninja" ] || meson setup "$dir" "$LAB_TOP" --cross-file "$LAB_BUILD/cross.ini" --buildtype=release \
-		-Ddevelop=false || return 1
+	programs_setup "$dir" --cross-file "$LAB_BUILD/cross.ini" || return 1
 	ninja -C "$dir" -j2 --quiet all $LAB_TOOLS tests/guest/guest-xen tests/guest/guest-peer && arm64_module || return 1
 	${CROSS}objcopy -O binary "$dir/tests/guest/guest-xen" "$LAB_BUILD/guest-xen" || return 1 # xl takes an Image
 	arm64_dt_emit && arm64_tool "$LAB_DIR/tools/reach.c" -lxenctrl -lxendevicemodel -lxenforeignmemory &&
@@ -199,6 +203,7 @@ lab_dom0_files() {
 }
 
 lab_more_images() { :; }
+lab_host_programs() { :; }
 
 # A kernel that waits for its device, and the same in a file of its own: guest/late.S.
 arm64_late() {

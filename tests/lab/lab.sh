@@ -1,27 +1,29 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# Run scenarios on real Xen, under QEMU. Usage: lab.sh x86|arm64|all [SCENARIO...]
+# Run scenarios on real Xen, under QEMU. Usage: lab.sh x86|x86-bookworm|arm64|all [SCENARIO...]
 #
-# Fetches Debian packages into a cache ($LAB_CACHE, default .lab/), builds kernels, programs and images, boots, and runs the
-# scenarios in dom0 (lib/drive.py); prints a line each and, at the end, "N passed, N failed". docs/lab.md has the rest.
+# Fetches Debian packages, and builds kernels, in a cache that checkouts share ($LAB_CACHE, scripts/cache.sh); builds programs and
+# images in this checkout ($LAB_BUILD, default build/lab-ARCH); boots, and runs the scenarios in dom0 (lib/drive.py); prints a line each and, at the end, "N passed, N failed". docs/lab.md has the rest.
 # Other words than scenarios: `prepare` does all but boot; `boot` boots what is prepared, its console is this terminal's;
 # `shell` does both and gives a shell in dom0 (and `lab-shell` is the scenario that tests it); `demo` is `make run-xen`.
 set -u
 arch=${1-}
-case $arch in x86 | arm64 | all) shift ;; *) echo "usage: lab.sh x86|arm64|all [SCENARIO...]" >&2; exit 2 ;; esac
+labs='x86 x86-bookworm arm64'
+case " $labs all " in *" $arch "*) shift ;; *) echo "usage: lab.sh ${labs// /|}|all [SCENARIO...]" >&2; exit 2 ;; esac
 
-export LAB_CACHE LAB_BUILD
+export LAB_BUILD
 LAB_DIR=$(cd "$(dirname "$0")" && pwd)
 LAB_TOP=$(cd "$LAB_DIR/../.." && pwd)
-LAB_CACHE=${LAB_CACHE:-$LAB_TOP/.lab}
+. "$LAB_TOP/scripts/cache.sh"
 LAB_XEN_ARGS=${LAB_XEN_ARGS:-}
 LAB_DOM0_ARGS=${LAB_DOM0_ARGS:-}
 
-# scenarios_of ARCH [SCENARIO...]: the named ones, or all, with commas between them.
+# scenarios_of ARCH [SCENARIO...]: the named ones, or those that the lab has a list of, or all, with commas between them.
 scenarios_of() {
 	local arch=$1 s
 	shift
-	[ $# -gt 0 ] || set -- $(for s in "$LAB_DIR"/scenarios/*.sh; do grep -q "^# Labs:.*$arch" "$s" && basename "$s" .sh; done) $(lab_more_scenarios "$arch")
+	[ $# -gt 0 ] || set -- $(. "$LAB_DIR/${arch%%-*}.sh" && echo $LAB_SCENARIOS)
+	[ $# -gt 0 ] || set -- $(for s in "$LAB_DIR"/scenarios/*.sh; do grep -qE "^# Labs:.* $arch( |\$)" "$s" && basename "$s" .sh; done) $(lab_more_scenarios "$arch")
 	echo "$*" | tr ' ' ,
 }
 
@@ -40,26 +42,28 @@ named=$* unprepared=
 lab_more_scenarios() { [ "$1" != arm64 ] || echo lab-shell; }
 
 if [ "$arch" = all ]; then
-	build_of() { echo "${LAB_BUILD:-$LAB_CACHE/build}-$1"; }
-	for arch in x86 arm64; do LAB_BUILD=$(build_of $arch) "$0" $arch host || exit 1; done
-	LAB_BUILD=$(build_of arm64) "$0" arm64 prepare &
-	LAB_BUILD=$(build_of x86) "$0" x86 prepare || unprepared=x86
-	wait $! || unprepared="$unprepared arm64"
-	drive x86 arm64
+	build_of() { echo "${LAB_BUILD:-$LAB_TOP/build/lab}-$1"; }
+	prepare() { LAB_BUILD=$(build_of "$1") "$0" "$1" prepare; }
+	for arch in $labs; do LAB_BUILD=$(build_of "$arch") "$0" "$arch" host || exit 1; done
+	# Side by side: much of it is one processor's work, or the network's.
+	prepare arm64 & job=$!
+	for arch in x86 x86-bookworm; do prepare $arch || unprepared="$unprepared $arch"; done
+	wait $job || unprepared="$unprepared arm64"
+	[ "$named" != prepare ] || exit $((${#unprepared} > 0))
+	drive $labs
 fi
 build_of() { echo "$LAB_BUILD"; }
-LAB_BUILD=${LAB_BUILD:-$LAB_CACHE/build-$arch}
-LAB_ROOT=$LAB_CACHE/$arch/root
-LAB_APT=$LAB_CACHE/$arch/apt
+LAB_BUILD=${LAB_BUILD:-$LAB_TOP/build/lab-$arch}
 LAB_TOOLS="tests/lab/tools/grants tests/lab/tools/grantiod-bad" # built for the lab only
-mkdir -p "$LAB_BUILD" "$LAB_ROOT" "$LAB_APT"
+mkdir -p "$LAB_BUILD" "$LAB_CACHE"
 . "$LAB_DIR/lib/packages.sh"
 . "$LAB_DIR/lib/headers.sh"
 . "$LAB_DIR/lib/initramfs.sh"
 . "$LAB_DIR/lib/debian.sh"
 . "$LAB_DIR/lib/systemd.sh"
 . "$LAB_DIR/lib/fio.sh"
-. "$LAB_DIR/$arch.sh"
+. "$LAB_DIR/${arch%%-*}.sh"
+LAB_APT=$LAB_CACHE/$LAB_SUITE-$LAB_DEBARCH
 
 die() { echo "lab: $*" >&2; exit 1; }
 # step NAME COMMAND...: its output goes to a log that is shown only if it fails.
@@ -74,6 +78,23 @@ host_packages() {
 	local missing
 	missing=$(for p in $(lab_host_packages); do dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || echo "$p"; done)
 	[ -z "$missing" ] || { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 install -y --no-install-recommends $missing; }
+}
+
+# programs_setup DIR OPTION...: a build folder belongs to one checkout, one root of libraries and one set of options: for others it is made anew.
+programs_setup() {
+	local dir=$1 key
+	shift
+	key="$LAB_TOP $LAB_ROOT $*"
+	[ "$(cat "$dir/lab-key" 2>/dev/null)" != "$key" ] || return 0
+	rm -rf "$dir"
+	meson setup "$dir" "$LAB_TOP" "$@" --buildtype=release -Ddevelop=false && echo "$key" >"$dir/lab-key"
+}
+
+# What nobody has used for two months.
+cache_prune() {
+	touch "$LAB_ROOT"
+	find "$LAB_APT" -maxdepth 1 \( -name 'root-*' -o -name 'debian-*' -o -name 'systemd-*' -o -name 'qemu-*' \) -mtime +60 -exec rm -rf {} +
+	find "$LAB_APT/debs" -name '*.deb' -atime +60 -mtime +60 -delete
 }
 
 guest_image() { # KERNEL
@@ -115,23 +136,28 @@ dom0_image() {
 		cp "$LAB_BUILD/guest-$name.cpio.gz" "$tree/lab/"
 	done
 	echo "GUEST_KERNEL_FIRST=$(lab_guest_kernels | awk '{ print $1; exit }')" >>"$tree/lab/lib.sh"
-	echo "LAB_TIMES=${LAB_TIMES:-10}" >>"$tree/lab/lib.sh"
+	echo "LAB_TIMES=${LAB_TIMES:-2}" >>"$tree/lab/lib.sh"
 	fio_image "$tree/lab/add-fio.cpio.gz" || return 1
 	lab_dom0_files "$tree" || return 1
 	initramfs_pack "$tree" "$LAB_BUILD/dom0.cpio$LAB_DOM0_SUFFIX"
 }
 
 [ "$named" != boot ] || { lab_qemu; exit; }
+exec 8>"$LAB_BUILD/lock"
+flock -n 8 || { echo "lab $arch: another run uses $LAB_BUILD: waiting for it"; flock 8; }
 step host host_packages
 [ "$named" != host ] || exit 0
 step lists apt_private "$LAB_APT" "$LAB_SUITE" "$LAB_DEBARCH"
+LAB_ROOT=$LAB_APT/root-$(apt_key "$LAB_APT" $(lab_packages))
+step host-programs lab_host_programs
 step packages apt_unpack "$LAB_APT" "$LAB_ROOT" $(lab_packages)
-step kernels lab_kernels
+step kernels locked "$LAB_APT.kernels.lock" lab_kernels
 step programs lab_programs
-step fio lab_fio "${CROSS:-}"
+step fio locked "$LAB_CACHE/$LAB_DEBARCH-fio.lock" lab_fio "${CROSS:-}"
 for kernel in $(lab_guest_kernels); do step "guest-image-$kernel" guest_image "$kernel"; done
 step dom0-image dom0_image
 step more-images lab_more_images
+step prune locked "$LAB_APT.prune.lock" cache_prune
 [ "$named" != prepare ] || exit 0
 if [ "$named" = demo ]; then
 	echo "lab $arch: booting"

@@ -60,7 +60,8 @@ debian_unpack() { # DIR
 
 # debian_initramfs VERSION MODULE OUT: an initramfs for a kernel and its grantio.ko; made anew when what goes in has changed.
 debian_initramfs() {
-	local version=$1 module=$2 out=$3 dir=$LAB_CACHE/$arch/debian key
+	local version=$1 module=$2 out=$3 dir key
+	dir=$LAB_APT/debian-$(apt_key "$LAB_APT" $(debian_packages))
 	key=$(cat "$LAB_DIR/lib/debian.sh" "$LAB_TOP/packaging/initramfs-tools/grantio" "$module" "$LAB_ROOT/boot/config-$version" |
 		sha256sum | cut -c1-16)
 	[ -f "$out" ] && [ "$(cat "$out.key" 2>/dev/null)" = "$key" ] && return 0

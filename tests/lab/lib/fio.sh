@@ -8,8 +8,8 @@ FIO_OPTIONS='--build-static --disable-native --disable-numa --disable-rdma --dis
 
 # lab_fio CROSS: $LAB_BUILD/fio, for the lab's architecture.
 lab_fio() {
-	local cross=$1 out src=$LAB_BUILD/fio-src LAB_APT=$LAB_CACHE/$arch/fio-apt
-	out=$LAB_CACHE/$arch/fio-$(echo $FIO_OPTIONS | sha256sum | cut -c1-16)
+	local cross=$1 out src=$LAB_BUILD/fio-src LAB_APT=$LAB_CACHE/bookworm-amd64
+	out=$LAB_CACHE/$LAB_DEBARCH-fio-$(echo $FIO_OPTIONS | sha256sum | cut -c1-16)
 	if [ ! -f "$out" ]; then
 		apt_private "$LAB_APT" bookworm amd64 && mkdir -p "$LAB_APT/debs" && apt_source_tarball fio || return 1
 		rm -rf "$src" && mkdir -p "$src" && tar -xf "$APT_TARBALL" -C "$src" --strip-components=1 || return 1

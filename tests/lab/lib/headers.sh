@@ -7,9 +7,10 @@ headers_newest() { APT_CONFIG=$1/apt.conf apt-cache depends "$2" | sed -n 's/ *D
 # headers_unpack APT ROOT PACKAGE [TOOLS_APT]: unpack headers, and the programs that build with them, into ROOT. Those
 # are taken from TOOLS_APT, of the host's architecture, where APT is of another. They name their folders by absolute
 # paths: rewritten, so that they work where they are. A vmlinux among them is for BTF, which needs pahole.
-headers_unpack() {
+headers_unpack() { locked "$2.headers.lock" headers_unpack_now "$@"; }
+headers_unpack_now() {
 	local apt=$1 root=$2 package=$3 tools=${4:-$1} dir=$2/usr/src/$3
-	[ -f "$root/.headers-$package" ] && return 0
+	[ ! -f "$root/.headers-$package" ] || return 0
 	apt_unpack "$apt" "$root" "$package" $(headers_needs "$apt" "$package" 'linux-headers-.*-common') || return 1
 	apt_unpack "$tools" "$root" $(headers_needs "$apt" "$package" 'linux-kbuild-.*') || return 1
 	sed -i "s#\([ =]\)/usr/src/#\1$root/usr/src/#" "$dir/Makefile"

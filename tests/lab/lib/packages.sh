@@ -5,13 +5,25 @@
 # archive_site NAME: the archive of that name that this host itself uses.
 archive_site() { apt-get indextargets --format '$(SITE)' | grep -m1 -E "/$1/?\$"; }
 
+# locked FILE COMMAND...: one at a time, of all checkouts that share the cache. In a subshell.
+locked() {
+	local file=$1
+	shift
+	mkdir -p "$(dirname "$file")"
+	(flock 9 && "$@") 9>"$file"
+}
+
 # apt_private DIR SUITE ARCH [TYPE...]: make DIR/apt.conf (once) and refresh its lists, of binary and source packages unless
 # said otherwise, and of security updates unless APT_SECURITY is no. "testing" has no updates of its own, and its lists
-# expire sooner than some mirrors follow.
+# expire sooner than some mirrors follow. Lists that are a week old are fetched again; if that fails, they do for longer.
 apt_private() {
+	[ -z "$(find "$1/ready" -mtime -7 2>/dev/null)" ] || return 0
+	locked "$1.lock" apt_private_new "$@" || [ -f "$1/ready" ]
+}
+apt_private_new() {
 	local dir=$1 suite=$2 arch=$3 site key=/usr/share/keyrings/debian-archive-keyring.gpg type s suites security expire=true
 	shift 3
-	[ -f "$dir/ready" ] && return 0
+	[ -z "$(find "$dir/ready" -mtime -7 2>/dev/null)" ] || return 0 # another one's work, while we waited
 	site=$(archive_site debian) || { echo "lab: this host's apt has no Debian archive to fetch from" >&2; return 1; }
 	mkdir -p "$dir"/lists/partial "$dir"/cache/archives/partial "$dir"/state "$dir"/etc/apt.conf.d \
 		"$dir"/etc/preferences.d "$dir"/etc/sources.list.d
@@ -49,8 +61,16 @@ apt_fetch() { # DIR PACKAGE...
 	(cd "$dir/debs" && APT_CONFIG=$dir/apt.conf apt-get -qq -o Acquire::Retries=3 download "$@")
 }
 
+# apt_key DIR PACKAGE...: of their names and versions, to keep apart what was made of other ones.
+apt_key() {
+	local dir=$1
+	shift
+	APT_CONFIG=$dir/apt.conf apt-cache policy "$@" | grep -e '^[^ ]' -e '^ *Candidate:' | sha256sum | cut -c1-16
+}
+
 # apt_unpack DIR ROOT PACKAGE...: download what is not yet there, unpack it all into ROOT.
-apt_unpack() {
+apt_unpack() { locked "$1.debs.lock" apt_unpack_now "$@"; }
+apt_unpack_now() {
 	local dir=$1 root=$2 package deb missing=
 	shift 2
 	mkdir -p "$dir/debs" "$root"

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 # Labs: x86
-# Debian's 6.12 kernel as a guest: its disk, and the modules that come and go.
+# Debian 12's kernel as a guest: its disk, and the modules that come and go.
 scenario() {
 	local disk before
-	GUEST_KERNEL=6.12
+	GUEST_KERNEL=6.1
 	disk=$(image a.raw 4)
 	dd if=/dev/urandom of="$disk" bs=1M count=4 conv=notrunc 2>/dev/null
 	before=$(sha256sum "$disk" | cut -d' ' -f1)
