@@ -5,7 +5,8 @@ BUILD ?= build
 JOBS  ?= $(shell nproc)
 MESON_FLAGS ?=
 
-.PHONY: help build run test test-bare test-tsan test-clang check check-kmod lab lab-x86 lab-arm64 lab-shell run-xen bench deb test-deb test-deb-bare install clean ci
+.PHONY: help build run test test-bare test-tsan test-clang test-clang-full check check-cross check-kmod \
+	lab lab-full lab-prepare lab-x86 lab-x86-bookworm lab-arm64 lab-shell run-xen bench deb test-deb test-deb-bare install clean ci ci-full
 
 help:
 	@echo 'make run      two guests, three disks, real clients, and a backend that is refused (no Xen needed)'
@@ -13,6 +14,7 @@ help:
 	@echo 'make test     all tests, under AddressSanitizer and UBSan'
 	@echo 'make test-bare  make run and make test in a bare Debian, a chroot (SUITE=trixie or bookworm); needs root'
 	@echo 'make lab      scenarios on real Xen, under QEMU (docs/lab.md)'
+	@echo 'make lab-full   the same, with ten rounds of ten-times instead of two'
 	@echo 'make lab-shell  a shell in dom0 of a real Xen, with grantiod and a guest (LAB=arm64: the other lab)'
 	@echo 'make bench    measure, and write docs/performance.md and its chart anew'
 	@echo 'make build    the optimised build, in $(BUILD)/release'
@@ -22,6 +24,7 @@ help:
 	@echo 'make check-cross  grantiod and grantio for arm64 and armhf, the guest library for i386 too'
 	@echo 'make check-kmod  grantio.ko for Debian kernels from 5.10 to the newest; sparse, checkpatch, DKMS'
 	@echo 'make ci       what continuous integration runs: all of the tests, three compilers'
+	@echo 'make ci-full  the same, every test with each compiler, and lab-full'
 	@echo 'make clean    remove $(BUILD)/'
 
 # $(call configure,DIR,OPTIONS): set up a build folder once.
@@ -52,6 +55,11 @@ SUITE ?= trixie
 test-bare:
 	@./scripts/bare.sh $(SUITE) sh -c 'make run && make test'
 
+# A second compiler is for what it sees that the first does not: of scenarios on whole machines it sees little more.
+ALONE = --no-suite scenario --no-suite hostile
+test-clang-full: ALONE =
+test-clang-full: test-clang
+
 test-tsan:
 	@./scripts/setup.sh build test
 	@$(call configure,tsan,-Dwerror=true -Db_sanitize=thread -Db_lundef=false)
@@ -62,7 +70,7 @@ test-clang:
 	@./scripts/setup.sh build test ci
 	@export CC=clang; $(call configure,clang,-Dwerror=true --buildtype=release)
 	@$(call compile_tests,clang)
-	@$(call test_run,clang)
+	@$(call test_run,clang) $(ALONE)
 
 check:
 	@./scripts/setup.sh build ci
@@ -82,7 +90,13 @@ check-kmod:
 lab:
 	@./tests/lab/lab.sh all
 
-lab-x86 lab-arm64: lab-%:
+lab-full:
+	@LAB_TIMES=10 LAB_BUDGET=$${LAB_BUDGET:-6000} ./tests/lab/lab.sh all
+
+lab-prepare:
+	@./tests/lab/lab.sh all prepare
+
+lab-x86 lab-x86-bookworm lab-arm64: lab-%:
 	@./tests/lab/lab.sh $*
 
 LAB ?= x86
@@ -113,6 +127,9 @@ install: build
 
 ci:
 	@bash .ci/run
+
+ci-full:
+	@CI_FULL=1 bash .ci/run
 
 clean:
 	rm -rf $(BUILD)

@@ -10,7 +10,7 @@ packages() {
 	run)   echo nbdkit libnbd-bin qemu-utils fio e2fsprogs xenstore-utils ;;
 	test)  echo nbdkit libnbd-bin qemu-utils fio e2fsprogs xenstore-utils strace util-linux ;;
 	bench) echo gnuplot-nox ;;
-	ci)    echo clang clang-format gcc-aarch64-linux-gnu gcc-arm-linux-gnueabihf \
+	ci)    echo procps clang clang-format gcc-aarch64-linux-gnu gcc-arm-linux-gnueabihf \
 		gcc-i686-linux-gnu libc6-dev-arm64-cross libc6-dev-armhf-cross binutils dt-schema ;;
 	deb)   echo build-essential debhelper dh-dkms meson pkg-config libxen-dev liburing-dev libnbd-dev libfdt-dev nbdkit-plugin-dev \
 		lintian mandoc groff-base systemd git ;;
@@ -37,7 +37,7 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 export DEBIAN_FRONTEND=noninteractive
 # The package lists may be absent (a bare machine) or stale (a file gone from the mirror): refresh, then install.
-if ! { apt-get update && apt-get install -y --no-install-recommends $missing; } >"$log" 2>&1; then
+if ! { apt-get update && apt-get -o DPkg::Lock::Timeout=600 -o Acquire::Retries=3 install -y --no-install-recommends $missing; } >"$log" 2>&1; then
 	tail -n 20 "$log" >&2
 	echo "setup.sh: apt-get could not install: $missing" >&2
 	exit 1
