@@ -22,6 +22,9 @@ const char gd_config_usage[] =
 	"  --image-dir DIR    serve only images under DIR (may be given several times)\n"
 	"  --allow-foreign D  let guest D (a domain id; or `all`) have disks with grant_usage=0: any of its memory is\n"
 	"                     mapped as its requests say (may be given several times)\n"
+	"  --raw-image IMAGE  serve IMAGE (or `all`) as raw data, even if it looks like one of another format, which "
+	"is\n"
+	"                     refused otherwise (may be given several times)\n"
 	"  --queues N         request queues to offer for each disk, 1 to 16 (default 4)\n"
 	"  --queue-size N     descriptors a queue, power of two, 2 to 1024 (default 256)\n"
 	"  --indirect         offer indirect descriptors\n"
@@ -69,6 +72,8 @@ void gd_config_exit(struct gd_config *config)
 		free(config->image_dirs[i]);
 	for (unsigned i = 0; i < config->disk_count; i++)
 		free(config->disks[i].target);
+	for (unsigned i = 0; i < config->raw_count; i++)
+		free(config->raw_images[i]);
 	free(config->state_dir);
 	free(config->control);
 	memset(config, 0, sizeof(*config));
@@ -88,6 +93,14 @@ bool gd_config_foreign(const struct gd_config *config, uint16_t domid)
 		if (config->foreign[i] == domid)
 			return true;
 	return config->foreign_all;
+}
+
+bool gd_config_raw(const struct gd_config *config, const char *target)
+{
+	for (unsigned i = 0; i < config->raw_count; i++)
+		if (!strcmp(config->raw_images[i], target))
+			return true;
+	return config->raw_all;
 }
 
 /*
@@ -200,6 +213,22 @@ static const char *set_image_dir(struct gd_config *config, const char *value)
 	return used == GD_CONFIG_IMAGE_DIRS ? "is one more than 16" : set_text(value, &config->image_dirs[used]);
 }
 
+static const char *set_raw_image(struct gd_config *config, const char *value)
+{
+	const char *message;
+
+	if (!strcmp(value, "all")) {
+		config->raw_all = true;
+		return NULL;
+	}
+	if (config->raw_count == GD_CONFIG_RAW)
+		return "is one more than 64";
+	message = value[0] == '/' ? set_text(value, &config->raw_images[config->raw_count])
+				  : "must be an absolute path, or all";
+	config->raw_count += !message;
+	return message;
+}
+
 static const char *set_foreign(struct gd_config *config, const char *value)
 {
 	uint64_t domid;
@@ -255,19 +284,13 @@ static const struct setting {
 	bool flag; /* takes no value on the command line */
 	bool file_only;
 } settings[] = {
-	{"image-dir", set_image_dir, false, false},
-	{"allow-foreign", set_foreign, false, false},
-	{"queues", set_queues, false, false},
-	{"queue-size", set_queue_size, false, false},
-	{"indirect", set_indirect, true, false},
-	{"no-discard", set_no_discard, true, false},
-	{"no-direct", set_no_direct, true, false},
-	{"nbd-timeout", set_nbd_timeout, false, false},
-	{"nbd-reconnect", set_nbd_reconnect, false, false},
-	{"log-level", set_level, false, false},
-	{"state-dir", set_state_dir, false, false},
-	{"control", set_control, false, false},
-	{"disk", set_disk, false, true},
+	{"image-dir", set_image_dir, false, false},	{"allow-foreign", set_foreign, false, false},
+	{"raw-image", set_raw_image, false, false},	{"queues", set_queues, false, false},
+	{"queue-size", set_queue_size, false, false},	{"indirect", set_indirect, true, false},
+	{"no-discard", set_no_discard, true, false},	{"no-direct", set_no_direct, true, false},
+	{"nbd-timeout", set_nbd_timeout, false, false}, {"nbd-reconnect", set_nbd_reconnect, false, false},
+	{"log-level", set_level, false, false},		{"state-dir", set_state_dir, false, false},
+	{"control", set_control, false, false},		{"disk", set_disk, false, true},
 };
 
 static const struct setting *setting_find(const char *name, size_t length)

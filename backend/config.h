@@ -17,6 +17,7 @@
 #define GD_CONFIG_IMAGE_DIRS 16
 #define GD_CONFIG_DISKS	     64
 #define GD_CONFIG_FOREIGN    64
+#define GD_CONFIG_RAW	     64
 #define GD_CONFIG_ERROR	     512
 
 /* The image of a device whose xenstore directory names none (xl's `virtio=` devices): `disk = 3/0 /path` in the file.
@@ -33,7 +34,10 @@ struct gd_config {
 	unsigned disk_count;
 	uint16_t foreign[GD_CONFIG_FOREIGN]; /* guests that need not grant: all of their memory may be mapped */
 	unsigned foreign_count;
-	bool foreign_all;	/* and all others */
+	bool foreign_all;		 /* and all others */
+	char *raw_images[GD_CONFIG_RAW]; /* served as raw data, whatever they look like */
+	unsigned raw_count;
+	bool raw_all;		/* and all others */
 	unsigned queues;	/* request queues to offer for a device, 1 to 16 */
 	unsigned queue_size;	/* descriptors a queue, power of two, 2 to 1024 */
 	bool indirect;		/* offer indirect descriptors */
@@ -58,6 +62,8 @@ int gd_config_file(struct gd_config *config, const char *path, char error[GD_CON
 const char *gd_config_disk(const struct gd_config *config, uint16_t domid, uint32_t devid);
 /* Whether a guest is allowed devices without grants. */
 bool gd_config_foreign(const struct gd_config *config, uint16_t domid);
+/* Whether an image is served as raw data even if it looks like one of another format. */
+bool gd_config_raw(const struct gd_config *config, const char *target);
 
 extern const char gd_config_usage[];
 

@@ -38,6 +38,7 @@ struct gd_disk_config {
 	bool readonly;
 	bool discard; /* discard-enable */
 	bool direct;  /* try O_DIRECT (falls back where the file system has none, with a note) */
+	bool raw;     /* serve an image that looks like one of another format (disk/format.h) all the same */
 	/* NULL-terminated directories that files and devices must lie under, after symbolic links; NULL: any. Not for
 	 * NBD. */
 	const char *const *allow;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "backend/disk/image.h"
+#include "backend/disk/format.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -176,6 +177,56 @@ static int image_lock(const struct gd_image *image, const struct gd_disk_opening
 	return 0;
 }
 
+/* Clear or set O_DIRECT. */
+static int direct_set(int fd, bool direct)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags < 0 || fcntl(fd, F_SETFL, direct ? flags | O_DIRECT : flags & ~O_DIRECT))
+		return -errno;
+	return 0;
+}
+
+/* What cannot be read has no format that we know: its reader will say so. */
+static const struct gd_format *format_read(const struct gd_image *image)
+{
+	uint8_t head[GD_FORMAT_BYTES], tail[GD_FORMAT_BYTES];
+	size_t size = GD_FORMAT_BYTES;
+	uint64_t bytes;
+
+	if (gd_image_measure(image, &bytes) || !bytes)
+		return NULL;
+	if (bytes < size)
+		size = bytes;
+	if (pread(image->fd, head, size, 0) != (ssize_t)size ||
+	    pread(image->fd, tail, size, (off_t)(bytes - size)) != (ssize_t)size)
+		return NULL;
+	return gd_format_find(head, tail, size);
+}
+
+/* Through the page cache, where offsets and memory may be any. */
+static int image_judge(const struct gd_image *image, const struct gd_disk_opening *opening)
+{
+	const struct gd_format *format;
+	int result = image->direct ? direct_set(image->fd, false) : 0;
+
+	if (result)
+		return gd_disk_refuse(opening, result, "cannot turn O_DIRECT off: %s", gd_log_errno(result));
+	format = format_read(image);
+	result = image->direct ? direct_set(image->fd, true) : 0;
+	if (result)
+		return gd_disk_refuse(opening, result, "cannot turn O_DIRECT on: %s", gd_log_errno(result));
+	if (format && !opening->config->raw)
+		return gd_disk_refuse(opening, -EMEDIUMTYPE,
+				      "is a %s image, which is not served as it lies: let qemu-nbd -f %s serve it, and "
+				      "name nbd+unix:///?socket=PATH instead (if it is raw data: see raw-image)",
+				      format->name, format->qemu);
+	if (format)
+		gd_log(opening->log, GD_WARN, "%s: looks like a %s image: served as raw data all the same",
+		       opening->config->target, format->name);
+	return 0;
+}
+
 /* Does a direct read in units of 512 bytes work? It alters nothing. */
 static bool direct_probe(int fd)
 {
@@ -205,7 +256,7 @@ static bool direct_file(struct gd_image *image)
 static int image_describe_file(struct gd_image *image, const struct gd_disk_opening *opening, const struct stat *st)
 {
 	off_t end = (st->st_size + 4095) & ~(off_t)4095;
-	int flags;
+	int result;
 
 	image->block_size = 512;
 	image->physical_size = st->st_blksize >= 4096 ? 4096 : 512;
@@ -213,9 +264,9 @@ static int image_describe_file(struct gd_image *image, const struct gd_disk_open
 	image->direct = image->direct && direct_file(image);
 	if (!image->direct) {
 		image->align = 1;
-		flags = fcntl(image->fd, F_GETFL);
-		if (flags < 0 || fcntl(image->fd, F_SETFL, flags & ~O_DIRECT))
-			return gd_disk_refuse(opening, -errno, "cannot turn O_DIRECT off: %s", gd_log_errno(errno));
+		result = direct_set(image->fd, false);
+		if (result)
+			return gd_disk_refuse(opening, result, "cannot turn O_DIRECT off: %s", gd_log_errno(result));
 		if (opening->config->direct)
 			gd_log(opening->log, GD_NOTICE,
 			       "%s: no O_DIRECT in units of 512 bytes here: served through the page cache",
@@ -307,6 +358,8 @@ int gd_image_open(struct gd_image *image, const struct gd_disk_opening *opening)
 	if (result)
 		return result;
 	result = image_lock(image, opening);
+	if (!result)
+		result = image_judge(image, opening);
 	if (result)
 		goto close_fd;
 	if (fstat(image->fd, &st)) {

@@ -196,6 +196,8 @@ static int disk_open(struct gd_device *device)
 		.direct = device->keys.direct && config->direct,
 		.nbd_timeout_ms = config->nbd_timeout * 1000,
 		.nbd_reconnect_ms = config->nbd_reconnect * 1000,
+		/* What was served before goes on: its guest may have written what looks like another format. */
+		.raw = device->keys.raw || served_before(device) || gd_config_raw(config, device->target),
 		.allow = config->image_dirs[0] ? (const char *const *)config->image_dirs : NULL,
 	};
 	int ret = gd_disk_open(&device->disk, &disk, &device->log, device->error, sizeof(device->error));

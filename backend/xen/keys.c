@@ -33,6 +33,7 @@ const char *const gd_key_names[GD_KEYS] = {
 	[GD_KEY_DISCARD] = "discard-enable",
 	[GD_KEY_DIRECT_SAFE] = "direct-io-safe",
 	[GD_KEY_PARAMS] = "params",
+	[GD_KEY_FORMAT] = "grantio-format",
 	[GD_KEY_IOREQ_SERVER] = "grantio-ioreq-server",
 	[GD_KEY_LEDGER] = "grantio-ledger",
 	[GD_KEY_VERSION] = "grantio-version",
@@ -271,6 +272,12 @@ static int check_params(const struct check *check, const char *value)
 	return 0;
 }
 
+static int check_format(const struct check *check, const char *value)
+{
+	check->out->raw = value != NULL;
+	return value ? check_word(check->error, GD_KEY_FORMAT, value, "raw") : 0;
+}
+
 #define IN_DISK	  (1u << GD_VIRTIO_DISK)
 #define IN_VIRTIO (1u << GD_VIRTIO)
 #define IN_BOTH	  (IN_DISK | IN_VIRTIO)
@@ -294,6 +301,7 @@ static const struct {
 	{GD_KEY_DISCARD, 0, check_discard},
 	{GD_KEY_DIRECT_SAFE, 0, check_direct_safe},
 	{GD_KEY_PARAMS, IN_DISK, check_params},
+	{GD_KEY_FORMAT, 0, check_format},
 	{GD_KEY_GRANT_USAGE, 0, check_grant_usage},
 };
 

@@ -48,6 +48,7 @@ enum gd_key {
 	GD_KEY_DISCARD,
 	GD_KEY_DIRECT_SAFE,
 	GD_KEY_PARAMS,
+	GD_KEY_FORMAT,	     /* no key of xl's: what `grantio disk attach --format` writes */
 	GD_KEY_IOREQ_SERVER, /* ours: see xen/domain.h */
 	GD_KEY_LEDGER,	     /* and virtio/ledger.h */
 	GD_KEY_VERSION,	     /* ours, with the next: docs/xenbus.md */
@@ -98,6 +99,7 @@ struct gd_keys_device {
 	unsigned irq;  /* Arm SPI, 32 to 1019; 0 with base 0: an event channel of the guest's */
 	const char *target;
 	bool readonly, discard, direct;
+	bool raw;     /* the toolstack says outright that the image is raw data */
 	bool foreign; /* the guest grants nothing, and may: all of its memory is mapped as needed */
 };
 

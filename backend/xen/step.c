@@ -90,7 +90,7 @@ void gd_step_stop(struct gd_step *step, struct gd_device *device, const char *wh
 static bool keys_equal(const struct gd_keys_device *a, const struct gd_keys_device *b)
 {
 	return a->base == b->base && a->irq == b->irq && a->readonly == b->readonly && a->discard == b->discard &&
-	       a->direct == b->direct && a->foreign == b->foreign && !strcmp(a->target, b->target);
+	       a->direct == b->direct && a->raw == b->raw && a->foreign == b->foreign && !strcmp(a->target, b->target);
 }
 
 /*

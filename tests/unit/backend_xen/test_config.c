@@ -114,6 +114,11 @@ static void takes_options(void **state)
 	assert_false(gd_config_foreign(&f->config, 4));
 	assert_int_equal(parse(f, "--allow-foreign", "all", NULL), 0);
 	assert_true(gd_config_foreign(&f->config, 4));
+	assert_int_equal(parse(f, "--raw-image=/a", "--raw-image", "/b"), 0);
+	assert_true(gd_config_raw(&f->config, "/a") && gd_config_raw(&f->config, "/b"));
+	assert_false(gd_config_raw(&f->config, "/c"));
+	assert_int_equal(parse(f, "--raw-image=all", NULL, NULL), 0);
+	assert_true(gd_config_raw(&f->config, "/c"));
 	assert_int_equal(parse(f, "--help", "--version", NULL), 0);
 	assert_true(f->config.help);
 	assert_true(f->config.version);
@@ -136,6 +141,7 @@ static void names_what_is_wrong(void **state)
 		{"--image-dir", "images", "grantiod: --image-dir 'images': must be an absolute path"},
 		{"--allow-foreign", "ALL", "grantiod: --allow-foreign 'ALL': must be a domain id, or all"},
 		{"--allow-foreign", "32752", "grantiod: --allow-foreign '32752': must be a domain id, or all"},
+		{"--raw-image", "a.raw", "grantiod: --raw-image 'a.raw': must be an absolute path, or all"},
 		{"--control", "sock", "grantiod: --control 'sock': must be an absolute path"},
 		{"--queues", NULL, "grantiod: --queues: needs a value"},
 		{"--indirect=yes", NULL, "grantiod: --indirect 'yes': takes no value"},
@@ -228,6 +234,10 @@ static void bounds_its_lists(void **state)
 	assert_int_equal(parse(f, "--image-dir", "/a", NULL), -EINVAL);
 	assert_string_equal(f->error, "grantiod: --image-dir '/a': is one more than 16");
 	assert_null(f->config.image_dirs[GD_CONFIG_IMAGE_DIRS]);
+	for (unsigned i = 0; i < GD_CONFIG_RAW; i++)
+		assert_int_equal(parse(f, "--raw-image", "/a", NULL), 0);
+	assert_int_equal(parse(f, "--raw-image", "/a", NULL), -EINVAL);
+	assert_string_equal(f->error, "grantiod: --raw-image '/a': is one more than 64");
 	for (unsigned i = 0; i < GD_CONFIG_FOREIGN; i++)
 		assert_int_equal(parse(f, "--allow-foreign", "7", NULL), 0);
 	assert_int_equal(parse(f, "--allow-foreign", "7", NULL), -EINVAL);

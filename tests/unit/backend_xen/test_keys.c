@@ -133,6 +133,7 @@ static const struct {
 	{GD_KEY_DEV, "", "dev '': must be a name as xvda"},
 	{GD_KEY_DISCARD, "2", "discard-enable '2': must be 0 or 1"},
 	{GD_KEY_DIRECT_SAFE, "", "direct-io-safe '': must be 0 or 1"},
+	{GD_KEY_FORMAT, "qcow2", "grantio-format 'qcow2': must be raw"},
 	{GD_KEY_PARAMS, "", "params '': must be an absolute path or an nbd:// address"},
 	{GD_KEY_PARAMS, "a\n<0>b", "params 'a?<0>b': must be an absolute path or an nbd:// address"},
 	{GD_KEY_PARAMS, "0123456789012345678901234567890123456789012345678901234567890123456789",
@@ -236,6 +237,10 @@ static void honours_the_flags(void **state)
 	assert_true(device.readonly);
 	assert_false(device.discard);
 	assert_false(device.direct);
+	assert_false(device.raw);
+	keys.value[GD_KEY_FORMAT] = (char *)"raw";
+	assert_int_equal(check(&keys, &disk_id, &device, error), 0);
+	assert_true(device.raw);
 	keys = as_keys(disk_keys);
 	keys.value[GD_KEY_DEVICE_TYPE] = (char *)"cdrom";
 	assert_int_equal(check(&keys, &disk_id, &device, error), 0);

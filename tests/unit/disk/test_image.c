@@ -314,6 +314,10 @@ static void test_block_device_4k(void **state)
 	assert_true(rig->info.physical_size >= 4096 && rig->info.discard_align >= 4096);
 	rig_random(rig, 32, 1000);
 	rig_close(rig);
+	memcpy(rig->area, "vhdxfile", 8);
+	assert_int_equal(pwrite(loop, rig->area, 4096, 0), 4096);
+	assert_int_equal(rig_disk_open(rig, name, 0), -EMEDIUMTYPE);
+	assert_non_null(strstr(rig->error, ": is a VHDX image, "));
 	close(loop);
 }
 
