@@ -48,6 +48,9 @@ struct gd_disk_config {
 	 * request has no answer before a line says so; 0: 10 s.
 	 */
 	unsigned nbd_timeout_ms, nbd_reconnect_ms, nbd_silent_ms;
+	/* NULL-terminated: NBD servers that may be used, as unix:DIR (sockets under it, after symbolic links),
+	 * tcp:HOST, tcp:HOST:PORT; all; whatever else allows nothing. NULL: any. */
+	const char *const *nbd_allow;
 };
 
 #define GD_DISK_NBD_TIMEOUT_MS	 0u /* by default */

@@ -89,8 +89,10 @@ static int image_locate(struct gd_image *image, const struct gd_disk_opening *op
 	}
 	image->path[n] = 0;
 	if (config->allow && !path_allowed(image->path, config->allow)) {
-		result =
-			gd_disk_refuse(opening, -EPERM, "%s is not in a directory that images may lie in", image->path);
+		bool same = !strcmp(image->path, config->target);
+
+		result = gd_disk_refuse(opening, -EPERM, "%s%sis in no directory that images may lie in (image-dir)",
+					same ? "" : image->path, same ? "" : " ");
 		goto close_fd;
 	}
 	return fd;

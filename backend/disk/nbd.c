@@ -166,6 +166,8 @@ int gd_nbd_open(struct gd_disk **out, const struct gd_disk_opening *opening)
 	disk->silent_ms = opening->config->nbd_silent_ms;
 	result = gd_nbd_uri_parse(&disk->server, opening->config->target, why, sizeof(why));
 	if (!result)
+		result = gd_nbd_allowed(&disk->server, opening->config->nbd_allow, why, sizeof(why));
+	if (!result)
 		result = gd_nbd_server_resolve(&disk->server, GD_NBD_FIRST_MS / 2, why, sizeof(why));
 	now = gd_nbd_now();
 	if (!result)

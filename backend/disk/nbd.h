@@ -67,6 +67,11 @@ void gd_nbd_spare_put(struct gd_nbd_disk *disk, struct nbd_handle *handle);
 
 /* Read a URI; on failure what is wrong with it is in `why`. Either way to be closed. */
 int gd_nbd_uri_parse(struct gd_nbd_server *server, const char *uri, char *why, size_t size);
+/*
+ * Whether a server may be used: `allow` is gd_disk_config's. 0, or -errno with `why`. A socket is replaced by its real
+ * path, that links which change later lead nowhere else.
+ */
+int gd_nbd_allowed(struct gd_nbd_server *server, const char *const *allow, char *why, size_t size);
 /* Look the host up, for at most `milliseconds`. */
 int gd_nbd_server_resolve(struct gd_nbd_server *server, unsigned milliseconds, char *why, size_t size);
 void gd_nbd_server_close(struct gd_nbd_server *server);

@@ -115,7 +115,7 @@ static void test_allow(void **state)
 	assert_int_equal(open_allowed(rig, escape, allow), -EPERM);
 	assert_memory_equal(rig->error, escape, strlen(escape));
 	assert_string_equal(rig->error + strlen(escape) + 2 + strlen(outside),
-			    " is not in a directory that images may lie in");
+			    " is in no directory that images may lie in (image-dir)");
 	assert_int_equal(unlink(escape), 0);
 	assert_int_equal(symlink(inside, in_dir(rig, "link.raw")), 0); /* a link from outside into it is fine */
 	assert_int_equal(open_allowed(rig, in_dir(rig, "link.raw"), allow), 0);

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+/* Which NBD servers the administrator allows: unix:DIR, tcp:HOST, tcp:HOST:PORT, all; whatever else allows nothing. */
+#include "backend/disk/nbd.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+/* `path` is a real one: no links in it, and no dots. */
+static bool socket_allowed(const char *path, const char *entry)
+{
+	char *directory = strncmp(entry, "unix:", 5) ? NULL : realpath(entry + 5, NULL);
+	size_t length = directory ? strlen(directory) : 0;
+	bool allowed;
+
+	if (length && directory[length - 1] == '/')
+		length--;
+	allowed = directory && !strncmp(path, directory, length) && path[length] == '/';
+	free(directory);
+	return allowed;
+}
+
+static bool host_allowed(const struct gd_nbd_server *server, const char *entry)
+{
+	bool brackets = strchr(server->host, ':'); /* as in URIs: a port could not be told from an address of IPv6 */
+	char host[300], with_port[320];
+
+	snprintf(host, sizeof(host), "tcp:%s%s%s", brackets ? "[" : "", server->host, brackets ? "]" : "");
+	snprintf(with_port, sizeof(with_port), "%s:%s", host, server->port);
+	return !strcasecmp(entry, host) || !strcasecmp(entry, with_port);
+}
+
+static bool server_allowed(const struct gd_nbd_server *server, const char *const *allow)
+{
+	for (; *allow; allow++)
+		if (!strcmp(*allow, "all") ||
+		    (server->socket ? socket_allowed(server->socket, *allow) : host_allowed(server, *allow)))
+			return true;
+	return false;
+}
+
+int gd_nbd_allowed(struct gd_nbd_server *server, const char *const *allow, char *why, size_t size)
+{
+	char *real;
+	int result;
+
+	if (!allow)
+		return 0;
+	if (server->socket) {
+		real = realpath(server->socket, NULL);
+		if (!real) {
+			result = -errno;
+			snprintf(why, size, "socket \"%s\": %s", server->socket, gd_log_errno(result));
+			return result;
+		}
+		free(server->socket); /* from here on it is the one that was judged */
+		server->socket = real;
+	}
+	if (server_allowed(server, allow))
+		return 0;
+	if (server->socket)
+		snprintf(why, size,
+			 "socket \"%s\" is in no directory that NBD servers' may lie in (nbd-allow = unix:DIR)",
+			 server->socket);
+	else
+		snprintf(why, size, "\"%s\" port %s is no NBD server that may be used (nbd-allow = tcp:HOST:PORT)",
+			 server->host, server->port);
+	return -EPERM;
+}
