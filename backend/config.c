@@ -8,8 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
-#define DOMID_MAX   0x7fefu /* xen/xen.h: DOMID_FIRST_RESERVED - 1 */
 #define DEVID_MAX   0x1fffffffu
 #define SECONDS_MAX 86400u
 
@@ -18,10 +18,14 @@ const char gd_config_usage[] =
 	"Serves virtio disks to Xen guests, reaching only the pages that they grant.\n"
 	"\n"
 	"  --config FILE      read settings from FILE: lines `key = value`, keys named as the options below,\n"
-	"                     flags with yes or no; also `disk = DOMID/DEVID IMAGE` for xl's virtio= devices\n"
+	"                     flags with yes or no; also `disk = GUEST/DEVID IMAGE` for xl's virtio= devices\n"
 	"  --image-dir DIR    serve only images under DIR (may be given several times)\n"
-	"  --allow-foreign D  let guest D (a domain id; or `all`) have disks with grant_usage=0: any of its memory is\n"
-	"                     mapped as its requests say (may be given several times)\n"
+	"  --nbd-allow WHAT   use NBD servers of WHAT: unix:DIR (sockets under DIR), tcp:HOST[:PORT], all or none "
+	"(may\n"
+	"                     be given several times); default: all without --image-dir, none with it\n"
+	"  --allow-foreign G  let guest G (its name, UUID or domain id; or `all`) have disks with grant_usage=0: any "
+	"of\n"
+	"                     its memory is mapped as its requests say (may be given several times)\n"
 	"  --raw-image IMAGE  serve IMAGE (or `all`) as raw data, even if it looks like one of another format, which "
 	"is\n"
 	"                     refused otherwise (may be given several times)\n"
@@ -39,7 +43,9 @@ const char gd_config_usage[] =
 	"  --version          print the version\n"
 	"  --help             print this\n"
 	"\n"
-	"SIGHUP looks at the images' sizes again and tries refused devices once more. SIGTERM and SIGINT stop.\n";
+	"SIGHUP reads the settings again, for disks that are opened from then on, looks at the images' sizes and "
+	"tries\n"
+	"refused devices once more. SIGTERM and SIGINT stop.\n";
 
 static const char *const levels[] = {
 	[GD_ERR] = "err", [GD_WARN] = "warn", [GD_NOTICE] = "notice", [GD_INFO] = "info", [GD_DEBUG] = "debug"};
@@ -66,12 +72,22 @@ void gd_config_init(struct gd_config *config)
 	config->level = GD_INFO;
 }
 
+static void texts_free(char **texts)
+{
+	for (; *texts; texts++)
+		free(*texts);
+}
+
 void gd_config_exit(struct gd_config *config)
 {
-	for (unsigned i = 0; config->image_dirs[i]; i++)
-		free(config->image_dirs[i]);
-	for (unsigned i = 0; i < config->disk_count; i++)
+	texts_free(config->image_dirs);
+	texts_free(config->nbd);
+	for (unsigned i = 0; i < config->disk_count; i++) {
+		gd_alias_free(&config->disks[i].guest);
 		free(config->disks[i].target);
+	}
+	for (unsigned i = 0; i < config->foreign_count; i++)
+		gd_alias_free(&config->foreign[i]);
 	for (unsigned i = 0; i < config->raw_count; i++)
 		free(config->raw_images[i]);
 	free(config->state_dir);
@@ -79,20 +95,40 @@ void gd_config_exit(struct gd_config *config)
 	memset(config, 0, sizeof(*config));
 }
 
-const char *gd_config_disk(const struct gd_config *config, uint16_t domid, uint32_t devid)
+bool gd_config_names(const struct gd_config *config)
 {
 	for (unsigned i = 0; i < config->disk_count; i++)
-		if (config->disks[i].domid == domid && config->disks[i].devid == devid)
-			return config->disks[i].target;
+		if (config->disks[i].guest.by != GD_ALIAS_DOMID)
+			return true;
+	for (unsigned i = 0; i < config->foreign_count; i++)
+		if (config->foreign[i].by != GD_ALIAS_DOMID)
+			return true;
+	return false;
+}
+
+const char *gd_config_disk(const struct gd_config *config, const struct gd_aliases *guest, uint32_t devid)
+{
+	for (unsigned by = 0; by < GD_ALIAS_WAYS; by++)
+		for (unsigned i = 0; i < config->disk_count; i++) {
+			const struct gd_config_disk *disk = &config->disks[i];
+
+			if (disk->guest.by == by && disk->devid == devid && gd_alias_is(guest, &disk->guest))
+				return disk->target;
+		}
 	return NULL;
 }
 
-bool gd_config_foreign(const struct gd_config *config, uint16_t domid)
+bool gd_config_foreign(const struct gd_config *config, const struct gd_aliases *guest)
 {
 	for (unsigned i = 0; i < config->foreign_count; i++)
-		if (config->foreign[i] == domid)
+		if (gd_alias_is(guest, &config->foreign[i]))
 			return true;
 	return config->foreign_all;
+}
+
+const char *const *gd_config_nbd(const struct gd_config *config)
+{
+	return config->nbd[0] || config->image_dirs[0] ? (const char *const *)config->nbd : NULL;
 }
 
 bool gd_config_raw(const struct gd_config *config, const char *target)
@@ -199,18 +235,51 @@ static const char *set_control(struct gd_config *config, const char *value)
 	return strlen(value) > 107 ? "longer than a socket's path may be (107)" : set_text(value, &config->control);
 }
 
+/* What is not there would show only when a disk needs it, as a disk that is refused or cannot be left to a successor.
+ */
+static const char *set_dir(const char *value, char **out)
+{
+	struct stat st;
+
+	if (value[0] == '/' && (stat(value, &st) || !S_ISDIR(st.st_mode)))
+		return "there is no such directory";
+	return set_text(value, out);
+}
+
 static const char *set_state_dir(struct gd_config *config, const char *value)
 {
-	return set_text(value, &config->state_dir);
+	return set_dir(value, &config->state_dir);
+}
+
+/* Where the next text of a list goes, which a NULL ends; NULL: it is full. */
+static char **text_next(char **texts, unsigned most)
+{
+	unsigned used = 0;
+
+	while (texts[used])
+		used++;
+	return used == most ? NULL : &texts[used];
 }
 
 static const char *set_image_dir(struct gd_config *config, const char *value)
 {
-	unsigned used = 0;
+	char **next = text_next(config->image_dirs, GD_CONFIG_IMAGE_DIRS);
 
-	while (config->image_dirs[used])
-		used++;
-	return used == GD_CONFIG_IMAGE_DIRS ? "is one more than 16" : set_text(value, &config->image_dirs[used]);
+	return next ? set_dir(value, next) : "is one more than 16";
+}
+
+/* A directory of sockets need not be there yet: whoever serves them makes it. */
+static const char *set_nbd(struct gd_config *config, const char *value)
+{
+	char **next = text_next(config->nbd, GD_CONFIG_NBD);
+
+	if (strcmp(value, "all") && strcmp(value, "none") && strncmp(value, "unix:/", 6) &&
+	    (strncmp(value, "tcp:", 4) || !value[4]))
+		return "must be unix:/DIR, tcp:HOST, tcp:HOST:PORT, all or none";
+	if (!next)
+		return "is one more than 16";
+	*next = strdup(value);
+	return *next ? NULL : "no memory for it";
 }
 
 static const char *set_raw_image(struct gd_config *config, const char *value)
@@ -231,67 +300,109 @@ static const char *set_raw_image(struct gd_config *config, const char *value)
 
 static const char *set_foreign(struct gd_config *config, const char *value)
 {
-	uint64_t domid;
+	const char *message;
 
 	if (!strcmp(value, "all")) {
 		config->foreign_all = true;
 		return NULL;
 	}
-	if (!gd_number(value, false, DOMID_MAX, &domid))
-		return "must be a domain id, or all";
 	if (config->foreign_count == GD_CONFIG_FOREIGN)
 		return "is one more than 64";
-	config->foreign[config->foreign_count++] = (uint16_t)domid;
-	return NULL;
+	message = gd_alias_parse(&config->foreign[config->foreign_count], value, strlen(value));
+	config->foreign_count += !message;
+	return message;
 }
 
-/* "DOMID/DEVID IMAGE" */
+static bool disk_known(const struct gd_config *config, const struct gd_config_disk *disk)
+{
+	for (unsigned i = 0; i < config->disk_count; i++)
+		if (config->disks[i].devid == disk->devid && gd_alias_same(&config->disks[i].guest, &disk->guest))
+			return true;
+	return false;
+}
+
+/* "GUEST/DEVID", of which a guest's name may have a slash in it. */
+static const char *device_parse(struct gd_config_disk *disk, const char *text, size_t length)
+{
+	const char *slash = memrchr(text, '/', length);
+	char devid_text[16];
+	size_t left = slash ? length - (size_t)(slash - text) - 1 : 0;
+	uint64_t devid;
+
+	if (!slash || slash == text || left >= sizeof(devid_text))
+		return "must be GUEST/DEVID IMAGE";
+	memcpy(devid_text, slash + 1, left);
+	devid_text[left] = '\0';
+	if (!gd_number(devid_text, false, DEVID_MAX, &devid))
+		return "must be GUEST/DEVID IMAGE";
+	disk->devid = (uint32_t)devid;
+	return gd_alias_parse(&disk->guest, text, (size_t)(slash - text));
+}
+
+/* "GUEST/DEVID IMAGE" */
 static const char *set_disk(struct gd_config *config, const char *value)
 {
-	static const char wrong[] = "must be DOMID/DEVID IMAGE";
 	struct gd_config_disk *disk = &config->disks[config->disk_count];
 	size_t length = strcspn(value, " \t");
-	const char *target = value + length + strspn(value + length, " \t");
-	uint64_t domid, devid;
-	char id[32], *devid_text;
+	const char *target = value + length + strspn(value + length, " \t"), *message;
 
 	if (config->disk_count == GD_CONFIG_DISKS)
 		return "is one more than 64";
-	if (length >= sizeof(id) || !*target)
-		return wrong;
-	memcpy(id, value, length);
-	id[length] = '\0';
-	devid_text = strchr(id, '/');
-	if (!devid_text)
-		return wrong;
-	*devid_text++ = '\0';
-	if (!gd_number(id, false, DOMID_MAX, &domid) || !gd_number(devid_text, false, DEVID_MAX, &devid))
-		return wrong;
-	if (gd_config_disk(config, (uint16_t)domid, (uint32_t)devid))
+	if (!*target)
+		return "must be GUEST/DEVID IMAGE";
+	if (target[0] != '/' && strncmp(target, "nbd://", 6) && strncmp(target, "nbd+unix://", 11))
+		return "its image must be an absolute path, or nbd://, or nbd+unix://";
+	message = device_parse(disk, value, length);
+	if (message)
+		return message;
+	if (disk_known(config, disk)) {
+		gd_alias_free(&disk->guest);
 		return "names a device twice";
+	}
 	disk->target = strdup(target);
-	if (!disk->target)
+	if (!disk->target) {
+		gd_alias_free(&disk->guest);
 		return "no memory for it";
-	disk->domid = (uint16_t)domid;
-	disk->devid = (uint32_t)devid;
+	}
 	config->disk_count++;
 	return NULL;
 }
 
+/* In `kinds`: FLAG takes no value on the command line, MANY may be given several times. */
+enum { FLAG = 1, MANY = 2, FILE_ONLY = 4 };
+
 static const struct setting {
 	const char *name;
 	const char *(*set)(struct gd_config *config, const char *value);
-	bool flag; /* takes no value on the command line */
-	bool file_only;
+	unsigned kinds;
 } settings[] = {
-	{"image-dir", set_image_dir, false, false},	{"allow-foreign", set_foreign, false, false},
-	{"raw-image", set_raw_image, false, false},	{"queues", set_queues, false, false},
-	{"queue-size", set_queue_size, false, false},	{"indirect", set_indirect, true, false},
-	{"no-discard", set_no_discard, true, false},	{"no-direct", set_no_direct, true, false},
-	{"nbd-timeout", set_nbd_timeout, false, false}, {"nbd-reconnect", set_nbd_reconnect, false, false},
-	{"log-level", set_level, false, false},		{"state-dir", set_state_dir, false, false},
-	{"control", set_control, false, false},		{"disk", set_disk, false, true},
+	{"image-dir", set_image_dir, MANY},
+	{"nbd-allow", set_nbd, MANY},
+	{"allow-foreign", set_foreign, MANY},
+	{"raw-image", set_raw_image, MANY},
+	{"queues", set_queues, 0},
+	{"queue-size", set_queue_size, 0},
+	{"indirect", set_indirect, FLAG},
+	{"no-discard", set_no_discard, FLAG},
+	{"no-direct", set_no_direct, FLAG},
+	{"nbd-timeout", set_nbd_timeout, 0},
+	{"nbd-reconnect", set_nbd_reconnect, 0},
+	{"log-level", set_level, 0},
+	{"state-dir", set_state_dir, 0},
+	{"control", set_control, 0},
+	{"disk", set_disk, MANY | FILE_ONLY},
 };
+
+/* One and the same source that says a thing twice, and maybe two different ones, has said nothing clear. */
+static const char *setting_set(struct gd_config *config, const struct setting *setting, const char *value)
+{
+	unsigned bit = 1u << (setting - settings);
+
+	if (config->given & bit && !(setting->kinds & MANY))
+		return "is given twice";
+	config->given |= bit;
+	return setting->set(config, value);
+}
 
 static const struct setting *setting_find(const char *name, size_t length)
 {
@@ -332,7 +443,7 @@ static int file_line(struct gd_config *config, const char *path, unsigned number
 	setting = setting_find(key, strlen(key));
 	if (!setting)
 		return fail(error, "%s:%u: %s '%s': unknown setting", path, number, key, value);
-	message = setting->set(config, value);
+	message = setting_set(config, setting, value);
 	return message ? fail(error, "%s:%u: %s '%s': %s", path, number, key, value, message) : 0;
 }
 
@@ -349,6 +460,7 @@ int gd_config_file(struct gd_config *config, const char *path, char error[GD_CON
 		fail(error, "grantiod: --config '%s': %s", path, strerror(-ret));
 		return ret;
 	}
+	config->given = 0;
 	errno = 0;
 	while (!ret && getline(&line, &size, file) >= 0)
 		ret = file_line(config, path, ++number, line, error);
@@ -410,9 +522,9 @@ static int arguments(struct gd_config *config, bool file, int argc, char **argv,
 		argument.length = strcspn(argument.name, "=");
 		setting = setting_find(argument.name, argument.length);
 		flag = argument_is(&argument, "help") || argument_is(&argument, "version");
-		if ((!setting || setting->file_only) && !flag && !argument_is(&argument, "config"))
+		if ((!setting || setting->kinds & FILE_ONLY) && !flag && !argument_is(&argument, "config"))
 			return fail(error, "grantiod: '%s': no such option (see --help)", argv[i]);
-		ret = argument_value(&argument, flag || (setting && setting->flag), argc, argv, &i, error);
+		ret = argument_value(&argument, flag || (setting && setting->kinds & FLAG), argc, argv, &i, error);
 		if (ret)
 			return ret;
 		if (argument_is(&argument, "config")) {
@@ -421,7 +533,7 @@ static int arguments(struct gd_config *config, bool file, int argc, char **argv,
 		}
 		config->help |= argument_is(&argument, "help");
 		config->version |= argument_is(&argument, "version");
-		message = file || !setting ? NULL : setting->set(config, argument.value);
+		message = file || !setting ? NULL : setting_set(config, setting, argument.value);
 		if (message)
 			ret = fail(error, "grantiod: --%.*s '%s': %s", (int)argument.length, argument.name,
 				   argument.value, message);
@@ -433,5 +545,42 @@ int gd_config_parse(struct gd_config *config, int argc, char **argv, char error[
 {
 	int ret = arguments(config, true, argc, argv, error);
 
+	config->given = 0;
 	return ret ? ret : arguments(config, false, argc, argv, error);
+}
+
+int gd_config_new(struct gd_config **out, int argc, char **argv, char error[GD_CONFIG_ERROR])
+{
+	struct gd_config *config = malloc(sizeof(*config));
+	int ret;
+
+	if (!config) {
+		fail(error, "grantiod: %s", strerror(ENOMEM));
+		return -ENOMEM;
+	}
+	gd_config_init(config);
+	config->holders = 1;
+	ret = gd_config_parse(config, argc, argv, error);
+	if (ret)
+		gd_config_drop(config);
+	else
+		*out = config;
+	return ret;
+}
+
+/* That somebody holds it is no part of what the settings say. */
+const struct gd_config *gd_config_hold(const struct gd_config *config)
+{
+	((struct gd_config *)config)->holders++;
+	return config;
+}
+
+void gd_config_drop(const struct gd_config *held)
+{
+	struct gd_config *config = (struct gd_config *)held;
+
+	if (!config || --config->holders)
+		return;
+	gd_config_exit(config);
+	free(config);
 }

@@ -12,27 +12,30 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "backend/alias.h"
 #include "backend/log.h"
 
 #define GD_CONFIG_IMAGE_DIRS 16
 #define GD_CONFIG_DISKS	     64
 #define GD_CONFIG_FOREIGN    64
+#define GD_CONFIG_NBD	     16
 #define GD_CONFIG_RAW	     64
 #define GD_CONFIG_ERROR	     512
 
-/* The image of a device whose xenstore directory names none (xl's `virtio=` devices): `disk = 3/0 /path` in the file.
+/* The image of a device whose xenstore directory names none (xl's `virtio=` devices): `disk = web/0 /path` in the file.
  */
 struct gd_config_disk {
-	uint16_t domid;
+	struct gd_alias guest;
 	uint32_t devid;
 	char *target;
 };
 
 struct gd_config {
 	char *image_dirs[GD_CONFIG_IMAGE_DIRS + 1]; /* NULL-terminated; none: images may lie anywhere */
+	char *nbd[GD_CONFIG_NBD + 1];		    /* NULL-terminated: see gd_config_nbd() */
 	struct gd_config_disk disks[GD_CONFIG_DISKS];
 	unsigned disk_count;
-	uint16_t foreign[GD_CONFIG_FOREIGN]; /* guests that need not grant: all of their memory may be mapped */
+	struct gd_alias foreign[GD_CONFIG_FOREIGN]; /* guests that need not grant: all of their memory may be mapped */
 	unsigned foreign_count;
 	bool foreign_all;		 /* and all others */
 	char *raw_images[GD_CONFIG_RAW]; /* served as raw data, whatever they look like */
@@ -49,6 +52,8 @@ struct gd_config {
 	char *state_dir;    /* where devices' ledgers are, for a successor; NULL: there are none */
 	char *control;	    /* path of the control socket; NULL: none */
 	bool help, version; /* asked for on the command line */
+	unsigned given;	    /* while it is filled: a bit for each setting that the file, or the command line, has had */
+	unsigned holders;   /* gd_config_hold() */
 };
 
 void gd_config_init(struct gd_config *config);
@@ -58,10 +63,25 @@ void gd_config_exit(struct gd_config *config);
 int gd_config_parse(struct gd_config *config, int argc, char **argv, char error[GD_CONFIG_ERROR]);
 /* A file's settings on top of what `config` holds. -errno when it cannot be read. */
 int gd_config_file(struct gd_config *config, const char *path, char error[GD_CONFIG_ERROR]);
-/* The image for a device, or NULL. */
-const char *gd_config_disk(const struct gd_config *config, uint16_t domid, uint32_t devid);
+/*
+ * Parse into settings of their own, which live until nobody holds them: the caller does, and each further
+ * gd_config_hold(). The main thread's; others may read what one that holds them has given them.
+ */
+int gd_config_new(struct gd_config **config, int argc, char **argv, char error[GD_CONFIG_ERROR]);
+const struct gd_config *gd_config_hold(const struct gd_config *config);
+void gd_config_drop(const struct gd_config *config); /* takes NULL */
+
+/* Whether the settings name a guest by its name or UUID, so that it is worth to look those up. */
+bool gd_config_names(const struct gd_config *config);
+/* The image for a device, or NULL. A line with the guest's UUID comes before one with its name, and that before its id.
+ */
+const char *gd_config_disk(const struct gd_config *config, const struct gd_aliases *guest, uint32_t devid);
 /* Whether a guest is allowed devices without grants. */
-bool gd_config_foreign(const struct gd_config *config, uint16_t domid);
+bool gd_config_foreign(const struct gd_config *config, const struct gd_aliases *guest);
+/* Which NBD servers may be used, for gd_disk_config: NULL: any. Where images are limited to directories, none by
+ * itself.
+ */
+const char *const *gd_config_nbd(const struct gd_config *config);
 /* Whether an image is served as raw data even if it looks like one of another format. */
 bool gd_config_raw(const struct gd_config *config, const char *target);
 

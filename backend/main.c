@@ -30,7 +30,9 @@
 #define STOP_SECONDS 10	  /* for I/O in flight to end; then the kernel ends it */
 
 struct daemon {
-	struct gd_config config;
+	struct gd_config *config; /* held */
+	int argc;
+	char **argv; /* where the settings come from */
 	struct gd_loop *loop;
 	struct gd_jobs *jobs;
 	struct gd_sizewatch *sizewatch;
@@ -39,6 +41,43 @@ struct daemon {
 	struct gd_loop_source signals;
 	bool stop;
 };
+
+/* A setting that is for the whole process: as it was. False: no memory. */
+static bool setting_keep(const char *name, char **text, const char *former)
+{
+	char *copy = former ? strdup(former) : NULL;
+
+	if (former && !copy)
+		return false;
+	if (!former != !*text || (former && strcmp(former, *text)))
+		gd_log(NULL, GD_WARN, "%s: takes effect when grantiod is started anew", name);
+	free(*text);
+	*text = copy;
+	return true;
+}
+
+/* Settings that are wrong change nothing. */
+static void settings_reload(struct daemon *daemon)
+{
+	char error[GD_CONFIG_ERROR];
+	struct gd_config *config;
+	int ret = gd_config_new(&config, daemon->argc, daemon->argv, error);
+
+	if (!ret && !(setting_keep("state-dir", &config->state_dir, daemon->config->state_dir) &&
+		      setting_keep("control", &config->control, daemon->config->control))) {
+		snprintf(error, sizeof(error), "grantiod: %s", strerror(ENOMEM));
+		gd_config_drop(config);
+		ret = -ENOMEM;
+	}
+	if (ret) {
+		gd_log(NULL, GD_ERR, "%s: the settings stay as they were", error);
+		return;
+	}
+	gd_xenbus_config(daemon->xenbus, config);
+	gd_config_drop(daemon->config);
+	daemon->config = config;
+	gd_log_level(config->level);
+}
 
 static void signals_ready(struct gd_loop_source *source, uint32_t events)
 {
@@ -49,7 +88,8 @@ static void signals_ready(struct gd_loop_source *source, uint32_t events)
 	if (read(source->fd, &info, sizeof(info)) != sizeof(info))
 		return;
 	if (info.ssi_signo == SIGHUP) {
-		gd_log(NULL, GD_NOTICE, "SIGHUP: looking at all images again");
+		gd_log(NULL, GD_NOTICE, "SIGHUP: reading the settings, and looking at all images again");
+		settings_reload(daemon);
 		gd_xenbus_refresh(daemon->xenbus);
 		return;
 	}
@@ -109,9 +149,9 @@ static int daemon_open(struct daemon *daemon)
 		gd_log(NULL, GD_ERR, "cannot start: %s", strerror(-ret));
 		return ret;
 	}
-	ret = gd_xenbus_open(&daemon->xenbus, &daemon->config, daemon->loop, daemon->jobs, daemon->sizewatch);
-	if (!ret && daemon->config.control)
-		ret = gd_control_open(&daemon->control, daemon->config.control, daemon->loop, daemon->xenbus);
+	ret = gd_xenbus_open(&daemon->xenbus, daemon->config, daemon->loop, daemon->jobs, daemon->sizewatch);
+	if (!ret && daemon->config->control)
+		ret = gd_control_open(&daemon->control, daemon->config->control, daemon->loop, daemon->xenbus);
 	return ret;
 }
 
@@ -125,7 +165,7 @@ static void daemon_close(struct daemon *daemon)
 	if (daemon->loop && daemon->signals.fd > 0)
 		close(daemon->signals.fd);
 	gd_loop_close(daemon->loop);
-	gd_config_exit(&daemon->config);
+	gd_config_drop(daemon->config);
 }
 
 static int64_t now_ms(void)
@@ -172,22 +212,20 @@ static bool daemon_stop(struct daemon *daemon)
 
 int main(int argc, char **argv)
 {
-	struct daemon daemon = {0};
+	struct daemon daemon = {.argc = argc, .argv = argv};
 	char error[GD_CONFIG_ERROR];
 	int ret;
 
-	gd_config_init(&daemon.config);
-	if (gd_config_parse(&daemon.config, argc, argv, error)) {
+	if (gd_config_new(&daemon.config, argc, argv, error)) {
 		gd_log(NULL, GD_ERR, "%s", error);
-		gd_config_exit(&daemon.config);
 		return 2;
 	}
-	if (daemon.config.help || daemon.config.version) {
-		printf("%s", daemon.config.help ? gd_config_usage : "grantiod " GD_VERSION "\n");
-		gd_config_exit(&daemon.config);
+	if (daemon.config->help || daemon.config->version) {
+		printf("%s", daemon.config->help ? gd_config_usage : "grantiod " GD_VERSION "\n");
+		gd_config_drop(daemon.config);
 		return 0;
 	}
-	gd_log_level(daemon.config.level);
+	gd_log_level(daemon.config->level);
 	ret = daemon_open(&daemon);
 	if (!ret) {
 		gd_log(NULL, GD_NOTICE, "ready");

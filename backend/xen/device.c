@@ -93,7 +93,7 @@ static int ledger_path(const struct gd_device *device, char *path, size_t size)
 	int length;
 
 	gd_device_ledger_name(&device->id, name);
-	length = snprintf(path, size, "%s/%s", device->env->config->state_dir, name);
+	length = snprintf(path, size, "%s/%s", device->config->state_dir, name);
 	return length < (int)size ? 0 : -ENAMETOOLONG;
 }
 
@@ -106,7 +106,7 @@ static int ledger_open(struct gd_device *device, struct gd_ledger **ledger)
 
 	device->resumed = false;
 	device->ledger = 0;
-	if (!device->env->config->state_dir)
+	if (!device->config->state_dir)
 		return gd_ledger_make(ledger, NULL);
 	ret = ledger_path(device, path, sizeof(path));
 	if (!ret && served_before(device) && device->note.ledger) {
@@ -137,7 +137,7 @@ static int irq_open(struct gd_device *device)
 
 static int vdev_open(struct gd_device *device)
 {
-	const struct gd_config *config = device->env->config;
+	const struct gd_config *config = device->config;
 	struct gd_vdev_config vdev = {
 		.domid = device->id.domid,
 		.log = &device->log,
@@ -188,7 +188,7 @@ static void device_inherit(struct gd_device *device)
 
 static int disk_open(struct gd_device *device)
 {
-	const struct gd_config *config = device->env->config;
+	const struct gd_config *config = device->config;
 	struct gd_disk_config disk = {
 		.target = device->target,
 		.readonly = device->keys.readonly,
@@ -199,6 +199,7 @@ static int disk_open(struct gd_device *device)
 		/* What was served before goes on: its guest may have written what looks like another format. */
 		.raw = device->keys.raw || served_before(device) || gd_config_raw(config, device->target),
 		.allow = config->image_dirs[0] ? (const char *const *)config->image_dirs : NULL,
+		.nbd_allow = gd_config_nbd(config),
 	};
 	int ret = gd_disk_open(&device->disk, &disk, &device->log, device->error, sizeof(device->error));
 
@@ -324,6 +325,7 @@ struct gd_device *gd_device_new(struct gd_device_env *env, const struct gd_devic
 
 void gd_device_free(struct gd_device *device)
 {
+	gd_config_drop(device->config);
 	free(device->said);
 	free(device->target);
 	free(device);
@@ -338,6 +340,8 @@ int gd_device_open(struct gd_device *device, const struct gd_keys_device *keys, 
 		goto fail;
 	free(device->target);
 	device->target = target;
+	gd_config_drop(device->config);
+	device->config = gd_config_hold(device->env->config);
 	device->keys = *keys;
 	device->keys.target = target;
 	device->former = state;

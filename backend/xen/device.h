@@ -31,9 +31,9 @@ enum gd_device_phase { GD_DEVICE_IDLE, GD_DEVICE_OPENING, GD_DEVICE_OPENED, GD_D
 
 struct gd_device;
 
-/* What devices share; constant, outlives them. */
+/* What devices share; outlives them, and is constant but for: */
 struct gd_device_env {
-	const struct gd_config *config;
+	const struct gd_config *config; /* what devices are opened by from now on */
 	struct gd_jobs *jobs;
 	struct gd_domains *domains;
 	struct gd_sizewatch *sizewatch;
@@ -52,7 +52,8 @@ struct gd_device {
 	enum gd_device_phase phase;
 
 	/* As it was opened last. */
-	struct gd_keys_device keys; /* keys.target: the device's own copy */
+	const struct gd_config *config; /* held: SIGHUP does not change what is open */
+	struct gd_keys_device keys;	/* keys.target: the device's own copy */
 	char *target;
 	struct gd_keys_note note; /* as it stands in the directory */
 	unsigned former;	  /* the state that was found there when it was opened */

@@ -262,7 +262,8 @@ static int check_params(const struct check *check, const char *value)
 
 	if (!target) {
 		snprintf(check->error, GD_KEYS_ERROR,
-			 "no image: neither key 'params' nor `disk = %u/%" PRIu32 " IMAGE` in the settings",
+			 "no image: neither key 'params' nor `disk = %u/%" PRIu32
+			 " IMAGE` (or by the guest's name or UUID) in the settings",
 			 check->id->domid, check->id->devid);
 		return -EINVAL;
 	}

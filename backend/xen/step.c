@@ -54,16 +54,37 @@ static bool state_wanted(const struct gd_keys_life *life)
 	return life->online && life->state < GD_STATE_CLOSING;
 }
 
-static int device_check(struct gd_step *step, const struct gd_device *device, const struct gd_keys *keys,
+/* What the settings may call the device's guest. The texts are the caller's to free. */
+static void guest_look(struct gd_step *step, struct gd_device *device, struct gd_aliases *guest)
+{
+	char *name = NULL, *uuid = NULL;
+	int ret = 0;
+
+	if (gd_config_names(step->config))
+		ret = gd_store_guest(step->store, device->id.domid, &name, &uuid);
+	if (ret && !step->nameless) {
+		step->nameless = true;
+		gd_log(&device->log, GD_WARN,
+		       "cannot look up what its guest is called (%s): in the settings only its domain id counts here",
+		       strerror(-ret));
+	}
+	*guest = (struct gd_aliases){device->id.domid, name, uuid};
+}
+
+static int device_check(struct gd_step *step, struct gd_device *device, const struct gd_keys *keys,
 			struct gd_keys_device *out, char error[GD_KEYS_ERROR])
 {
-	const struct gd_keys_policy policy = {
-		.backend = gd_store_domid(step->store),
-		.config_target = gd_config_disk(step->config, device->id.domid, device->id.devid),
-		.foreign = gd_config_foreign(step->config, device->id.domid),
-	};
+	struct gd_keys_policy policy = {.backend = gd_store_domid(step->store)};
+	struct gd_aliases guest;
+	int ret;
 
-	return gd_keys_device(keys, &device->id, &policy, out, error);
+	guest_look(step, device, &guest);
+	policy.config_target = gd_config_disk(step->config, &guest, device->id.devid);
+	policy.foreign = gd_config_foreign(step->config, &guest);
+	ret = gd_keys_device(keys, &device->id, &policy, out, error);
+	free((char *)guest.name);
+	free((char *)guest.uuid);
+	return ret;
 }
 
 /* Not when the toolstack has changed it since it was read: then there is an event for that. */

@@ -19,8 +19,9 @@ struct gd_step {
 	const struct gd_config *config;
 	struct gd_store *store;
 	struct gd_table *table;
-	int removal; /* timerfd: set when a directory is to be removed (device->leaving) */
-	int retry;   /* timerfd: set when an image that is in use is to be tried again (device->retry_ms) */
+	bool nameless; /* it has been said that guests' names cannot be looked up */
+	int removal;   /* timerfd: set when a directory is to be removed (device->leaving) */
+	int retry;     /* timerfd: set when an image that is in use is to be tried again (device->retry_ms) */
 };
 
 /* Read the directory and follow it. False: the device is to be forgotten. */

@@ -467,3 +467,49 @@ int gd_store_introduced(struct gd_store *store, uint16_t domid)
 		return 1;
 	return -errno;
 }
+
+/* By its permissions: the first entry is the owner, with what all others may do; the rest are those of single domains.
+ */
+static bool guest_may_write(struct gd_store *store, const char *path, uint16_t domid)
+{
+	unsigned count = 0;
+	struct xs_permissions *list = xs_get_permissions(store->xs, XBT_NULL, path, &count);
+	bool may = !list || !count || list[0].id == domid || list[0].perms & XS_PERM_WRITE;
+
+	for (unsigned i = 1; i < count && !may; i++)
+		may = list[i].id == domid && list[i].perms & XS_PERM_WRITE;
+	free(list);
+	return may;
+}
+
+static int guest_key(struct gd_store *store, uint16_t domid, const char *key, char **out)
+{
+	char path[PATH];
+	int ret;
+
+	snprintf(path, sizeof(path), "/local/domain/%u/%s", domid, key);
+	ret = node_read(store, XBT_NULL, path, out);
+	if (!ret && *out && guest_may_write(store, path, domid)) {
+		free(*out);
+		*out = NULL;
+	}
+	return ret;
+}
+
+int gd_store_guest(struct gd_store *store, uint16_t domid, char **name, char **uuid)
+{
+	static const char vm[] = "/vm/";
+	int ret;
+
+	*uuid = NULL;
+	ret = guest_key(store, domid, "name", name);
+	if (!ret)
+		ret = guest_key(store, domid, "vm", uuid);
+	if (*uuid && strncmp(*uuid, vm, strlen(vm))) {
+		free(*uuid);
+		*uuid = NULL;
+	} else if (*uuid) {
+		memmove(*uuid, *uuid + strlen(vm), strlen(*uuid + strlen(vm)) + 1);
+	}
+	return ret;
+}

@@ -74,4 +74,11 @@ void gd_store_error(struct gd_store *store, const struct gd_device_id *id, const
 /* Whether xenstored knows the domain: 1, 0, or -errno where we may not ask (in a driver domain). */
 int gd_store_introduced(struct gd_store *store, uint16_t domid);
 
+/*
+ * What the toolstack calls a guest: /local/domain/N/name, and the UUID of /local/domain/N/vm; NULL where it is not
+ * there, and where the guest itself could have written it. The caller frees both. -errno where we may not look (in a
+ * driver domain).
+ */
+int gd_store_guest(struct gd_store *store, uint16_t domid, char **name, char **uuid);
+
 #endif

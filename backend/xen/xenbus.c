@@ -341,7 +341,11 @@ int gd_xenbus_open(struct gd_xenbus **out, const struct gd_config *config, struc
 		return ret;
 	}
 	xenbus->lost = false;
-	xenbus->step = (struct gd_step){config, xenbus->store, xenbus->table, xenbus->removal.fd, xenbus->retry.fd};
+	xenbus->step = (struct gd_step){.config = config,
+					.store = xenbus->store,
+					.table = xenbus->table,
+					.removal = xenbus->removal.fd,
+					.retry = xenbus->retry.fd};
 	/* All of both, at once: what a guest's directories name must be known before any of them is served. */
 	for (unsigned class = 0; class < GD_CLASSES; class ++)
 		xenbus->dirty_class[class] = true;
@@ -366,4 +370,10 @@ void gd_xenbus_close(struct gd_xenbus *xenbus)
 bool gd_xenbus_lost(const struct gd_xenbus *xenbus)
 {
 	return xenbus->lost;
+}
+
+void gd_xenbus_config(struct gd_xenbus *xenbus, const struct gd_config *config)
+{
+	xenbus->env.config = config;
+	xenbus->step.config = config;
 }

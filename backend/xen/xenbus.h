@@ -52,6 +52,8 @@ bool gd_xenbus_lost(const struct gd_xenbus *xenbus);
 /* Name in the log, one line each, those that are not idle. */
 void gd_xenbus_complain(struct gd_xenbus *xenbus);
 
+/* Open devices by these settings from now on. They must be held (gd_config_hold()) as those of gd_xenbus_open() are. */
+void gd_xenbus_config(struct gd_xenbus *xenbus, const struct gd_config *config);
 /* Look at the sizes of all images, and try refused devices again. */
 void gd_xenbus_refresh(struct gd_xenbus *xenbus);
 /* The same for one device, named as "D/DEV" or "dD/DEV", DEV being "xvda" or a number. -ENOENT. */

@@ -69,6 +69,14 @@ static int parse_file(struct fixture *f, const char *text)
 	return parse(f, "--config", f->path, NULL);
 }
 
+static const struct gd_aliases *guest(uint16_t domid)
+{
+	static struct gd_aliases guest;
+
+	guest = (struct gd_aliases){.domid = domid};
+	return &guest;
+}
+
 static void has_defaults(void **state)
 {
 	struct fixture *f = *state;
@@ -97,9 +105,9 @@ static void takes_options(void **state)
 	assert_int_equal(f->config.queue_size, 1024);
 	assert_false(f->config.discard);
 	assert_false(f->config.direct);
-	assert_int_equal(parse(f, "--image-dir=/a", "--image-dir", "/b"), 0);
-	assert_string_equal(f->config.image_dirs[0], "/a");
-	assert_string_equal(f->config.image_dirs[1], "/b");
+	assert_int_equal(parse(f, "--image-dir=/tmp", "--image-dir", "/usr"), 0);
+	assert_string_equal(f->config.image_dirs[0], "/tmp");
+	assert_string_equal(f->config.image_dirs[1], "/usr");
 	assert_null(f->config.image_dirs[2]);
 	assert_int_equal(parse(f, "--nbd-timeout=86400", "--nbd-reconnect", "0"), 0);
 	assert_int_equal(f->config.nbd_timeout, 86400);
@@ -107,13 +115,13 @@ static void takes_options(void **state)
 	assert_int_equal(parse(f, "--log-level=debug", "--control", "/run/x"), 0);
 	assert_int_equal(f->config.level, GD_DEBUG);
 	assert_string_equal(f->config.control, "/run/x");
-	assert_false(gd_config_foreign(&f->config, 0));
+	assert_false(gd_config_foreign(&f->config, guest(0)));
 	assert_int_equal(parse(f, "--allow-foreign=3", "--allow-foreign", "32751"), 0);
-	assert_true(gd_config_foreign(&f->config, 3));
-	assert_true(gd_config_foreign(&f->config, 32751));
-	assert_false(gd_config_foreign(&f->config, 4));
+	assert_true(gd_config_foreign(&f->config, guest(3)));
+	assert_true(gd_config_foreign(&f->config, guest(32751)));
+	assert_false(gd_config_foreign(&f->config, guest(4)));
 	assert_int_equal(parse(f, "--allow-foreign", "all", NULL), 0);
-	assert_true(gd_config_foreign(&f->config, 4));
+	assert_true(gd_config_foreign(&f->config, guest(4)));
 	assert_int_equal(parse(f, "--raw-image=/a", "--raw-image", "/b"), 0);
 	assert_true(gd_config_raw(&f->config, "/a") && gd_config_raw(&f->config, "/b"));
 	assert_false(gd_config_raw(&f->config, "/c"));
@@ -139,8 +147,19 @@ static void names_what_is_wrong(void **state)
 		{"--queue-size", "2048", "grantiod: --queue-size '2048': must be a power of two, 2 to 1024"},
 		{"--log-level", "loud", "grantiod: --log-level 'loud': must be err, warn, notice, info or debug"},
 		{"--image-dir", "images", "grantiod: --image-dir 'images': must be an absolute path"},
-		{"--allow-foreign", "ALL", "grantiod: --allow-foreign 'ALL': must be a domain id, or all"},
-		{"--allow-foreign", "32752", "grantiod: --allow-foreign '32752': must be a domain id, or all"},
+		{"--image-dir", "/none/such", "grantiod: --image-dir '/none/such': there is no such directory"},
+		{"--image-dir", "/dev/null", "grantiod: --image-dir '/dev/null': there is no such directory"},
+		{"--state-dir", "/none/such", "grantiod: --state-dir '/none/such': there is no such directory"},
+		{"--state-dir", "state", "grantiod: --state-dir 'state': must be an absolute path"},
+		{"--queues=4", "--queues=8", "grantiod: --queues '8': is given twice"},
+		{"--no-direct", "--no-direct", "grantiod: --no-direct 'yes': is given twice"},
+		{"--allow-foreign", "", "grantiod: --allow-foreign '': names no guest"},
+		{"--allow-foreign", "32752",
+		 "grantiod: --allow-foreign '32752': is no domain id: that is at most 32751"},
+		{"--nbd-allow", "unix:nbd",
+		 "grantiod: --nbd-allow 'unix:nbd': must be unix:/DIR, tcp:HOST, tcp:HOST:PORT, all or none"},
+		{"--nbd-allow",
+		 "tcp:", "grantiod: --nbd-allow 'tcp:': must be unix:/DIR, tcp:HOST, tcp:HOST:PORT, all or none"},
 		{"--raw-image", "a.raw", "grantiod: --raw-image 'a.raw': must be an absolute path, or all"},
 		{"--control", "sock", "grantiod: --control 'sock': must be an absolute path"},
 		{"--queues", NULL, "grantiod: --queues: needs a value"},
@@ -166,7 +185,7 @@ static void reads_a_file(void **state)
 	struct fixture *f = *state;
 
 	assert_int_equal(parse_file(f, "# settings\n\n queues=2\nqueue-size  =  64  \nindirect = yes\nno-direct = yes\n"
-				       "no-discard = no\nimage-dir = /with space\nlog-level = err\n"
+				       "no-discard = no\nimage-dir = /tmp\nlog-level = err\n"
 				       "control = /run/c\ndisk = 3/0 /x y\ndisk = 3/1 nbd://h/e"),
 			 0);
 	assert_int_equal(f->config.queues, 2);
@@ -174,13 +193,13 @@ static void reads_a_file(void **state)
 	assert_true(f->config.indirect);
 	assert_false(f->config.direct);
 	assert_true(f->config.discard);
-	assert_string_equal(f->config.image_dirs[0], "/with space");
+	assert_string_equal(f->config.image_dirs[0], "/tmp");
 	assert_int_equal(f->config.level, GD_ERR);
 	assert_string_equal(f->config.control, "/run/c");
-	assert_string_equal(gd_config_disk(&f->config, 3, 0), "/x y");
-	assert_string_equal(gd_config_disk(&f->config, 3, 1), "nbd://h/e");
-	assert_null(gd_config_disk(&f->config, 3, 2));
-	assert_null(gd_config_disk(&f->config, 4, 0));
+	assert_string_equal(gd_config_disk(&f->config, guest(3), 0), "/x y");
+	assert_string_equal(gd_config_disk(&f->config, guest(3), 1), "nbd://h/e");
+	assert_null(gd_config_disk(&f->config, guest(3), 2));
+	assert_null(gd_config_disk(&f->config, guest(4), 0));
 }
 
 static void the_command_line_wins(void **state)
@@ -200,7 +219,7 @@ static void names_the_line_of_a_file(void **state)
 	static const struct {
 		const char *text, *error; /* behind "FILE:" */
 	} cases[] = {
-		{"queues = 2\nqueues = 17\n", "2: queues '17': must be 1 to 16"},
+		{"indirect = no\nqueues = 17\n", "2: queues '17': must be 1 to 16"},
 		{"queues\n", "1: 'queues': must be key = value"},
 		{"= 3\n", "1:  '3': unknown setting"},
 		{"config = /x\n", "1: config '/x': unknown setting"},
@@ -208,10 +227,19 @@ static void names_the_line_of_a_file(void **state)
 		{"indirect = 1\n", "1: indirect '1': must be yes or no"},
 		{"nbd-timeout = 86401\n", "1: nbd-timeout '86401': must be 0 to 86400 seconds"},
 		{"nbd-reconnect = 5s\n", "1: nbd-reconnect '5s': must be 0 to 86400 seconds"},
-		{"disk = 3 /x\n", "1: disk '3 /x': must be DOMID/DEVID IMAGE"},
-		{"disk = 3/0\n", "1: disk '3/0': must be DOMID/DEVID IMAGE"},
-		{"disk = 40000/0 /x\n", "1: disk '40000/0 /x': must be DOMID/DEVID IMAGE"},
+		{"queues = 2\nindirect = no\nqueues = 2\n", "3: queues '2': is given twice"},
+		{"\nstate-dir = /none/such\n", "2: state-dir '/none/such': there is no such directory"},
+		{"image-dir = /none/such\n", "1: image-dir '/none/such': there is no such directory"},
+		{"disk = 3 /x\n", "1: disk '3 /x': must be GUEST/DEVID IMAGE"},
+		{"disk = 3/0\n", "1: disk '3/0': must be GUEST/DEVID IMAGE"},
+		{"disk = /0 /x\n", "1: disk '/0 /x': must be GUEST/DEVID IMAGE"},
+		{"disk = web/x /x\n", "1: disk 'web/x /x': must be GUEST/DEVID IMAGE"},
+		{"disk = web/ /x\n", "1: disk 'web/ /x': must be GUEST/DEVID IMAGE"},
+		{"disk = 40000/0 /x\n", "1: disk '40000/0 /x': is no domain id: that is at most 32751"},
+		{"disk = 3/0 x.raw\n",
+		 "1: disk '3/0 x.raw': its image must be an absolute path, or nbd://, or nbd+unix://"},
 		{"disk = 3/0 /x\ndisk = 3/0 /y\n", "2: disk '3/0 /y': names a device twice"},
+		{"disk = web/0 /x\ndisk = web/1 /x\ndisk = web/0 /y\n", "3: disk 'web/0 /y': names a device twice"},
 	};
 	struct fixture *f = *state;
 	char expected[128];
@@ -225,14 +253,80 @@ static void names_the_line_of_a_file(void **state)
 	}
 }
 
+/* A UUID's line comes before a name's, and that before a number's, wherever they stand. */
+static void finds_guests_by_what_they_are_called(void **state)
+{
+	static const char uuid[] = "16b01b6f-4240-4693-ad8d-12350dae39be";
+	const struct gd_aliases all = {3, "web", uuid}, named = {3, "web", NULL}, other = {4, "Web", NULL},
+				slash = {5, "a/b", NULL}, unknown = {3, NULL, NULL};
+	struct fixture *f = *state;
+
+	assert_int_equal(parse_file(f, "disk = 3/0 /id\ndisk = web/0 /name\n"
+				       "disk = 16B01B6F-4240-4693-AD8D-12350DAE39BE/0 /uuid\ndisk = a/b/7 /slash\n"
+				       "allow-foreign = web\n"),
+			 0);
+	assert_true(gd_config_names(&f->config));
+	assert_string_equal(gd_config_disk(&f->config, &all, 0), "/uuid");
+	assert_string_equal(gd_config_disk(&f->config, &named, 0), "/name");
+	assert_string_equal(gd_config_disk(&f->config, &unknown, 0), "/id");
+	assert_string_equal(gd_config_disk(&f->config, &slash, 7), "/slash");
+	assert_null(gd_config_disk(&f->config, &other, 0));
+	assert_null(gd_config_disk(&f->config, &all, 1));
+	assert_true(gd_config_foreign(&f->config, &named));
+	assert_false(gd_config_foreign(&f->config, &unknown));
+	assert_false(gd_config_foreign(&f->config, &other));
+	gd_config_exit(&f->config);
+	gd_config_init(&f->config);
+	assert_int_equal(parse_file(f, "disk = 3/0 /id\nallow-foreign = all\n"), 0);
+	assert_false(gd_config_names(&f->config));
+}
+
+/* With directories for images NBD is refused, unless a setting of its own allows it. */
+static void bounds_nbd(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(parse(f, NULL, NULL, NULL), 0);
+	assert_null(gd_config_nbd(&f->config));
+	assert_int_equal(parse(f, "--image-dir", "/tmp", NULL), 0);
+	assert_non_null(gd_config_nbd(&f->config));
+	assert_null(gd_config_nbd(&f->config)[0]);
+	assert_int_equal(parse(f, "--nbd-allow=unix:/run/nbd", "--nbd-allow", "tcp:store"), 0);
+	assert_string_equal(gd_config_nbd(&f->config)[0], "unix:/run/nbd");
+	assert_string_equal(gd_config_nbd(&f->config)[1], "tcp:store");
+	assert_null(gd_config_nbd(&f->config)[2]);
+	gd_config_exit(&f->config);
+	gd_config_init(&f->config);
+	assert_int_equal(parse(f, "--nbd-allow=none", NULL, NULL), 0);
+	assert_string_equal(gd_config_nbd(&f->config)[0], "none");
+}
+
+/* They live as long as somebody holds them (AddressSanitizer looks). */
+static void is_held(void **state)
+{
+	char *good[] = {(char *)"grantiod", (char *)"--queues=2", NULL}, *bad[] = {good[0], (char *)"--queues=0", NULL};
+	const struct gd_config *held;
+	struct gd_config *config;
+	struct fixture *f = *state;
+
+	assert_int_equal(gd_config_new(&config, 2, bad, f->error), -EINVAL);
+	assert_string_equal(f->error, "grantiod: --queues '0': must be 1 to 16");
+	assert_int_equal(gd_config_new(&config, 2, good, f->error), 0);
+	held = gd_config_hold(config);
+	gd_config_drop(config);
+	assert_int_equal(held->queues, 2);
+	gd_config_drop(held);
+	gd_config_drop(NULL);
+}
+
 static void bounds_its_lists(void **state)
 {
 	struct fixture *f = *state;
 
 	for (unsigned i = 0; i < GD_CONFIG_IMAGE_DIRS; i++)
-		assert_int_equal(parse(f, "--image-dir", "/a", NULL), 0);
-	assert_int_equal(parse(f, "--image-dir", "/a", NULL), -EINVAL);
-	assert_string_equal(f->error, "grantiod: --image-dir '/a': is one more than 16");
+		assert_int_equal(parse(f, "--image-dir", "/tmp", NULL), 0);
+	assert_int_equal(parse(f, "--image-dir", "/tmp", NULL), -EINVAL);
+	assert_string_equal(f->error, "grantiod: --image-dir '/tmp': is one more than 16");
 	assert_null(f->config.image_dirs[GD_CONFIG_IMAGE_DIRS]);
 	for (unsigned i = 0; i < GD_CONFIG_RAW; i++)
 		assert_int_equal(parse(f, "--raw-image", "/a", NULL), 0);
@@ -253,6 +347,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(reads_a_file, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_command_line_wins, setup, teardown),
 		cmocka_unit_test_setup_teardown(names_the_line_of_a_file, setup, teardown),
+		cmocka_unit_test_setup_teardown(finds_guests_by_what_they_are_called, setup, teardown),
+		cmocka_unit_test_setup_teardown(bounds_nbd, setup, teardown),
+		cmocka_unit_test_setup_teardown(is_held, setup, teardown),
 		cmocka_unit_test_setup_teardown(bounds_its_lists, setup, teardown),
 	};
 

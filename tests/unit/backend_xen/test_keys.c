@@ -91,7 +91,8 @@ static void accepts_a_generic_device(void **state)
 	assert_int_equal(device.base, 0x2000000);
 	assert_string_equal(device.target, "/from/settings");
 	assert_int_equal(check(&keys, &generic_id, &device, error), -EINVAL);
-	assert_string_equal(error, "no image: neither key 'params' nor `disk = 1/0 IMAGE` in the settings");
+	assert_string_equal(error, "no image: neither key 'params' nor `disk = 1/0 IMAGE` (or by the guest's name or "
+				   "UUID) in the settings");
 	keys.value[GD_KEY_PARAMS] = (char *)"/from/xenstore";
 	assert_int_equal(gd_keys_device(&keys, &generic_id, &from_settings, &device, error), 0);
 	assert_string_equal(device.target, "/from/xenstore");
