@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define CHUNK_MAX   (1u << 30) /* one read or write; the system's own limit is 2 GiB less a page */
@@ -16,13 +17,25 @@
 #ifndef BLOCK_URING_CMD_DISCARD /* Linux 6.12, <linux/blkdev.h>: _IO(0x12, 0) */
 #define BLOCK_URING_CMD_DISCARD 0x1200
 #endif
+#ifndef FALLOC_FL_NO_HIDE_STALE /* <linux/falloc.h> before it was taken out of the kernel; on a block device: discard \
+				 */
+#define FALLOC_FL_NO_HIDE_STALE 0x04
+#endif
 
 /* What a submission does. What the system refuses for good is noted in disk->bad_modes, and the next best is tried. */
-enum mode { MODE_DATA, MODE_SYNC, MODE_DISCARD, MODE_PUNCH, MODE_ZERO_RANGE, MODE_WRITE_ZEROES };
+enum mode { MODE_DATA, MODE_SYNC, MODE_DISCARD, MODE_PUNCH, MODE_UNMAP, MODE_ZERO_RANGE, MODE_WRITE_ZEROES };
 
 struct file_disk {
 	struct gd_disk disk;
 	struct gd_image image;
+	bool undirect; /* O_DIRECT was found not to work, and is off; atomic */
+};
+
+struct file_queue {
+	struct gd_disk_queue queue;
+	bool measured; /* the image's size, by: */
+	unsigned head; /* how many SQEs of the ring had been submitted then */
+	uint64_t end;
 };
 
 static struct file_disk *file_of(struct gd_disk *disk)
@@ -46,7 +59,9 @@ static int mode_choose(struct file_disk *file, const struct gd_disk_io *io)
 	case GD_DISK_DISCARD:
 		if (file->image.block && mode_good(disk, MODE_DISCARD))
 			return MODE_DISCARD;
-		return mode_good(disk, MODE_PUNCH) ? MODE_PUNCH : -EOPNOTSUPP;
+		if (mode_good(disk, MODE_PUNCH))
+			return MODE_PUNCH;
+		return file->image.block && mode_good(disk, MODE_UNMAP) ? MODE_UNMAP : -EOPNOTSUPP;
 	case GD_DISK_WRITE_ZEROES:
 		if (io->unmap && disk->discard && mode_good(disk, MODE_PUNCH))
 			return MODE_PUNCH;
@@ -54,6 +69,12 @@ static int mode_choose(struct file_disk *file, const struct gd_disk_io *io)
 	default:
 		return MODE_DATA;
 	}
+}
+
+/* Reads or writes, by as many bytes as the result says. */
+static bool transfers(enum mode mode)
+{
+	return mode == MODE_DATA || mode == MODE_WRITE_ZEROES;
 }
 
 static uint32_t chunk_length(const struct gd_disk_io *io, enum mode mode)
@@ -93,6 +114,12 @@ static void sqe_prep(struct io_uring_sqe *sqe, int fd, const struct gd_disk_io *
 	case MODE_PUNCH:
 		io_uring_prep_fallocate(sqe, fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)at, chunk);
 		break;
+	case MODE_UNMAP:
+		/* Kernels without the command zero a block device by MODE_PUNCH, if it can do that without being
+		 * written; this discards, and asks for no zeroes. */
+		io_uring_prep_fallocate(sqe, fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE | FALLOC_FL_NO_HIDE_STALE,
+					(off_t)at, chunk);
+		break;
 	case MODE_ZERO_RANGE:
 		io_uring_prep_fallocate(sqe, fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, (off_t)at, chunk);
 		break;
@@ -102,25 +129,31 @@ static void sqe_prep(struct io_uring_sqe *sqe, int fd, const struct gd_disk_io *
 	}
 }
 
-static int file_start(struct gd_disk_queue *queue, struct gd_disk_slot *slot)
+/*
+ * An image that was cut short must not be made longer again by what its guest writes: whoever cut it meant to have the
+ * space. So a file is measured before it is written to, once for all that is submitted together: an I/O that the ring
+ * has taken is in the kernel's hands, and what cuts the file at that very moment may come before or after it.
+ */
+static bool file_ends_before(struct gd_disk_queue *queue, const struct gd_disk_io *io, enum mode mode)
 {
-	struct file_disk *file = file_of(queue->disk);
-	int mode = mode_choose(file, slot->io);
-	struct io_uring_sqe *sqe;
+	struct file_queue *own = (struct file_queue *)queue;
+	const struct gd_image *image = &file_of(queue->disk)->image;
+	unsigned head = queue->ring->sq.sqe_head;
+	struct statx stx;
 
-	if (mode < 0)
-		return mode;
-	sqe = gd_queue_sqe(queue);
-	if (!sqe)
-		return -EAGAIN;
-	slot->mode = (uint8_t)mode;
-	slot->chunk = chunk_length(slot->io, (enum mode)mode);
-	sqe_prep(sqe, file->image.fd, slot->io, (enum mode)mode, slot->chunk);
-	io_uring_sqe_set_data64(sqe, gd_queue_user_data(queue, GD_KIND_IO, slot->generation, slot->index));
-	return 0;
+	if (image->block || io->op == GD_DISK_READ || !(transfers(mode) || mode == MODE_ZERO_RANGE))
+		return false;
+	if (!own->measured || own->head != head) {
+		/* By what this system knows: a server of files is not asked, for the thread would have to wait. */
+		own->measured = !statx(image->fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_SIZE, &stx) &&
+				stx.stx_mask & STATX_SIZE;
+		own->end = own->measured ? stx.stx_size : 0;
+		own->head = head;
+	}
+	return own->measured && io->offset + io->length > own->end;
 }
 
-/* Nothing was read or written: the image has become shorter than the disk. */
+/* What there is to read or write lies beyond the image's end: it has become shorter than the disk. */
 static void file_end(struct gd_disk_queue *queue, struct gd_disk_slot *slot)
 {
 	uint64_t bytes = 0;
@@ -133,12 +166,35 @@ static void file_end(struct gd_disk_queue *queue, struct gd_disk_slot *slot)
 	gd_queue_finish(queue, slot, -EIO);
 }
 
+static int file_start(struct gd_disk_queue *queue, struct gd_disk_slot *slot)
+{
+	struct file_disk *file = file_of(queue->disk);
+	int mode = mode_choose(file, slot->io);
+	struct io_uring_sqe *sqe;
+
+	if (mode < 0)
+		return mode;
+	if (file_ends_before(queue, slot->io, (enum mode)mode)) {
+		file_end(queue, slot);
+		return 0;
+	}
+	sqe = gd_queue_sqe(queue);
+	if (!sqe)
+		return -EAGAIN;
+	slot->mode = (uint8_t)mode;
+	slot->chunk = chunk_length(slot->io, (enum mode)mode);
+	sqe_prep(sqe, file->image.fd, slot->io, (enum mode)mode, slot->chunk);
+	io_uring_sqe_set_data64(sqe, gd_queue_user_data(queue, GD_KIND_IO, slot->generation, slot->index));
+	return 0;
+}
+
 static bool refused_for_good(enum mode mode, int result)
 {
 	switch (mode) {
 	case MODE_DISCARD: /* kernels without the command say EINVAL or EOPNOTSUPP */
 		return result == -EOPNOTSUPP || result == -EINVAL || result == -ENOTTY;
 	case MODE_PUNCH:
+	case MODE_UNMAP:
 	case MODE_ZERO_RANGE:
 		return result == -EOPNOTSUPP || result == -ENOSYS;
 	default:
@@ -146,10 +202,31 @@ static bool refused_for_good(enum mode mode, int result)
 	}
 }
 
+/*
+ * Direct I/O in units of 512 bytes is refused, and nobody had said that it would be: from here on through the page
+ * cache. What other queues have in flight fails and comes here as well. False: that is not what is wrong.
+ */
+static bool undirect(struct gd_disk_queue *queue, struct gd_disk_slot *slot)
+{
+	struct file_disk *file = file_of(queue->disk);
+
+	if (!file->image.direct || file->image.block || file->image.told || slot->retries++ >= RETRIES_MAX)
+		return false;
+	if (gd_image_undirect(&file->image))
+		return false;
+	if (!__atomic_exchange_n(&file->undirect, true, __ATOMIC_RELAXED))
+		gd_log(queue->disk->log, GD_NOTICE,
+		       "%s: no O_DIRECT in units of 512 bytes here: served through the page cache",
+		       queue->disk->target);
+	return true;
+}
+
 static void file_fail(struct gd_disk_queue *queue, struct gd_disk_slot *slot, int result)
 {
 	if (refused_for_good((enum mode)slot->mode, result)) {
 		__atomic_fetch_or(&queue->disk->bad_modes, (uint8_t)(1u << slot->mode), __ATOMIC_RELAXED);
+		gd_queue_run(queue, slot);
+	} else if (result == -EINVAL && transfers((enum mode)slot->mode) && undirect(queue, slot)) {
 		gd_queue_run(queue, slot);
 	} else if (result == -EINTR && slot->retries++ < RETRIES_MAX) { /* fallocate on tmpfs */
 		gd_queue_run(queue, slot);
@@ -176,7 +253,7 @@ static void file_cqe(struct gd_disk_queue *queue, enum gd_disk_kind kind, uint32
 		gd_queue_finish(queue, slot, 0);
 		return;
 	}
-	if (slot->mode == MODE_DATA || slot->mode == MODE_WRITE_ZEROES) {
+	if (transfers((enum mode)slot->mode)) {
 		/* A direct transfer goes on at a whole block only; a file's odd end is no block. */
 		uint32_t whole = (uint32_t)result & ~(queue->disk->info.block_size - 1);
 
@@ -213,7 +290,7 @@ static void file_close(struct gd_disk *disk)
 }
 
 static const struct gd_disk_engine file_engine = {
-	.queue_bytes = sizeof(struct gd_disk_queue),
+	.queue_bytes = sizeof(struct file_queue),
 	.close = file_close,
 	.measure = file_measure,
 	.start = file_start,

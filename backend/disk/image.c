@@ -229,25 +229,38 @@ static int image_judge(const struct gd_image *image, const struct gd_disk_openin
 	return 0;
 }
 
-/* Does a direct read in units of 512 bytes work? It alters nothing. */
+int gd_image_undirect(const struct gd_image *image)
+{
+	return direct_set(image->fd, false);
+}
+
+/*
+ * Does a direct read in units of 512 bytes work? It alters nothing. It must be where there is data: of a hole the
+ * kernel reads anything. An image without any data tells nothing: file.c finds out when the guest does I/O.
+ */
 static bool direct_probe(int fd)
 {
 	_Alignas(1024) char area[1024];
-	ssize_t n = pread(fd, area + 512, 512, 512); /* memory aligned to 512 and no more */
+	off_t data = lseek(fd, 0, SEEK_DATA);
+	ssize_t n;
 
+	if (data < 0)
+		return true;
+	n = pread(fd, area + 512, 512, (data | 512) & ~(off_t)511); /* memory, and offset, of 512 and no more */
 	return n >= 0 || errno != EINVAL;
 }
 
 /*
  * What does O_DIRECT ask for on this file? A guest's disk has 512-byte blocks when it is a file, wherever the file lies
  * (its partition table counts in them), so where the system wants larger units the file is served through the page
- * cache.
+ * cache. Systems before Linux 6.1, and some file systems, do not tell.
  */
 static bool direct_file(struct gd_image *image)
 {
 	struct statx stx;
 
-	if (statx(image->fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &stx) || !(stx.stx_mask & STATX_DIOALIGN)) {
+	image->told = !statx(image->fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &stx) && stx.stx_mask & STATX_DIOALIGN;
+	if (!image->told) {
 		image->align = 512;
 		return direct_probe(image->fd);
 	}

@@ -15,6 +15,7 @@ struct gd_image {
 	bool block;	     /* a block device */
 	bool direct;	     /* O_DIRECT */
 	bool punches;	     /* deallocates by fallocate() */
+	bool told;	     /* the system has said what O_DIRECT asks for; else it may still refuse an I/O */
 	uint32_t block_size; /* of offsets and lengths */
 	uint32_t physical_size;
 	uint32_t align; /* of memory */
@@ -25,6 +26,8 @@ struct gd_image {
 /* On failure the opening's error is filled and nothing stays open. */
 int gd_image_open(struct gd_image *image, const struct gd_disk_opening *opening);
 void gd_image_close(struct gd_image *image);
+/* Go on through the page cache; any thread. 0 or -errno. */
+int gd_image_undirect(const struct gd_image *image);
 /* The size in bytes, as it is. */
 int gd_image_measure(const struct gd_image *image, uint64_t *bytes);
 

@@ -66,6 +66,15 @@ extern unsigned rig_done_count;
  * it. */
 void rig_random(struct rig *rig, unsigned seed, unsigned operations);
 
+/* The SQE prepared last, where nothing is submitted; and its completion, as the kernel would give it. */
+const struct io_uring_sqe *rig_sqe(const struct rig *rig);
+void rig_sqe_answer(struct rig *rig, int result);
+
+/* A loop device on rig->path: a descriptor, or -1 where that is not permitted. It goes when its last user closes it. */
+int rig_loop(struct rig *rig, unsigned block_size, uint32_t flags, char *name, size_t size);
+/* The flags of the descriptor that has rig->path open (proc_pid_fdinfo(5)); -1: there is none. */
+int rig_open_flags(const struct rig *rig);
+
 /* How many logged lines have this in them. */
 unsigned rig_logged(struct rig *rig, const char *text);
 unsigned rig_log_lines(struct rig *rig);

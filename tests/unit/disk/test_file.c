@@ -131,27 +131,6 @@ static void test_fua(void **state)
 	assert_memory_equal(after, rig->area, 4096);
 }
 
-/* The SQE prepared last; nothing here is submitted. */
-static const struct io_uring_sqe *sqe_last(const struct rig *rig)
-{
-	const struct io_uring_sq *sq = &rig->ring.sq;
-
-	assert_int_not_equal(sq->sqe_tail, sq->sqe_head);
-	return &sq->sqes[(sq->sqe_tail - 1) & (rig->ring_entries - 1)];
-}
-
-static void sqe_answer(struct rig *rig, int result)
-{
-	union {
-		struct io_uring_cqe cqe;
-		char bytes[sizeof(struct io_uring_cqe)];
-	} answer = {.bytes = {0}};
-
-	answer.cqe.user_data = sqe_last(rig)->user_data;
-	answer.cqe.res = result;
-	gd_disk_queue_cqe(rig->queue, &answer.cqe);
-}
-
 /* What asks for stable storage, as the kernel would see it. */
 static void test_stable_storage(void **state)
 {
@@ -161,26 +140,26 @@ static void test_stable_storage(void **state)
 	rig_image(rig, "a.raw", MIB);
 	assert_int_equal(rig_open(rig, rig->path, 0), 0);
 	gd_disk_submit(rig->queue, &io);
-	assert_int_equal(sqe_last(rig)->rw_flags, 0);
-	sqe_answer(rig, 4096);
+	assert_int_equal(rig_sqe(rig)->rw_flags, 0);
+	rig_sqe_answer(rig, 4096);
 	io.fua = true;
 	gd_disk_submit(rig->queue, &io);
-	assert_int_equal(sqe_last(rig)->rw_flags, RWF_DSYNC);
-	sqe_answer(rig, 4096);
+	assert_int_equal(rig_sqe(rig)->rw_flags, RWF_DSYNC);
+	rig_sqe_answer(rig, 4096);
 	assert_int_equal(rig_done_count, 2);
 	io.op = GD_DISK_WRITE_ZEROES;
 	gd_disk_submit(rig->queue, &io);
-	assert_int_equal(sqe_last(rig)->opcode, IORING_OP_FALLOCATE);
-	sqe_answer(rig, 0);
+	assert_int_equal(rig_sqe(rig)->opcode, IORING_OP_FALLOCATE);
+	rig_sqe_answer(rig, 0);
 	assert_int_equal(rig_done_count, 2);
-	assert_int_equal(sqe_last(rig)->opcode, IORING_OP_FSYNC);
-	assert_int_equal(sqe_last(rig)->fsync_flags, IORING_FSYNC_DATASYNC);
-	sqe_answer(rig, 0);
+	assert_int_equal(rig_sqe(rig)->opcode, IORING_OP_FSYNC);
+	assert_int_equal(rig_sqe(rig)->fsync_flags, IORING_FSYNC_DATASYNC);
+	rig_sqe_answer(rig, 0);
 	assert_int_equal(rig_done_count, 3);
 	io.op = GD_DISK_FLUSH;
 	gd_disk_submit(rig->queue, &io);
-	assert_int_equal(sqe_last(rig)->opcode, IORING_OP_FSYNC);
-	sqe_answer(rig, -EIO);
+	assert_int_equal(rig_sqe(rig)->opcode, IORING_OP_FSYNC);
+	rig_sqe_answer(rig, -EIO);
 	assert_int_equal(io.result, -EIO);
 }
 
@@ -196,21 +175,21 @@ static void test_short_transfers(void **state)
 	for (rounds = 1; rounds <= 2; rounds++) {
 		io.op = rounds == 1 ? GD_DISK_READ : GD_DISK_WRITE;
 		gd_disk_submit(rig->queue, &io);
-		assert_int_equal(sqe_last(rig)->len, 8192);
-		sqe_answer(rig, 512);
-		assert_int_equal(sqe_last(rig)->len, 8192 - 512);
-		assert_int_equal(sqe_last(rig)->off, 65536 + 512);
-		assert_ptr_equal((char *)(uintptr_t)sqe_last(rig)->addr, rig->area + 512);
-		sqe_answer(rig, 4096 + 100);
-		assert_int_equal(sqe_last(rig)->len, 8192 - 512 - 4096);
-		assert_int_equal(sqe_last(rig)->off, 65536 + 512 + 4096);
-		assert_ptr_equal((char *)(uintptr_t)sqe_last(rig)->addr, rig->area + 512 + 4096);
-		sqe_answer(rig, 8192 - 512 - 4096);
+		assert_int_equal(rig_sqe(rig)->len, 8192);
+		rig_sqe_answer(rig, 512);
+		assert_int_equal(rig_sqe(rig)->len, 8192 - 512);
+		assert_int_equal(rig_sqe(rig)->off, 65536 + 512);
+		assert_ptr_equal((char *)(uintptr_t)rig_sqe(rig)->addr, rig->area + 512);
+		rig_sqe_answer(rig, 4096 + 100);
+		assert_int_equal(rig_sqe(rig)->len, 8192 - 512 - 4096);
+		assert_int_equal(rig_sqe(rig)->off, 65536 + 512 + 4096);
+		assert_ptr_equal((char *)(uintptr_t)rig_sqe(rig)->addr, rig->area + 512 + 4096);
+		rig_sqe_answer(rig, 8192 - 512 - 4096);
 		assert_int_equal(rig_done_count, rounds);
 		assert_int_equal(io.result, 0);
 	}
 	gd_disk_submit(rig->queue, &io); /* and one that gets nowhere ends */
-	sqe_answer(rig, 100);
+	rig_sqe_answer(rig, 100);
 	assert_int_equal(io.result, -EIO);
 }
 
@@ -225,7 +204,7 @@ static void test_interrupted(void **state)
 	assert_int_equal(rig_open(rig, rig->path, 0), 0);
 	gd_disk_submit(rig->queue, &io);
 	for (i = 0; i < 100 && !rig_done_count; i++)
-		sqe_answer(rig, -EINTR);
+		rig_sqe_answer(rig, -EINTR);
 	assert_in_range(i, 2, 50);
 	assert_int_equal(io.result, -EINTR);
 }
@@ -454,6 +433,39 @@ static void test_shrunk(void **state)
 	assert_int_equal(rig->info.size, 65536 + 512);
 }
 
+static uint64_t size_of(const struct rig *rig)
+{
+	struct stat st;
+
+	assert_int_equal(stat(rig->path, &st), 0);
+	return (uint64_t)st.st_size;
+}
+
+/* What is written beyond the new end is an error, and makes the image no longer; nor are blocks taken there. */
+static void test_shrunk_stays(void **state)
+{
+	struct rig *rig = *state;
+	uint64_t used;
+
+	rig_image(rig, "a.raw", MIB);
+	assert_int_equal(rig_open(rig, rig->path, RIG_DISCARD), 0);
+	assert_int_equal(rig_io(rig, GD_DISK_WRITE, MIB - 4096, 4096, rig->area), 0);
+	assert_int_equal(truncate(rig->path, 65536), 0);
+	used = blocks_used(rig);
+	assert_int_equal(rig_io(rig, GD_DISK_WRITE, MIB - 4096, 4096, rig->area), -EIO);
+	assert_int_equal(rig_logged(rig, ": write of 4096 bytes at 1044480: the image ends at 65536, it had 1048576"),
+			 1);
+	assert_int_equal(rig_io(rig, GD_DISK_WRITE, 65536 - 512, 1024, rig->area), -EIO);
+	assert_int_equal(rig_io(rig, GD_DISK_WRITE_ZEROES, 65536, 65536, NULL), -EIO);
+	assert_int_equal(size_of(rig), 65536);
+	assert_int_equal(blocks_used(rig), used);
+	assert_int_equal(rig_io(rig, GD_DISK_WRITE, 65536 - 4096, 4096, rig->area), 0);
+	assert_int_equal(rig_io(rig, GD_DISK_FLUSH, 0, 0, NULL), 0);
+	assert_int_equal(truncate(rig->path, 2 * MIB), 0); /* and when it has grown again all is well */
+	assert_int_equal(rig_io(rig, GD_DISK_WRITE, MIB - 4096, 4096, rig->area), 0);
+	assert_int_equal(size_of(rig), 2 * MIB);
+}
+
 static void test_refresh(void **state)
 {
 	struct rig *rig = *state;
@@ -631,6 +643,7 @@ int main(void)
 		TEST(test_done_submits),
 		TEST(test_readonly),
 		TEST(test_shrunk),
+		TEST(test_shrunk_stays),
 		TEST(test_refresh),
 		TEST(test_stray_completion),
 		TEST(test_cancel),

@@ -158,34 +158,6 @@ static void test_plain(void **state)
 	assert_int_equal(rig_log_lines(rig), 0);
 }
 
-/* The flags of the descriptor that has the image open (proc_pid_fdinfo(5)). */
-static int flags_of(const struct rig *rig)
-{
-	char link[64], path[256], line[64];
-	int fd, flags = -1;
-
-	for (fd = 3; fd < 256 && flags < 0; fd++) {
-		ssize_t n;
-		FILE *file;
-
-		snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-		n = readlink(link, path, sizeof(path) - 1);
-		if (n < 0)
-			continue;
-		path[n] = '\0';
-		if (strcmp(path, rig->path))
-			continue;
-		snprintf(link, sizeof(link), "/proc/self/fdinfo/%d", fd);
-		file = fopen(link, "re");
-		assert_non_null(file);
-		while (fgets(line, sizeof(line), file))
-			if (!strncmp(line, "flags:", 6))
-				flags = (int)strtol(line + 6, NULL, 8);
-		fclose(file);
-	}
-	return flags;
-}
-
 /* Looking leaves O_DIRECT as it was. */
 static void test_still_direct(void **state)
 {
@@ -193,10 +165,10 @@ static void test_still_direct(void **state)
 
 	rig_image(rig, "a.raw", MIB);
 	assert_int_equal(rig_disk_open(rig, rig->path, 0), 0);
-	assert_true(flags_of(rig) & O_DIRECT);
+	assert_true(rig_open_flags(rig) & O_DIRECT);
 	rig_close(rig);
 	assert_int_equal(rig_disk_open(rig, rig->path, RIG_BUFFERED), 0);
-	assert_false(flags_of(rig) & O_DIRECT);
+	assert_false(rig_open_flags(rig) & O_DIRECT);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)

@@ -247,30 +247,6 @@ static void test_zeroes_written(void **state)
 
 /* --- block devices --- */
 
-/* A loop device on rig->path; its name, or NULL where that is not permitted. It goes when its last user closes it. */
-static int loop_make(struct rig *rig, unsigned block_size, uint32_t flags, char *name, size_t size)
-{
-	struct loop_config config = {.block_size = block_size, .info = {.lo_flags = flags | LO_FLAGS_AUTOCLEAR}};
-	int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC), number, fd = -1;
-
-	number = control < 0 ? -1 : ioctl(control, LOOP_CTL_GET_FREE);
-	close(control);
-	snprintf(name, size, "/dev/loop%d", number);
-	if (number >= 0)
-		fd = open(name, O_RDWR | O_CLOEXEC);
-	if (fd >= 0) {
-		config.fd = (uint32_t)open(rig->path, (flags & LO_FLAGS_READ_ONLY ? O_RDONLY : O_RDWR) | O_CLOEXEC);
-		if (!ioctl(fd, LOOP_CONFIGURE, &config)) {
-			close((int)config.fd);
-			return fd;
-		}
-		close((int)config.fd);
-		close(fd);
-	}
-	print_message("loop device %s: %s: skipped\n", name, strerror(errno));
-	return -1;
-}
-
 static void test_block_device(void **state)
 {
 	struct rig *rig = *state, other;
@@ -279,7 +255,7 @@ static void test_block_device(void **state)
 
 	memset(&other, 0, sizeof(other));
 	rig_image(rig, "a.raw", 8 * MIB);
-	loop = loop_make(rig, 512, 0, name, sizeof(name));
+	loop = rig_loop(rig, 512, 0, name, sizeof(name));
 	if (loop < 0)
 		skip();
 	assert_int_equal(rig_open(rig, name, RIG_DISCARD), 0);
@@ -306,7 +282,7 @@ static void test_block_device_4k(void **state)
 	int loop;
 
 	rig_image(rig, "a.raw", 8 * MIB);
-	loop = loop_make(rig, 4096, 0, name, sizeof(name));
+	loop = rig_loop(rig, 4096, 0, name, sizeof(name));
 	if (loop < 0)
 		skip();
 	assert_int_equal(rig_open(rig, name, RIG_DISCARD), 0);
@@ -328,7 +304,7 @@ static void test_block_device_readonly(void **state)
 	int loop;
 
 	rig_image(rig, "a.raw", MIB);
-	loop = loop_make(rig, 512, LO_FLAGS_READ_ONLY, name, sizeof(name));
+	loop = rig_loop(rig, 512, LO_FLAGS_READ_ONLY, name, sizeof(name));
 	if (loop < 0)
 		skip();
 	assert_int_equal(rig_disk_open(rig, name, 0) < 0, 1);
