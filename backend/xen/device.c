@@ -10,6 +10,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <abi/virtio_blk.h>
+#include <abi/virtio_ring.h>
+
 #define REG_STATUS	 0x070u /* virtio 1.2, 4.2.2 */
 #define STATUS_DRIVER_OK 4u	/* virtio 1.2, 2.1 */
 
@@ -135,6 +138,30 @@ static int irq_open(struct gd_device *device)
 	return gd_irq_event_open(&device->irq, device->id.domid, &device->log);
 }
 
+/*
+ * Settings are for what drivers negotiate from now on. What one has negotiated with a former process it goes on using,
+ * so that is offered to it again, whatever the settings have become.
+ */
+static void negotiated_keep(const struct gd_device *device, struct gd_vdev_config *vdev)
+{
+	struct gd_ledger_registers r;
+
+	if (!device->resumed)
+		return;
+	gd_ledger_load(vdev->ledger, &r);
+	vdev->indirect |= !!(r.features & GIO_VIRTIO_F_INDIRECT_DESC);
+	if (r.features & (GIO_VIRTIO_BLK_F_DISCARD | GIO_VIRTIO_BLK_F_WRITE_ZEROES))
+		vdev->discard = device->keys.discard;
+	if (r.features & GIO_VIRTIO_BLK_F_MQ && vdev->queues < 2)
+		vdev->queues = 2;
+	for (unsigned i = 0; i < GD_LEDGER_QUEUES; i++) {
+		if (!r.queue[i].ready || !gio_virtq_size_valid(r.queue[i].num) || r.queue[i].num > GD_LEDGER_HEADS)
+			continue;
+		vdev->queues = vdev->queues > i ? vdev->queues : i + 1;
+		vdev->queue_size = vdev->queue_size > r.queue[i].num ? vdev->queue_size : r.queue[i].num;
+	}
+}
+
 static int vdev_open(struct gd_device *device)
 {
 	const struct gd_config *config = device->config;
@@ -156,6 +183,7 @@ static int vdev_open(struct gd_device *device)
 
 	if (ret)
 		return gd_device_fail(device, ret, "no memory for its ledger");
+	negotiated_keep(device, &vdev);
 	ret = gd_vdev_open(&device->vdev, &vdev, error, sizeof(error));
 	if (ret && device->resumed)
 		gd_ledger_leave(vdev.ledger); /* it may be opened yet */
@@ -192,7 +220,8 @@ static int disk_open(struct gd_device *device)
 	struct gd_disk_config disk = {
 		.target = device->target,
 		.readonly = device->keys.readonly,
-		.discard = device->keys.discard && config->discard,
+		/* What is offered the device decides: its driver may have been offered it before. */
+		.discard = device->keys.discard && (config->discard || served_before(device)),
 		.direct = device->keys.direct && config->direct,
 		.nbd_timeout_ms = config->nbd_timeout * 1000,
 		.nbd_reconnect_ms = config->nbd_reconnect * 1000,

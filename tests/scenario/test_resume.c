@@ -31,9 +31,9 @@ struct world {
 	char dir[32]; /* the ledgers' */
 	const char *image;
 	struct gp_disk *disk;
-	const char *arguments[5];
-	bool stop;     /* atomic, as the next: */
-	unsigned done; /* requests */
+	const char *arguments[8]; /* NULL ends them */
+	bool stop;		  /* atomic, as the next: */
+	unsigned done;		  /* requests */
 };
 
 static void world_open(struct world *world, struct rig *rig)
@@ -301,20 +301,42 @@ static void no_ledger(void **state)
 	world_close(&world);
 }
 
-/* Another grantiod that does not offer what the driver chose. */
+/* Settings that offer less are for what comes: the driver goes on with what it chose, and its other queues. */
 static void other_settings(void **state)
+{
+	static const char *const less[] = {"--queue-size", "16", "--queues", "1", "--no-discard"};
+	struct world world;
+
+	world_open(&world, *state);
+	memcpy(&world.arguments[2], less, sizeof(less));
+	for (unsigned round = 1; round <= 2; round++) {
+		assert_true(WIFSIGNALED(rig_daemon_stop(world.rig, SIGKILL)));
+		rig_daemon_start(world.rig, world.arguments);
+		rig_log_wait(world.rig, "going on where a former grantiod ended", round);
+		rig_guest_check(world.disk, world.image, 0, 65536, round);
+		assert_int_equal(gp_disk_zero(world.disk, 65536, 65536, true), 0);
+	}
+	assert_int_equal(rig_log_count(world.rig, "does not fit"), 0);
+	rig_guest_close(world.disk);
+	world.disk = rig_guest_open(world.rig, 1, 0);
+	rig_guest_check(world.disk, world.image, 0, 65536, 3);
+	world_close(&world);
+}
+
+/* The disk has become another one, whose abilities the driver did not choose among. */
+static void other_abilities(void **state)
 {
 	struct world world;
 
 	world_open(&world, *state);
 	assert_true(WIFSIGNALED(rig_daemon_stop(world.rig, SIGKILL)));
-	world.arguments[2] = "--queue-size";
-	world.arguments[3] = "16";
+	rig_disk_key(world.rig, 1, 0, "mode", "r");
 	rig_daemon_start(world.rig, world.arguments);
 	rig_log_wait(world.rig, "<5>d1/xvda: its ledger does not fit: ", 1);
 	rig_log_wait(world.rig, "<5>d1/xvda: state 4: served before: a driver that uses it must reset it", 1);
 	/* And it stays so until the driver has done that, whoever serves. */
 	assert_true(WIFSIGNALED(rig_daemon_stop(world.rig, SIGKILL)));
+	rig_disk_key(world.rig, 1, 0, "mode", "w");
 	rig_daemon_start(world.rig, world.arguments);
 	rig_log_wait(world.rig, "going on where a former grantiod ended", 1);
 	rig_guest_close(world.disk);
@@ -386,6 +408,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(waiting_for_one_of_many, rig_setup, rig_teardown),
 		cmocka_unit_test_setup_teardown(no_ledger, rig_setup, rig_teardown),
 		cmocka_unit_test_setup_teardown(other_settings, rig_setup, rig_teardown),
+		cmocka_unit_test_setup_teardown(other_abilities, rig_setup, rig_teardown),
 		cmocka_unit_test_setup_teardown(guest_gone_meanwhile, rig_setup, rig_teardown),
 		cmocka_unit_test_setup_teardown(no_place, rig_setup, rig_teardown),
 	};
