@@ -155,6 +155,8 @@ static void keys_write(struct gc_tx *tx, const struct gc_disk *disk, const char 
 	gc_tx_key(tx, dir, "device-type", "disk");
 	if (disk->direct_io_safe)
 		gc_tx_key(tx, dir, "direct-io-safe", "1");
+	if (disk->raw)
+		gc_tx_key(tx, dir, "grantio-format", "raw");
 	gc_tx_key(tx, dir, "discard-enable", "%d", disk->discard);
 	gc_tx_key(tx, dir, "specification", "virtio");
 	gc_tx_key(tx, dir, "transport", "mmio");

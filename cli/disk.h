@@ -22,6 +22,7 @@ struct gc_disk {
 	const char *target;
 	bool readonly, grants, discard, direct_io_safe;
 	bool placed; /* by the toolstack: base and irq are the device's; else they are 0, and the backend chooses */
+	bool raw;    /* said outright to be raw data: a key of ours, not of xl's */
 	uint64_t base;
 	unsigned irq;
 };

@@ -16,7 +16,7 @@
 
 /* ---- attach ---- */
 
-enum { VDEV, MODE, BACKEND, NO_GRANTS, NO_DISCARD, DIRECT_IO_SAFE, NO_WAIT, MACHINE };
+enum { VDEV, MODE, BACKEND, NO_GRANTS, NO_DISCARD, DIRECT_IO_SAFE, FORMAT, NO_WAIT, MACHINE };
 
 static const struct gc_option attach_options[] = {
 	[VDEV] = {"vdev", "NAME", "the disk's name in the guest (xvda ...); default: the first that is free"},
@@ -25,6 +25,7 @@ static const struct gc_option attach_options[] = {
 	[NO_GRANTS] = {"no-grants", NULL, "the guest shares all its memory instead (grant_usage=0)"},
 	[NO_DISCARD] = {"no-discard", NULL, "no discard; read-only disks have none anyway"},
 	[DIRECT_IO_SAFE] = {"direct-io-safe", NULL, "xl's key of that name; grantiod uses O_DIRECT without it, too"},
+	[FORMAT] = {"format", "raw", "the image is raw data, even if it looks like one of another format"},
 	[NO_WAIT] = {"no-wait", NULL, "do not wait until the backend is ready"},
 	[MACHINE] = {"machine", "DIR", "the machine; default $GRANTIO_MACHINE"},
 	{0},
@@ -78,10 +79,17 @@ static bool attach_parse(int argc, char **argv, struct gc_args *args, struct gc_
 		gc_usage("mode '%s': neither w nor r", mode);
 		return false;
 	}
+	if (args->option[FORMAT] && strcmp(args->option[FORMAT], "raw") != 0) {
+		gc_usage(
+			"format '%s': only raw is served; let qemu-nbd serve others, and name nbd+unix:///?socket=PATH",
+			args->option[FORMAT]);
+		return false;
+	}
 	disk->readonly = *mode == 'r';
 	disk->grants = !args->option[NO_GRANTS];
 	disk->discard = !disk->readonly && !args->option[NO_DISCARD];
 	disk->direct_io_safe = args->option[DIRECT_IO_SAFE] != NULL;
+	disk->raw = args->option[FORMAT] != NULL;
 	return true;
 }
 

@@ -234,7 +234,9 @@ static void test_options(void **state)
 	expect(dir, "direct-io-safe", "1");
 	expect(dir, "base", "33554944");
 	expect(dir, "irq", "34");
-	DISK("attach", "1", "/c", "--no-wait", "--no-discard", "--vdev", "hda1");
+	expect(dir, "grantio-format", NULL);
+	DISK("attach", "1", "/c", "--no-wait", "--no-discard", "--vdev", "hda1", "--format", "raw");
+	expect("/local/domain/0/backend/virtio_disk/1/769", "grantio-format", "raw");
 	expect("/local/domain/0/backend/virtio_disk/1/769", "discard-enable", "0");
 	expect("/local/domain/0/backend/virtio_disk/1/769", "mode", "w");
 	expect("/local/domain/0/backend/virtio_disk/1/769", "direct-io-safe", NULL);
@@ -463,6 +465,9 @@ static void test_bad_input(void **state)
 	      "--vdev", "foo");
 	USAGE("attach: mode 'rw': neither w nor r", "attach", "1", "/a", "--mode=rw");
 	FAILED("attach: backend '-1': no such domain", "attach", "1", "/a", "--backend", "-1");
+	USAGE("attach: format 'qcow2': only raw is served; let qemu-nbd serve others, and name "
+	      "nbd+unix:///?socket=PATH",
+	      "attach", "1", "/a", "--format=qcow2");
 	USAGE("attach: option '--force': no such option (see --help)", "attach", "1", "/a", "--force");
 	USAGE("detach: vdev 'foo': not a disk's name (xvda, xvda1, hda, sda, d0p1, a number)", "detach", "1", "foo");
 	USAGE("list: domain '99999': not between 0 and 32751", "list", "99999");
