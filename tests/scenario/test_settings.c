@@ -168,12 +168,36 @@ static void guests_by_name(void **state)
 	rig_daemon_end(rig, guests);
 }
 
+/* With directories for images no NBD server may be used but those that are named; the line says by which setting. */
+static void nbd_within_image_dir(void **state)
+{
+	static const char said[] = "is in no directory that NBD servers' may lie in (nbd-allow = unix:DIR)";
+	struct rig *rig = *state;
+	char target[160], config[96];
+
+	snprintf(target, sizeof(target), "nbd+unix:///?socket=%s", rig_image(rig, "no.sock", RIG_MIB));
+	snprintf(config, sizeof(config), "%s/grantiod.conf", rig->dir);
+	settings_write(config, "image-dir = %s\n", rig->dir);
+	rig_daemon_start(rig, (const char *const[]){"--config", config, NULL});
+	rig_domain_create(rig, 1);
+	rig_disk_write(rig, 1, 0, target, NULL);
+	assert_false(rig_disk_verdict(rig, 1, 0));
+	rig_log_wait(rig, said, 1);
+	settings_write(config, "image-dir = %s\nnbd-allow = unix:%s\n", rig->dir, rig->dir);
+	hangup(rig); /* it may be used now, and is no server */
+	rig_log_wait(rig, "<3>d1/xvda: nbd+unix:", 2);
+	assert_int_equal(rig_log_count(rig, said), 1);
+	rig_disk_remove(rig, 1, 0);
+	rig_daemon_end(rig, guests);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(another_format, rig_setup, rig_teardown),
 		cmocka_unit_test_setup_teardown(header_of_the_guests_own, rig_setup, rig_teardown),
 		cmocka_unit_test_setup_teardown(guests_by_name, rig_setup, rig_teardown),
+		cmocka_unit_test_setup_teardown(nbd_within_image_dir, rig_setup, rig_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
