@@ -328,7 +328,7 @@ static void test_stopped_for_good(void **state)
 	struct rig *rig = *state;
 
 	rig->silent_ms = 200;
-	rig->timeout_ms = 600;
+	rig->timeout_ms = 3000;
 	rig->reconnect_ms = 200;
 	rig_server(rig, NBDKIT("memory", "8M"));
 	open_uri(rig, 0);
@@ -340,7 +340,7 @@ static void test_stopped_for_good(void **state)
 	rig_wait_idle(rig);
 	assert_int_equal(ios[0].result, -EIO);
 	assert_int_equal(ios[1].result, -EIO);
-	assert_int_equal(rig_logged(rig, "with 2 requests in flight: they fail after 1 s"), 1);
+	assert_int_equal(rig_logged(rig, "with 2 requests in flight: they fail after 3 s"), 1);
 	assert_int_equal(rig_logged(rig, " s): 2 requests failed, 0 are done again"), 1);
 	await_log(rig, "no server for 0 s"); /* one that stands still takes connections, and no more */
 	rig_server(rig, NBDKIT("memory", "8M"));
