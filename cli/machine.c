@@ -87,8 +87,8 @@ bool gc_machine_there(const char *dir)
 
 static bool is_machines(const char *name)
 {
-	static const char *const names[] = {"machine", ".machine.*", "keeper",	  "daemon.pid", "control",
-					    "store",   "store.*",    "dom[0-9]*", "ev.[0-9]*"};
+	static const char *const names[] = {"machine",	     ".machine.*", "keeper",  "daemon.pid", "control",
+					    "grantiod.lock", "store",	   "store.*", "dom[0-9]*",  "ev.[0-9]*"};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
 		if (fnmatch(names[i], name, 0) == 0)
