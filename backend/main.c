@@ -10,6 +10,7 @@
 #include "backend/job.h"
 #include "backend/log.h"
 #include "backend/loop.h"
+#include "backend/reload.h"
 #include "backend/sizewatch.h"
 #include "backend/xen/xenbus.h"
 
@@ -31,8 +32,7 @@
 
 struct daemon {
 	struct gd_config *config; /* held */
-	int argc;
-	char **argv; /* where the settings come from */
+	struct gd_reload reload;
 	struct gd_loop *loop;
 	struct gd_jobs *jobs;
 	struct gd_sizewatch *sizewatch;
@@ -42,41 +42,22 @@ struct daemon {
 	bool stop;
 };
 
-/* A setting that is for the whole process: as it was. False: no memory. */
-static bool setting_keep(const char *name, char **text, const char *former)
+/* New settings are for what is opened from now on; wrong ones change nothing. Either way all images are looked at. */
+static void settings_ready(struct gd_reload *reload, struct gd_config *config)
 {
-	char *copy = former ? strdup(former) : NULL;
+	struct daemon *daemon = reload->opaque;
 
-	if (former && !copy)
-		return false;
-	if (!former != !*text || (former && strcmp(former, *text)))
-		gd_log(NULL, GD_WARN, "%s: takes effect when grantiod is started anew", name);
-	free(*text);
-	*text = copy;
-	return true;
-}
-
-/* Settings that are wrong change nothing. */
-static void settings_reload(struct daemon *daemon)
-{
-	char error[GD_CONFIG_ERROR];
-	struct gd_config *config;
-	int ret = gd_config_new(&config, daemon->argc, daemon->argv, error);
-
-	if (!ret && !(setting_keep("state-dir", &config->state_dir, daemon->config->state_dir) &&
-		      setting_keep("control", &config->control, daemon->config->control))) {
-		snprintf(error, sizeof(error), "grantiod: %s", strerror(ENOMEM));
+	if (config && gd_reload_keep(config, daemon->config)) {
+		gd_log(NULL, GD_ERR, "no memory for new settings: they stay as they were");
 		gd_config_drop(config);
-		ret = -ENOMEM;
+	} else if (config) {
+		gd_xenbus_config(daemon->xenbus, config);
+		gd_config_drop(daemon->config);
+		daemon->config = config;
+		gd_log_level(config->level);
 	}
-	if (ret) {
-		gd_log(NULL, GD_ERR, "%s: the settings stay as they were", error);
-		return;
-	}
-	gd_xenbus_config(daemon->xenbus, config);
-	gd_config_drop(daemon->config);
-	daemon->config = config;
-	gd_log_level(config->level);
+	if (!daemon->stop)
+		gd_xenbus_refresh(daemon->xenbus);
 }
 
 static void signals_ready(struct gd_loop_source *source, uint32_t events)
@@ -89,8 +70,7 @@ static void signals_ready(struct gd_loop_source *source, uint32_t events)
 		return;
 	if (info.ssi_signo == SIGHUP) {
 		gd_log(NULL, GD_NOTICE, "SIGHUP: reading the settings, and looking at all images again");
-		settings_reload(daemon);
-		gd_xenbus_refresh(daemon->xenbus);
+		gd_reload_start(&daemon->reload);
 		return;
 	}
 	gd_log(NULL, GD_NOTICE, "%s: stopping", info.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM");
@@ -143,6 +123,8 @@ static int daemon_open(struct daemon *daemon)
 		ret = signals_open(daemon);
 	if (!ret)
 		ret = gd_jobs_open(&daemon->jobs, daemon->loop);
+	if (!ret)
+		daemon->reload.jobs = daemon->jobs;
 	if (!ret)
 		ret = gd_sizewatch_open(&daemon->sizewatch, daemon->loop);
 	if (ret) {
@@ -212,7 +194,7 @@ static bool daemon_stop(struct daemon *daemon)
 
 int main(int argc, char **argv)
 {
-	struct daemon daemon = {.argc = argc, .argv = argv};
+	struct daemon daemon = {.reload = {.argc = argc, .argv = argv, .done = settings_ready, .opaque = &daemon}};
 	char error[GD_CONFIG_ERROR];
 	int ret;
 
@@ -236,7 +218,7 @@ int main(int argc, char **argv)
 			_exit(1);
 		}
 		/* What is left to the next one is left as it is, threads and all: that it may end at any moment. */
-		if (gd_xenbus_leaves(daemon.xenbus)) {
+		if (gd_xenbus_leaves(daemon.xenbus) || daemon.reload.running) {
 			gd_control_close(daemon.control);
 			_exit(ret ? 1 : 0);
 		}
