@@ -39,16 +39,6 @@ server_killed() {
 	wait "$client"
 }
 
-# One process at a time shares pages of a domain.
-second_server_refused() {
-	path=/local/domain/1/data/vchan
-	server_start 1 2 && ! vchan 1 server 2 "$path-other" 2>"$work/err" && cat "$work/err" && grep -q 'resource busy' "$work/err"
-	local status=$?
-	kill -KILL "$server_pid"
-	wait "$server_pid" 2>/dev/null
-	return $status
-}
-
 nothing_left() {
 	"$grantio" model stats --json >"$work/stats" || return 1
 	cat "$work/stats"
@@ -63,7 +53,6 @@ check 'a guest serves another guest' between 1 2
 check 'a guest serves domain 0' between 1 0
 check 'domain 0 serves a guest' between 0 2
 check 'a server is killed, and its client is told' server_killed
-check 'a second one beside it is refused' second_server_refused
 check 'the next one works' between 1 2
 check 'nothing is left mapped' nothing_left
 checks_end
