@@ -24,13 +24,19 @@
 #define GD_NBD_SILENT_MS      10000u /* without an answer, or a server: a line says so */
 #define GD_NBD_RETRY_FIRST_MS 100
 
+struct gd_nbd_lookup;
+
 struct gd_nbd_server {
 	char *export; /* "": the default one */
 	char *socket; /* nbd+unix: the path; else NULL */
 	char *host, *port;
-	struct sockaddr_storage addresses[GD_NBD_ADDRESSES]; /* nbd: what the host resolved to at open */
+	bool named; /* the host is a name, not an address */
+	pthread_mutex_t lock;
+	/* Under the lock: what the host resolved to last, and a look-up that is on its way, or NULL. */
+	struct sockaddr_storage addresses[GD_NBD_ADDRESSES];
 	socklen_t lengths[GD_NBD_ADDRESSES];
 	unsigned count;
+	struct gd_nbd_lookup *lookup;
 };
 
 /* What a server can do, as a connection tells it. */
@@ -74,12 +80,17 @@ int gd_nbd_uri_parse(struct gd_nbd_server *server, const char *uri, char *why, s
 int gd_nbd_allowed(struct gd_nbd_server *server, const char *const *allow, char *why, size_t size);
 /* Look the host up, for at most `milliseconds`. */
 int gd_nbd_server_resolve(struct gd_nbd_server *server, unsigned milliseconds, char *why, size_t size);
+/*
+ * Before connecting again: have a host that is a name looked up anew, in a thread, and use what the last such look-up
+ * has found. Does not block. Any thread.
+ */
+void gd_nbd_server_again(struct gd_nbd_server *server);
 void gd_nbd_server_close(struct gd_nbd_server *server);
 
 /* Begin to connect; does not block. `attempt` chooses among the addresses. NULL: see nbd_get_error(). */
-struct nbd_handle *gd_nbd_start(const struct gd_nbd_server *server, unsigned attempt);
+struct nbd_handle *gd_nbd_start(struct gd_nbd_server *server, unsigned attempt);
 /* Connect, over all addresses (each has its share of the time), for at most `milliseconds`. */
-int gd_nbd_connect(struct nbd_handle **handle, const struct gd_nbd_server *server, unsigned milliseconds, char *why,
+int gd_nbd_connect(struct nbd_handle **handle, struct gd_nbd_server *server, unsigned milliseconds, char *why,
 		   size_t size);
 /* Say goodbye and close; takes NULL. No callback runs for what is in flight: libnbd forgets it. */
 void gd_nbd_end(struct nbd_handle *handle);

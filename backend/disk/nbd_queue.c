@@ -115,7 +115,10 @@ static void connection_made(struct gd_nbd_queue *queue)
 
 static void connect_begin(struct gd_nbd_queue *queue)
 {
-	queue->handle = gd_nbd_start(&gd_nbd_disk_of(queue->base.disk)->server, queue->attempt++);
+	struct gd_nbd_server *server = &gd_nbd_disk_of(queue->base.disk)->server;
+
+	gd_nbd_server_again(server);
+	queue->handle = gd_nbd_start(server, queue->attempt++);
 	if (!queue->handle) {
 		gd_nbd_why(queue->handle, queue->why, sizeof(queue->why));
 		retry_later(queue);

@@ -32,7 +32,7 @@ static void addresses_take(struct gd_nbd_server *server, const struct addrinfo *
 
 /* A look-up in a thread of its own: getaddrinfo() has no limit to its time. The last of the two that hold it frees it.
  */
-struct lookup {
+struct gd_nbd_lookup {
 	pthread_mutex_t lock;
 	pthread_cond_t done;
 	bool finished, abandoned; /* under `lock` */
@@ -41,9 +41,9 @@ struct lookup {
 	char port[8], host[];
 };
 
-static struct lookup *lookup_make(const struct gd_nbd_server *server)
+static struct gd_nbd_lookup *lookup_make(const struct gd_nbd_server *server)
 {
-	struct lookup *lookup = calloc(1, sizeof(*lookup) + strlen(server->host) + 1);
+	struct gd_nbd_lookup *lookup = calloc(1, sizeof(*lookup) + strlen(server->host) + 1);
 
 	if (!lookup)
 		return NULL;
@@ -54,7 +54,7 @@ static struct lookup *lookup_make(const struct gd_nbd_server *server)
 	return lookup;
 }
 
-static void lookup_free(struct lookup *lookup)
+static void lookup_free(struct gd_nbd_lookup *lookup)
 {
 	if (lookup->info)
 		freeaddrinfo(lookup->info);
@@ -66,7 +66,7 @@ static void lookup_free(struct lookup *lookup)
 static void *lookup_run(void *opaque)
 {
 	const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
-	struct lookup *lookup = opaque;
+	struct gd_nbd_lookup *lookup = opaque;
 	bool abandoned;
 
 	lookup->result = getaddrinfo(lookup->host, lookup->port, &hints, &lookup->info);
@@ -94,7 +94,7 @@ static int thread_start(void *(*run)(void *), void *opaque)
 	return result;
 }
 
-static bool lookup_await(struct lookup *lookup, unsigned milliseconds)
+static bool lookup_await(struct gd_nbd_lookup *lookup, unsigned milliseconds)
 {
 	struct timespec until;
 	int result = 0;
@@ -116,7 +116,7 @@ static bool lookup_await(struct lookup *lookup, unsigned milliseconds)
 /* getaddrinfo() with a limit to its time. */
 static int host_lookup(struct gd_nbd_server *server, unsigned milliseconds)
 {
-	struct lookup *lookup = lookup_make(server);
+	struct gd_nbd_lookup *lookup = lookup_make(server);
 	int result;
 
 	if (!lookup)
@@ -146,6 +146,7 @@ int gd_nbd_server_resolve(struct gd_nbd_server *server, unsigned milliseconds, c
 		addresses_take(server, info);
 		freeaddrinfo(info);
 	} else {
+		server->named = true;
 		result = host_lookup(server, milliseconds);
 	}
 	if (server->count)
@@ -154,8 +155,45 @@ int gd_nbd_server_resolve(struct gd_nbd_server *server, unsigned milliseconds, c
 	return result == EAI_MEMORY ? -ENOMEM : -EHOSTUNREACH;
 }
 
+/* Use what it has found, if it is through; false: it is not. */
+static bool lookup_take(struct gd_nbd_server *server)
+{
+	struct gd_nbd_lookup *lookup = server->lookup;
+	bool finished;
+
+	pthread_mutex_lock(&lookup->lock);
+	finished = lookup->finished;
+	pthread_mutex_unlock(&lookup->lock);
+	if (!finished)
+		return false;
+	if (!lookup->result && lookup->info) { /* else what was found before is better than nothing */
+		server->count = 0;
+		addresses_take(server, lookup->info);
+	}
+	lookup_free(lookup);
+	server->lookup = NULL;
+	return true;
+}
+
+void gd_nbd_server_again(struct gd_nbd_server *server)
+{
+	if (!server->named)
+		return;
+	pthread_mutex_lock(&server->lock);
+	if (!server->lookup || lookup_take(server)) {
+		server->lookup = lookup_make(server); /* NULL: the next attempt tries to */
+		if (server->lookup && thread_start(lookup_run, server->lookup)) {
+			lookup_free(server->lookup);
+			server->lookup = NULL;
+		}
+	}
+	pthread_mutex_unlock(&server->lock);
+}
+
 void gd_nbd_server_close(struct gd_nbd_server *server)
 {
+	if (server->lookup && lookup_await(server->lookup, 0))
+		lookup_free(server->lookup); /* else its thread does */
 	free(server->export);
 	free(server->socket);
 	free(server->host);
@@ -179,10 +217,27 @@ static void connection_guard(struct nbd_handle *handle)
 		setsockopt(fd, options[i].level, options[i].name, &options[i].value, sizeof(options[i].value));
 }
 
-struct nbd_handle *gd_nbd_start(const struct gd_nbd_server *server, unsigned attempt)
+/* The address for an attempt, if there is one; how many there are. */
+static unsigned address_choose(struct gd_nbd_server *server, unsigned attempt, struct sockaddr_storage *address,
+			       socklen_t *length)
+{
+	unsigned count;
+
+	pthread_mutex_lock(&server->lock);
+	count = server->count;
+	if (count) {
+		*address = server->addresses[attempt % count];
+		*length = server->lengths[attempt % count];
+	}
+	pthread_mutex_unlock(&server->lock);
+	return count;
+}
+
+struct nbd_handle *gd_nbd_start(struct gd_nbd_server *server, unsigned attempt)
 {
 	struct nbd_handle *handle = nbd_create();
-	unsigned i = server->count ? attempt % server->count : 0;
+	struct sockaddr_storage address = {0};
+	socklen_t length = 0;
 	int result;
 
 	if (!handle)
@@ -194,10 +249,12 @@ struct nbd_handle *gd_nbd_start(const struct gd_nbd_server *server, unsigned att
 	if (nbd_set_export_name(handle, server->export) || nbd_set_tls(handle, LIBNBD_TLS_DISABLE) ||
 	    nbd_set_request_structured_replies(handle, false) || nbd_set_pread_initialize(handle, false))
 		goto close_handle;
-	if (server->socket)
+	if (server->socket) {
 		result = nbd_aio_connect_unix(handle, server->socket);
-	else
-		result = nbd_aio_connect(handle, (const struct sockaddr *)&server->addresses[i], server->lengths[i]);
+	} else {
+		address_choose(server, attempt, &address, &length);
+		result = nbd_aio_connect(handle, (const struct sockaddr *)&address, length);
+	}
 	if (result)
 		goto close_handle;
 	if (!server->socket)
@@ -270,16 +327,18 @@ bool gd_nbd_alive(struct nbd_handle *handle)
 	return !handle_poll(handle, 0) && nbd_aio_is_ready(handle);
 }
 
-int gd_nbd_connect(struct nbd_handle **handle, const struct gd_nbd_server *server, unsigned milliseconds, char *why,
+int gd_nbd_connect(struct nbd_handle **handle, struct gd_nbd_server *server, unsigned milliseconds, char *why,
 		   size_t size)
 {
 	uint64_t until = gd_nbd_now() + milliseconds;
-	unsigned attempt = 0;
+	struct sockaddr_storage address;
+	socklen_t length;
+	unsigned attempt = 0, count = address_choose(server, 0, &address, &length);
 	int result;
 
 	do {
 		uint64_t now = gd_nbd_now(), left = until > now ? until - now : 0;
-		unsigned addresses = server->count > attempt ? server->count - attempt : 1;
+		unsigned addresses = count > attempt ? count - attempt : 1;
 
 		*handle = gd_nbd_start(server, attempt);
 		if (!*handle) {
@@ -291,7 +350,7 @@ int gd_nbd_connect(struct nbd_handle **handle, const struct gd_nbd_server *serve
 		if (!result)
 			return 0;
 		nbd_close(*handle);
-	} while (++attempt < server->count);
+	} while (++attempt < count);
 	*handle = NULL;
 	return result;
 }

@@ -124,6 +124,7 @@ int gd_nbd_uri_parse(struct gd_nbd_server *server, const char *uri, char *why, s
 	int result;
 
 	memset(server, 0, sizeof(*server));
+	pthread_mutex_init(&server->lock, NULL); /* cannot fail with default attributes */
 	if (strchr(path, '#'))
 		return refuse(why, size, -EINVAL, "\"#\" has no meaning here (in a name it is %23)");
 	query = strchr(path, '?');

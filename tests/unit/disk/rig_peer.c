@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "rig_peer.h"
 
+#include <arpa/inet.h>
 #include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -118,21 +119,37 @@ static void *peer_main(void *opaque)
 	return NULL;
 }
 
-void peer_start(struct peer *peer, struct rig *rig, uint64_t size, uint16_t flags)
+static void peer_begin(struct peer *peer, const void *address, socklen_t length, uint64_t size, uint16_t flags)
 {
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-
 	memset(peer, 0, sizeof(*peer));
 	peer->size = size;
 	peer->flags = flags;
 	pthread_mutex_init(&peer->lock, NULL);
-	peer->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	peer->listener = socket(((const struct sockaddr *)address)->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(peer->listener, address, length), 0);
+	assert_int_equal(listen(peer->listener, PEER_CONNECTIONS), 0);
+	assert_int_equal(pthread_create(&peer->thread, NULL, peer_main, peer), 0);
+}
+
+unsigned peer_start_tcp(struct peer *peer, const char *host, unsigned port, uint64_t size, uint16_t flags)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+	socklen_t length = sizeof(address);
+
+	assert_int_equal(inet_pton(AF_INET, host, &address.sin_addr), 1);
+	peer_begin(peer, &address, length, size, flags);
+	assert_int_equal(getsockname(peer->listener, (struct sockaddr *)&address, &length), 0);
+	return ntohs(address.sin_port);
+}
+
+void peer_start(struct peer *peer, struct rig *rig, uint64_t size, uint16_t flags)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+
 	snprintf(rig->socket, sizeof(rig->socket), "%s/peer", rig->dir);
 	snprintf(rig->uri, sizeof(rig->uri), "nbd+unix:///?socket=%s", rig->socket);
 	snprintf(address.sun_path, sizeof(address.sun_path), "%s", rig->socket);
-	assert_int_equal(bind(peer->listener, (struct sockaddr *)&address, sizeof(address)), 0);
-	assert_int_equal(listen(peer->listener, PEER_CONNECTIONS), 0);
-	assert_int_equal(pthread_create(&peer->thread, NULL, peer_main, peer), 0);
+	peer_begin(peer, &address, sizeof(address), size, flags);
 }
 
 void peer_stop(struct peer *peer)

@@ -41,6 +41,8 @@ struct peer_request {
 
 /* At a Unix socket in the rig's directory; rig->uri is its address. */
 void peer_start(struct peer *peer, struct rig *rig, uint64_t size, uint16_t flags);
+/* The same at a TCP address; port 0: any. Returns the port. */
+unsigned peer_start_tcp(struct peer *peer, const char *address, unsigned port, uint64_t size, uint16_t flags);
 void peer_stop(struct peer *peer);
 /* What connections are told from now on. */
 void peer_export(struct peer *peer, uint64_t size, uint16_t flags);

@@ -3,6 +3,7 @@
 #include "rig_peer.h"
 
 #include <errno.h>
+#include <netdb.h>
 #include <string.h>
 
 #include "backend/disk/nbd.h"
@@ -285,14 +286,57 @@ static void test_connecting_has_a_limit(void **state)
 	assert_int_equal(gd_nbd_queue_ms(disk), GD_NBD_LATER_MS);
 }
 
+/* Names are looked up here: "moves.test" is where `moved_to` says. */
+static const char *moved_to;
+
+int __real_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **out);
+int __wrap_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **out);
+int __wrap_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **out)
+{
+	if (strcmp(host, "moves.test"))
+		return __real_getaddrinfo(host, port, hints, out);
+	if (hints->ai_flags & AI_NUMERICHOST)
+		return EAI_NONAME;
+	return __real_getaddrinfo(__atomic_load_n(&moved_to, __ATOMIC_SEQ_CST), port, hints, out);
+}
+
+/* A server that has moved is found where its name leads now. */
+static void test_moved(void **state)
+{
+	struct rig *rig = *state;
+	struct peer before, after;
+	unsigned port;
+	char uri[64];
+
+	__atomic_store_n(&moved_to, "127.0.0.1", __ATOMIC_SEQ_CST);
+	port = peer_start_tcp(&before, moved_to, 0, SIZE, PEER_FLUSH);
+	snprintf(uri, sizeof(uri), "nbd://moves.test:%u/", port);
+	if (rig_open(rig, uri, 0))
+		fail_msg("%s", rig->error);
+	__atomic_store_n(&moved_to, "127.0.0.2", __ATOMIC_SEQ_CST);
+	assert_int_equal(peer_start_tcp(&after, moved_to, port, SIZE, PEER_FLUSH), port);
+	peer_stop(&before);
+	await_log(rig, "connected again");
+	peer_await(&after, rig, 1, 1);
+	rig_close(rig);
+	peer_stop(&after);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		TEST(test_one_wake),	       TEST(test_silent_then_not),	   TEST(test_one_without_answer),
-		TEST(test_torn_answer),	       TEST(test_hangs_up_each_time),	   TEST(test_back_smaller_and_readonly),
-		TEST(test_back_without_flush), TEST(test_back_without_multi_conn), TEST(test_connecting_has_a_limit),
+		TEST(test_one_wake),
+		TEST(test_silent_then_not),
+		TEST(test_one_without_answer),
+		TEST(test_torn_answer),
+		TEST(test_hangs_up_each_time),
+		TEST(test_back_smaller_and_readonly),
+		TEST(test_back_without_flush),
+		TEST(test_back_without_multi_conn),
+		TEST(test_connecting_has_a_limit),
+		TEST(test_moved),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
