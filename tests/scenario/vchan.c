@@ -66,7 +66,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "vchan: %s: %s\n", argv[1], strerror(errno));
 		return 1;
 	}
-	chan->blocking = -1; /* one bit, and that is its sign */
+	chan->blocking = !!chan; /* not a constant: the one bit is signed in Xen 4.17, and not in 4.20 */
 	err = server ? serve(chan) : echo(chan);
 	if (!err && argc > 4) /* nothing comes any more but the end */
 		err = libxenvchan_read(chan, &byte, 1) > 0 || libxenvchan_is_open(chan) == 1;
