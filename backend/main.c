@@ -167,8 +167,6 @@ static int daemon_run(struct daemon *daemon)
 		if (ret == -ETIMEDOUT)
 			ret = 0;
 		gd_xenbus_work(daemon->xenbus);
-		if (gd_xenbus_lost(daemon->xenbus))
-			ret = -EPIPE;
 	}
 	return ret;
 }

@@ -36,10 +36,19 @@ static void place_write(void *opaque, uint64_t offset, unsigned size, uint64_t v
 		device->env->up(device);
 }
 
-/* Called by the device's queue threads as well. */
+/* Called by the device's queue threads as well, and so is the next. */
 static void device_raise(void *opaque)
 {
-	gd_irq_raise(opaque);
+	struct gd_device *device = opaque;
+
+	gd_irq_raise(device->irq);
+}
+
+static void device_quiet(void *opaque)
+{
+	struct gd_device *device = opaque;
+
+	device->env->quiet(device);
 }
 
 bool gd_device_driver_ok(const struct gd_device *device)
@@ -49,7 +58,23 @@ bool gd_device_driver_ok(const struct gd_device *device)
 
 bool gd_device_inheritable(const struct gd_device *device)
 {
-	return device->phase == GD_DEVICE_SERVED && device->ledger && gd_vdev_status(device->vdev);
+	return device->coming || (device->phase == GD_DEVICE_SERVED && device->ledger);
+}
+
+static bool has_vdev(const struct gd_device *device)
+{
+	return device->phase == GD_DEVICE_OPENED || device->phase == GD_DEVICE_SERVED;
+}
+
+void gd_device_quiesce(struct gd_device *device)
+{
+	if (has_vdev(device))
+		gd_vdev_quiesce(device->vdev);
+}
+
+unsigned gd_device_inflight(const struct gd_device *device)
+{
+	return has_vdev(device) ? gd_vdev_inflight(device->vdev) : 0;
 }
 
 int gd_device_fail(struct gd_device *device, int ret, const char *what)
@@ -176,7 +201,8 @@ static int vdev_open(struct gd_device *device)
 		.writeback = true,
 		.discard = device->keys.discard && config->discard,
 		.raise = device_raise,
-		.opaque = device->irq,
+		.quiet = device_quiet,
+		.opaque = device,
 	};
 	char error[GD_DEVICE_ERROR / 2];
 	int ret = ledger_open(device, &vdev.ledger);

@@ -40,6 +40,8 @@ struct gd_device_env {
 	void (*changed)(struct gd_device *device); /* a job has ended */
 	/* A guest's driver has come up. By its ioreq thread, once between two calls of gd_device_serve(). */
 	void (*up)(struct gd_device *device);
+	/* A device that was told to be quiet may be so. By its queues' threads. */
+	void (*quiet)(struct gd_device *device);
 	void *opaque;
 };
 
@@ -72,6 +74,8 @@ struct gd_device {
 	bool busy_said;	   /* and so does it: for the former user of its image */
 	unsigned pause_ms; /* until that is tried again; 0: it does not wait */
 	int64_t retry_ms;  /* when */
+	bool forgotten;	   /* its directory went with xenstored's memory: nobody has removed it */
+	bool unsaid;	   /* SERVED, and its directory does not say so yet */
 	bool connected;	   /* state 4 was written */
 	bool leaving;	   /* its directory is to be removed */
 	bool resumed; /* served on from where a former process ended: state and event channel are as that left them */
@@ -129,7 +133,11 @@ void gd_device_stop(struct gd_device *device);
 void gd_device_refresh(struct gd_device *device);
 /* True once the guest's driver has said DRIVER_OK. */
 bool gd_device_driver_ok(const struct gd_device *device);
-/* SERVED, a driver uses it or is about to, and another process can go on where this one ends. */
+/* Another process can go on where this one ends: it has a ledger, or its guest waits for it, as it did before us. */
 bool gd_device_inheritable(const struct gd_device *device);
+/* Take no more of the guest's requests: they are its successor's. There is no way back. */
+void gd_device_quiesce(struct gd_device *device);
+/* Requests that were taken and not answered. After gd_device_quiesce() it falls to 0. */
+unsigned gd_device_inflight(const struct gd_device *device);
 
 #endif

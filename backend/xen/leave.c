@@ -1,34 +1,53 @@
 /* SPDX-License-Identifier: MIT */
-/* The end of grantiod: what is stopped, and what is left to the next one. */
+/*
+ * The end of grantiod: what is stopped, and what is left to the next one.
+ *
+ * What is left takes no more requests from here on, and ends when those that it took are answered. So there is nothing
+ * that the next one would have to do again, be it over a network, where it cannot be known when a request is over.
+ */
 #include "backend/xen/xenbus_priv.h"
+
+static void device_leave(struct gd_device *device)
+{
+	device->left = true;
+	gd_device_quiesce(device);
+	gd_log(&device->log, GD_NOTICE, "left to the next grantiod: its guest waits for it");
+}
 
 void gd_xenbus_stop(struct gd_xenbus *xenbus)
 {
 	xenbus->stopping = true;
 	gd_table_each(xenbus->table, guest, device)
 	{
-		device->left = !xenbus->lost && gd_device_inheritable(device);
-		if (device->left)
-			gd_log(&device->log, GD_NOTICE, "left to the next grantiod: its guest waits for it");
+		if (gd_device_inheritable(device))
+			device_leave(device);
 		else if (device->phase == GD_DEVICE_SERVED || device->phase == GD_DEVICE_OPENED)
 			gd_step_stop(&xenbus->step, device, "grantiod stops");
 	}
 }
 
+/* Jobs that have ended meanwhile. */
 void gd_leave_work(struct gd_xenbus *xenbus)
 {
 	struct gd_device *device;
 
 	while ((device = gd_table_take(xenbus->table)))
-		if (device->phase == GD_DEVICE_OPENED)
+		if (device->left)
+			gd_device_quiesce(device);
+		else if (device->phase == GD_DEVICE_OPENED)
 			gd_step_stop(&xenbus->step, device, "");
+}
+
+static bool device_idle(const struct gd_device *device)
+{
+	return device->left ? !gd_device_inflight(device) : device->phase == GD_DEVICE_IDLE;
 }
 
 bool gd_xenbus_idle(const struct gd_xenbus *xenbus)
 {
 	gd_table_each(xenbus->table, guest, device)
 	{
-		if (device->phase != GD_DEVICE_IDLE && !device->left)
+		if (!device_idle(device))
 			return false;
 	}
 	return true;
@@ -48,7 +67,12 @@ void gd_xenbus_complain(struct gd_xenbus *xenbus)
 {
 	gd_table_each(xenbus->table, guest, device)
 	{
-		if (device->phase != GD_DEVICE_IDLE && !device->left)
+		if (device_idle(device))
+			continue;
+		if (device->left)
+			gd_log(&device->log, GD_ERR, "%u requests are still in flight: left as they are",
+			       gd_device_inflight(device));
+		else
 			gd_log(&device->log, GD_ERR, "%s does not end: left to the kernel",
 			       device->phase == GD_DEVICE_OPENING ? "opening its image" : "closing its image");
 	}

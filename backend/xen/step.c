@@ -88,12 +88,13 @@ static int device_check(struct gd_step *step, struct gd_device *device, const st
 }
 
 /* Not when the toolstack has changed it since it was read: then there is an event for that. */
-static void state_change(struct gd_step *step, struct gd_device *device, unsigned from, unsigned to)
+static int state_change(struct gd_step *step, struct gd_device *device, unsigned from, unsigned to)
 {
 	int ret = gd_store_state(step->store, &device->id, from, to, NULL);
 
 	if (ret && ret != -ENOENT && ret != -EBUSY)
 		gd_log(&device->log, GD_ERR, "state: cannot write %u: %s", to, strerror(-ret));
+	return ret;
 }
 
 void gd_step_stop(struct gd_step *step, struct gd_device *device, const char *why)
@@ -316,13 +317,47 @@ static void serving_say(struct gd_device *device)
 		       "grant_usage '0': serving without grants: any memory of the guest may be mapped here");
 }
 
+static void served_say(struct gd_device *device)
+{
+	serving_say(device);
+	if (device->resumed)
+		gd_log(&device->log, GD_NOTICE, "state %u: going on where a former grantiod ended", device->former);
+	else if (device->former != GD_STATE_INITIALISING)
+		gd_log(&device->log, GD_NOTICE, "state %u: served before: a driver that uses it must reset it",
+		       device->former);
+}
+
+/*
+ * SERVED: say so in its directory. Where that cannot be done, since xenstored has gone, or others write there all the
+ * time, it is done when the directory is looked at next: a device that goes on must not be stopped for that.
+ */
+static void announce(struct gd_step *step, struct gd_device *device)
+{
+	const struct gd_store_note note = {.server = gd_domain_server(&device->place),
+					   .ledger = device->ledger,
+					   .base = device->keys.base ? 0 : (uint32_t)device->base};
+	unsigned state = device->former;
+	int ret = gd_store_state(step->store, &device->id, state, device->resumed ? state : GD_STATE_INIT_WAIT, &note);
+
+	device->unsaid = ret && ret != -ENOENT && ret != -EBUSY;
+	device->note = (struct gd_keys_note){true, note.server, note.ledger, note.base};
+	if (device->unsaid)
+		gd_log(&device->log, GD_WARN, "cannot write its state: %s", strerror(-ret));
+	else if (ret)
+		gd_step_stop(step, device, "its state has changed"); /* and look at its directory again */
+	if (ret)
+		return;
+	if (!device->keys.base)
+		ret = gd_store_front_watch(step->store, &device->id);
+	if (ret)
+		gd_log(&device->log, GD_WARN, "cannot watch its guest's state: %s", strerror(-ret));
+	served_say(device);
+}
+
 /* A failure is complained of when the device is IDLE again: see idle_open(). */
-static void serve(struct gd_step *step, struct gd_device *device, unsigned state)
+static void serve(struct gd_step *step, struct gd_device *device)
 {
 	uint64_t base = base_choose(step, device);
-	bool before = state != GD_STATE_INITIALISING; /* it was served before */
-	struct gd_store_note note;
-	int ret;
 
 	busy_end(device);
 	if (!base)
@@ -332,25 +367,8 @@ static void serve(struct gd_step *step, struct gd_device *device, unsigned state
 		return;
 	}
 	gd_step_forgive(step, device); /* before the state tells the toolstack to look */
-	note = (struct gd_store_note){.server = gd_domain_server(&device->place),
-				      .ledger = device->ledger,
-				      .base = device->keys.base ? 0 : (uint32_t)base};
-	device->note = (struct gd_keys_note){true, note.server, note.ledger, note.base};
-	device->connected = device->resumed && state == GD_STATE_CONNECTED;
-	ret = gd_store_state(step->store, &device->id, state, device->resumed ? state : GD_STATE_INIT_WAIT, &note);
-	if (!ret && !device->keys.base)
-		ret = gd_store_front_watch(step->store, &device->id);
-	if (ret && ret != -ENOENT && ret != -EBUSY)
-		gd_device_fail(device, ret, "cannot write its state");
-	if (ret) {
-		gd_step_stop(step, device, "its state has changed"); /* and look at its directory again */
-		return;
-	}
-	serving_say(device);
-	if (device->resumed)
-		gd_log(&device->log, GD_NOTICE, "state %u: going on where a former grantiod ended", state);
-	else if (before)
-		gd_log(&device->log, GD_NOTICE, "state %u: served before: a driver that uses it must reset it", state);
+	device->connected = device->resumed && device->former == GD_STATE_CONNECTED;
+	announce(step, device);
 }
 
 /* The image is open: serve it, if that is still what the directory wants. */
@@ -365,7 +383,7 @@ static void opened_step(struct gd_step *step, struct gd_device *device, const st
 			 */
 	if (keys && !gd_keys_life(keys, &life, error) && state_wanted(&life) && life.state == device->former &&
 	    !device_check(step, device, keys, &parsed, error) && keys_equal(&parsed, &device->keys))
-		serve(step, device, life.state);
+		serve(step, device);
 	else
 		gd_step_stop(step, device, ""); /* and begin again from its directory */
 }
@@ -426,15 +444,16 @@ static void served_step(struct gd_step *step, struct gd_device *device, const st
 		complain(step, device, GD_WARN, error, false);
 		return;
 	}
-	if (life.state == GD_STATE_INITIALISING)
+	if (device->unsaid && life.state == device->former)
+		announce(step, device);
+	else if (life.state == GD_STATE_INITIALISING)
 		gd_step_stop(step, device, "its directory is a new one");
 	else if (chosen && !front_step(step, device, life.state))
 		return; /* before it is removed the guest's driver lets go of it, or its directory is removed */
 	else if (life.state == GD_STATE_CLOSING || life.state == GD_STATE_CLOSED)
 		gd_step_stop(step, device, "the toolstack removes it");
 	else if (!chosen && gd_device_driver_ok(device) && !device->connected) {
-		device->connected = true;
-		state_change(step, device, life.state, GD_STATE_CONNECTED);
+		device->connected = !state_change(step, device, life.state, GD_STATE_CONNECTED);
 	}
 }
 
@@ -466,6 +485,9 @@ bool gd_step_follow(struct gd_step *step, struct gd_device *device)
 		gd_keys_note(&keys, &device->note);
 	if (gd_table_read(device))
 		guest_read(step, device->guest);
+	if (ret && device->phase != GD_DEVICE_IDLE && device->forgotten)
+		return true; /* it is served on */
+	device->forgotten = false;
 	if (device->phase == GD_DEVICE_SERVED)
 		served_step(step, device, ret ? NULL : &keys);
 	else if (device->phase == GD_DEVICE_OPENED)

@@ -22,9 +22,9 @@ struct gd_store {
 };
 
 /* Our own domain's id: relative paths are those of the caller's domain. */
-static int own_domid(struct gd_store *store)
+static int own_domid(struct xs_handle *xs, uint16_t *out)
 {
-	char *text = xs_read(store->xs, XBT_NULL, "domid", NULL);
+	char *text = xs_read(xs, XBT_NULL, "domid", NULL);
 	uint64_t domid;
 	int ret = 0;
 
@@ -34,7 +34,7 @@ static int own_domid(struct gd_store *store)
 		return ret;
 	}
 	if (gd_number(text, false, GD_DOMID_MAX, &domid)) {
-		store->domid = (uint16_t)domid;
+		*out = (uint16_t)domid;
 	} else {
 		gd_log(NULL, GD_ERR, "xenstore: domid '%.16s': must be a number, at most %u", text, GD_DOMID_MAX);
 		ret = -EINVAL;
@@ -43,15 +43,37 @@ static int own_domid(struct gd_store *store)
 	return ret;
 }
 
-static int watch(struct gd_store *store, const char *path)
+static int watch(struct xs_handle *xs, const char *path)
 {
 	int ret;
 
 	errno = 0;
-	if (xs_watch(store->xs, path, path))
+	if (xs_watch(xs, path, path))
 		return 0;
 	ret = errno ? -errno : -EIO;
 	gd_log(NULL, GD_ERR, "xenstore: cannot watch '%s': %s", path, strerror(-ret));
+	return ret;
+}
+
+static int store_connect(struct xs_handle **out)
+{
+	errno = 0;
+	*out = xs_open(0);
+	return *out ? 0 : errno ? -errno : -EIO;
+}
+
+static int watches_set(const struct gd_store *store, struct xs_handle *xs)
+{
+	int ret = 0;
+
+	for (unsigned class = 0; class < GD_CLASSES && !ret; class ++)
+		ret = watch(xs, store->roots[class]);
+	/* A driver domain may not be told of these (Xen 4.17 and later): directories come and go all the same. */
+	if (!ret && (!xs_watch(xs, "@releaseDomain", "@releaseDomain") ||
+		     !xs_watch(xs, "@introduceDomain", "@introduceDomain")))
+		gd_log(NULL, GD_NOTICE,
+		       "xenstore: no word of domains that end (%s): relying on the backend directories",
+		       strerror(errno));
 	return ret;
 }
 
@@ -62,27 +84,20 @@ int gd_store_open(struct gd_store **out)
 
 	if (!store)
 		return -ENOMEM;
-	errno = 0;
-	store->xs = xs_open(0);
-	if (!store->xs) {
-		ret = errno ? -errno : -EIO;
+	ret = store_connect(&store->xs);
+	if (ret) {
 		gd_log(NULL, GD_ERR, "xenstore: cannot connect: %s (is xenstored running?)", strerror(-ret));
 		goto free_store;
 	}
-	ret = own_domid(store);
-	for (unsigned class = 0; class < GD_CLASSES && !ret; class ++) {
-		snprintf(store->roots[class], sizeof(store->roots[class]), "/local/domain/%u/backend/%s", store->domid,
-			 gd_class_names[class]);
-		ret = watch(store, store->roots[class]);
-	}
+	ret = own_domid(store->xs, &store->domid);
 	if (ret)
 		goto close_xs;
-	/* A driver domain may not be told of these (Xen 4.17 and later): directories come and go all the same. */
-	if (!xs_watch(store->xs, "@releaseDomain", "@releaseDomain") ||
-	    !xs_watch(store->xs, "@introduceDomain", "@introduceDomain"))
-		gd_log(NULL, GD_NOTICE,
-		       "xenstore: no word of domains that end (%s): relying on the backend directories",
-		       strerror(errno));
+	for (unsigned class = 0; class < GD_CLASSES; class ++)
+		snprintf(store->roots[class], sizeof(store->roots[class]), "/local/domain/%u/backend/%s", store->domid,
+			 gd_class_names[class]);
+	ret = watches_set(store, store->xs);
+	if (ret)
+		goto close_xs;
 	*out = store;
 	return 0;
 
@@ -91,6 +106,30 @@ close_xs:
 free_store:
 	free(store);
 	return ret;
+}
+
+int gd_store_again(struct gd_store *store)
+{
+	struct xs_handle *xs;
+	uint16_t domid = 0;
+	int ret = store_connect(&xs);
+
+	if (ret)
+		return ret;
+	ret = own_domid(xs, &domid);
+	if (!ret && domid != store->domid) {
+		gd_log(NULL, GD_ERR, "xenstore: we were domain %u, and are domain %u now", store->domid, domid);
+		ret = -EINVAL;
+	}
+	if (!ret)
+		ret = watches_set(store, xs);
+	if (ret) {
+		xs_close(xs);
+		return ret;
+	}
+	xs_close(store->xs); /* only now: with a lost connection all calls fail, without one they could not be made */
+	store->xs = xs;
+	return 0;
 }
 
 void gd_store_close(struct gd_store *store)

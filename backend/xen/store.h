@@ -21,6 +21,11 @@ struct gd_store;
 /* Connect, learn our own domain id and set the watches. Failures are logged. */
 int gd_store_open(struct gd_store **store);
 void gd_store_close(struct gd_store *store); /* takes NULL */
+/*
+ * When xenstored has gone, and perhaps come back: connect again, and set the watches, but for those of
+ * gd_store_front_watch(). gd_store_fd() is another one then. On failure all is as it was: every call fails.
+ */
+int gd_store_again(struct gd_store *store);
 uint16_t gd_store_domid(const struct gd_store *store);
 
 /* Readable when gd_store_next() has a change. That xenstored has gone does not show here (libxenstore 4.17): ask. */

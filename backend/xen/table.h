@@ -17,6 +17,7 @@ struct gd_guest {
 	uint16_t domid;
 	struct gd_device *devices; /* by device->sibling */
 	unsigned unread;	   /* of them, whose directory was not read yet */
+	bool forgotten;		   /* by xenstored, which died and came back without it; the guest lives */
 	bool settled;		   /* what a former grantiod left for it was taken over (xen/settle.h) */
 	struct gd_guest *next, **link;
 };

@@ -42,10 +42,22 @@ static bool is_open(const struct gd_device *device)
 	return device->phase == GD_DEVICE_SERVED || device->phase == GD_DEVICE_OPENED;
 }
 
+/*
+ * xenstored says that there is no such domain, or Xen that our ioreq server has gone with it. An xenstored that came
+ * back without its memory says so of all: then Xen's word is the only one.
+ */
+static bool guest_gone(struct gd_xenbus *xenbus, struct gd_guest *guest)
+{
+	int introduced = gd_store_introduced(xenbus->store, guest->domid);
+
+	if (introduced == 1)
+		guest->forgotten = false;
+	return !gd_domain_alive(xenbus->env.domains, guest->domid) || (introduced == 0 && !guest->forgotten);
+}
+
 static void guest_check(struct gd_xenbus *xenbus, struct gd_guest *guest)
 {
-	bool gone = gd_store_introduced(xenbus->store, guest->domid) == 0 ||
-		    !gd_domain_alive(xenbus->env.domains, guest->domid);
+	bool gone = guest_gone(xenbus, guest);
 
 	for (struct gd_device *device = guest->devices; device; device = device->sibling)
 		if (device->waits)
@@ -114,11 +126,8 @@ static void events_take(struct gd_xenbus *xenbus)
 
 	while (count++ < EVENTS_A_TURN && (ret = gd_store_next(xenbus->store, &event)) == 1)
 		event_handle(xenbus, &event);
-	if (ret < 0) {
-		gd_log(NULL, GD_ERR, "xenstore: connection lost: %s", strerror(-ret));
-		gd_loop_remove(xenbus->loop, &xenbus->watch);
-		xenbus->lost = true;
-	}
+	if (ret < 0)
+		gd_reconnect_begin(xenbus, ret);
 }
 
 static void directories_list(struct gd_xenbus *xenbus)
@@ -163,6 +172,8 @@ void gd_xenbus_work(struct gd_xenbus *xenbus)
 		gd_leave_work(xenbus);
 		return;
 	}
+	if (xenbus->lost)
+		return; /* all that is served goes on; what there is to do is done when xenstored is back */
 	/* First: a directory that is found below may be that of a new domain with an old number. */
 	if (xenbus->domains_changed)
 		domains_check(xenbus);
@@ -181,19 +192,12 @@ static void removal_ready(struct gd_loop_source *source, uint32_t events)
 		return;
 	gd_table_each(xenbus->table, guest, device)
 	{
-		int ret = device->leaving ? gd_store_forget(xenbus->store, &device->id) : 0;
+		int ret = device->leaving && !xenbus->lost ? gd_store_forget(xenbus->store, &device->id) : 0;
 
 		if (ret && ret != -ENOENT && ret != -EBUSY)
 			gd_log(&device->log, GD_WARN, "cannot remove its directory: %s", strerror(-ret));
 		device->leaving = false;
 	}
-}
-
-/* What there is to do is done by gd_xenbus_work(), which follows. */
-static void watch_ready(struct gd_loop_source *source, uint32_t events)
-{
-	(void)source;
-	(void)events;
 }
 
 static void wake_ready(struct gd_loop_source *source, uint32_t events)
@@ -220,20 +224,28 @@ static void device_changed(struct gd_device *device)
 	gd_table_touch(xenbus->table, device);
 }
 
-/* By the guest's ioreq thread. */
-static void device_up(struct gd_device *device)
+/* By a queue's thread. */
+static void device_wake(struct gd_device *device)
 {
 	struct gd_xenbus *xenbus = device->env->opaque;
 	uint64_t one = 1;
 
-	gd_table_up(xenbus->table, device);
 	if (write(xenbus->wake.fd, &one, sizeof(one)) < 0)
 		gd_log(&device->log, GD_DEBUG, "cannot wake the main thread"); /* cannot happen: far from 2^64 - 1 */
 }
 
+/* By the guest's ioreq thread. */
+static void device_up(struct gd_device *device)
+{
+	struct gd_xenbus *xenbus = device->env->opaque;
+
+	gd_table_up(xenbus->table, device);
+	device_wake(device);
+}
+
 static void sources_remove(struct gd_xenbus *xenbus)
 {
-	struct gd_loop_source *const own[] = {&xenbus->wake, &xenbus->removal, &xenbus->retry};
+	struct gd_loop_source *const own[] = {&xenbus->wake, &xenbus->removal, &xenbus->retry, &xenbus->again};
 
 	for (unsigned i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
 		if (own[i]->fd < 0)
@@ -275,6 +287,8 @@ static int sources_add(struct gd_xenbus *xenbus)
 		ret = timer_open(xenbus, &xenbus->removal, removal_ready);
 	if (!ret)
 		ret = timer_open(xenbus, &xenbus->retry, retry_ready);
+	if (!ret)
+		ret = timer_open(xenbus, &xenbus->again, gd_reconnect_ready);
 	return ret;
 }
 
@@ -308,8 +322,7 @@ static int store_open(struct gd_xenbus *xenbus)
 	ret = gd_alone_take(gd_store_domid(xenbus->store));
 	if (ret)
 		return ret;
-	xenbus->watch = (struct gd_loop_source){gd_store_fd(xenbus->store), watch_ready, xenbus};
-	return gd_loop_add(xenbus->loop, &xenbus->watch, EPOLLIN);
+	return gd_reconnect_watch(xenbus);
 }
 
 int gd_xenbus_open(struct gd_xenbus **out, const struct gd_config *config, struct gd_loop *loop, struct gd_jobs *jobs,
@@ -322,12 +335,13 @@ int gd_xenbus_open(struct gd_xenbus **out, const struct gd_config *config, struc
 		return ret;
 	xenbus->loop = loop;
 	xenbus->lost = true;
-	xenbus->wake.fd = xenbus->removal.fd = xenbus->retry.fd = -1;
+	xenbus->wake.fd = xenbus->removal.fd = xenbus->retry.fd = xenbus->again.fd = -1;
 	xenbus->env = (struct gd_device_env){.config = config,
 					     .jobs = jobs,
 					     .sizewatch = sizewatch,
 					     .changed = device_changed,
 					     .up = device_up,
+					     .quiet = device_wake,
 					     .opaque = xenbus};
 	xenbus->table = gd_table_new();
 	if (xenbus->table)
@@ -340,15 +354,11 @@ int gd_xenbus_open(struct gd_xenbus **out, const struct gd_config *config, struc
 		gd_xenbus_close(xenbus);
 		return ret;
 	}
-	xenbus->lost = false;
 	xenbus->step = (struct gd_step){.config = config,
 					.store = xenbus->store,
 					.table = xenbus->table,
 					.removal = xenbus->removal.fd,
 					.retry = xenbus->retry.fd};
-	/* All of both, at once: what a guest's directories name must be known before any of them is served. */
-	for (unsigned class = 0; class < GD_CLASSES; class ++)
-		xenbus->dirty_class[class] = true;
 	ledgers_sweep(xenbus, config->state_dir);
 	*out = xenbus;
 	return 0;
@@ -365,11 +375,6 @@ void gd_xenbus_close(struct gd_xenbus *xenbus)
 	gd_store_close(xenbus->store);
 	gd_domains_close(xenbus->env.domains);
 	free(xenbus);
-}
-
-bool gd_xenbus_lost(const struct gd_xenbus *xenbus)
-{
-	return xenbus->lost;
 }
 
 void gd_xenbus_config(struct gd_xenbus *xenbus, const struct gd_config *config)

@@ -12,6 +12,8 @@
  * and becomes 6. State 1 on a device that is served is a new device of that name. A state that a former grantiod left
  * (2 to 4) is served as if it were 1.
  *
+ * When xenstored goes, all that is served goes on being served, and a connection is looked for again.
+ *
  * Threads: the main thread. Errors: 0 or -errno.
  */
 #ifndef GD_XENBUS_H
@@ -40,15 +42,13 @@ void gd_xenbus_work(struct gd_xenbus *xenbus);
 
 /*
  * Begin to stop all devices, for good. Their directories stay as they are, for our successor. Those that it can go on
- * with (virtio/ledger.h), and that a driver uses, are left to it: they are served until the process ends.
+ * with (virtio/ledger.h) are left to it: they take no more requests, and their guests wait.
  */
 void gd_xenbus_stop(struct gd_xenbus *xenbus);
-/* True when no device is open, but for those that are left. */
+/* True when no device is open, but for those that are left, and these have answered all that they had taken. */
 bool gd_xenbus_idle(const struct gd_xenbus *xenbus);
 /* Some are left: neither they nor this may be closed, and the process ends by _exit(). */
 bool gd_xenbus_leaves(const struct gd_xenbus *xenbus);
-/* True when xenstored has gone: there is no coming back. */
-bool gd_xenbus_lost(const struct gd_xenbus *xenbus);
 /* Name in the log, one line each, those that are not idle. */
 void gd_xenbus_complain(struct gd_xenbus *xenbus);
 

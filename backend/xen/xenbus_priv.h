@@ -13,8 +13,9 @@ struct gd_xenbus {
 	struct gd_store *store;
 	struct gd_table *table;
 	struct gd_step step;
-	struct gd_loop_source watch, wake, removal, retry;
-	bool stopping, lost;
+	struct gd_loop_source watch, wake, removal, retry, again;
+	bool stopping, lost; /* lost: xenstored, and it is looked for again, each */
+	unsigned again_ms;   /* so many ms */
 	/* To be listed again: whole classes, and domains of a class (a bit each). */
 	bool dirty_class[GD_CLASSES], dirty_domains;
 	bool domains_changed; /* some have come or gone */
@@ -23,5 +24,13 @@ struct gd_xenbus {
 
 /* After gd_xenbus_stop(), in place of all other work: what jobs have opened meanwhile is stopped. */
 void gd_leave_work(struct gd_xenbus *xenbus);
+
+/* The connection is lost: begin to look for another. */
+void gd_reconnect_begin(struct gd_xenbus *xenbus, int error);
+/* Of xenbus->again. */
+void gd_reconnect_ready(struct gd_loop_source *source, uint32_t events);
+/* There is a connection: hear of its events, and read everything. Both classes at once: all that a guest's directories
+ * name must be known before any of its devices is served. */
+int gd_reconnect_watch(struct gd_xenbus *xenbus);
 
 #endif

@@ -90,6 +90,16 @@ void rig_store_end(struct rig *rig)
 	machine_start(rig->host);
 }
 
+void rig_store_begin(struct rig *rig)
+{
+	machine_stop(rig->host);
+	assert_int_equal(gm_store_open(&rig->host->store, rig->dir), 0);
+	machine_start(rig->host);
+	xs_close(rig->xs);
+	rig->xs = xs_open(0);
+	assert_non_null(rig->xs);
+}
+
 static struct rig_host *host_new(void)
 {
 	struct rig_host *host = calloc(1, sizeof(*host));

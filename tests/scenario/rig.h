@@ -40,6 +40,10 @@ struct rig {
 
 /* End the store, as if xenstored had died. rig->xs is of no use from then on. */
 void rig_store_end(struct rig *rig);
+/* Another takes its place, which knows of no domain but 0, and of nothing that the former one knew. */
+void rig_store_begin(struct rig *rig);
+/* Tell it of a domain that there is. */
+void rig_domain_introduce(struct rig *rig, uint16_t domid);
 
 /* For cmocka_unit_test_setup_teardown(): a machine with domain 0 and nothing else. */
 int rig_setup(void **state);

@@ -69,11 +69,17 @@ void rig_domain_create(struct rig *rig, uint16_t domid)
 void rig_domain_make(struct rig *rig, uint16_t domid, unsigned vcpus)
 {
 	struct gm_domain_config config = {.domid = domid, .ram_bytes = GUEST_RAM, .vcpus = vcpus};
-	char path[64];
 	uint16_t made;
 
 	assert_int_equal(gm_domain_create(rig->machine, &config, &made), 0);
 	assert_int_equal(made, domid);
+	rig_domain_introduce(rig, domid);
+}
+
+void rig_domain_introduce(struct rig *rig, uint16_t domid)
+{
+	char path[64];
+
 	snprintf(path, sizeof(path), "/local/domain/%u", domid);
 	node_dir(rig, XBT_NULL, path, 0, domid);
 	snprintf(path, sizeof(path), "/local/domain/%u/device", domid);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Ends and restarts: of guests, of directories, of grantiod, of xenstored. Nothing may be left of what has ended. */
+/* Ends and restarts: of guests, of directories, of grantiod. Nothing may be left of what has ended. */
 #include "rig.h"
 
 #include <pthread.h>
@@ -281,23 +281,6 @@ static void many_destroyed_at_once(void **state)
 	rig_daemon_end(rig, guests);
 }
 
-static void xenstored_dies(void **state)
-{
-	struct rig *rig = *state;
-	int status;
-
-	rig_daemon_start(rig, NULL);
-	rig_domain_create(rig, 1);
-	rig_disk_attach(rig, 1, 0, rig_image(rig, "a.raw", RIG_MIB));
-	rig_store_end(rig);
-	rig_log_wait(rig, "<3>xenstore: connection lost", 1);
-	rig_log_wait(rig, "<6>d1/xvda: stopped", 1);
-	status = rig_daemon_stop(rig, 0);
-	assert_true(WIFEXITED(status));
-	assert_int_equal(WEXITSTATUS(status), 1);
-	rig_quiet(rig, guests);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -310,7 +293,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(grantiod_crashes, rig_setup, rig_teardown),
 		cmocka_unit_test_setup_teardown(removal_while_down, rig_setup, rig_teardown),
 		cmocka_unit_test_setup_teardown(many_destroyed_at_once, rig_setup, rig_teardown),
-		cmocka_unit_test_setup_teardown(xenstored_dies, rig_setup, rig_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

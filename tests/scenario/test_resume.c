@@ -62,6 +62,7 @@ static const char *ledger_path(const struct world *world)
 static void world_close(struct world *world)
 {
 	rig_guest_close(world->disk);
+	rig_disk_detach(world->rig, 1, 0);
 	rig_daemon_end(world->rig, guests);
 	assert_int_not_equal(access(ledger_path(world), F_OK), 0);
 	assert_int_equal(rmdir(world->dir), 0);
@@ -391,9 +392,10 @@ static void no_place(void **state)
 
 	world_open(&world, *state);
 	rig_guest_close(world.disk);
+	rig_disk_detach(world.rig, 1, 0);
 	rig_daemon_end(world.rig, guests);
 	world.arguments[1] = "/proc"; /* where nobody makes files */
-	rig_disk_key(world.rig, 1, 0, "state", "1");
+	rig_disk_write(world.rig, 1, 0, world.image, NULL);
 	rig_daemon_start(world.rig, world.arguments);
 	rig_log_wait(world.rig, "<4>d1/xvda: ledger /proc/virtio_disk-1-51712: cannot make it: ", 1);
 	world.disk = rig_guest_open(world.rig, 1, 0);

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * xenstored may end, and another take its place, with what the former one knew or without. Disks need it as little as
+ * guests do: they are served on. When it can be reached again all directories are read as at the start.
+ */
+#include "backend/xen/xenbus_priv.h"
+
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#define AGAIN_FIRST_MS 50   /* each is twice the last, */
+#define AGAIN_MOST_MS  5000 /* up to this */
+
+static void again_set(struct gd_xenbus *xenbus, unsigned ms)
+{
+	const struct itimerspec when = {.it_value = {ms / 1000, ms % 1000 * 1000000L}};
+
+	timerfd_settime(xenbus->again.fd, 0, &when, NULL); /* cannot fail: the descriptor and `when` are ours */
+}
+
+void gd_reconnect_begin(struct gd_xenbus *xenbus, int error)
+{
+	gd_log(NULL, GD_ERR, "xenstore: connection lost: %s; disks are served on, and it is looked for again",
+	       strerror(-error));
+	gd_loop_remove(xenbus->loop, &xenbus->watch);
+	xenbus->lost = true;
+	xenbus->again_ms = AGAIN_FIRST_MS;
+	again_set(xenbus, xenbus->again_ms);
+}
+
+/* What there is to do is done by gd_xenbus_work(), which follows. */
+static void watch_ready(struct gd_loop_source *source, uint32_t events)
+{
+	(void)source;
+	(void)events;
+}
+
+int gd_reconnect_watch(struct gd_xenbus *xenbus)
+{
+	int ret;
+
+	xenbus->watch = (struct gd_loop_source){gd_store_fd(xenbus->store), watch_ready, xenbus};
+	ret = gd_loop_add(xenbus->loop, &xenbus->watch, EPOLLIN);
+	if (ret)
+		return ret;
+	xenbus->lost = false;
+	for (unsigned class = 0; class < GD_CLASSES; class ++)
+		xenbus->dirty_class[class] = true;
+	return 0;
+}
+
+/* Served or not, it is looked at again; and one that goes on without a directory is said so, once. */
+static void guest_again(struct gd_xenbus *xenbus, struct gd_guest *guest)
+{
+	guest->forgotten = gd_store_introduced(xenbus->store, guest->domid) == 0;
+	for (struct gd_device *device = guest->devices; device; device = device->sibling) {
+		if (device->phase == GD_DEVICE_SERVED && !device->keys.base &&
+		    gd_store_front_watch(xenbus->store, &device->id))
+			gd_log(&device->log, GD_WARN, "cannot watch its guest's state");
+		device->forgotten = guest->forgotten;
+		if (device->phase == GD_DEVICE_SERVED && guest->forgotten)
+			gd_log(&device->log, GD_WARN,
+			       "xenstored has lost its directory: served on for as long as its guest lives");
+		gd_table_touch(xenbus->table, device);
+	}
+}
+
+/* Nobody will say when guests end that xenstored does not know of: they are looked at now and then. */
+static bool some_forgotten(const struct gd_xenbus *xenbus)
+{
+	for (const struct gd_guest *guest = xenbus->table->guests; guest; guest = guest->next)
+		if (guest->forgotten)
+			return true;
+	return false;
+}
+
+static void reconnect(struct gd_xenbus *xenbus)
+{
+	int ret = gd_store_again(xenbus->store);
+
+	if (!ret)
+		ret = gd_reconnect_watch(xenbus);
+	if (ret) {
+		xenbus->again_ms = xenbus->again_ms * 2 < AGAIN_MOST_MS ? xenbus->again_ms * 2 : AGAIN_MOST_MS;
+		again_set(xenbus, xenbus->again_ms);
+		return;
+	}
+	gd_log(NULL, GD_NOTICE, "xenstore: connected again");
+	for (struct gd_guest *guest = xenbus->table->guests; guest; guest = guest->next)
+		guest_again(xenbus, guest);
+}
+
+void gd_reconnect_ready(struct gd_loop_source *source, uint32_t events)
+{
+	struct gd_xenbus *xenbus = source->opaque;
+	uint64_t count;
+
+	(void)events;
+	if (read(source->fd, &count, sizeof(count)) < 0 || xenbus->stopping)
+		return;
+	if (xenbus->lost)
+		reconnect(xenbus);
+	if (xenbus->lost)
+		return;
+	xenbus->domains_changed = true;
+	if (some_forgotten(xenbus))
+		again_set(xenbus, AGAIN_MOST_MS);
+}
