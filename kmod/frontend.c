@@ -350,7 +350,8 @@ static void step(struct work_struct *work)
 		break;
 	case XenbusStateClosing:
 	case XenbusStateClosed:
-		if (state != XenbusStateClosed)
+		/* One that has not begun has nothing to end: the backend may be on its way from a former kernel's end. */
+		if (state != XenbusStateClosed && state != XenbusStateInitialising)
 			disconnect(front, XenbusStateClosed);
 		break;
 	default: /* not there yet */

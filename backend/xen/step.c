@@ -49,9 +49,15 @@ static void device_name(struct gd_device *device, const struct gd_keys *keys)
 
 /* ---- one device, by its directory ----------------------------------------------------------------------------- */
 
-static bool state_wanted(const struct gd_keys_life *life)
+/*
+ * In states 5 and 6 too, where the device is to stay and they are but our answer to the guest's (front_answer()): it
+ * has an address that we gave it.
+ */
+static bool state_wanted(const struct gd_device *device, const struct gd_keys_life *life)
 {
-	return life->online && life->state < GD_STATE_CLOSING;
+	bool answered = device->note.server && device->note.base;
+
+	return life->online && (life->state < GD_STATE_CLOSING || (life->state <= GD_STATE_CLOSED && answered));
 }
 
 /* What the settings may call the device's guest. The texts are the caller's to free. */
@@ -246,14 +252,14 @@ static bool idle_wanted(struct gd_step *step, struct gd_device *device, const st
 	int ret = gd_keys_life(keys, &life, error);
 
 	device->waits = false;
-	if (!ret && life.state == GD_STATE_CLOSING) {
+	if (!ret && life.state == GD_STATE_CLOSING && !state_wanted(device, &life)) {
 		gd_step_forgive(step, device);
 		state_change(step, device, GD_STATE_CLOSING, GD_STATE_CLOSED);
 		return false;
 	}
 	if (!ret && life.state == GD_STATE_CLOSED && !life.online)
 		removal_ask(step, device);
-	if (!ret && !state_wanted(&life))
+	if (!ret && !state_wanted(device, &life))
 		return false;
 	if (!ret && !gd_store_introduced(step->store, device->id.domid)) {
 		device->waits = true;
@@ -381,7 +387,7 @@ static void opened_step(struct gd_step *step, struct gd_device *device, const st
 	if (device->guest->unread)
 		return; /* another directory of the guest's may name what this one must not take: it is looked at again
 			 */
-	if (keys && !gd_keys_life(keys, &life, error) && state_wanted(&life) && life.state == device->former &&
+	if (keys && !gd_keys_life(keys, &life, error) && state_wanted(device, &life) && life.state == device->former &&
 	    !device_check(step, device, keys, &parsed, error) && keys_equal(&parsed, &device->keys))
 		serve(step, device);
 	else
@@ -389,15 +395,55 @@ static void opened_step(struct gd_step *step, struct gd_device *device, const st
 }
 
 /*
- * A device that we chose the address of: what the guest's side wants, by its state (docs/xenbus.md). `state` is ours.
- * True when it has let go of the device.
+ * The state that answers the guest's. A device that is to stay goes through 5 and 6 with the guest, and back to 2, as
+ * Linux has it when a new kernel finds the device in use (kdump): it waits for each.
  */
-static bool front_step(struct gd_step *step, struct gd_device *device, unsigned state)
+static unsigned front_answer(const struct gd_front *front, unsigned state, bool online, bool bound)
+{
+	if (bound && state == GD_STATE_INIT_WAIT)
+		return GD_STATE_CONNECTED;
+	if (front->state == GD_STATE_INITIALISING &&
+	    (state == GD_STATE_CONNECTED || (online && state >= GD_STATE_CLOSING)))
+		return GD_STATE_INIT_WAIT;
+	if (online && front->state == GD_STATE_CLOSING && state < GD_STATE_CLOSING)
+		return GD_STATE_CLOSING;
+	if (online && front->state == GD_STATE_CLOSED && state <= GD_STATE_CLOSING)
+		return GD_STATE_CLOSED;
+	return state;
+}
+
+/* Bind the guest's event channel, or let go of it. 0, or -errno with a line in `error`. */
+static int front_bind(struct gd_device *device, const struct gd_front *front, unsigned state, char *error)
+{
+	/*
+	 * In state 4 without an event channel of ours it is a former grantiod's. If we go on where that ended, and have
+	 * stayed in state 4, it is ours now; else the guest begins anew.
+	 */
+	bool inherited = device->resumed && state == GD_STATE_CONNECTED;
+	int ret = 0;
+
+	if (front->port && front->port != device->port &&
+	    (front->state == GD_STATE_INITIALISED || device->port || inherited)) {
+		ret = gd_device_bind(device, front->port);
+		if (ret)
+			snprintf(error, GD_KEYS_ERROR, "the guest's event-channel '%u': cannot bind it: %s",
+				 front->port, strerror(-ret));
+	}
+	if (!front->port && device->port)
+		gd_device_bind(device, 0);
+	return ret;
+}
+
+/*
+ * A device that we chose the address of: what the guest's side wants, by its state (docs/xenbus.md). True when it has
+ * let go of the device.
+ */
+static bool front_step(struct gd_step *step, struct gd_device *device, const struct gd_keys_life *life)
 {
 	char error[GD_KEYS_ERROR];
 	struct gd_front_keys keys;
 	struct gd_front front;
-	bool inherited;
+	unsigned answer;
 	int ret = gd_store_front_read(step->store, &device->id, &keys);
 
 	if (ret)
@@ -405,28 +451,15 @@ static bool front_step(struct gd_step *step, struct gd_device *device, unsigned 
 	else
 		ret = gd_front_parse(&keys, &front, error);
 	gd_front_keys_free(&keys);
-	/*
-	 * In state 4 without an event channel of ours it is a former grantiod's. If we go on where that ended, and have
-	 * stayed in state 4, it is ours now; else the guest begins anew.
-	 */
-	inherited = device->resumed && state == GD_STATE_CONNECTED;
-	if (!ret && front.port && front.port != device->port &&
-	    (front.state == GD_STATE_INITIALISED || device->port || inherited)) {
-		ret = gd_device_bind(device, front.port);
-		if (ret)
-			snprintf(error, sizeof(error), "the guest's event-channel '%u': cannot bind it: %s", front.port,
-				 strerror(-ret));
-	}
+	if (!ret)
+		ret = front_bind(device, &front, life->state, error);
 	if (ret) {
 		gd_log_guest(&device->log, GD_WARN, "%s", error);
 		return false;
 	}
-	if (!front.port && device->port)
-		gd_device_bind(device, 0);
-	if (device->port && state == GD_STATE_INIT_WAIT)
-		state_change(step, device, GD_STATE_INIT_WAIT, GD_STATE_CONNECTED);
-	else if (front.state == GD_STATE_INITIALISING && state == GD_STATE_CONNECTED)
-		state_change(step, device, GD_STATE_CONNECTED, GD_STATE_INIT_WAIT);
+	answer = front_answer(&front, life->state, life->online, device->port != 0);
+	if (answer != life->state)
+		state_change(step, device, life->state, answer);
 	return !front.port;
 }
 
@@ -448,7 +481,7 @@ static void served_step(struct gd_step *step, struct gd_device *device, const st
 		announce(step, device);
 	else if (life.state == GD_STATE_INITIALISING)
 		gd_step_stop(step, device, "its directory is a new one");
-	else if (chosen && !front_step(step, device, life.state))
+	else if (chosen && (!front_step(step, device, &life) || life.online))
 		return; /* before it is removed the guest's driver lets go of it, or its directory is removed */
 	else if (life.state == GD_STATE_CLOSING || life.state == GD_STATE_CLOSED)
 		gd_step_stop(step, device, "the toolstack removes it");

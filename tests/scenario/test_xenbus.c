@@ -423,6 +423,74 @@ static void grantiod_anew(void **state)
 	front_close(&front);
 }
 
+/* As Linux does when it begins anew, after a crash, and finds the device in use: 5, 6 and 1, each to be answered. */
+static void kernel_begins_anew(void **state)
+{
+	struct rig *rig = *state;
+	struct front front;
+
+	rig_daemon_start(rig, NULL);
+	rig_domain_create(rig, 1);
+	disk_write(rig, rig_image(rig, "a.raw", RIG_MIB));
+	front_open(&front, rig);
+	for (unsigned i = 0; i < 3; i++) {
+		connect(&front);
+		use(&front, i);
+		key_write(&front, "state", "5");
+		rig_disk_wait(rig, 1, 0, 5);
+		key_write(&front, "state", "6");
+		rig_disk_wait(rig, 1, 0, 6);
+		key_write(&front, "state", "1");
+		rig_disk_wait(rig, 1, 0, 2);
+		front.port = port_open(&front, 0);
+	}
+	key_write(&front, "state", "6"); /* at once, as a frontend that refuses what it is offered */
+	rig_disk_wait(rig, 1, 0, 6);
+	key_write(&front, "state", "1");
+	connect(&front);
+	use(&front, 9);
+	removal(&front);
+	assert_int_equal(rig_log_count(rig, "d1/xvda: stopping"), 1);
+	front_close(&front);
+	rig_daemon_end(rig, guests);
+}
+
+/* And grantiod begins anew in the middle of that. */
+static void both_begin_anew(void **state)
+{
+	static const char *const steps[] = {"5", "6"};
+	char dir[] = "/tmp/gd-xenbus-XXXXXX";
+	const char *arguments[] = {"--state-dir", dir, NULL};
+	struct rig *rig = *state;
+	struct front front;
+
+	assert_non_null(mkdtemp(dir));
+	rig_daemon_start(rig, arguments);
+	rig_domain_create(rig, 1);
+	disk_write(rig, rig_image(rig, "a.raw", RIG_MIB));
+	front_open(&front, rig);
+	for (unsigned i = 0; i < 2; i++) {
+		connect(&front);
+		for (unsigned k = 0; k < 2; k++) {
+			key_write(&front, "state", steps[k]);
+			rig_disk_wait(rig, 1, 0, 5 + k);
+			if (k != i)
+				continue;
+			assert_true(WIFSIGNALED(rig_daemon_stop(rig, SIGKILL)));
+			rig_daemon_start(rig, arguments);
+		}
+		key_write(&front, "state", "1");
+		rig_disk_wait(rig, 1, 0, 2);
+		front.port = port_open(&front, 0);
+	}
+	connect(&front);
+	use(&front, 9);
+	removal(&front);
+	front_close(&front);
+	rig_daemon_end(rig, guests);
+	assert_int_equal(rmdir(dir), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -432,6 +500,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(ports_of_others, rig_setup, rig_teardown),
 		cmocka_unit_test_setup_teardown(restless, rig_setup, rig_teardown),
 		cmocka_unit_test_setup_teardown(grantiod_anew, rig_setup, rig_teardown),
+		cmocka_unit_test_setup_teardown(kernel_begins_anew, rig_setup, rig_teardown),
+		cmocka_unit_test_setup_teardown(both_begin_anew, rig_setup, rig_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
