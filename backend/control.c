@@ -3,6 +3,7 @@
 #include "backend/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -29,6 +30,7 @@ struct gd_control {
 	struct gd_xenbus *xenbus;
 	struct sockaddr_un address;
 	struct gd_loop_source source;
+	int spare; /* a descriptor to be given up when there are no more: -1: it could not be had again */
 	struct client clients[CLIENTS];
 	uint64_t connections;
 };
@@ -128,21 +130,56 @@ static struct client *client_place(struct gd_control *control)
 	return oldest;
 }
 
-static void listen_ready(struct gd_loop_source *source, uint32_t events)
+static void client_open(struct gd_control *control, int fd)
 {
-	struct gd_control *control = source->opaque;
-	struct client *client;
-	int fd = accept4(source->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct client *client = client_place(control);
 
-	(void)events;
-	if (fd < 0)
-		return;
-	client = client_place(control);
 	*client = (struct client){
 		.source = {fd, client_ready, client}, .control = control, .since = control->connections++};
 	if (gd_loop_add(control->loop, &client->source, EPOLLIN)) {
 		close(fd);
 		client->source.fd = -1;
+	}
+}
+
+static int spare_open(void)
+{
+	return open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+/* No descriptor is left for a client: it is told so by the end of the stream, and does not wait for an answer. */
+static bool client_refuse(struct gd_control *control)
+{
+	int fd;
+
+	if (control->spare >= 0)
+		close(control->spare);
+	fd = accept4(control->source.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (fd >= 0)
+		close(fd);
+	control->spare = spare_open();
+	return fd >= 0;
+}
+
+/*
+ * Told once for what has come (EPOLLET), and so all are taken: a connection that cannot be, for want of a descriptor,
+ * does not wake us again and again.
+ */
+static void listen_ready(struct gd_loop_source *source, uint32_t events)
+{
+	struct gd_control *control = source->opaque;
+	bool more = true;
+
+	(void)events;
+	while (more) {
+		int fd = accept4(source->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+		if (fd >= 0)
+			client_open(control, fd);
+		else if (errno == EMFILE || errno == ENFILE)
+			more = client_refuse(control);
+		else
+			more = errno == EINTR || errno == ECONNABORTED;
 	}
 }
 
@@ -190,9 +227,10 @@ int gd_control_open(struct gd_control **out, const char *path, struct gd_loop *l
 	ret = control->source.fd < 0 ? -errno : socket_bind(control->source.fd, &control->address);
 	if (ret)
 		goto close_socket;
-	ret = listen(control->source.fd, CLIENTS) ? -errno : gd_loop_add(loop, &control->source, EPOLLIN);
+	ret = listen(control->source.fd, CLIENTS) ? -errno : gd_loop_add(loop, &control->source, EPOLLIN | EPOLLET);
 	if (ret)
 		goto unlink_path;
+	control->spare = spare_open();
 	*out = control;
 	return 0;
 
@@ -215,6 +253,8 @@ void gd_control_close(struct gd_control *control)
 		client_close(&control->clients[i]);
 	gd_loop_remove(control->loop, &control->source);
 	close(control->source.fd);
+	if (control->spare >= 0)
+		close(control->spare);
 	unlink(control->address.sun_path);
 	free(control);
 }

@@ -23,7 +23,8 @@ struct gd_loop_source {
 int gd_loop_open(struct gd_loop **loop);
 void gd_loop_close(struct gd_loop *loop); /* takes NULL */
 
-/* `events`: EPOLLIN, EPOLLOUT (level-triggered). Any source may be removed from within `ready`. */
+/* `events`: EPOLLIN, EPOLLOUT (level-triggered, unless EPOLLET is with it). Any source may be removed from within
+ * `ready`. */
 int gd_loop_add(struct gd_loop *loop, struct gd_loop_source *source, uint32_t events);
 int gd_loop_change(struct gd_loop *loop, struct gd_loop_source *source, uint32_t events);
 void gd_loop_remove(struct gd_loop *loop, struct gd_loop_source *source);

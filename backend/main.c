@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -115,6 +116,18 @@ static void notify_ready(void)
 		close(fd);
 }
 
+/* Some ten descriptors a disk, and a soft limit of 1024 where nobody has set another: all that we may have. */
+static void descriptors_raise(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur == limit.rlim_max)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit))
+		gd_log(NULL, GD_NOTICE, "RLIMIT_NOFILE: cannot raise it to its hard limit: %s", strerror(errno));
+}
+
 static int daemon_open(struct daemon *daemon)
 {
 	int ret = gd_loop_open(&daemon->loop);
@@ -206,6 +219,7 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	gd_log_level(daemon.config->level);
+	descriptors_raise();
 	ret = daemon_open(&daemon);
 	if (!ret) {
 		gd_log(NULL, GD_NOTICE, "ready");

@@ -10,12 +10,31 @@
 #include <unistd.h>
 
 #define REARM_SECONDS 1
+#define BUCKETS	      256u
 
 struct gd_sizewatch {
 	struct gd_loop *loop;
 	struct gd_loop_source inotify, timer;
-	struct gd_sizewatch_file *files;
+	struct gd_sizewatch_file *armed[BUCKETS]; /* by wd */
+	struct gd_sizewatch_file *spent;	  /* to be armed again */
 };
+
+static void file_link(struct gd_sizewatch_file **list, struct gd_sizewatch_file *file)
+{
+	file->next = *list;
+	file->link = list;
+	if (file->next)
+		file->next->link = &file->next;
+	*list = file;
+}
+
+static void file_unlink(struct gd_sizewatch_file *file)
+{
+	*file->link = file->next;
+	if (file->next)
+		file->next->link = file->link;
+	file->link = NULL;
+}
 
 static void timer_start(struct gd_sizewatch *watch)
 {
@@ -34,17 +53,40 @@ static void file_arm(struct gd_sizewatch *watch, struct gd_sizewatch_file *file)
 	file->wd = inotify_add_watch(watch->inotify.fd, file->path, IN_MODIFY | IN_ATTRIB | IN_ONESHOT);
 	if (file->wd < 0)
 		gd_log(file->log, GD_DEBUG, "%s: its size is not watched: %s", file->path, strerror(errno));
+	file_link(file->wd < 0 ? &watch->spent : &watch->armed[(unsigned)file->wd % BUCKETS], file);
+}
+
+static void file_spend(struct gd_sizewatch *watch, struct gd_sizewatch_file *file)
+{
+	file_unlink(file);
+	file->wd = -1;
+	file_link(&watch->spent, file);
+	timer_start(watch);
+}
+
+/* Events were lost, and with each a watch that is good for one. */
+static void overflow(struct gd_sizewatch *watch)
+{
+	for (unsigned i = 0; i < BUCKETS; i++)
+		while (watch->armed[i])
+			file_spend(watch, watch->armed[i]);
 }
 
 static void inotify_event(struct gd_sizewatch *watch, const struct inotify_event *event)
 {
-	for (struct gd_sizewatch_file *file = watch->files; file; file = file->next) {
+	struct gd_sizewatch_file *file, *next;
+
+	if (event->mask & IN_Q_OVERFLOW) {
+		overflow(watch);
+		return;
+	}
+	for (file = watch->armed[(unsigned)event->wd % BUCKETS]; file; file = next) {
+		next = file->next;
 		if (file->wd != event->wd)
 			continue;
-		file->wd = -1;
+		file_spend(watch, file);
 		if (event->mask & (IN_MODIFY | IN_ATTRIB))
 			file->changed(file);
-		timer_start(watch);
 	}
 }
 
@@ -67,16 +109,19 @@ static void inotify_ready(struct gd_loop_source *source, uint32_t events)
 static void timer_ready(struct gd_loop_source *source, uint32_t events)
 {
 	struct gd_sizewatch *watch = source->opaque;
+	struct gd_sizewatch_file *file, *next;
 	uint64_t count;
 
 	(void)events;
 	if (read(source->fd, &count, sizeof(count)) < 0)
 		return;
-	for (struct gd_sizewatch_file *file = watch->files; file; file = file->next)
-		if (file->wd < 0) {
-			file_arm(watch, file);
-			file->changed(file);
-		}
+	file = watch->spent;
+	watch->spent = NULL;
+	for (; file; file = next) {
+		next = file->next;
+		file_arm(watch, file);
+		file->changed(file);
+	}
 }
 
 int gd_sizewatch_open(struct gd_sizewatch **out, struct gd_loop *loop)
@@ -131,25 +176,21 @@ void gd_sizewatch_close(struct gd_sizewatch *watch)
 
 void gd_sizewatch_add(struct gd_sizewatch *watch, struct gd_sizewatch_file *file)
 {
-	if (file->path[0] != '/')
-		return;
-	file_arm(watch, file);
-	file->next = watch->files;
-	watch->files = file;
+	if (file->path[0] == '/')
+		file_arm(watch, file);
 }
 
 void gd_sizewatch_remove(struct gd_sizewatch *watch, struct gd_sizewatch_file *file)
 {
-	struct gd_sizewatch_file **link = &watch->files;
 	bool shared = false;
 
-	while (*link && *link != file)
-		link = &(*link)->next;
-	if (!*link)
+	if (!file->link)
 		return;
-	*link = file->next;
-	for (struct gd_sizewatch_file *other = watch->files; other; other = other->next)
+	file_unlink(file);
+	if (file->wd < 0)
+		return;
+	for (struct gd_sizewatch_file *other = watch->armed[(unsigned)file->wd % BUCKETS]; other; other = other->next)
 		shared |= other->wd == file->wd;
-	if (file->wd >= 0 && !shared)
+	if (!shared)
 		inotify_rm_watch(watch->inotify.fd, file->wd);
 }

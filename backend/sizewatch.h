@@ -4,7 +4,8 @@
  *
  * A guest's own writes modify the file too, and must not cost a wake-up each. So a watch is good for one event, and is
  * set again a second later: a file that is being written costs one look a second, one that rests nothing, and a change
- * is seen within a second. Block devices and NBD tell nothing this way: `refresh` on the control socket, or SIGHUP.
+ * is seen within a second. A path on a network may block: it is not for here. Block devices and NBD tell nothing this
+ * way: `refresh` on the control socket, or SIGHUP.
  *
  * Threads: the main thread. Errors: a file that cannot be watched is one that is not (logged).
  */
@@ -25,8 +26,8 @@ struct gd_sizewatch_file {
 	void (*changed)(struct gd_sizewatch_file *file); /* it may have: look. Must not remove files */
 	void *opaque;
 	/* private */
-	int wd; /* of inotify; -1: to be set again */
-	struct gd_sizewatch_file *next;
+	int wd;					/* of inotify; -1: to be set again */
+	struct gd_sizewatch_file *next, **link; /* NULL: not added */
 };
 
 int gd_sizewatch_open(struct gd_sizewatch **watch, struct gd_loop *loop);

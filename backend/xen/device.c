@@ -4,9 +4,11 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -240,6 +242,21 @@ static void device_inherit(struct gd_device *device)
 		gd_vdev_orphan(device->vdev);
 }
 
+/* On a file system whose answers come from this machine: none of what asks for a size there waits for another. */
+static bool target_local(const char *target)
+{
+	static const uint32_t local[] = {EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC,
+					 TMPFS_MAGIC,	   RAMFS_MAGIC,	    F2FS_SUPER_MAGIC};
+	struct statfs fs;
+
+	if (target[0] != '/' || statfs(target, &fs))
+		return false;
+	for (unsigned i = 0; i < sizeof(local) / sizeof(local[0]); i++)
+		if ((uint32_t)fs.f_type == local[i])
+			return true;
+	return false;
+}
+
 static int disk_open(struct gd_device *device)
 {
 	const struct gd_config *config = device->config;
@@ -260,6 +277,7 @@ static int disk_open(struct gd_device *device)
 
 	if (!ret)
 		gd_disk_info(device->disk, &device->info);
+	device->local = target_local(device->target);
 	return ret;
 }
 
@@ -451,7 +469,8 @@ int gd_device_serve(struct gd_device *device, uint64_t base)
 		gd_irq_raise(device->irq); /* of no effect on an event channel: the frontend's comes later, and begins
 					      anew */
 	device->file.path = device->target;
-	gd_sizewatch_add(device->env->sizewatch, &device->file);
+	if (device->local)
+		gd_sizewatch_add(device->env->sizewatch, &device->file);
 	return 0;
 }
 
@@ -485,6 +504,10 @@ void gd_device_refresh(struct gd_device *device)
 		return;
 	if (device->busy) {
 		device->refresh = true;
+		return;
+	}
+	if (device->local) {
+		gd_vdev_refresh(device->vdev);
 		return;
 	}
 	ret = job_start(device, refresh_run, "size");

@@ -92,6 +92,7 @@ struct gd_device {
 	struct gd_job job;
 	bool busy;    /* the job is running */
 	bool refresh; /* asked for while busy */
+	bool local;   /* looking at the image's size does not block */
 	struct gd_disk *disk;
 	struct gd_vdev *vdev;
 	struct gd_irq *irq;

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -203,6 +204,63 @@ static void notifies_systemd(void **state)
 	stop(rig);
 }
 
+/* grantiod needs more descriptors than the soft limit that a shell has. */
+static void takes_all_descriptors(void **state)
+{
+	struct rlimit limit, before, now;
+	struct rig *rig = *state;
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	limit = before;
+	limit.rlim_cur = 256;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	start(rig);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_int_equal(prlimit(rig->daemon, RLIMIT_NOFILE, NULL, &now), 0);
+	assert_true(now.rlim_cur == now.rlim_max);
+	stop(rig);
+}
+
+/* Of its descriptors' numbers. */
+static unsigned lowest_free(const struct rig *rig)
+{
+	struct stat entry;
+	char path[64];
+
+	for (unsigned i = 0;; i++) {
+		snprintf(path, sizeof(path), "/proc/%d/fd/%u", (int)rig->daemon, i);
+		if (lstat(path, &entry))
+			return i;
+	}
+}
+
+/* Without any left a client is told to go, and does not wait until there are some again. */
+static void no_descriptors_left(void **state)
+{
+	struct rig *rig = *state;
+	struct timeval patience = {.tv_sec = RIG_SECONDS};
+	struct rlimit limit, before;
+	char answer[64];
+	int fd;
+
+	start(rig);
+	control(rig, "stats\n", answer, sizeof(answer));
+	assert_int_equal(prlimit(rig->daemon, RLIMIT_NOFILE, NULL, &before), 0);
+	limit = before;
+	limit.rlim_cur = lowest_free(rig);
+	assert_int_equal(prlimit(rig->daemon, RLIMIT_NOFILE, &limit, NULL), 0);
+	for (unsigned i = 0; i < 20; i++) {
+		fd = control_connect(rig);
+		assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
+		assert_int_equal(read(fd, answer, sizeof(answer)), 0);
+		close(fd);
+	}
+	assert_int_equal(prlimit(rig->daemon, RLIMIT_NOFILE, &before, NULL), 0);
+	control(rig, "refresh 1/xvda\n", answer, sizeof(answer));
+	assert_string_equal(answer, "error: '1/xvda': no such device\n");
+	stop(rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -212,6 +270,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(resize, rig_setup, rig_teardown),
 		cmocka_unit_test_setup_teardown(socket_left_behind, rig_setup, rig_teardown),
 		cmocka_unit_test_setup_teardown(notifies_systemd, rig_setup, rig_teardown),
+		cmocka_unit_test_setup_teardown(takes_all_descriptors, rig_setup, rig_teardown),
+		cmocka_unit_test_setup_teardown(no_descriptors_left, rig_setup, rig_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
