@@ -15,6 +15,7 @@ import sys
 import tempfile
 
 import nbd
+import scale
 import xen
 from machine import Machine
 
@@ -88,6 +89,13 @@ def allocator_table(build):
         yield f"| {references} | {occupancy} % | {run} | {float(ns):.0f} | {float(first_fit):.0f} |"
 
 
+def scale_table(build):
+    yield "| | |"
+    yield "|---|--:|"
+    for what, value in (scale.measure(build, 5, 10) if "--quick" in sys.argv else scale.measure(build)).items():
+        yield f"| {what} | {value} |"
+
+
 def chart(rows):
     """Both throughputs of each case, side by side."""
     data = "".join(f'"{rw[4:]} {bs}\\nd{depth}" {row["raw"]:.0f} {row["run"]["iops"]:.0f}\n'
@@ -126,6 +134,7 @@ def write(rows, build):
         "THROUGHPUT": "\n".join(throughput_table(rows)), "COUNTS": "\n".join(counts_table(rows)),
         "ALLOCATOR": "\n".join(allocator_table(build)), "XEN": "\n".join(xen.section(TOP)),
         "NBD": "\n".join(nbd.section(build, ROUNDS, SECONDS)),
+        "SCALE": "\n".join(scale_table(build)),
     }
     for key, value in values.items():
         text = text.replace(f"@{key}@", value)
