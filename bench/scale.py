@@ -110,7 +110,8 @@ class Scale:
         with open(image, "wb") as out:
             out.truncate(64 << 20)
         devid = 51712 + 16 * index if index < 16 else (1 << 28) + 256 * index
-        front, back = f"/local/domain/{domid}/device/virtio_disk/{devid}", f"/local/domain/0/backend/virtio_disk/{domid}/{devid}"
+        front = f"/local/domain/{domid}/device/virtio_disk/{devid}"
+        back = f"/local/domain/0/backend/virtio_disk/{domid}/{devid}"
         keys = {"frontend": front, "params": image, "frontend-id": domid, "online": 1, "type": "standalone", "mode": "w",
                 "device-type": "disk", "discard-enable": 1, "specification": "virtio", "transport": "mmio",
                 "base": 0x2000000 + 0x200 * index, "irq": 33 + index, "grant_usage": 1}
@@ -150,8 +151,10 @@ def measure(build, guests=25, disks=40, rest=3):
         idle = (scale.cpu() - begin) / rest
         resume = scale.kill_and_resume()
     last = times[-10:]
-    return {"disks": f"{guests * disks} of {guests} guests", "a disk more, median of the last ten": f"{statistics.median(last) * 1000:.0f} ms",
-            "the slowest of them": f"{max(last) * 1000:.0f} ms", "resident memory of grantiod": f"{memory:.0f} MiB",
+    return {"disks": f"{guests * disks} of {guests} guests",
+            "a disk more, median of the last ten": f"{statistics.median(last) * 1000:.0f} ms",
+            "the slowest of them": f"{max(last) * 1000:.0f} ms",
+            "resident memory of grantiod": f"{memory:.0f} MiB",
             "its processor time while nothing happens": f"{idle * 100:.1f} %",
             "from SIGKILL until a successor serves all": f"{resume:.1f} s"}
 

@@ -48,11 +48,10 @@ static void server_socket(const struct world *world, char path[64])
 	snprintf(path, 64, "%s/socket", world->dir);
 }
 
-static void world_close(struct world *world)
+static void world_end(struct world *world)
 {
 	char path[64];
 
-	rig_guest_close(world->disk);
 	rig_disk_detach(world->rig, 1, 0);
 	rig_daemon_end(world->rig, guests);
 	kill(world->server, SIGTERM);
@@ -61,6 +60,12 @@ static void world_close(struct world *world)
 	server_socket(world, path);
 	unlink(path);
 	assert_int_equal(rmdir(world->dir), 0);
+}
+
+static void world_close(struct world *world)
+{
+	rig_guest_close(world->disk);
+	world_end(world);
 }
 
 static void server_exec(const struct world *world)
@@ -93,8 +98,12 @@ static void server_start(struct world *world)
 		poll(NULL, 0, 5);
 	}
 	rig_disk_attach(world->rig, 1, 0, world->target);
-	world->disk = rig_guest_open(world->rig, 1, 0);
-	rig_disk_wait(world->rig, 1, 0, 4);
+}
+
+static void disk_open(struct world *world, unsigned index)
+{
+	world->disk = rig_guest_open(world->rig, 1, index);
+	rig_disk_wait(world->rig, 1, index, 4);
 }
 
 /* How many requests of this kind ("Write", "Read") the server has begun. */
@@ -158,6 +167,7 @@ static void orderly(void **state)
 
 	world_open(&world, *state);
 	server_start(&world);
+	disk_open(&world, 0);
 	request_begin(&request, &world, true);
 	status = rig_daemon_stop(world.rig, SIGTERM);
 	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
@@ -179,6 +189,7 @@ static void crash_while_writing(void **state)
 
 	world_open(&world, *state);
 	server_start(&world);
+	disk_open(&world, 0);
 	request_begin(&request, &world, true);
 	assert_true(WIFSIGNALED(rig_daemon_stop(world.rig, SIGKILL)));
 	rig_daemon_start(world.rig, world.arguments);
@@ -201,6 +212,7 @@ static void crash_while_reading(void **state)
 
 	world_open(&world, *state);
 	server_start(&world);
+	disk_open(&world, 0);
 	request_begin(&request, &world, false);
 	assert_true(WIFSIGNALED(rig_daemon_stop(world.rig, SIGKILL)));
 	rig_daemon_start(world.rig, world.arguments);
@@ -209,6 +221,30 @@ static void crash_while_reading(void **state)
 	assert_int_equal(request.ret, 0);
 	assert_int_equal(request.data[0], 0);
 	world_close(&world);
+}
+
+/* A server that does not answer when grantiod is back holds up its own disk, and no other. */
+static void silent_server(void **state)
+{
+	struct rig *rig = *state;
+	const char *image = rig_image(rig, "a.raw", RIG_MIB);
+	struct world world;
+
+	world_open(&world, rig);
+	server_start(&world);
+	rig_disk_attach(rig, 1, 1, image);
+	disk_open(&world, 1);
+	rig_guest_check(world.disk, image, 0, 65536, 1);
+	kill(world.server, SIGSTOP);
+	assert_true(WIFSIGNALED(rig_daemon_stop(rig, SIGKILL)));
+	rig_daemon_start(rig, world.arguments);
+	rig_guest_check(world.disk, image, 65536, 65536, 2);
+	assert_int_equal(rig_log_count(rig, "d1/xvda: state 2: going on"), 0);
+	kill(world.server, SIGCONT);
+	rig_log_wait(rig, "<5>d1/xvda: state 2: going on where a former grantiod ended", 1);
+	rig_guest_close(world.disk);
+	rig_disk_detach(rig, 1, 1);
+	world_end(&world);
 }
 
 struct access {
@@ -257,6 +293,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(orderly, rig_setup, rig_teardown),
 		cmocka_unit_test_setup_teardown(crash_while_writing, rig_setup, rig_teardown),
 		cmocka_unit_test_setup_teardown(crash_while_reading, rig_setup, rig_teardown),
+		cmocka_unit_test_setup_teardown(silent_server, rig_setup, rig_teardown),
 		cmocka_unit_test_setup_teardown(guest_boots, rig_setup, rig_teardown),
 	};
 
