@@ -114,14 +114,12 @@ static void range_remove(struct gd_domain *domain, const struct gd_domain_device
 	gd_bus_remove(domain->bus, device->range.base);
 }
 
-void gd_domain_adopt(struct gd_domains *domains, uint16_t domid, const uint16_t *servers, unsigned count)
+int gd_domain_adopt(struct gd_domains *domains, uint16_t domid, const uint16_t *servers, unsigned count, char *error,
+		    size_t size)
 {
-	char error[256];
-
 	if (!count || domains->domain[domid])
-		return;
-	if (domain_open(domains, domid, servers, count, error, sizeof(error)))
-		gd_log(NULL, GD_WARN, "d%u: cannot take over its ioreq server: %s", domid, error);
+		return 0;
+	return domain_open(domains, domid, servers, count, error, size);
 }
 
 void gd_domain_reserve(struct gd_domains *domains, uint16_t domid, struct gd_domain_device *device)

@@ -33,9 +33,10 @@ void gd_domains_close(struct gd_domains *domains); /* no devices are attached; t
 
 /*
  * Before any device of the guest is attached: take over the ioreq server that a former grantiod made for it, the first
- * of `count` that the guest still has. With none of them nothing happens.
+ * of `count` that the guest still has, or make one if it has none of them. With none to look for nothing happens.
  */
-void gd_domain_adopt(struct gd_domains *domains, uint16_t domid, const uint16_t *servers, unsigned count);
+int gd_domain_adopt(struct gd_domains *domains, uint16_t domid, const uint16_t *servers, unsigned count, char *error,
+		    size_t size);
 /* After that, and before gd_domain_settled(): accesses to device->range wait until it is attached or detached. */
 void gd_domain_reserve(struct gd_domains *domains, uint16_t domid, struct gd_domain_device *device);
 /* All that may come of what the former grantiod served has been reserved: accesses are answered from now on. */

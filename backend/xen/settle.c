@@ -38,19 +38,28 @@ static int vote_compare(const void *a, const void *b)
 }
 
 /* Of two that are named, the one that lives; of two that live, the one that more devices name. */
-void gd_settle(struct gd_domains *domains, struct gd_guest *guest)
+bool gd_settle(struct gd_domains *domains, struct gd_guest *guest)
 {
 	struct vote votes[SERVERS];
 	uint16_t servers[SERVERS];
 	unsigned count = votes_count(guest, votes);
+	char error[256];
 
 	qsort(votes, count, sizeof(votes[0]), vote_compare);
 	for (unsigned i = 0; i < count; i++)
 		servers[i] = votes[i].server;
-	gd_domain_adopt(domains, guest->domid, servers, count);
+	if (gd_domain_adopt(domains, guest->domid, servers, count, error, sizeof(error))) {
+		if (!guest->unsettled_said)
+			gd_log(NULL, GD_WARN,
+			       "d%u/ioreq: cannot take over what a former grantiod left: %s; trying again",
+			       guest->domid, error);
+		guest->unsettled_said = true;
+		return false;
+	}
 	for (struct gd_device *device = guest->devices; device; device = device->sibling)
 		if (device->coming)
 			gd_device_reserve(device);
 	gd_domain_settled(domains, guest->domid);
 	guest->settled = true;
+	return true;
 }

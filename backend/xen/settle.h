@@ -10,7 +10,10 @@
 
 #include "backend/xen/table.h"
 
-/* All directories of the guest have been read. */
-void gd_settle(struct gd_domains *domains, struct gd_guest *guest);
+/*
+ * All directories of the guest have been read. False: it cannot be done yet, which is said in the log, once. The former
+ * process may have been killed, and the kernel not be done with it: then the event channels are still its.
+ */
+bool gd_settle(struct gd_domains *domains, struct gd_guest *guest);
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "backend/xen/step.h"
+#include "backend/xen/settle.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -151,21 +152,51 @@ static void retry_set(struct gd_step *step, int64_t ms)
 	timerfd_settime(step->retry, TFD_TIMER_ABSTIME, &when, NULL); /* cannot fail: the descriptor is ours */
 }
 
+/* True when it has come; else `next` is no later. */
+static bool time_come(int64_t when, int64_t now, int64_t *next)
+{
+	if (when > now && when < *next)
+		*next = when;
+	return when <= now;
+}
+
 void gd_step_retry(struct gd_step *step)
 {
 	int64_t now = now_ms(), next = INT64_MAX;
 
+	for (struct gd_guest *guest = step->table->guests; guest; guest = guest->next)
+		if (guest->settle_ms && time_come(guest->settle_ms, now, &next)) {
+			guest->settle_ms = 0;
+			gd_table_touch(step->table, guest->devices); /* any of them */
+		}
 	gd_table_each(step->table, guest, device)
 	{
-		if (!device->pause_ms || device->phase != GD_DEVICE_IDLE || device->dirty)
-			continue;
-		if (device->retry_ms <= now)
+		if (device->pause_ms && device->phase == GD_DEVICE_IDLE && !device->dirty &&
+		    time_come(device->retry_ms, now, &next))
 			gd_table_touch(step->table, device);
-		else if (device->retry_ms < next)
-			next = device->retry_ms;
 	}
 	if (next != INT64_MAX)
 		retry_set(step, next);
+}
+
+/* Those that are open already may be served. */
+static void opened_touch(struct gd_step *step, const struct gd_guest *guest)
+{
+	for (struct gd_device *device = guest->devices; device; device = device->sibling)
+		if (device->phase == GD_DEVICE_OPENED)
+			gd_table_touch(step->table, device);
+}
+
+void gd_step_settle(struct gd_step *step, struct gd_domains *domains, struct gd_guest *guest)
+{
+	if (guest->settled || guest->unread || guest->settle_ms)
+		return;
+	if (gd_settle(domains, guest)) {
+		opened_touch(step, guest);
+		return;
+	}
+	guest->settle_ms = now_ms() + PAUSE_MOST_MS;
+	gd_step_retry(step); /* which sets the timer */
 }
 
 /*
@@ -384,9 +415,8 @@ static void opened_step(struct gd_step *step, struct gd_device *device, const st
 	struct gd_keys_life life;
 	struct gd_keys_device parsed;
 
-	if (device->guest->unread)
-		return; /* another directory of the guest's may name what this one must not take: it is looked at again
-			 */
+	if (!device->guest->settled)
+		return; /* another directory may name what this one must not take: it is touched when that is known */
 	if (keys && !gd_keys_life(keys, &life, error) && state_wanted(device, &life) && life.state == device->former &&
 	    !device_check(step, device, keys, &parsed, error) && keys_equal(&parsed, &device->keys))
 		serve(step, device);
@@ -490,14 +520,6 @@ static void served_step(struct gd_step *step, struct gd_device *device, const st
 	}
 }
 
-/* All directories of the guest have been read: those that waited for it may go on. */
-static void guest_read(struct gd_step *step, const struct gd_guest *guest)
-{
-	for (struct gd_device *device = guest->devices; device; device = device->sibling)
-		if (device->phase == GD_DEVICE_OPENED)
-			gd_table_touch(step->table, device);
-}
-
 bool gd_step_follow(struct gd_step *step, struct gd_device *device)
 {
 	struct gd_keys keys;
@@ -510,14 +532,13 @@ bool gd_step_follow(struct gd_step *step, struct gd_device *device)
 	if (ret && ret != -ENOENT) {
 		gd_log(&device->log, GD_WARN, "cannot read its directory: %s", strerror(-ret));
 		/* One that is not for us does not hold up the others. */
-		if ((ret == -EACCES || ret == -EINVAL) && gd_table_read(device))
-			guest_read(step, device->guest);
+		if (ret == -EACCES || ret == -EINVAL)
+			gd_table_read(device);
 		return true;
 	}
 	if (!ret)
 		gd_keys_note(&keys, &device->note);
-	if (gd_table_read(device))
-		guest_read(step, device->guest);
+	gd_table_read(device);
 	if (ret && device->phase != GD_DEVICE_IDLE && device->forgotten)
 		return true; /* it is served on */
 	device->forgotten = false;

@@ -26,8 +26,10 @@ struct gd_step {
 
 /* Read the directory and follow it. False: the device is to be forgotten. */
 bool gd_step_follow(struct gd_step *step, struct gd_device *device);
-/* Images that are in use by a former process: try those whose time has come, and set the timer for the next. */
+/* What a former process still has, images and guests: try those whose time has come, and set the timer for the next. */
 void gd_step_retry(struct gd_step *step);
+/* All directories of the guest have been read: take over what was left for it (xen/settle.h), now or later. */
+void gd_step_settle(struct gd_step *step, struct gd_domains *domains, struct gd_guest *guest);
 /* OPENED or SERVED: stop it, with a line in the log if it was served. */
 void gd_step_stop(struct gd_step *step, struct gd_device *device, const char *why);
 /* What was complained of is no more: the toolstack is told. */

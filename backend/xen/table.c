@@ -150,12 +150,11 @@ struct gd_device *gd_table_take(struct gd_table *table)
 	return device;
 }
 
-bool gd_table_read(struct gd_device *device)
+void gd_table_read(struct gd_device *device)
 {
-	if (!device->unread)
-		return false;
+	if (device->unread)
+		device->guest->unread--;
 	device->unread = false;
-	return !--device->guest->unread;
 }
 
 void gd_table_up(struct gd_table *table, struct gd_device *device)

@@ -18,7 +18,9 @@ struct gd_guest {
 	struct gd_device *devices; /* by device->sibling */
 	unsigned unread;	   /* of them, whose directory was not read yet */
 	bool forgotten;		   /* by xenstored, which died and came back without it; the guest lives */
-	bool settled;		   /* what a former grantiod left for it was taken over (xen/settle.h) */
+	int64_t settle_ms;	   /* not 0: when it is tried again to settle it */
+	bool unsettled_said;
+	bool settled; /* what a former grantiod left for it was taken over (xen/settle.h) */
 	struct gd_guest *next, **link;
 };
 
@@ -43,8 +45,8 @@ void gd_table_forget(struct gd_table *table, struct gd_device *device);
 void gd_table_touch(struct gd_table *table, struct gd_device *device);
 /* One that was touched, and is no more; NULL: none. */
 struct gd_device *gd_table_take(struct gd_table *table);
-/* Its directory was read: true when it is the last one of its guest's. */
-bool gd_table_read(struct gd_device *device);
+/* Its directory was read. */
+void gd_table_read(struct gd_device *device);
 
 /* The guest's driver has come up; by the guest's ioreq thread, once between two times that the device is attached. */
 void gd_table_up(struct gd_table *table, struct gd_device *device);

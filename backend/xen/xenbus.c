@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "backend/xen/xenbus.h"
 #include "backend/xen/alone.h"
-#include "backend/xen/settle.h"
 #include "backend/xen/xenbus_priv.h"
 
 #include <dirent.h>
@@ -158,8 +157,7 @@ static void devices_follow(struct gd_xenbus *xenbus)
 			if (last)
 				continue; /* the guest is forgotten, too */
 		}
-		if (!guest->settled && !guest->unread)
-			gd_settle(xenbus->env.domains, guest);
+		gd_step_settle(&xenbus->step, xenbus->env.domains, guest);
 	}
 }
 

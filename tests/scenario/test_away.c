@@ -184,6 +184,26 @@ static void one_of_two_servers(void **state)
 	world_close(&world);
 }
 
+/* The kernel is not done with the killed process yet, and has its event channels: they are asked for again. */
+static void server_not_free_yet(void **state)
+{
+	struct access access;
+	struct world world;
+
+	world_open(&world, *state);
+	rig_disk_attach(world.rig, 1, 0, world.image);
+	rig_daemon_pause(world.rig);
+	access_begin(&access, &world, BASE);
+	assert_true(WIFSIGNALED(rig_daemon_stop(world.rig, SIGKILL)));
+	assert_int_equal(gm_fault_set(world.rig->machine, 0, GM_FAULT_BIND, 1), 0);
+	rig_daemon_start(world.rig, world.arguments);
+	assert_int_equal(access_end(&access), MAGIC);
+	assert_true(gm_fault_struck(world.rig->machine, 0, GM_FAULT_BIND));
+	rig_log_wait(world.rig, "cannot take over what a former grantiod left", 1);
+	rig_log_wait(world.rig, "<5>d1/xvda: state 2: going on where a former grantiod ended", 1);
+	world_close(&world);
+}
+
 /* ---- addresses that we give (x86) ---------------------------------------------------------------------------------
  */
 
@@ -269,6 +289,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(attached_while_away, rig_setup, rig_teardown),
 		cmocka_unit_test_setup_teardown(server_of_a_refused_disk, rig_setup, rig_teardown),
 		cmocka_unit_test_setup_teardown(one_of_two_servers, rig_setup, rig_teardown),
+		cmocka_unit_test_setup_teardown(server_not_free_yet, rig_setup, rig_teardown),
 		cmocka_unit_test_setup_teardown(address_of_another, rig_setup, rig_teardown),
 		cmocka_unit_test_setup_teardown(address_that_cannot_be, rig_setup, rig_teardown),
 		cmocka_unit_test_setup_teardown(address_of_two, rig_setup, rig_teardown),
