@@ -7,8 +7,8 @@
  *   no-access-platform, no-version-1   the feature is not offered
  *   legacy                             virtio-mmio of version 1, whose rings have guest addresses
  * and each address of a ring that is no grant is told in the log, as is a driver that comes up in spite of it all.
- *   ring-flags                         before each completion it sets or clears NEXT in all of the ring's descriptors,
- * and writes the available ring; the log says once what Xen said to it
+ *   ring-flags                         before each completion all descriptors of the ring get NEXT, or lose it, and the
+ *                                      available ring is written; the log says once what Xen said to it
  *
  * What it keeps is told by lines in the FIFO named by GRANTIO_BAD_FIFO, answered in the log:
  * - keep DOMID: from now on map what each request of this guest names, before it is completed, and do not unmap it;
@@ -166,118 +166,6 @@ static void ring_spoil(struct ring *ring)
 	if (!ring->rounds++)
 		fprintf(stderr, "bad: d%u: %u of %u descriptors are refused, the available ring is %s\n", way.domid,
 			refused, count, segments[count].status != GNTST_okay ? "refused" : "written");
-}
-
-bool __wrap_gd_queue_publish(struct gd_queue *queue);
-
-/* ---- what it offers -----------------------------------------------------------------------------------------------
- */
-
-static bool offer_is(const struct gd_vdev *vdev, const char *what)
-{
-	const char *device = strchr(vdev->config.log->name, '/'), *offers = getenv("GRANTIO_BAD");
-	char text[64];
-
-	if (!device || !offers)
-		return false;
-	snprintf(text, sizeof(text), "%s=%s", device + 1, what);
-	return strstr(offers, text);
-}
-
-static bool offer_bad(const struct gd_vdev *vdev)
-{
-	return offer_is(vdev, "no-") || offer_is(vdev, "legacy");
-}
-
-uint64_t __wrap_gd_vdev_read(struct gd_vdev *vdev, uint64_t offset, unsigned size)
-{
-	uint64_t value = __real_gd_vdev_read(vdev, offset, size);
-
-	if (offset == GIO_VIRTIO_MMIO_VERSION && offer_is(vdev, "legacy"))
-		return 1;
-	if (offset != GIO_VIRTIO_MMIO_DEVICE_FEATURES || vdev->device_features_sel != 1)
-		return value;
-	if (offer_is(vdev, "no-access-platform"))
-		value &= ~(GIO_VIRTIO_F_ACCESS_PLATFORM >> 32);
-	if (offer_is(vdev, "no-version-1") || offer_is(vdev, "legacy"))
-		value &= ~(GIO_VIRTIO_F_VERSION_1 >> 32);
-	return value;
-}
-
-void __wrap_gd_vdev_write(struct gd_vdev *vdev, uint64_t offset, unsigned size, uint64_t value)
-{
-	bool high = offset == GIO_VIRTIO_MMIO_QUEUE_DESC_HIGH || offset == GIO_VIRTIO_MMIO_QUEUE_DRIVER_HIGH ||
-		    offset == GIO_VIRTIO_MMIO_QUEUE_DEVICE_HIGH;
-
-	if (offset == PFN_REG || (high && value && !(value >> 31)))
-		fprintf(stderr, "bad: %s: a ring at a guest address: 0x%" PRIx64 " at register 0x%" PRIx64 "\n",
-			vdev->config.log->name, value, offset);
-	if (offset == GIO_VIRTIO_MMIO_STATUS && value & GIO_VIRTIO_STATUS_DRIVER_OK)
-		fprintf(stderr, "bad: %s: a driver came up%s\n", vdev->config.log->name,
-			offer_bad(vdev) ? " all the same" : "");
-	__real_gd_vdev_write(vdev, offset, size, value);
-}
-
-/* ---- what it writes -----------------------------------------------------------------------------------------------
- */
-
-#define RINGS	   8u
-#define RING_DESCS 256u /* of a ring: so many of them */
-
-/* Of one ring, whose queue's thread alone uses it. */
-struct ring {
-	struct gd_queue *queue;
-	gio_dma_t desc, avail;
-	uint32_t size;
-	unsigned rounds;
-};
-static struct ring rings[RINGS];
-
-/* How the last request's data went, which tells whose rings there are: the scenario has one guest. */
-static struct {
-	xengnttab_handle *gnttab;
-	uint16_t domid;
-} way;
-
-int __wrap_gd_queue_open(struct gd_queue *queue, struct gd_guestmem *mem, const struct gd_queue_layout *layout,
-			 uint32_t size_max)
-{
-	int err = __real_gd_queue_open(queue, mem, layout, size_max);
-	const char *offers = getenv("GRANTIO_BAD");
-	unsigned i = 0;
-
-	if (err || !offers || !strstr(offers, "=ring-flags"))
-		return err;
-	while (i < RINGS - 1 && rings[i].queue && rings[i].queue != queue)
-		i++;
-	rings[i] = (struct ring){queue, layout->desc, layout->driver, layout->size, 0};
-	return 0;
-}
-
-/* By grant copy: what Xen says to it. */
-static int ring_write(gio_dma_t addr, uint16_t value)
-{
-	xengnttab_grant_copy_segment_t segment = {.flags = GNTCOPY_dest_gref, .len = sizeof(value)};
-
-	segment.source.virt = &value;
-	segment.dest.foreign.ref = gio_dma_addr_gref(addr);
-	segment.dest.foreign.offset = gio_dma_addr_offset(addr);
-	segment.dest.foreign.domid = way.domid;
-	if (__real_xengnttab_grant_copy(way.gnttab, 1, &segment))
-		return -1;
-	return segment.status;
-}
-
-static void ring_spoil(struct ring *ring)
-{
-	uint16_t flags = ring->rounds % 2 ? GIO_VIRTQ_DESC_F_NEXT : 0;
-	int desc = 0, avail = ring_write(ring->avail, GIO_VIRTQ_AVAIL_F_NO_INTERRUPT);
-
-	for (uint32_t i = 0; i < ring->size; i++)
-		desc = ring_write(ring->desc + i * sizeof(struct gio_virtq_desc) + 12, flags);
-	if (!ring->rounds++)
-		fprintf(stderr, "bad: d%u: descriptors are %s, the available ring is %s\n", way.domid,
-			desc ? "refused" : "written", avail ? "refused" : "written");
 }
 
 bool __wrap_gd_queue_publish(struct gd_queue *queue)
