@@ -29,8 +29,8 @@ void oracle_request_make(struct oracle_request *r, unsigned domid, const bool *s
 
 /*
  * Wrong in its form: we must refuse it, and xenstored is not asked. It takes any text for a number, of guests and of
- * offsets; and where a string is missing it answers with the error of whatever failed before, or, where nothing did,
- * dies by an assertion.
+ * offsets; and where a string is missing that of Xen 4.17 answers with the error of whatever failed before, or, where
+ * nothing did, ends by an assertion.
  */
 bool oracle_request_malformed(const struct oracle_request *r);
 
