@@ -9,8 +9,8 @@
  *
  * States (xen/io/xenbus.h): a device is served first, and then gets state 2, which libxl waits for; 4 when the guest's
  * driver has come up, once; where the guest answers itself (xen/front.h), as docs/xenbus.md says. A state of 5 stops it
- * and becomes 6. State 1 on a device that is served is a new device of that name. A state that a former grantiod left
- * (2 to 4) is served as if it were 1.
+ * and becomes 6, unless it is our answer to the guest's own. State 1 on a device that is served is a new device of that
+ * name. A state that a former grantiod left (2 to 4) is served as if it were 1.
  *
  * When xenstored goes, all that is served goes on being served, and a connection is looked for again.
  *
