@@ -179,13 +179,11 @@ bool gc_look_package(const struct gc_doctor *doctor, const char *prefix, char *n
 	bool found = false;
 	FILE *query;
 
-	if (strchr(doctor->root, '\'') || !gc_look_exists(doctor, "/var/lib/dpkg/status"))
+	if (strchr(doctor->root, '\''))
 		return false;
-	snprintf(
-		command, sizeof(command),
-		"dpkg-query --admindir='%s/var/lib/dpkg' -W -f='${db:Status-Status} ${Package} ${Version}\\n' '%.64s*' "
-		"2>/dev/null",
-		doctor->root, prefix);
+	snprintf(command, sizeof(command),
+		 "dpkg-query --root='%s/' -W -f='${db:Status-Status} ${Package} ${Version}\\n' '%.64s*' 2>/dev/null",
+		 doctor->root, prefix);
 	query = popen(command, "re");
 	while (query && !found && fgets(line, sizeof(line), query))
 		found = sscanf(line, "%31s %63s %95s", status, package, number) == 3 &&
