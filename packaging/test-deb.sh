@@ -75,11 +75,13 @@ scripts() {
 	! grep -q '_dh_action=restart' "$out/scripts/postinst"
 }
 conffile() { dpkg-deb -I "$(deb grantiod)" conffiles | grep -qx /etc/grantio/grantiod.conf; }
-# The file that is installed is one that grantiod takes, with all of its commented settings put in force.
+# The file that is installed is one that grantiod takes where its folders are, also with all of its commented settings put in force.
 settings() {
-	sed -E 's/^#([a-z-]+ =)/\1/' "$root/etc/grantio/grantiod.conf" >"$out/settings"
-	says grantiod "$root/usr/sbin/grantiod" --config "$root/etc/grantio/grantiod.conf" --version &&
-		says grantiod "$root/usr/sbin/grantiod" --config "$out/settings" --version
+	mkdir -p "$root/run/grantiod" "$root/srv/images" && : >"$root/srv/images/b.raw" && : >"$root/srv/images/nested.raw"
+	sed -e "s|/run/grantiod|$root&|; s|/srv/images|$root&|" "$root/etc/grantio/grantiod.conf" >"$out/settings"
+	says grantiod "$root/usr/sbin/grantiod" --config "$out/settings" --version || return 1
+	sed -i -E 's/^#([a-z-]+ =)/\1/' "$out/settings"
+	says grantiod "$root/usr/sbin/grantiod" --config "$out/settings" --version
 }
 
 contents grantiod /usr/sbin/grantiod /etc/grantio/grantiod.conf '(/usr)?/lib/systemd/system/grantiod.service' /usr/share/man/man8/grantiod.8.gz
