@@ -32,6 +32,10 @@ systemd_base() { # DIR
 	for level in 2 3 4 5; do
 		mkdir -p "$dir/etc/rc$level.d" && ln -sf ../init.d/xen "$dir/etc/rc$level.d/S01xen" && ln -sf ../init.d/xendomains "$dir/etc/rc$level.d/S02xendomains"
 	done
+	# Debian 13 has units instead, which their package enables when it is installed.
+	for name in xen xendomains; do
+		[ ! -f "$dir/usr/lib/systemd/system/$name.service" ] || chroot "$dir" systemctl -q enable "$name.service" || return 1
+	done
 	# The console is the lab's, there is no D-Bus here, and what nobody needs here takes half a second each.
 	for name in getty.target systemd-logind.service systemd-update-utmp.service systemd-update-utmp-runlevel.service systemd-random-seed.service \
 		systemd-user-sessions.service systemd-sysctl.service kmod-static-nodes.service modprobe@configfs.service modprobe@dm_mod.service \
