@@ -32,9 +32,11 @@ systemd_base() { # DIR
 	for level in 2 3 4 5; do
 		mkdir -p "$dir/etc/rc$level.d" && ln -sf ../init.d/xen "$dir/etc/rc$level.d/S01xen" && ln -sf ../init.d/xendomains "$dir/etc/rc$level.d/S02xendomains"
 	done
-	# Debian 13 has units instead, which their package enables when it is installed.
+	# Debian 13 has units instead, which their package enables when it is installed. (systemctl would ask update-rc.d, too, for the scripts.)
+	mkdir -p "$dir/etc/systemd/system/multi-user.target.wants"
 	for name in xen xendomains; do
-		[ ! -f "$dir/usr/lib/systemd/system/$name.service" ] || chroot "$dir" systemctl -q enable "$name.service" || return 1
+		[ ! -f "$dir/usr/lib/systemd/system/$name.service" ] ||
+			ln -sf "/usr/lib/systemd/system/$name.service" "$dir/etc/systemd/system/multi-user.target.wants/" || return 1
 	done
 	# The console is the lab's, there is no D-Bus here, and what nobody needs here takes half a second each.
 	for name in getty.target systemd-logind.service systemd-update-utmp.service systemd-update-utmp-runlevel.service systemd-random-seed.service \
