@@ -123,6 +123,9 @@ dom0_image() {
 	file=$(find "$LAB_ROOT/usr/lib" -name xenconsole -type f | head -n 1)
 	initramfs_program "$tree" "$file" $(lab_libdirs) && mkdir -p "$tree$(dirname "${file#"$LAB_ROOT"}")" &&
 		ln -s /bin/xenconsole "$tree${file#"$LAB_ROOT"}" || return 1
+	# And `xl save` this one.
+	file=$(find "$LAB_ROOT/usr/lib" -name libxl-save-helper -type f | head -n 1)
+	mkdir -p "$tree$(dirname "${file#"$LAB_ROOT"}")" && ln -sf /bin/libxl-save-helper "$tree${file#"$LAB_ROOT"}" || return 1
 	# pthread_cancel() loads it by name: without it xl aborts.
 	for file in $(lab_libdirs); do [ -e "$file/libgcc_s.so.1" ] && cp -L "$file/libgcc_s.so.1" "$tree/lib/"; done
 	mkdir -p "$tree/etc/xen" && : >"$tree/etc/xen/xl.conf" # xl complains of its absence each time
