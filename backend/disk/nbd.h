@@ -54,6 +54,7 @@ struct gd_nbd_disk {
 	unsigned queues;	   /* open ones; atomic */
 	uint64_t latest;	   /* the size that the latest connection told; atomic */
 	uint64_t written, flushed; /* writes acknowledged; how many of them a flush covered; atomic */
+	bool away;		   /* it was said that there is no server, for all queues; atomic */
 	uint8_t lost;		   /* writes may be lost, and no flush has failed yet; atomic */
 	pthread_mutex_t lock;
 	struct nbd_handle *spare; /* a connection that no queue uses: open's, or a closed queue's; under `lock` */

@@ -49,7 +49,8 @@ static void connection_lost(struct gd_nbd_queue *queue, bool again)
 	lost = handle_close(queue, -EIO, again);
 	gd_nbd_writes_doubt(gd_nbd_disk_of(disk));
 	retry_later(queue);
-	gd_log_guest(disk->log, GD_ERR,
+	/* Each queue has its connection: of those that were idle nobody need be warned. */
+	gd_log_guest(disk->log, lost.failed || lost.again ? GD_ERR : GD_INFO,
 		     "%s: connection lost (%s): %u requests failed, %u are done again; connecting again", disk->target,
 		     queue->why, lost.failed, lost.again);
 }
@@ -107,6 +108,7 @@ static void connection_made(struct gd_nbd_queue *queue)
 	queue->state = GD_NBD_SERVING;
 	queue->why[0] = 0;
 	__atomic_store_n(&disk->latest, size, __ATOMIC_RELAXED);
+	__atomic_store_n(&disk->away, false, __ATOMIC_RELAXED);
 	gd_log_guest(disk->disk.log, GD_NOTICE, "%s: connected again after %llu ms", disk->disk.target,
 		     (unsigned long long)(gd_nbd_now() - queue->lost_at));
 	difference_tell(disk, queue->handle, size);
@@ -161,6 +163,8 @@ static void away_tell(struct gd_nbd_queue *queue)
 
 	queue->away = true;
 	queue->given_up = disk->reconnect_ms != 0;
+	if (__atomic_exchange_n(&disk->away, true, __ATOMIC_RELAXED))
+		return; /* another queue of the disk has said so */
 	gd_log_guest(disk->disk.log, GD_ERR, "%s: no server for %u s (%s): requests %s until it is back",
 		     disk->disk.target, away_ms(disk) / 1000, queue->why, queue->given_up ? "fail" : "wait");
 }
