@@ -36,7 +36,7 @@ grantiod_start() {
 grantiod_stop() {
 	[ -n "$GRANTIOD" ] || return 0
 	kill "$GRANTIOD" 2>/dev/null
-	wait_until 10 grantiod_gone || { kill -9 "$GRANTIOD"; fail "grantiod did not stop"; }
+	wait_until 60 grantiod_gone || { kill -9 "$GRANTIOD"; fail "grantiod did not stop"; }
 	GRANTIOD=
 }
 grantiod_gone() { ! kill -0 "$GRANTIOD" 2>/dev/null; }
