@@ -65,8 +65,8 @@ uint64_t gd_ioreq_answered(const struct gd_ioreq *ioreq); /* requests, since ope
 
 /*
  * Answer the request in `slot`, if there is one that can be answered now. `left`: one that a former process left half
- * done counts as well, until it is answered. True when it was: its vCPU is to be notified. For the thread, and for
- * tests.
+ * done counts as well, or answered without a word of it, until it is answered. True when it was: its vCPU is to be
+ * notified. For the thread, and for tests.
  */
 bool gd_ioreq_slot(struct ioreq *slot, struct gd_bus *bus, bool *left);
 

@@ -50,6 +50,10 @@ bool gd_ioreq_slot(struct ioreq *slot, struct gd_bus *bus, bool *left)
 	uint8_t flags = __atomic_load_n(slot_flags(slot), __ATOMIC_ACQUIRE);
 	uint8_t state = flags & STATE_MASK;
 
+	if (*left && state == STATE_IORESP_READY) { /* its vCPU may sleep on, if that ended before it had told it */
+		*left = false;
+		return true;
+	}
 	if (state != STATE_IOREQ_READY && !(*left && state == STATE_IOREQ_INPROCESS))
 		return false;
 	slot_copy(slot, flags, &copy);
