@@ -217,12 +217,14 @@ static struct gd_disk_slot *answered_next(struct gd_nbd_queue *queue)
 	return slot;
 }
 
+/* As long as there is a connection: when it ends, libnbd gives back all that it had, and those were not answered. */
 void gd_nbd_answers_take(struct gd_nbd_queue *queue)
 {
-	bool any = queue->answered;
 	struct gd_disk_slot *slot;
+	bool any = false;
 
-	while ((slot = answered_next(queue))) {
+	while (gd_nbd_serving(queue) && (slot = answered_next(queue))) {
+		any = true;
 		if (!slot->error) {
 			slot_proceed(queue, slot);
 		} else {

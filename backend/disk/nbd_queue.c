@@ -208,13 +208,14 @@ static void nbd_settle(struct gd_disk_queue *base)
 
 	if (base->cancelled)
 		return;
-	if (queue->state == GD_NBD_SERVING && !gd_nbd_serving(queue))
-		connection_lost(queue, true);
-	else if (queue->handle && (nbd_aio_is_dead(queue->handle) || nbd_aio_is_closed(queue->handle)))
-		connect_failed(queue);
-	else if (queue->state == GD_NBD_CONNECTING && nbd_aio_is_ready(queue->handle))
+	if (queue->state == GD_NBD_CONNECTING && nbd_aio_is_ready(queue->handle))
 		connection_made(queue);
+	else if (queue->state == GD_NBD_CONNECTING &&
+		 (nbd_aio_is_dead(queue->handle) || nbd_aio_is_closed(queue->handle)))
+		connect_failed(queue);
 	gd_nbd_answers_take(queue);
+	if (queue->state == GD_NBD_SERVING && !gd_nbd_serving(queue)) /* perhaps by what was sent just now */
+		connection_lost(queue, true);
 	if (queue->handle)
 		armed = gd_nbd_polls_arm(queue);
 	if (!armed) { /* no answer would be seen: nothing may wait for one */

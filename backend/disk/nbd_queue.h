@@ -55,7 +55,7 @@ bool gd_nbd_serving(const struct gd_nbd_queue *queue);
 int gd_nbd_io_start(struct gd_disk_queue *queue, struct gd_disk_slot *slot);
 /* Read what the server has sent. 0, or -1 when libnbd has an error. */
 int gd_nbd_answers_read(struct gd_nbd_queue *queue);
-/* Finish what was answered, or go on with it. */
+/* Finish what was answered, or go on with it; nothing, once the connection is gone: see gd_nbd_io_lose(). */
 void gd_nbd_answers_take(struct gd_nbd_queue *queue);
 /*
  * The connection is gone, and its handle is closed. What was in flight fails with `result`; with `again`, reads and

@@ -64,6 +64,7 @@ static int option_serve(struct peer *peer, int fd)
 	} info = {0};
 	char data[4096];
 	uint32_t option;
+	bool deaf;
 
 	if (!all_read(fd, &head, sizeof(head)) || be64toh(head.magic) != IHAVEOPT ||
 	    be32toh(head.length) > sizeof(data) || !all_read(fd, data, be32toh(head.length)))
@@ -74,7 +75,10 @@ static int option_serve(struct peer *peer, int fd)
 	pthread_mutex_lock(&peer->lock);
 	info.size = htobe64(peer->size);
 	info.flags = htobe16(peer->flags | 1u);
+	deaf = peer->deaf;
 	pthread_mutex_unlock(&peer->lock);
+	if (deaf)
+		shutdown(fd, SHUT_RD); /* what comes now is refused, from before the other end knows that we agree */
 	if (!option_reply(fd, option, REPLY_INFO, &info, sizeof(info)) || !option_reply(fd, option, REPLY_ACK, NULL, 0))
 		return -1;
 	return 1;
@@ -182,6 +186,13 @@ void peer_silent(struct peer *peer, bool silent)
 {
 	pthread_mutex_lock(&peer->lock);
 	peer->silent = silent;
+	pthread_mutex_unlock(&peer->lock);
+}
+
+void peer_deaf(struct peer *peer, bool deaf)
+{
+	pthread_mutex_lock(&peer->lock);
+	peer->deaf = deaf;
 	pthread_mutex_unlock(&peer->lock);
 }
 

@@ -29,6 +29,7 @@ struct peer {
 	uint64_t size; /* what the next connection is told */
 	uint16_t flags;
 	bool silent;		       /* accept, and say nothing */
+	bool deaf;		       /* agree, and read nothing after that */
 	int sockets[PEER_CONNECTIONS]; /* in the order in which they came; -1: closed */
 	unsigned accepted, agreed;     /* how many there were; how many are past the handshake */
 };
@@ -47,6 +48,7 @@ void peer_stop(struct peer *peer);
 /* What connections are told from now on. */
 void peer_export(struct peer *peer, uint64_t size, uint16_t flags);
 void peer_silent(struct peer *peer, bool silent);
+void peer_deaf(struct peer *peer, bool deaf);
 /* Let the disk's queue work until so many connections were accepted, or have agreed. */
 void peer_await(struct peer *peer, struct rig *rig, unsigned accepted, unsigned agreed);
 /* The next request of a connection, with its payload read; waits for it, up to RIG_LIMIT. */

@@ -199,6 +199,33 @@ static void test_hangs_up_each_time(void **state)
 	assert_int_equal(rig_logged(rig, "1 requests failed, 0 are done again"), 1);
 }
 
+/* A server that is gone again before the first request reaches it is no answer to that: it waits for the next. */
+static void test_gone_at_once(void **state)
+{
+	struct peer_request request;
+	struct rig *rig = *state;
+
+	open_peer(rig);
+	io_begin(rig, 0, GD_DISK_READ);
+	peer_next(&peer, 0);
+	peer_deaf(&peer, true);
+	peer_hang_up(&peer, 0);
+	peer_await(&peer, rig, 2, 2);
+	peer_deaf(&peer, false);
+	while (rig_logged(rig, "connection lost") < 2)
+		rig_poll(rig, 20);
+	peer_await(&peer, rig, 3, 3);
+	while (rig_logged(rig, "connected again") < 2)
+		rig_poll(rig, 20);
+	assert_int_equal(rig_done_count, 0);
+	io_uring_submit(&rig->ring);
+	request = peer_next(&peer, 2);
+	peer_reply(&peer, 2, &request, 0, 3);
+	rig_wait_idle(rig);
+	assert_int_equal(ios[0].result, 0);
+	assert_int_equal(rig->area[0] & rig->area[511], 3);
+}
+
 /* Lose the connection, and be told this by the next one. */
 static void come_back(struct rig *rig, unsigned connection, uint64_t size, uint16_t flags)
 {
@@ -332,6 +359,7 @@ int main(void)
 		TEST(test_one_without_answer),
 		TEST(test_torn_answer),
 		TEST(test_hangs_up_each_time),
+		TEST(test_gone_at_once),
 		TEST(test_back_smaller_and_readonly),
 		TEST(test_back_without_flush),
 		TEST(test_back_without_multi_conn),
