@@ -107,6 +107,7 @@ static void connection_made(struct gd_nbd_queue *queue)
 	size = (uint64_t)nbd_get_size(queue->handle);
 	queue->state = GD_NBD_SERVING;
 	queue->why[0] = 0;
+	gd_nbd_timer_cancel(queue); /* it stands for the connecting: silence may be due before that */
 	__atomic_store_n(&disk->latest, size, __ATOMIC_RELAXED);
 	__atomic_store_n(&disk->away, false, __ATOMIC_RELAXED);
 	gd_log_guest(disk->disk.log, GD_NOTICE, "%s: connected again after %llu ms", disk->disk.target,
