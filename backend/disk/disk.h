@@ -69,8 +69,9 @@ struct gd_disk_info {
 	bool readonly, flush, multi_queue /* more than one gd_disk_queue may be open */;
 	/*
 	 * That the disk could be opened proves that no I/O of a former process is still on its way to it: the lock of a
-	 * file or block device is held until the last one has ended. An NBD server proves nothing: it may still be at
-	 * work on what a connection brought that has been closed long since.
+	 * file or block device is held until the last one has ended. Where files cannot be locked nothing proves it,
+	 * and an NBD server does not: it may still be at work on what a connection brought that has been closed long
+	 * since.
 	 */
 	bool fenced;
 	char serial[21]; /* stable for the image; NUL-terminated */

@@ -330,7 +330,7 @@ static void file_describe(struct file_disk *file)
 	info->max_write_zeroes = GD_DISK_MAX_DISCARD;
 	info->flush = true;
 	info->multi_queue = true;
-	info->fenced = true;
+	info->fenced = image->locked;
 	gd_disk_serial(info, image->path);
 }
 

@@ -164,12 +164,13 @@ static int lock_shared(int fd)
 	return 0;
 }
 
-static int image_lock(const struct gd_image *image, const struct gd_disk_opening *opening)
+static int image_lock(struct gd_image *image, const struct gd_disk_opening *opening)
 {
 	bool readonly = opening->config->readonly;
 	struct flock lock;
 	int result = readonly ? lock_shared(image->fd) : lock_range(image->fd, F_OFD_SETLK, &lock, F_WRLCK, 0, 0);
 
+	image->locked = !result || (image->block && !readonly); /* or O_EXCL holds it */
 	if (result == -EAGAIN || result == -EACCES)
 		return gd_disk_refuse(opening, -EBUSY, "is in use: another disk or program %s it",
 				      readonly ? "writes to" : "has opened");

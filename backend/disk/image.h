@@ -15,6 +15,7 @@ struct gd_image {
 	bool block;	     /* a block device */
 	bool direct;	     /* O_DIRECT */
 	bool punches;	     /* deallocates by fallocate() */
+	bool locked;	     /* whoever opens it next must wait for the last I/O of ours */
 	bool told;	     /* the system has said what O_DIRECT asks for; else it may still refuse an I/O */
 	uint32_t block_size; /* of offsets and lengths */
 	uint32_t physical_size;

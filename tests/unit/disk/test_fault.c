@@ -18,6 +18,7 @@
 static unsigned fault_at, fault_seen; /* fail the fault_at-th call; calls seen; 0: none fails */
 static bool fault_ring;		      /* the ring's calls take part */
 static bool ring_stuck;		      /* the ring takes nothing at all */
+static bool lockless;		      /* a file system that has no locks */
 
 static bool fault(void)
 {
@@ -86,7 +87,7 @@ int __wrap_fcntl64(int fd, int command, ...)
 	va_start(args, command);
 	argument = va_arg(args, void *);
 	va_end(args);
-	if (fault()) {
+	if (fault() || (lockless && command == F_OFD_SETLK)) {
 		errno = ENOLCK;
 		return -1;
 	}
@@ -225,6 +226,22 @@ static void test_nbd_ring(void **state)
 	fault_ring = false;
 }
 
+/* Opened without a lock: nothing says that the I/O of a former process has ended. */
+static void test_file_lockless(void **state)
+{
+	struct rig *rig = *state;
+
+	rig_image(rig, "a.raw", 1 << 20);
+	assert_int_equal(rig_open(rig, rig->path, 0), 0);
+	assert_true(rig->info.fenced);
+	rig_close(rig);
+	lockless = true;
+	assert_int_equal(rig_open(rig, rig->path, 0), 0);
+	assert_false(rig->info.fenced);
+	assert_int_equal(rig_logged(rig, "cannot be locked"), 1);
+	lockless = false;
+}
+
 static void ring_fill(struct rig *rig)
 {
 	struct io_uring_sqe *sqe;
@@ -319,8 +336,9 @@ static void test_nbd_ring_stuck(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		TEST(test_file),     TEST(test_file_ring),	 TEST(test_nbd),
-		TEST(test_nbd_ring), TEST(test_file_ring_stuck), TEST(test_nbd_ring_stuck),
+		TEST(test_file),	  TEST(test_file_ring),	      TEST(test_nbd),
+		TEST(test_nbd_ring),	  TEST(test_file_ring_stuck), TEST(test_nbd_ring_stuck),
+		TEST(test_file_lockless),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
