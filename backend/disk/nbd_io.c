@@ -109,7 +109,20 @@ static int64_t command_send(const struct gd_nbd_queue *queue, struct gd_disk_slo
 	}
 }
 
-/* 0: it is with libnbd. */
+/*
+ * Whether libnbd has given it back. It may have done so while it was sending, when the connection ends by that, and
+ * then what it returns is no use: it is read out of the command, which has been freed.
+ */
+static bool is_answered(const struct gd_nbd_queue *queue, const struct gd_disk_slot *slot)
+{
+	const struct gd_disk_slot *answered = queue->answered;
+
+	while (answered && answered != slot)
+		answered = answered->next;
+	return answered;
+}
+
+/* 0: it is with libnbd, or was. */
 static int slot_send(struct gd_nbd_queue *queue, struct gd_disk_slot *slot)
 {
 	char why[160];
@@ -117,7 +130,7 @@ static int slot_send(struct gd_nbd_queue *queue, struct gd_disk_slot *slot)
 	slot->chunk = slot->mode == MODE_SYNC ? 0 : chunk_length(queue, slot->io, (enum mode)slot->mode);
 	slot->owner = &queue->base;
 	slot->sent = gd_nbd_now();
-	if (command_send(queue, slot) >= 0)
+	if (command_send(queue, slot) >= 0 || is_answered(queue, slot))
 		return 0;
 	slot->owner = NULL;
 	gd_nbd_why(queue->handle, why, sizeof(why));
