@@ -76,7 +76,25 @@ void gd_device_quiesce(struct gd_device *device)
 
 unsigned gd_device_inflight(const struct gd_device *device)
 {
-	return has_vdev(device) ? gd_vdev_inflight(device->vdev) : 0;
+	if (has_vdev(device))
+		return gd_vdev_inflight(device->vdev);
+	return device->phase == GD_DEVICE_OPENING && __atomic_load_n(&device->inherits, __ATOMIC_SEQ_CST);
+}
+
+void gd_device_leave(struct gd_device *device)
+{
+	__atomic_store_n(&device->left, true, __ATOMIC_SEQ_CST);
+	gd_device_quiesce(device);
+}
+
+/*
+ * Its queues may be at work from here on, in the job: not where it has been left to a successor. Of the two, this and
+ * gd_device_leave() with the look at gd_device_inflight() that follows, at least one sees the other.
+ */
+static bool inherit_begin(struct gd_device *device)
+{
+	__atomic_store_n(&device->inherits, true, __ATOMIC_SEQ_CST);
+	return !__atomic_load_n(&device->left, __ATOMIC_SEQ_CST);
 }
 
 int gd_device_fail(struct gd_device *device, int ret, const char *what)
@@ -303,7 +321,7 @@ static void open_run(struct gd_job *job)
 	}
 	if (!ret)
 		ret = vdev_open(device);
-	if (!ret && served_before(device))
+	if (!ret && served_before(device) && inherit_begin(device))
 		device_inherit(device);
 	if (ret)
 		parts_close(device);
@@ -360,6 +378,7 @@ static void job_done(struct gd_job *job)
 	struct gd_device *device = job->opaque;
 
 	device->busy = false;
+	device->inherits = false;
 	if (device->phase == GD_DEVICE_OPENING && !device->result) {
 		device->phase = GD_DEVICE_OPENED;
 		device->env->changed(device);

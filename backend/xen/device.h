@@ -79,7 +79,7 @@ struct gd_device {
 	bool connected;	   /* state 4 was written */
 	bool leaving;	   /* its directory is to be removed */
 	bool resumed; /* served on from where a former process ended: state and event channel are as that left them */
-	bool left;    /* at the end: to the next grantiod, as it is */
+	bool left;    /* at the end: to the next grantiod, as it is; atomic */
 	uint64_t ledger; /* cookie of its ledger, or 0: there is no file */
 	uint32_t port;	 /* keys.base is 0: the guest's event channel that is bound; 0: none */
 	char *said;	 /* the last complaint, so that it is not said twice */
@@ -90,9 +90,10 @@ struct gd_device {
 	/* private */
 	bool served; /* since it was IDLE */
 	struct gd_job job;
-	bool busy;    /* the job is running */
-	bool refresh; /* asked for while busy */
-	bool local;   /* looking at the image's size does not block */
+	bool busy;     /* the job is running */
+	bool inherits; /* and may have set the queues to work; atomic */
+	bool refresh;  /* asked for while busy */
+	bool local;    /* looking at the image's size does not block */
 	struct gd_disk *disk;
 	struct gd_vdev *vdev;
 	struct gd_irq *irq;
@@ -138,7 +139,9 @@ bool gd_device_driver_ok(const struct gd_device *device);
 bool gd_device_inheritable(const struct gd_device *device);
 /* Take no more of the guest's requests: they are its successor's. There is no way back. */
 void gd_device_quiesce(struct gd_device *device);
-/* Requests that were taken and not answered. After gd_device_quiesce() it falls to 0. */
+/* The same, and a device that is being opened does not begin; once it is OPENED, it is to be told so again. */
+void gd_device_leave(struct gd_device *device);
+/* Requests that were taken and not answered, or may be. After gd_device_quiesce() it falls to 0. */
 unsigned gd_device_inflight(const struct gd_device *device);
 
 #endif

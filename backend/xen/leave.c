@@ -9,8 +9,7 @@
 
 static void device_leave(struct gd_device *device)
 {
-	device->left = true;
-	gd_device_quiesce(device);
+	gd_device_leave(device);
 	gd_log(&device->log, GD_NOTICE, "left to the next grantiod: its guest waits for it");
 }
 
