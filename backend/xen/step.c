@@ -263,8 +263,10 @@ static void idle_open(struct gd_step *step, struct gd_device *device, const stru
 		busy_wait(step, device);
 		return;
 	}
-	if (device->pause_ms && device->retry_ms > now_ms())
-		return;	    /* its time has not come */
+	if (device->pause_ms && device->retry_ms > now_ms()) {
+		gd_step_retry(step); /* its time has not come, and those that were dirty did not count for the timer */
+		return;
+	}
 	device->result = 0; /* a change in the directory, and a refresh, try again */
 	if (!failed && !gd_device_open(device, keys, state)) {
 		device->coming = is_former(device, state);
