@@ -435,7 +435,9 @@ int gd_store_front_watch(struct gd_store *store, const struct gd_device_id *id)
 	front_path(id, gd_front_key_names[GD_FRONT_KEY_STATE], path);
 	front_token(id, token);
 	errno = 0;
-	return xs_watch(store->xs, path, token) ? 0 : errno ? -errno : -EIO;
+	if (xs_watch(store->xs, path, token) || errno == EEXIST) /* a connection that is a new one has it already */
+		return 0;
+	return errno ? -errno : -EIO;
 }
 
 void gd_store_front_unwatch(struct gd_store *store, const struct gd_device_id *id)
