@@ -108,6 +108,7 @@ void gd_table_forget(struct gd_table *table, struct gd_device *device)
 	struct gd_device **link = bucket(table, &device->id);
 	struct gd_guest *guest = device->guest;
 
+	gd_table_up_take(table); /* its driver may have come up just before it was stopped */
 	gd_table_read(device);
 	dirty_remove(table, device);
 	while (*link != device)
