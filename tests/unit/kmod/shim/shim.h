@@ -20,7 +20,7 @@
 typedef uint8_t u8;
 typedef uint16_t u16;
 typedef uint32_t u32;
-typedef uint64_t u64;
+typedef unsigned long long u64; /* as in the kernel: printed by %llu */
 typedef int64_t s64;
 typedef u64 phys_addr_t;
 typedef u64 dma_addr_t;
@@ -397,7 +397,8 @@ int xenbus_transaction_end(struct xenbus_transaction xbt, int abort);
 int xenbus_switch_state(struct xenbus_device *xbdev, enum xenbus_state state);
 int xenbus_alloc_evtchn(struct xenbus_device *xbdev, evtchn_port_t *port);
 int xenbus_free_evtchn(struct xenbus_device *xbdev, evtchn_port_t port);
-void xenbus_dev_error(struct xenbus_device *xbdev, int error, const char *format, ...);
+__attribute__((format(printf, 3, 4))) void xenbus_dev_error(struct xenbus_device *xbdev, int error, const char *format,
+							    ...);
 int xenbus_register_frontend(struct xenbus_driver *driver);
 #define xenbus_unregister_driver(d) ((void)(d))
 
