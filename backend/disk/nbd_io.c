@@ -236,7 +236,8 @@ void gd_nbd_answers_take(struct gd_nbd_queue *queue)
 	struct gd_disk_slot *slot;
 	bool any = false;
 
-	while (gd_nbd_serving(queue) && (slot = answered_next(queue))) {
+	while (queue->answered && gd_nbd_serving(queue)) {
+		slot = answered_next(queue);
 		any = true;
 		if (!slot->error) {
 			slot_proceed(queue, slot);
