@@ -69,13 +69,15 @@ static bool range_is(const struct gd_bus_range *a, const struct gd_bus_range *b)
 	return a->base == b->base && a->size == b->size;
 }
 
-static int bus_insert(struct gd_bus *bus, const struct gd_bus_range *range, bool reserved)
+enum insertion { ADD, FILL, RESERVE };
+
+static int bus_insert(struct gd_bus *bus, const struct gd_bus_range *range, enum insertion how)
 {
 	size_t at = bus_search(bus, range->base);
 	struct gd_bus_place **grown, *place;
 
 	if (at < bus->count && bus->places[at]->range.base <= range->base + (range->size - 1)) {
-		if (reserved || !bus->places[at]->reserved || !range_is(&bus->places[at]->range, range))
+		if (how != FILL || !bus->places[at]->reserved || !range_is(&bus->places[at]->range, range))
 			return -EADDRINUSE;
 		*bus->places[at] = (struct gd_bus_place){.range = *range};
 		return 0;
@@ -87,33 +89,38 @@ static int bus_insert(struct gd_bus *bus, const struct gd_bus_range *range, bool
 	place = calloc(1, sizeof(*place));
 	if (!place)
 		return -ENOMEM;
-	*place = (struct gd_bus_place){.range = *range, .reserved = reserved};
+	*place = (struct gd_bus_place){.range = *range, .reserved = how == RESERVE};
 	memmove(&grown[at + 1], &grown[at], (bus->count - at) * sizeof(struct gd_bus_place *));
 	grown[at] = place;
 	bus->count++;
 	return 0;
 }
 
-static int range_add(struct gd_bus *bus, const struct gd_bus_range *range, bool reserved)
+static int range_add(struct gd_bus *bus, const struct gd_bus_range *range, enum insertion how)
 {
 	int ret;
 
 	if (!range->size || range->base + (range->size - 1) < range->base)
 		return -EINVAL;
 	pthread_mutex_lock(&bus->lock);
-	ret = bus_insert(bus, range, reserved);
+	ret = bus_insert(bus, range, how);
 	pthread_mutex_unlock(&bus->lock);
 	return ret;
 }
 
 int gd_bus_add(struct gd_bus *bus, const struct gd_bus_range *range)
 {
-	return range_add(bus, range, false);
+	return range_add(bus, range, ADD);
+}
+
+int gd_bus_fill(struct gd_bus *bus, const struct gd_bus_range *range)
+{
+	return range_add(bus, range, FILL);
 }
 
 int gd_bus_reserve(struct gd_bus *bus, uint64_t base, uint64_t size)
 {
-	return range_add(bus, &(struct gd_bus_range){.base = base, .size = size}, true);
+	return range_add(bus, &(struct gd_bus_range){.base = base, .size = size}, RESERVE);
 }
 
 /* Under the lock: nobody finds it from here on. */

@@ -37,8 +37,10 @@ struct gd_bus_range {
 int gd_bus_open(struct gd_bus **bus, struct gd_log *log); /* `log`: the caller's, outlives the bus */
 void gd_bus_close(struct gd_bus *bus);			  /* takes NULL */
 
-/* -EADDRINUSE: it overlaps another. It takes the place of a reservation of exactly that range. -ENOMEM, -EINVAL. */
+/* -EADDRINUSE: it overlaps another, or what is reserved for another. -ENOMEM, -EINVAL. */
 int gd_bus_add(struct gd_bus *bus, const struct gd_bus_range *range);
+/* The same, but it takes the place of a reservation of exactly that range, which is the caller's own. */
+int gd_bus_fill(struct gd_bus *bus, const struct gd_bus_range *range);
 /* Accesses there wait, until the device is added or the reservation removed; then gd_ioreq_look(). As gd_bus_add(). */
 int gd_bus_reserve(struct gd_bus *bus, uint64_t base, uint64_t size);
 void gd_bus_remove(struct gd_bus *bus, uint64_t base); /* one that was added, or reserved */

@@ -92,7 +92,7 @@ static void irq_flip(struct gd_domain *domain, unsigned irq)
 /* On the bus first: an access finds its device from the moment that Xen sends it. */
 static int range_add(struct gd_domain *domain, const struct gd_domain_device *device, char *error, size_t size)
 {
-	int ret = gd_bus_add(domain->bus, &device->range);
+	int ret = device->reserved ? gd_bus_fill(domain->bus, &device->range) : gd_bus_add(domain->bus, &device->range);
 
 	if (ret) {
 		snprintf(error, size, "base '0x%" PRIx64 "': %s", device->range.base,

@@ -54,6 +54,13 @@ static int add(struct fixture *f, unsigned index, uint64_t base)
 	return gd_bus_add(f->bus, &range);
 }
 
+static int fill(struct fixture *f, unsigned index, uint64_t base)
+{
+	struct gd_bus_range range = {base, SIZE, device_read, device_write, &f->device[index]};
+
+	return gd_bus_fill(f->bus, &range);
+}
+
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
@@ -417,7 +424,7 @@ static void only_accesses_to_the_device_that_is_away_wait(void **state)
 		here.state = STATE_IOREQ_READY;
 		assert_true(slot_answer(&here, f->bus, false));
 	}
-	assert_int_equal(add(f, 1, AWAY), 0); /* it is back */
+	assert_int_equal(fill(f, 1, AWAY), 0); /* it is back */
 	assert_true(slot_answer(&away, f->bus, false));
 	assert_false(slot_answer(&away, f->bus, false));
 	assert_int_equal(away.state, STATE_IORESP_READY);
@@ -449,7 +456,7 @@ static void half_done_accesses_wait_as_well(void **state)
 	assert_false(gd_ioreq_slot(&slot, f->bus, &left));
 	assert_true(left);
 	assert_int_equal(slot.state, STATE_IOREQ_INPROCESS);
-	assert_int_equal(add(f, 0, AWAY), 0);
+	assert_int_equal(fill(f, 0, AWAY), 0);
 	assert_true(gd_ioreq_slot(&slot, f->bus, &left));
 	assert_false(left);
 	assert_int_equal(f->device[0].value, 9);
@@ -487,10 +494,11 @@ static void reservations_are_taken_by_their_device_alone(void **state)
 	assert_int_equal(gd_bus_reserve(f->bus, AWAY, SIZE), 0);
 	assert_int_equal(gd_bus_reserve(f->bus, AWAY, SIZE), -EADDRINUSE);
 	assert_int_equal(gd_bus_reserve(f->bus, BASE, SIZE), -EADDRINUSE);
-	assert_int_equal(gd_bus_add(f->bus, &longer), -EADDRINUSE);
-	assert_int_equal(add(f, 0, AWAY - 0x100), -EADDRINUSE);
-	assert_int_equal(add(f, 0, AWAY), 0);
-	assert_int_equal(add(f, 1, AWAY), -EADDRINUSE);
+	assert_int_equal(gd_bus_fill(f->bus, &longer), -EADDRINUSE);
+	assert_int_equal(fill(f, 0, AWAY - 0x100), -EADDRINUSE);
+	assert_int_equal(add(f, 0, AWAY), -EADDRINUSE); /* it would be taken away with the reservation */
+	assert_int_equal(fill(f, 0, AWAY), 0);
+	assert_int_equal(fill(f, 1, AWAY), -EADDRINUSE);
 	assert_int_equal(gd_bus_reserve(f->bus, 0, 0), -EINVAL);
 }
 
