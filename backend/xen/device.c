@@ -475,6 +475,8 @@ int gd_device_serve(struct gd_device *device, uint64_t base)
 	device->connected = false;
 	device->port = 0;
 	device->base = base;
+	if (device->place.reserved && device->place.range.base != base)
+		gd_device_abandon(device); /* its directory has changed: nothing comes there any more */
 	device->place.range = (struct gd_bus_range){base, GD_MMIO_SIZE, place_read, place_write, device};
 	device->place.irq = device->keys.irq;
 	device->result = gd_domain_attach(device->env->domains, device->id.domid, &device->place, device->error,
