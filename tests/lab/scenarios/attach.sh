@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 # Labs: x86
+# Limit: 600
 # A running guest gets a second disk by `grantio disk attach`, uses it, and gives it back to `grantio disk detach`; then once more, by its name.
 # What stands in xenstore is what xl wrote for the first disk, which is untouched all the while.
 scenario() {
