@@ -61,21 +61,25 @@ static bool state_wanted(const struct gd_device *device, const struct gd_keys_li
 	return life->online && (life->state < GD_STATE_CLOSING || (life->state <= GD_STATE_CLOSED && answered));
 }
 
-/* What the settings may call the device's guest. The texts are the caller's to free. */
-static void guest_look(struct gd_step *step, struct gd_device *device, struct gd_aliases *guest)
+/*
+ * What the settings may call the device's guest. The texts are the caller's to free. -ENOTCONN: nobody can tell now,
+ * since xenstore does not answer, and what was decided by a name before must not be decided without it.
+ */
+static int guest_look(struct gd_step *step, struct gd_device *device, struct gd_aliases *guest)
 {
 	char *name = NULL, *uuid = NULL;
 	int ret = 0;
 
 	if (gd_config_names(step->config))
 		ret = gd_store_guest(step->store, device->id.domid, &name, &uuid);
-	if (ret && !step->nameless) {
+	if (ret == -EACCES && !step->nameless) {
 		step->nameless = true;
 		gd_log(&device->log, GD_WARN,
 		       "cannot look up what its guest is called (%s): in the settings only its domain id counts here",
 		       strerror(-ret));
 	}
 	*guest = (struct gd_aliases){device->id.domid, name, uuid};
+	return ret && ret != -EACCES ? -ENOTCONN : 0;
 }
 
 static int device_check(struct gd_step *step, struct gd_device *device, const struct gd_keys *keys,
@@ -85,10 +89,11 @@ static int device_check(struct gd_step *step, struct gd_device *device, const st
 	struct gd_aliases guest;
 	int ret;
 
-	guest_look(step, device, &guest);
+	ret = guest_look(step, device, &guest);
 	policy.config_target = gd_config_disk(step->config, &guest, device->id.devid);
 	policy.foreign = gd_config_foreign(step->config, &guest);
-	ret = gd_keys_device(keys, &device->id, &policy, out, error);
+	if (!ret)
+		ret = gd_keys_device(keys, &device->id, &policy, out, error);
 	free((char *)guest.name);
 	free((char *)guest.uuid);
 	return ret;
@@ -276,9 +281,12 @@ static void idle_open(struct gd_step *step, struct gd_device *device, const stru
 	complain(step, device, GD_ERR, device->error, true);
 }
 
-/* Whether it is to be served, by its directory: 0 and `out`, or not. */
-static bool idle_wanted(struct gd_step *step, struct gd_device *device, const struct gd_keys *keys,
-			struct gd_keys_device *out, unsigned *state)
+/*
+ * Whether it is to be served, by its directory: 0 and `out`, or not. -ENOTCONN: xenstore does not answer, and there
+ * will be an event when it does.
+ */
+static int idle_wanted(struct gd_step *step, struct gd_device *device, const struct gd_keys *keys,
+		       struct gd_keys_device *out, unsigned *state)
 {
 	char error[GD_KEYS_ERROR];
 	struct gd_keys_life life;
@@ -288,24 +296,24 @@ static bool idle_wanted(struct gd_step *step, struct gd_device *device, const st
 	if (!ret && life.state == GD_STATE_CLOSING && !state_wanted(device, &life)) {
 		gd_step_forgive(step, device);
 		state_change(step, device, GD_STATE_CLOSING, GD_STATE_CLOSED);
-		return false;
+		return -ENOENT;
 	}
 	if (!ret && life.state == GD_STATE_CLOSED && !life.online)
 		removal_ask(step, device);
 	if (!ret && !state_wanted(device, &life))
-		return false;
+		return -ENOENT;
 	if (!ret && !gd_store_introduced(step->store, device->id.domid)) {
 		device->waits = true;
-		return false;
+		return -ENOENT;
 	}
 	if (!ret)
 		ret = device_check(step, device, keys, out, error);
 	if (!ret)
 		ret = base_check(device, out, life.state, error);
-	if (ret)
+	if (ret && ret != -ENOTCONN)
 		complain(step, device, ret == -EINVAL ? GD_ERR : GD_INFO, error, ret == -EINVAL);
 	*state = life.state;
-	return !ret;
+	return ret;
 }
 
 /* Not open. */
@@ -313,11 +321,13 @@ static void idle_step(struct gd_step *step, struct gd_device *device, const stru
 {
 	struct gd_keys_device parsed;
 	unsigned state;
+	int ret;
 
 	device_name(device, keys);
-	if (idle_wanted(step, device, keys, &parsed, &state))
+	ret = idle_wanted(step, device, keys, &parsed, &state);
+	if (!ret)
 		idle_open(step, device, &parsed, state);
-	else
+	else if (ret != -ENOTCONN)
 		gd_device_abandon(device);
 }
 
@@ -416,13 +426,15 @@ static void opened_step(struct gd_step *step, struct gd_device *device, const st
 	char error[GD_KEYS_ERROR];
 	struct gd_keys_life life;
 	struct gd_keys_device parsed;
+	int ret = -ENOENT;
 
 	if (!device->guest->settled)
 		return; /* another directory may name what this one must not take: it is touched when that is known */
-	if (keys && !gd_keys_life(keys, &life, error) && state_wanted(device, &life) && life.state == device->former &&
-	    !device_check(step, device, keys, &parsed, error) && keys_equal(&parsed, &device->keys))
+	if (keys && !gd_keys_life(keys, &life, error) && state_wanted(device, &life) && life.state == device->former)
+		ret = device_check(step, device, keys, &parsed, error);
+	if (!ret && keys_equal(&parsed, &device->keys))
 		serve(step, device);
-	else
+	else if (ret != -ENOTCONN)
 		gd_step_stop(step, device, ""); /* and begin again from its directory */
 }
 
