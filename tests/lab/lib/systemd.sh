@@ -29,6 +29,7 @@ systemd_base() { # DIR
 	echo 'NAME=lab' >"$dir/etc/os-release"
 	echo 00000000000000000000000000000001 >"$dir/etc/machine-id"
 	echo 'XENCONSOLED_ARGS=--log=guest' >"$dir/etc/default/xen"
+	mkdir -p "$dir/etc/modules-load.d" && echo loop >"$dir/etc/modules-load.d/lab.conf" # Debian 13's systemd does not load it by itself
 	for level in 2 3 4 5; do
 		mkdir -p "$dir/etc/rc$level.d" && ln -sf ../init.d/xen "$dir/etc/rc$level.d/S01xen" && ln -sf ../init.d/xendomains "$dir/etc/rc$level.d/S02xendomains"
 	done
