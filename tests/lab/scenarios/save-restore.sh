@@ -25,5 +25,4 @@ said() { grep -i -e error -e fail "$RUN/$1.log" | head -n 5 | tr '\n' ';'; } # s
 rounds() { grep -c 'GUEST round' "$GUEST_LOG/guest-g1.log" || :; }
 # It has done two more, of which one began now.
 goes_on() { more=$(($(rounds) + 2)); wait_until 150 enough_rounds || { guest_tail g1; return 1; }; }
-enough_said() { grep -i -e error -e fail "$RUN/$1.log" | head -n 5 | tr '\n' ';'; } # save or restore: what xl complained of
-rounds() { [ "$(rounds)" -ge "$more" ]; }
+enough_rounds() { [ "$(rounds)" -ge "$more" ]; }
