@@ -350,7 +350,7 @@ static void step(struct work_struct *work)
 		break;
 	case XenbusStateClosing:
 	case XenbusStateClosed:
-		/* One that has not begun has nothing to end: the backend may be on its way from a former kernel's end. */
+		/* One that has not begun has nothing to end: the backend may still follow a former kernel. */
 		if (state != XenbusStateClosed && state != XenbusStateInitialising)
 			disconnect(front, XenbusStateClosed);
 		break;
