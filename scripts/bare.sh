@@ -51,7 +51,8 @@ furnish() {
 	find /usr/local/share/ca-certificates -name '*.crt' -exec cp {} "$root/usr/local/share/ca-certificates/" \; 2>/dev/null || :
 	printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d"
 	chmod 755 "$root/usr/sbin/policy-rc.d"
-	find "$cache/archives" -name '*.deb' -exec ln -t "$root/var/cache/apt/archives" {} + 2>/dev/null ||
+	# debootstrap leaves some of these there. On another file system they are copied.
+	find "$cache/archives" -name '*.deb' -exec ln -f -t "$root/var/cache/apt/archives" {} + 2>/dev/null ||
 		find "$cache/archives" -name '*.deb' -exec cp -t "$root/var/cache/apt/archives" {} +
 	mkdir "$root/root/grantio"
 	git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -P -t "$root/root/grantio"
