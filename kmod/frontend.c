@@ -28,6 +28,7 @@
  */
 #include <linux/interrupt.h>
 #include <linux/io.h>
+#include <linux/sched/mm.h>
 #include <linux/ioport.h>
 #include <linux/kernel.h>
 #include <linux/module.h>
@@ -327,9 +328,8 @@ static enum xenbus_state backend_state(struct gk_front *front)
 	return xenbus_read_unsigned(front->xbdev->otherend, "state", XenbusStateUnknown);
 }
 
-static void step(struct work_struct *work)
+static void step(struct gk_front *front)
 {
-	struct gk_front *front = container_of(work, struct gk_front, work);
 	enum xenbus_state backend, state;
 
 	if (xchg(&front->restored, 0)) /* whatever was connected: the state is Initialising, xenbus has seen to that */
@@ -357,6 +357,16 @@ static void step(struct work_struct *work)
 	default: /* not there yet */
 		break;
 	}
+}
+
+/* Memory is not got by writing to a disk: it may be the one that waits for this step. */
+static void step_work(struct work_struct *work)
+{
+	struct gk_front *front = container_of(work, struct gk_front, work);
+	unsigned int flags = memalloc_noio_save();
+
+	step(front);
+	memalloc_noio_restore(flags);
 }
 
 /* ---- xenbus ----------------------------------------------------------------------------------------------------- */
@@ -436,7 +446,7 @@ static int front_probe(struct xenbus_device *xbdev, const struct xenbus_device_i
 		return -ENOMEM;
 	front->xbdev = xbdev;
 	front->type = type;
-	INIT_WORK(&front->work, step);
+	INIT_WORK(&front->work, step_work);
 	ratelimit_state_init(&front->complaints, COMPLAINTS_PERIOD, COMPLAINTS);
 	dev_set_drvdata(&xbdev->dev, front);
 	/* When the system goes down xenbus says Closing, and would wait for us to say that the backend has answered. */
@@ -487,7 +497,11 @@ int gk_front_register(void)
 {
 	int ret;
 
-	queue = alloc_workqueue("grantio", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
+	/*
+	 * Freezable: a save begins when the step that runs has ended, and none runs until all is back. Else one would
+	 * be taking a device down, or speak to a backend of before, while the system freezes it.
+	 */
+	queue = alloc_workqueue("grantio", WQ_UNBOUND | WQ_MEM_RECLAIM | WQ_FREEZABLE, 0);
 	if (!queue)
 		return -ENOMEM;
 	ret = xenbus_register_frontend(&driver);

@@ -186,13 +186,16 @@ struct work_struct {
 	void (*fn)(struct work_struct *work);
 };
 struct workqueue_struct;
-#define INIT_WORK(w, f)	     ((w)->fn = (f))
-#define WQ_UNBOUND	     0
-#define WQ_MEM_RECLAIM	     0
-#define alloc_workqueue(...) ((struct workqueue_struct *)&shim_warnings)
-#define destroy_workqueue(q) ((void)(q))
-#define queue_work(q, w)     ((w)->fn(w)) /* at once */
-#define cancel_work_sync(w)  ((void)(w))
+#define INIT_WORK(w, f)		     ((w)->fn = (f))
+#define WQ_UNBOUND		     0
+#define WQ_MEM_RECLAIM		     0
+#define WQ_FREEZABLE		     0
+#define memalloc_noio_save()	     0u
+#define memalloc_noio_restore(flags) ((void)(flags))
+#define alloc_workqueue(...)	     ((struct workqueue_struct *)&shim_warnings)
+#define destroy_workqueue(q)	     ((void)(q))
+#define queue_work(q, w)	     ((w)->fn(w)) /* at once */
+#define cancel_work_sync(w)	     ((void)(w))
 struct completion {
 	int done;
 };
