@@ -18,12 +18,17 @@ LAB_TOP=$(cd "$LAB_DIR/../.." && pwd)
 LAB_XEN_ARGS=${LAB_XEN_ARGS:-}
 LAB_DOM0_ARGS=${LAB_DOM0_ARGS:-}
 
+# scenario_is_of ARCH FILE: by its line "# Labs:", and, but for `make lab-full`, unless a line "# Full:" names the lab.
+scenario_is_of() {
+	grep -qE "^# Labs:.* $1( |\$)" "$2" && { [ -n "${LAB_FULL-}" ] || ! grep -qE "^# Full:.* $1( |\$)" "$2"; }
+}
+
 # scenarios_of ARCH [SCENARIO...]: the named ones, or those that the lab has a list of, or all, with commas between them.
 scenarios_of() {
 	local arch=$1 s
 	shift
 	[ $# -gt 0 ] || set -- $(. "$LAB_DIR/${arch%%-*}.sh" && echo $LAB_SCENARIOS)
-	[ $# -gt 0 ] || set -- $(for s in "$LAB_DIR"/scenarios/*.sh; do grep -qE "^# Labs:.* $arch( |\$)" "$s" && basename "$s" .sh; done) $(lab_more_scenarios "$arch")
+	[ $# -gt 0 ] || set -- $(for s in "$LAB_DIR"/scenarios/*.sh; do scenario_is_of "$arch" "$s" && basename "$s" .sh; done) $(lab_more_scenarios "$arch")
 	echo "$*" | tr ' ' ,
 }
 

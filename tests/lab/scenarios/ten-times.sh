@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 # Labs: x86 arm64
+# Full: x86
 # Limit: 1500
 # Three guests: one reboots, one is destroyed in the middle of I/O and created again, one is shut down and created again,
 # $LAB_TIMES times each; at once on Arm. On x86 one boot takes 13 s of the only processor, and three of them left dom0 so little that xl's
