@@ -230,9 +230,21 @@ static const char *set_text(const char *value, char **out)
 	return NULL;
 }
 
+/* Where the directory is missing every start would fail: that is a wrong setting, and not to be tried again. */
 static const char *set_control(struct gd_config *config, const char *value)
 {
-	return strlen(value) > 107 ? "longer than a socket's path may be (107)" : set_text(value, &config->control);
+	const char *name = strrchr(value, '/');
+	char directory[108];
+	struct stat st;
+
+	if (strlen(value) >= sizeof(directory))
+		return "longer than a socket's path may be (107)";
+	if (value[0] != '/')
+		return "must be an absolute path";
+	snprintf(directory, sizeof(directory), "%.*s", name == value ? 1 : (int)(name - value), value);
+	if (stat(directory, &st) || !S_ISDIR(st.st_mode))
+		return "its directory is not there";
+	return set_text(value, &config->control);
 }
 
 /* What is not there would show only when a disk needs it, as a disk that is refused or cannot be left to a successor.
