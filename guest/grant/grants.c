@@ -161,21 +161,26 @@ static int grow(struct gio_grants *grants, uint32_t tail, uint32_t want, struct 
 
 int gio_grants_alloc(struct gio_grants *grants, uint32_t count, gio_gref_t *first)
 {
-	int ret;
+	int ret, grown;
 
 	gio_os_lock(&grants->lock);
-	/* Bounded: each round finds the table longer than the one before, by our growth or another's, up to its limit.
+	/*
+	 * Bounded: each round finds the table longer than the one before, by our growth or another's, up to its limit.
+	 * A table that cannot grow because another has just claimed its last part is one to look at again.
 	 */
 	while ((ret = take(grants, count, first)) == -GIO_ENOSPC) {
-		uint32_t tail = gio_runs_tail(&grants->runs, gio_entries_count(grants->entries));
+		uint32_t entries = gio_entries_count(grants->entries), tail = gio_runs_tail(&grants->runs, entries);
 		struct gio_entries_range range;
 
 		gio_os_unlock(&grants->lock);
-		ret = grow(grants, tail, count, &range);
-		if (ret)
-			return ret;
+		grown = grow(grants, tail, count, &range);
 		gio_os_lock(&grants->lock);
-		claim(grants, &range);
+		if (!grown) {
+			claim(grants, &range);
+		} else if (grown != -GIO_ENOSPC || gio_entries_count(grants->entries) == entries) {
+			ret = grown;
+			break;
+		}
 	}
 	if (!ret)
 		gio_runs_slot(&grants->runs, *first)->link = 0; /* nobody's */
