@@ -13,7 +13,7 @@ until enough; do
 	cmp /tmp/data /tmp/back
 	n=$((n + 1))
 	echo "GUEST round $n, up $(cut -d' ' -f1 /proc/uptime) s"
-	sleep 0.5
+	sleep 0.5 # the host has one processor for this guest, its dom0 and what saves it: nothing waits for this
 done
 [ "$(cat /sys/block/vda/diskseq)" = "$sequence" ]
 [ "$(ls -d /sys/block/vd*)" = /sys/block/vda ]
