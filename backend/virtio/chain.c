@@ -43,17 +43,17 @@ static void table_note(struct gd_chain *chain, const struct gd_desc *desc)
 		chain->table = (struct gd_segment){.addr = desc->addr, .length = desc->length};
 }
 
-int gd_chain_walk(struct gd_chain *chain, const struct gd_queue *queue, uint16_t head)
+int gd_chain_walk(struct gd_chain *chain, const struct gd_ring *ring, uint16_t head)
 {
 	uint16_t index = head;
 
 	memset(chain, 0, offsetof(struct gd_chain, segments));
 	/* A chain longer than the table visits an entry twice: it is a loop. */
-	for (uint32_t n = 0; n < queue->size; n++) {
-		struct gd_desc desc = gd_queue_desc(queue, index);
+	for (uint32_t n = 0; n < ring->size; n++) {
+		struct gd_desc desc = gd_ring_desc(ring, index);
 
 		if (desc.flags & GIO_VIRTQ_DESC_F_INDIRECT) {
-			if (!queue->indirect || (desc.flags & GIO_VIRTQ_DESC_F_NEXT))
+			if (!ring->indirect || (desc.flags & GIO_VIRTQ_DESC_F_NEXT))
 				return -EPROTO;
 			table_note(chain, &desc);
 			return 0;
@@ -61,7 +61,7 @@ int gd_chain_walk(struct gd_chain *chain, const struct gd_queue *queue, uint16_t
 		segment_add(chain, &desc);
 		if (!(desc.flags & GIO_VIRTQ_DESC_F_NEXT))
 			return 0;
-		if (desc.next >= queue->size)
+		if (desc.next >= ring->size)
 			return -EPROTO;
 		index = desc.next;
 	}

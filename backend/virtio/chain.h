@@ -13,7 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "backend/virtio/queue.h"
+#include "backend/virtio/ring.h"
 
 /* Most segments of a request: those of the data, and one each for the header and the status. */
 #define GD_CHAIN_DATA_SEGMENTS 126u
@@ -36,7 +36,7 @@ struct gd_chain {
 };
 
 /* Walk the chain at `head` (below the ring's size) in the ring's table. 0 or -EPROTO. */
-int gd_chain_walk(struct gd_chain *chain, const struct gd_queue *queue, uint16_t head);
+int gd_chain_walk(struct gd_chain *chain, const struct gd_ring *ring, uint16_t head);
 
 /* Go on in the indirect table: `entries` is our copy of chain->table, chain->table.length bytes. */
 void gd_chain_walk_table(struct gd_chain *chain, const void *entries);

@@ -23,7 +23,7 @@ static struct gd_vdev_queue *queue_selected(struct gd_vdev *vdev)
 
 static bool features_chosen(const struct gd_vdev *vdev)
 {
-	return gd_device_status(&vdev->device) & GIO_VIRTIO_STATUS_FEATURES_OK;
+	return gd_status_get(&vdev->status) & GIO_VIRTIO_STATUS_FEATURES_OK;
 }
 
 /* ---- reads ------------------------------------------------------------------------------------------------------ */
@@ -53,9 +53,9 @@ static uint32_t register_read(struct gd_vdev *vdev, uint64_t offset)
 	case GIO_VIRTIO_MMIO_QUEUE_READY:
 		return q && q->ready;
 	case GIO_VIRTIO_MMIO_INTERRUPT_STATUS:
-		return __atomic_load_n(&vdev->device.interrupt, __ATOMIC_SEQ_CST);
+		return __atomic_load_n(&vdev->status.interrupt, __ATOMIC_SEQ_CST);
 	case GIO_VIRTIO_MMIO_STATUS:
-		return gd_device_status(&vdev->device);
+		return gd_status_get(&vdev->status);
 	case GIO_VIRTIO_MMIO_SHM_LEN_LOW:
 	case GIO_VIRTIO_MMIO_SHM_LEN_HIGH:
 	case GIO_VIRTIO_MMIO_SHM_BASE_LOW:
@@ -96,7 +96,7 @@ bool gd_vdev_acceptable(const struct gd_vdev *vdev)
 /* The driver sets bits; it clears them only all at once, by 0. */
 static void status_write(struct gd_vdev *vdev, uint32_t value)
 {
-	uint32_t before = gd_device_status(&vdev->device), fresh = value & GD_VDEV_STATUS_DRIVER & ~before;
+	uint32_t before = gd_status_get(&vdev->status), fresh = value & GD_VDEV_STATUS_DRIVER & ~before;
 
 	if (value == 0) {
 		gd_count_add(&vdev->resets, 1);
@@ -114,7 +114,7 @@ static void status_write(struct gd_vdev *vdev, uint32_t value)
 		gd_blk_negotiated(&vdev->blk, vdev->features);
 	if (!((before | fresh) & GIO_VIRTIO_STATUS_FEATURES_OK))
 		fresh &= ~GIO_VIRTIO_STATUS_DRIVER_OK;
-	__atomic_fetch_or(&vdev->device.status, fresh, __ATOMIC_SEQ_CST);
+	__atomic_fetch_or(&vdev->status.bits, fresh, __ATOMIC_SEQ_CST);
 	if (fresh & GIO_VIRTIO_STATUS_DRIVER_OK)
 		gd_vdev_driver_ok(vdev);
 }
@@ -191,7 +191,7 @@ static void register_write(struct gd_vdev *vdev, uint64_t offset, uint32_t value
 		notify_write(vdev, value);
 		return;
 	case GIO_VIRTIO_MMIO_INTERRUPT_ACK:
-		gd_device_acknowledge(&vdev->device, value);
+		gd_status_acknowledge(&vdev->status, value);
 		return;
 	case GIO_VIRTIO_MMIO_STATUS:
 		status_write(vdev, value);

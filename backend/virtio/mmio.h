@@ -2,7 +2,7 @@
 /*
  * The inside of a device: its registers (mmio.c) and its life (vdev.c). The interface is vdev.h.
  *
- * Registers belong to the domain's ioreq thread; what other threads see or change is in struct gd_device and struct
+ * Registers belong to the domain's ioreq thread; what other threads see or change is in struct gd_status and struct
  * gd_blk, and is atomic there.
  */
 #ifndef GD_MMIO_H
@@ -10,8 +10,8 @@
 
 #include "backend/guestmem/guestmem.h"
 #include "backend/virtio/blk.h"
-#include "backend/virtio/device.h"
-#include "backend/virtio/queue.h"
+#include "backend/virtio/status.h"
+#include "backend/virtio/ring.h"
 #include "backend/virtio/vdev.h"
 #include "backend/virtio/worker.h"
 
@@ -28,13 +28,13 @@ struct gd_vdev_queue {
 	uint32_t num;
 	gio_dma_t desc, driver, device;
 	bool ready; /* its rings are mapped */
-	struct gd_queue queue;
+	struct gd_ring ring;
 	struct gd_worker *worker;
 };
 
 struct gd_vdev {
 	struct gd_vdev_config config;
-	struct gd_device device;
+	struct gd_status status;
 	struct gd_blk blk;
 	struct gd_guestmem *mem; /* for rings: the ioreq thread's */
 	struct gd_vdev_queue queues[GD_VDEV_QUEUES];

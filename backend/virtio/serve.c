@@ -107,7 +107,7 @@ static void request_submit(struct gd_serve *serve, struct gd_request *r)
 	serve->inflight++;
 	serve->changing += io_changes(&r->io);
 	if (io_changes(&r->io))
-		gd_queue_change(serve->queue, r->head); /* before the disk has it */
+		gd_ring_change(serve->ring, r->head); /* before the disk has it */
 	gd_disk_submit(serve->disk, &r->io);
 }
 
@@ -135,7 +135,7 @@ static uint8_t *table_at(struct gd_serve *serve, unsigned i)
 /* Take the first chain of the ring as number `i` of the batch. 0 or -EPROTO. */
 static int head_take(struct gd_serve *serve, unsigned i)
 {
-	int head = gd_queue_head(serve->queue);
+	int head = gd_ring_head(serve->ring);
 	struct gd_request *r;
 	int err;
 
@@ -144,13 +144,13 @@ static int head_take(struct gd_serve *serve, unsigned i)
 	r = &serve->requests[head];
 	if (r->busy)
 		return -EPROTO; /* the device has that chain already */
-	err = gd_chain_walk(chain_at(serve, i), serve->queue, (uint16_t)head);
+	err = gd_chain_walk(chain_at(serve, i), serve->ring, (uint16_t)head);
 	if (err)
 		return err;
 	request_hold(serve, r, (uint16_t)head);
 	r->fault = 0;
 	serve->batch[i] = r;
-	gd_queue_advance(serve->queue, 1);
+	gd_ring_advance(serve->ring, 1);
 	return 0;
 }
 
@@ -159,7 +159,7 @@ static void batch_return(struct gd_serve *serve, unsigned first, unsigned end)
 {
 	for (unsigned i = first; i < end; i++)
 		request_release(serve, serve->batch[i]);
-	gd_queue_advance(serve->queue, -(int)(end - first));
+	gd_ring_advance(serve->ring, -(int)(end - first));
 }
 
 /* Fetch all indirect tables of the batch by one copy, and walk them. */
@@ -353,7 +353,7 @@ static void request_start(struct gd_serve *serve, struct gd_request *r, const st
 
 int gd_serve_take(struct gd_serve *serve)
 {
-	int waiting = gd_queue_look(serve->queue);
+	int waiting = gd_ring_look(serve->ring);
 	unsigned count, taken, fetched;
 
 	serve->stalled = serve->more = false;
@@ -380,7 +380,7 @@ int gd_serve_take(struct gd_serve *serve)
 	}
 	serve->more = !serve->stalled && fetched < (unsigned)waiting;
 	for (unsigned i = 0; i < fetched; i++)
-		gd_queue_keep(serve->queue, serve->batch[i]->head);
+		gd_ring_keep(serve->ring, serve->batch[i]->head);
 	gd_count_add(&serve->taken, fetched);
 	copies_run(serve);
 	for (unsigned i = 0; i < fetched; i++)
@@ -457,7 +457,7 @@ static uint32_t request_written(const struct gd_request *r)
 static void request_use(struct gd_serve *serve, struct gd_request *r)
 {
 	request_count(serve, r);
-	gd_queue_use(serve->queue, r->head, request_written(r));
+	gd_ring_use(serve->ring, r->head, request_written(r));
 }
 
 /* Cut off the first requests of the list whose answers fit one copy call; at least one, which always does. */
@@ -484,7 +484,7 @@ static struct gd_request *done_sort(struct gd_serve *serve)
 	for (r = list; r; r = next) {
 		next = r->next;
 		r->next = NULL;
-		if (r->io.done && serve->queue && gd_blk_next(serve->blk, r)) {
+		if (r->io.done && serve->ring && gd_blk_next(serve->blk, r)) {
 			request_submit(serve, r);
 			continue;
 		}
@@ -526,7 +526,7 @@ bool gd_serve_finish(struct gd_serve *serve)
 	while (serve->done) {
 		struct gd_request *list = done_sort(serve);
 
-		if (!serve->queue) {
+		if (!serve->ring) {
 			list_release(serve, list);
 			continue;
 		}
@@ -537,7 +537,7 @@ bool gd_serve_finish(struct gd_serve *serve)
 			list = rest;
 		}
 	}
-	interrupt = serve->queue && gd_queue_publish(serve->queue);
+	interrupt = serve->ring && gd_ring_publish(serve->ring);
 	gd_count_add(&serve->settled, serve->finishing);
 	serve->finishing = 0;
 	return interrupt;

@@ -21,7 +21,7 @@
 #include "backend/log.h"
 #include "backend/virtio/arena.h"
 #include "backend/virtio/blk.h"
-#include "backend/virtio/queue.h"
+#include "backend/virtio/ring.h"
 #include "backend/virtio/request.h"
 
 #define GD_SERVE_BATCH	     128u  /* most requests taken at once */
@@ -48,7 +48,7 @@ struct gd_serve {
 	struct gd_blk *blk;
 	enum gd_memory memory;
 	struct gd_disk_queue *disk; /* set by the queue's thread */
-	struct gd_queue *queue;	    /* NULL: none, or not to be trusted; what completes is dropped */
+	struct gd_ring *ring;	    /* NULL: none, or not to be trusted; what completes is dropped */
 	struct gd_copy *copy;
 	struct gd_arena *arena;
 	struct gd_request *requests; /* by head */

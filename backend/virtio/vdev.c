@@ -52,7 +52,7 @@ static void workers_close(struct gd_vdev *vdev)
 /* All begin before the first is waited for. */
 static int workers_begin(struct gd_vdev *vdev, char *error, size_t size)
 {
-	struct gd_worker_config config = {.device = &vdev->device,
+	struct gd_worker_config config = {.status = &vdev->status,
 					  .memory = memory_kind(&vdev->config),
 					  .blk = &vdev->blk,
 					  .disk = vdev->config.disk,
@@ -127,7 +127,7 @@ int gd_vdev_open(struct gd_vdev **out, const struct gd_vdev_config *config, char
 	if (!vdev)
 		return refuse("no memory for it", -ENOMEM, error, size);
 	vdev->config = *config;
-	vdev->device = (struct gd_device){
+	vdev->status = (struct gd_status){
 		.log = config->log, .raise = config->raise, .quiet = config->quiet, .opaque = config->opaque};
 	err = parts_open(vdev, error, size);
 	if (err)
@@ -167,37 +167,37 @@ static void queue_work(struct gd_vdev *vdev, unsigned index)
 {
 	struct gd_vdev_queue *q = &vdev->queues[index];
 
-	gd_worker_start(q->worker, &q->queue);
+	gd_worker_start(q->worker, &q->ring);
 }
 
-static struct gd_queue_layout queue_layout(struct gd_vdev *vdev, unsigned index)
+static struct gd_ring_layout queue_layout(struct gd_vdev *vdev, unsigned index)
 {
 	const struct gd_vdev_queue *q = &vdev->queues[index];
 
-	return (struct gd_queue_layout){.desc = q->desc,
-					.driver = q->driver,
-					.device = q->device,
-					.size = q->num,
-					.event_idx = vdev->features & GIO_VIRTIO_F_EVENT_IDX,
-					.indirect = vdev->features & GIO_VIRTIO_F_INDIRECT_DESC,
-					.ledger = gd_ledger_queue(vdev->config.ledger, index)};
+	return (struct gd_ring_layout){.desc = q->desc,
+				       .driver = q->driver,
+				       .device = q->device,
+				       .size = q->num,
+				       .event_idx = vdev->features & GIO_VIRTIO_F_EVENT_IDX,
+				       .indirect = vdev->features & GIO_VIRTIO_F_INDIRECT_DESC,
+				       .ledger = gd_ledger_queue(vdev->config.ledger, index)};
 }
 
 void gd_vdev_queue_start(struct gd_vdev *vdev, unsigned index)
 {
 	struct gd_vdev_queue *q = &vdev->queues[index];
-	struct gd_queue_layout layout = queue_layout(vdev, index);
+	struct gd_ring_layout layout = queue_layout(vdev, index);
 	int err;
 
 	if (q->ready)
 		return;
-	err = gd_queue_open(&q->queue, vdev->mem, &layout, vdev->config.queue_size);
+	err = gd_ring_open(&q->ring, vdev->mem, &layout, vdev->config.queue_size);
 	if (err) {
-		gd_device_break(&vdev->device, index, "its rings cannot be mapped", err);
+		gd_status_break(&vdev->status, index, "its rings cannot be mapped", err);
 		return;
 	}
 	q->ready = true;
-	if (gd_device_status(&vdev->device) & GIO_VIRTIO_STATUS_DRIVER_OK)
+	if (gd_status_get(&vdev->status) & GIO_VIRTIO_STATUS_DRIVER_OK)
 		queue_work(vdev, index);
 }
 
@@ -208,7 +208,7 @@ void gd_vdev_queue_stop(struct gd_vdev *vdev, unsigned index)
 	if (!q->ready)
 		return;
 	gd_worker_stop(q->worker);
-	gd_queue_close(&q->queue, vdev->mem);
+	gd_ring_close(&q->ring, vdev->mem);
 	q->ready = false;
 }
 
@@ -233,8 +233,8 @@ void gd_vdev_reset(struct gd_vdev *vdev)
 	vdev->features = 0;
 	gd_blk_reset(&vdev->blk);
 	/* No thread of the device is left that could set a bit of these, but for a change of size: harmless. */
-	__atomic_store_n(&vdev->device.interrupt, 0, __ATOMIC_SEQ_CST);
-	__atomic_store_n(&vdev->device.status, 0, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&vdev->status.interrupt, 0, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&vdev->status.bits, 0, __ATOMIC_SEQ_CST);
 }
 
 /* ---- the ledger ------------------------------------------------------------------------------------------------- */
@@ -242,7 +242,7 @@ void gd_vdev_reset(struct gd_vdev *vdev)
 void gd_vdev_save(struct gd_vdev *vdev)
 {
 	struct gd_ledger_registers r = {.features = vdev->features,
-					.status = gd_device_status(&vdev->device),
+					.status = gd_status_get(&vdev->status),
 					.device_features_sel = vdev->device_features_sel,
 					.driver_features_sel = vdev->driver_features_sel,
 					.queue_sel = vdev->queue_sel,
@@ -264,7 +264,7 @@ static int queues_resume(struct gd_vdev *vdev, const struct gd_ledger_registers 
 {
 	for (unsigned i = 0; i < GD_VDEV_QUEUES; i++) {
 		struct gd_vdev_queue *q = &vdev->queues[i];
-		struct gd_queue_layout layout;
+		struct gd_ring_layout layout;
 		int err;
 
 		if (i >= vdev->config.queues && r->queue[i].ready)
@@ -278,7 +278,7 @@ static int queues_resume(struct gd_vdev *vdev, const struct gd_ledger_registers 
 		if (!r->queue[i].ready)
 			continue;
 		layout = queue_layout(vdev, i);
-		err = gd_queue_resume(&q->queue, vdev->mem, &layout, vdev->config.queue_size);
+		err = gd_ring_resume(&q->ring, vdev->mem, &layout, vdev->config.queue_size);
 		if (err)
 			return err;
 		q->ready = true;
@@ -299,7 +299,7 @@ static int registers_resume(struct gd_vdev *vdev)
 	gd_blk_writeback_set(&vdev->blk, r.writeback);
 	if (r.status & ~known || (r.status & GIO_VIRTIO_STATUS_FEATURES_OK && !gd_vdev_acceptable(vdev)))
 		return -EINVAL;
-	__atomic_store_n(&vdev->device.status, r.status, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&vdev->status.bits, r.status, __ATOMIC_SEQ_CST);
 	return queues_resume(vdev, &r);
 }
 
@@ -325,12 +325,12 @@ int gd_vdev_resume(struct gd_vdev *vdev)
 	gd_ledger_forget(vdev->config.ledger, err != 0);
 	if (err)
 		return err;
-	if (gd_device_status(&vdev->device) & GIO_VIRTIO_STATUS_DRIVER_OK)
+	if (gd_status_get(&vdev->status) & GIO_VIRTIO_STATUS_DRIVER_OK)
 		for (unsigned i = 0; i < vdev->config.queues; i++)
 			if (vdev->queues[i].ready)
 				queue_work(vdev, i);
 	/* What the former process told may not have been heard; the caller raises the interrupt. */
-	__atomic_fetch_or(&vdev->device.interrupt, GIO_VIRTIO_MMIO_INT_QUEUE | GIO_VIRTIO_MMIO_INT_CONFIG,
+	__atomic_fetch_or(&vdev->status.interrupt, GIO_VIRTIO_MMIO_INT_QUEUE | GIO_VIRTIO_MMIO_INT_CONFIG,
 			  __ATOMIC_SEQ_CST);
 	return 0;
 }
@@ -339,22 +339,22 @@ int gd_vdev_resume(struct gd_vdev *vdev)
 
 uint32_t gd_vdev_status(const struct gd_vdev *vdev)
 {
-	return gd_device_status(&vdev->device);
+	return gd_status_get(&vdev->status);
 }
 
 void gd_vdev_orphan(struct gd_vdev *vdev)
 {
-	uint32_t before = __atomic_fetch_or(&vdev->device.status, GIO_VIRTIO_STATUS_NEEDS_RESET, __ATOMIC_SEQ_CST);
+	uint32_t before = __atomic_fetch_or(&vdev->status.bits, GIO_VIRTIO_STATUS_NEEDS_RESET, __ATOMIC_SEQ_CST);
 
-	__atomic_fetch_or(&vdev->device.interrupt, GIO_VIRTIO_MMIO_INT_CONFIG, __ATOMIC_SEQ_CST);
+	__atomic_fetch_or(&vdev->status.interrupt, GIO_VIRTIO_MMIO_INT_CONFIG, __ATOMIC_SEQ_CST);
 	if (!(before & GIO_VIRTIO_STATUS_NEEDS_RESET))
-		gd_count_add(&vdev->device.needs_reset, 1);
+		gd_count_add(&vdev->status.needs_reset, 1);
 	gd_vdev_save(vdev);
 }
 
 void gd_vdev_quiesce(struct gd_vdev *vdev)
 {
-	__atomic_store_n(&vdev->device.quiesced, true, __ATOMIC_RELEASE);
+	__atomic_store_n(&vdev->status.quiesced, true, __ATOMIC_RELEASE);
 	for (unsigned i = 0; i < vdev->config.queues; i++)
 		gd_worker_kick(vdev->queues[i].worker);
 }
@@ -378,16 +378,16 @@ void gd_vdev_refresh(struct gd_vdev *vdev)
 	if (!gd_blk_resize(&vdev->blk, info.size))
 		return;
 	gd_log(vdev->config.log, GD_NOTICE, "size is now %llu bytes", (unsigned long long)info.size);
-	if (gd_device_status(&vdev->device) & GIO_VIRTIO_STATUS_DRIVER_OK)
-		gd_device_interrupt(&vdev->device, GIO_VIRTIO_MMIO_INT_CONFIG);
+	if (gd_status_get(&vdev->status) & GIO_VIRTIO_STATUS_DRIVER_OK)
+		gd_status_interrupt(&vdev->status, GIO_VIRTIO_MMIO_INT_CONFIG);
 }
 
 void gd_vdev_stats(struct gd_vdev *vdev, struct gd_vdev_stats *out)
 {
 	*out = (struct gd_vdev_stats){.kicks = gd_count_read(&vdev->kicks),
 				      .resets = gd_count_read(&vdev->resets),
-				      .interrupts = gd_count_read(&vdev->device.interrupts),
-				      .needs_reset = gd_count_read(&vdev->device.needs_reset)};
+				      .interrupts = gd_count_read(&vdev->status.interrupts),
+				      .needs_reset = gd_count_read(&vdev->status.needs_reset)};
 	for (unsigned i = 0; i < vdev->config.queues; i++)
 		gd_worker_stats(vdev->queues[i].worker, out);
 }

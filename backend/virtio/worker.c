@@ -38,8 +38,8 @@ struct gd_worker {
 	/* Between the threads, under the lock. */
 	pthread_mutex_t lock;
 	pthread_cond_t settled;
-	struct gd_queue *wanted; /* what it is to serve */
-	struct gd_queue *served; /* what it has */
+	struct gd_ring *wanted; /* what it is to serve */
+	struct gd_ring *served; /* what it has */
 	bool quit;
 	bool up;	     /* the thread has finished its set-up */
 	int failed;	     /* or why it could not, */
@@ -54,7 +54,7 @@ struct gd_worker {
 	bool broken;	     /* the ring in `attached` lied */
 	bool dry;	     /* this and the next: see wait.h */
 	unsigned lately, naps;
-	struct gd_queue *attached;
+	struct gd_ring *attached;
 	unsigned orphans;
 	bool loud;	   /* quiesced, with requests that are not settled */
 	uint64_t syscalls; /* gd_count */
@@ -83,7 +83,7 @@ static int thread_create(struct gd_worker *w)
 static int serve_init(struct gd_worker *w)
 {
 	const struct gd_worker_config *config = &w->config;
-	struct gd_serve_config serve = {.log = config->device->log,
+	struct gd_serve_config serve = {.log = config->status->log,
 					.blk = config->blk,
 					.disk = config->disk,
 					.domid = config->domid,
@@ -170,10 +170,10 @@ static void control_notify(struct gd_worker *w)
 	gd_worker_kick(w);
 }
 
-void gd_worker_start(struct gd_worker *w, struct gd_queue *queue)
+void gd_worker_start(struct gd_worker *w, struct gd_ring *ring)
 {
 	pthread_mutex_lock(&w->lock);
-	w->wanted = queue;
+	w->wanted = ring;
 	pthread_mutex_unlock(&w->lock);
 	control_notify(w);
 }
@@ -220,7 +220,7 @@ void gd_worker_close(struct gd_worker *w)
 unsigned gd_worker_held(const struct gd_worker *w)
 {
 	/* Acquire: it has taken nothing since. Pairs with the release in quiet_tell(). */
-	bool unaware = __atomic_load_n(&w->config.device->quiesced, __ATOMIC_ACQUIRE) &&
+	bool unaware = __atomic_load_n(&w->config.status->quiesced, __ATOMIC_ACQUIRE) &&
 		       !__atomic_load_n(&w->quiesced, __ATOMIC_ACQUIRE);
 	unsigned held = gd_serve_held(&w->serve);
 
@@ -320,10 +320,10 @@ static void ring_enter(struct gd_worker *w, struct gd_wait plan)
 /* Let go of the ring. I/O in flight becomes the device's orphans. */
 static void ring_detach(struct gd_worker *w)
 {
-	w->serve.queue = NULL;
+	w->serve.ring = NULL;
 	gd_serve_finish(&w->serve); /* what was done and not finished is dropped */
 	/* Those of an earlier ring are counted already: nothing was submitted since. */
-	__atomic_fetch_add(&w->config.device->orphans, w->serve.inflight - w->orphans, __ATOMIC_SEQ_CST);
+	__atomic_fetch_add(&w->config.status->orphans, w->serve.inflight - w->orphans, __ATOMIC_SEQ_CST);
 	w->orphans = w->serve.inflight;
 	gd_ledger_orphans(w->config.ledger, w->serve.changing);
 	w->attached = NULL;
@@ -361,31 +361,31 @@ static void orphans_count(struct gd_worker *w)
 		return;
 	w->orphans -= gone;
 	gd_ledger_orphans(w->config.ledger, w->serve.changing);
-	if (__atomic_sub_fetch(&w->config.device->orphans, gone, __ATOMIC_SEQ_CST) == 0)
+	if (__atomic_sub_fetch(&w->config.status->orphans, gone, __ATOMIC_SEQ_CST) == 0)
 		w->config.drained(w->config.opaque);
 }
 
 static bool worker_serving(const struct gd_worker *w)
 {
 	return w->attached && !w->broken && !w->quiesced &&
-	       __atomic_load_n(&w->config.device->orphans, __ATOMIC_ACQUIRE) == 0;
+	       __atomic_load_n(&w->config.status->orphans, __ATOMIC_ACQUIRE) == 0;
 }
 
 /* Once the device is to be quiet: say so whenever this queue is. */
 static void quiet_tell(struct gd_worker *w)
 {
-	const struct gd_device *device = w->config.device;
+	const struct gd_status *status = w->config.status;
 	bool news = !w->quiesced;
 
-	if (!__atomic_load_n(&device->quiesced, __ATOMIC_ACQUIRE))
+	if (!__atomic_load_n(&status->quiesced, __ATOMIC_ACQUIRE))
 		return;
 	/* Release: what was taken before is counted. Pairs with the acquire in gd_worker_held(). */
 	__atomic_store_n(&w->quiesced, true, __ATOMIC_RELEASE);
 	if (gd_serve_held(&w->serve))
 		w->loud = true;
-	else if ((news || w->loud) && device->quiet) {
+	else if ((news || w->loud) && status->quiet) {
 		w->loud = false;
-		device->quiet(device->opaque);
+		status->quiet(status->opaque);
 	}
 }
 
@@ -394,7 +394,7 @@ static void quiet_tell(struct gd_worker *w)
 static void interrupt_raise(struct gd_worker *w)
 {
 	gd_count_add(&w->syscalls, 1); /* one event, whatever the system makes of it */
-	gd_device_interrupt(w->config.device, GIO_VIRTIO_MMIO_INT_QUEUE);
+	gd_status_interrupt(w->config.status, GIO_VIRTIO_MMIO_INT_QUEUE);
 }
 
 /*
@@ -415,8 +415,8 @@ static void worker_take(struct gd_worker *w)
 	quiet_tell(w);
 	if (!worker_serving(w))
 		return;
-	w->serve.queue = w->attached;
-	gd_queue_disarm(w->serve.queue);
+	w->serve.ring = w->attached;
+	gd_ring_disarm(w->serve.ring);
 	n = gd_serve_take(&w->serve);
 	if (n > 0) {
 		w->lately = (unsigned)n;
@@ -425,8 +425,8 @@ static void worker_take(struct gd_worker *w)
 	if (n >= 0)
 		return;
 	w->broken = true;
-	w->serve.queue = NULL;
-	gd_device_break(w->config.device, w->config.index, "the ring cannot be trusted", n);
+	w->serve.ring = NULL;
+	gd_status_break(w->config.status, w->config.index, "the ring cannot be trusted", n);
 }
 
 static void worker_finish(struct gd_worker *w)
@@ -440,7 +440,7 @@ static void worker_finish(struct gd_worker *w)
 /* Be ready to be woken. False: there is news, do not sleep. */
 static bool sleep_begin(struct gd_worker *w)
 {
-	if (w->serve.queue && !w->serve.stalled && !w->quiesced && !gd_queue_arm(w->serve.queue))
+	if (w->serve.ring && !w->serve.stalled && !w->quiesced && !gd_ring_arm(w->serve.ring))
 		return false;
 	wake_arm(w);
 	if (!w->wake_armed)
@@ -505,7 +505,7 @@ static void worker_wait(struct gd_worker *w)
 				      .dry = w->dry,
 				      .lately = w->lately,
 				      .naps = w->naps,
-				      .interrupt_us = gd_device_interrupt_us(w->config.device)};
+				      .interrupt_us = gd_status_interrupt_us(w->config.status)};
 	struct gd_wait plan = gd_wait_plan(&state);
 	unsigned n = wait_planned(w, plan);
 
@@ -528,7 +528,7 @@ static int worker_set_up(struct gd_worker *w)
 	char name[16];
 	int err;
 
-	snprintf(name, sizeof(name), "%.12s.%u", w->config.device->log->name, w->config.index % 100);
+	snprintf(name, sizeof(name), "%.12s.%u", w->config.status->log->name, w->config.index % 100);
 	pthread_setname_np(pthread_self(), name);
 	prctl(PR_SET_TIMERSLACK, 1); /* the gathering is shorter than the usual 50 us of slack */
 	w->failing = "cannot get its io_uring";

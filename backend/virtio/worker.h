@@ -21,14 +21,14 @@
 #include <stddef.h>
 
 #include "backend/virtio/blk.h"
-#include "backend/virtio/device.h"
-#include "backend/virtio/queue.h"
+#include "backend/virtio/status.h"
+#include "backend/virtio/ring.h"
 #include "backend/virtio/vdev.h"
 
 struct gd_worker;
 
 struct gd_worker_config {
-	struct gd_device *device;
+	struct gd_status *status;
 	struct gd_blk *blk;
 	struct gd_disk *disk;
 	struct gd_ledger_queue *ledger; /* its orphans are noted there */
@@ -54,8 +54,8 @@ void gd_worker_quit(struct gd_worker *worker);
 void gd_worker_join(struct gd_worker *worker);
 void gd_worker_close(struct gd_worker *worker);
 
-/* Serve `queue`, which stays the caller's and is touched by nobody else until gd_worker_stop(). Waits for nothing. */
-void gd_worker_start(struct gd_worker *worker, struct gd_queue *queue);
+/* Serve `ring`, which stays the caller's and is touched by nobody else until gd_worker_stop(). Waits for nothing. */
+void gd_worker_start(struct gd_worker *worker, struct gd_ring *ring);
 /* When it returns the queue is not touched any more. Does not wait for the disk. Harmless when not started. */
 void gd_worker_stop(struct gd_worker *worker);
 

@@ -175,7 +175,7 @@ void hg_push(struct hg *hg, unsigned q, uint16_t head)
 
 	hg_avail(hg, q)->ring[queue->next % queue->size] = head;
 	queue->next++;
-	/* Release: the entry and its descriptors before the index. Pairs with the acquire in gd_queue_look(). */
+	/* Release: the entry and its descriptors before the index. Pairs with the acquire in gd_ring_look(). */
 	__atomic_store_n(&hg_avail(hg, q)->idx, queue->next, __ATOMIC_RELEASE);
 }
 

@@ -282,7 +282,7 @@ static void test_no_kick_is_lost(void **state)
 		uint16_t before = vq->avail_idx;
 
 		fake_request(0, GIO_VIRTIO_BLK_T_IN, 0, 512, false, NULL);
-		__sync_synchronize(); /* our index before their event: pairs with gd_queue_arm() */
+		__sync_synchronize(); /* our index before their event: pairs with gd_ring_arm() */
 		if (gio_virtq_need_event(__atomic_load_n(event, __ATOMIC_SEQ_CST), vq->avail_idx, before))
 			fake_kick(0);
 		fake_used(vq, 1);

@@ -21,7 +21,7 @@
 #include <abi/virtio_ring.h>
 
 #include "backend/virtio/ledger.h"
-#include "backend/virtio/queue.h"
+#include "backend/virtio/ring.h"
 
 #define SIZE	 8u
 #define REQUESTS 6u
@@ -60,47 +60,47 @@ static uint16_t head_at(const struct shared *shared, uint16_t position)
 	return shared->avail[2 + (position & (SIZE - 1))];
 }
 
-static struct gd_queue queue_on(struct shared *shared)
+static struct gd_ring queue_on(struct shared *shared)
 {
-	return (struct gd_queue){.avail = {.data = shared->avail},
-				 .used = {.data = &shared->used},
-				 .size = SIZE,
-				 .next_avail = FIRST,
-				 .next_used = FIRST,
-				 .published = FIRST,
-				 .ledger = &shared->ledger};
+	return (struct gd_ring){.avail = {.data = shared->avail},
+				.used = {.data = &shared->used},
+				.size = SIZE,
+				.next_avail = FIRST,
+				.next_used = FIRST,
+				.published = FIRST,
+				.ledger = &shared->ledger};
 }
 
-static void take(struct gd_queue *queue, unsigned n)
+static void take(struct gd_ring *queue, unsigned n)
 {
 	uint16_t heads[REQUESTS];
 
 	for (unsigned i = 0; i < n; i++) {
-		heads[i] = (uint16_t)gd_queue_head(queue);
-		gd_queue_advance(queue, 1);
+		heads[i] = (uint16_t)gd_ring_head(queue);
+		gd_ring_advance(queue, 1);
 	}
 	for (unsigned i = 0; i < n; i++)
-		gd_queue_keep(queue, heads[i]);
+		gd_ring_keep(queue, heads[i]);
 	for (unsigned i = 0; i < n; i += 2) /* some of them change the disk */
-		gd_queue_change(queue, heads[i]);
+		gd_ring_change(queue, heads[i]);
 }
 
 /* Two batches; the second one is answered in two parts, not in its order. */
 static void requests_serve(struct shared *shared)
 {
-	struct gd_queue queue = queue_on(shared);
+	struct gd_ring queue = queue_on(shared);
 
-	gd_queue_look(&queue);
+	gd_ring_look(&queue);
 	take(&queue, 2);
-	gd_queue_use(&queue, head_at(shared, FIRST), 1);
-	gd_queue_use(&queue, head_at(shared, FIRST + 1), 1);
-	gd_queue_publish(&queue);
+	gd_ring_use(&queue, head_at(shared, FIRST), 1);
+	gd_ring_use(&queue, head_at(shared, FIRST + 1), 1);
+	gd_ring_publish(&queue);
 	take(&queue, 4);
 	for (unsigned i = 5; i >= 3; i--)
-		gd_queue_use(&queue, head_at(shared, (uint16_t)(FIRST + i)), 1);
-	gd_queue_publish(&queue);
-	gd_queue_use(&queue, head_at(shared, FIRST + 2), 1);
-	gd_queue_publish(&queue);
+		gd_ring_use(&queue, head_at(shared, (uint16_t)(FIRST + i)), 1);
+	gd_ring_publish(&queue);
+	gd_ring_use(&queue, head_at(shared, FIRST + 2), 1);
+	gd_ring_publish(&queue);
 }
 
 static bool has(const uint16_t *heads, unsigned count, uint16_t head)

@@ -7,7 +7,7 @@
 #include "backend/guestmem/guestmem.h"
 #include "backend/virtio/arena.h"
 #include "backend/virtio/chain.h"
-#include "backend/virtio/queue.h"
+#include "backend/virtio/ring.h"
 #include "backend/virtio/wait.h"
 #include "fake.h"
 
@@ -17,7 +17,7 @@
 #define IND  GIO_VIRTQ_DESC_F_INDIRECT
 
 static struct gd_guestmem *mem;
-static struct gd_queue queue;
+static struct gd_ring queue;
 static struct gio_virtq_desc *desc;
 static struct gio_virtq_avail *avail;
 static struct gio_virtq_used *used;
@@ -26,22 +26,22 @@ static struct gd_chain chain;
 
 static struct gd_ledger_queue ledger;
 
-static struct gd_queue_layout layout(bool event_idx, bool indirect)
+static struct gd_ring_layout layout(bool event_idx, bool indirect)
 {
-	return (struct gd_queue_layout){.ledger = &ledger,
-					.desc = fake_addr(0, 0),
-					.driver = fake_addr(1, 0),
-					.device = fake_addr(2, 0),
-					.size = SIZE,
-					.event_idx = event_idx,
-					.indirect = indirect};
+	return (struct gd_ring_layout){.ledger = &ledger,
+				       .desc = fake_addr(0, 0),
+				       .driver = fake_addr(1, 0),
+				       .device = fake_addr(2, 0),
+				       .size = SIZE,
+				       .event_idx = event_idx,
+				       .indirect = indirect};
 }
 
 static void queue_open(bool event_idx, bool indirect)
 {
-	struct gd_queue_layout l = layout(event_idx, indirect);
+	struct gd_ring_layout l = layout(event_idx, indirect);
 
-	assert_int_equal(gd_queue_open(&queue, mem, &l, 256), 0);
+	assert_int_equal(gd_ring_open(&queue, mem, &l, 256), 0);
 }
 
 static int setup(void **state)
@@ -57,7 +57,7 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-	gd_queue_close(&queue, mem);
+	gd_ring_close(&queue, mem);
 	memset(&queue, 0, sizeof(queue));
 	gd_guestmem_close(mem);
 	return fake_teardown(state);
@@ -67,43 +67,43 @@ static int teardown(void **state)
 
 static void test_open_rights(void **state)
 {
-	struct gd_queue_layout l = layout(true, false);
+	struct gd_ring_layout l = layout(true, false);
 
 	(void)state;
 	xen.grants[0] = FAKE_READONLY; /* what we only read may be granted for reading */
 	xen.grants[1] = FAKE_READONLY;
-	assert_int_equal(gd_queue_open(&queue, mem, &l, 256), 0);
+	assert_int_equal(gd_ring_open(&queue, mem, &l, 256), 0);
 	assert_int_equal(xen.readable, 2);
 	assert_int_equal(xen.writable, 1);
-	gd_queue_close(&queue, mem);
+	gd_ring_close(&queue, mem);
 	xen.grants[2] = FAKE_READONLY;
-	assert_int_equal(gd_queue_open(&queue, mem, &l, 256), -EFAULT);
+	assert_int_equal(gd_ring_open(&queue, mem, &l, 256), -EFAULT);
 	assert_int_equal(xen.mapped, 0);
 }
 
 static void test_open_refused(void **state)
 {
 	static const uint32_t sizes[] = {0, 3, 12, 512, 1024, 65536, 0x80000000, UINT32_MAX};
-	struct gd_queue_layout l;
+	struct gd_ring_layout l;
 
 	(void)state;
 	for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 		l = layout(true, false);
 		l.size = sizes[i];
-		assert_int_equal(gd_queue_open(&queue, mem, &l, 256), -EPROTO);
+		assert_int_equal(gd_ring_open(&queue, mem, &l, 256), -EPROTO);
 	}
 	l = layout(true, false), l.desc += 8;
-	assert_int_equal(gd_queue_open(&queue, mem, &l, 256), -EPROTO);
+	assert_int_equal(gd_ring_open(&queue, mem, &l, 256), -EPROTO);
 	l = layout(true, false), l.driver += 1;
-	assert_int_equal(gd_queue_open(&queue, mem, &l, 256), -EPROTO);
+	assert_int_equal(gd_ring_open(&queue, mem, &l, 256), -EPROTO);
 	l = layout(true, false), l.device += 2;
-	assert_int_equal(gd_queue_open(&queue, mem, &l, 256), -EPROTO);
+	assert_int_equal(gd_ring_open(&queue, mem, &l, 256), -EPROTO);
 	l = layout(true, false), l.desc = 0x1000;
-	assert_int_equal(gd_queue_open(&queue, mem, &l, 256), -EFAULT);
+	assert_int_equal(gd_ring_open(&queue, mem, &l, 256), -EFAULT);
 	for (unsigned page = 0; page < 3; page++) {
 		l = layout(true, false);
 		xen.grants[page] = FAKE_NONE;
-		assert_int_equal(gd_queue_open(&queue, mem, &l, 256), -EFAULT);
+		assert_int_equal(gd_ring_open(&queue, mem, &l, 256), -EFAULT);
 		xen.grants[page] = FAKE_WRITABLE;
 	}
 	assert_int_equal(xen.mapped, 0);
@@ -112,28 +112,28 @@ static void test_open_refused(void **state)
 /* "mapping the page count without the offset in page": all three parts run on into a page of their own. */
 static void test_parts_cross_pages(void **state)
 {
-	struct gd_queue_layout l = {.ledger = &ledger,
-				    .desc = fake_addr(10, 4096 - 64),
-				    .driver = fake_addr(12, 4096 - 10),
-				    .device = fake_addr(14, 4096 - 12),
-				    .size = SIZE,
-				    .event_idx = true};
+	struct gd_ring_layout l = {.ledger = &ledger,
+				   .desc = fake_addr(10, 4096 - 64),
+				   .driver = fake_addr(12, 4096 - 10),
+				   .device = fake_addr(14, 4096 - 12),
+				   .size = SIZE,
+				   .event_idx = true};
 
 	(void)state;
-	assert_int_equal(gd_queue_open(&queue, mem, &l, 256), 0);
+	assert_int_equal(gd_ring_open(&queue, mem, &l, 256), 0);
 	assert_int_equal(xen.mapped, 6);
 	*(struct gio_virtq_desc *)(fake_page(11)) = (struct gio_virtq_desc){0x1234, 5, W, 7}; /* descriptor 4 */
 	*(uint16_t *)(fake_page(12) + 4096 - 8) = 1;					      /* index */
 	*(uint16_t *)(fake_page(12) + 4096 - 6) = 4;					      /* first entry */
-	assert_int_equal(gd_queue_look(&queue), 1);
-	assert_int_equal(gd_queue_head(&queue), 4);
-	assert_int_equal(gd_queue_desc(&queue, 4).addr, 0x1234);
-	assert_int_equal(gd_queue_desc(&queue, 4).length, 5);
-	assert_int_equal(gd_queue_desc(&queue, 4).flags, W);
-	assert_int_equal(gd_queue_desc(&queue, 4).next, 7);
-	gd_queue_use(&queue, 4, 99);
-	gd_queue_use(&queue, 3, 98);
-	gd_queue_publish(&queue);
+	assert_int_equal(gd_ring_look(&queue), 1);
+	assert_int_equal(gd_ring_head(&queue), 4);
+	assert_int_equal(gd_ring_desc(&queue, 4).addr, 0x1234);
+	assert_int_equal(gd_ring_desc(&queue, 4).length, 5);
+	assert_int_equal(gd_ring_desc(&queue, 4).flags, W);
+	assert_int_equal(gd_ring_desc(&queue, 4).next, 7);
+	gd_ring_use(&queue, 4, 99);
+	gd_ring_use(&queue, 3, 98);
+	gd_ring_publish(&queue);
 	assert_int_equal(*(uint32_t *)(fake_page(14) + 4096 - 8), 4); /* the second entry lies in the next page */
 	assert_int_equal(*(uint32_t *)(fake_page(15)), 3);
 	assert_int_equal(*(uint32_t *)(fake_page(15) + 4), 98);
@@ -145,13 +145,13 @@ static void test_look(void **state)
 {
 	(void)state;
 	queue_open(true, false);
-	assert_int_equal(gd_queue_look(&queue), 0);
+	assert_int_equal(gd_ring_look(&queue), 0);
 	avail->idx = SIZE;
-	assert_int_equal(gd_queue_look(&queue), SIZE);
+	assert_int_equal(gd_ring_look(&queue), SIZE);
 	avail->idx = SIZE + 1;
-	assert_int_equal(gd_queue_look(&queue), -EPROTO);
+	assert_int_equal(gd_ring_look(&queue), -EPROTO);
 	avail->idx = UINT16_MAX; /* backwards */
-	assert_int_equal(gd_queue_look(&queue), -EPROTO);
+	assert_int_equal(gd_ring_look(&queue), -EPROTO);
 }
 
 static void test_head_not_checked(void **state)
@@ -160,12 +160,12 @@ static void test_head_not_checked(void **state)
 	queue_open(true, false);
 	avail->idx = 1;
 	avail->ring[0] = SIZE;
-	assert_int_equal(gd_queue_look(&queue), 1);
-	assert_int_equal(gd_queue_head(&queue), -EPROTO);
+	assert_int_equal(gd_ring_look(&queue), 1);
+	assert_int_equal(gd_ring_head(&queue), -EPROTO);
 	avail->ring[0] = UINT16_MAX;
-	assert_int_equal(gd_queue_head(&queue), -EPROTO);
+	assert_int_equal(gd_ring_head(&queue), -EPROTO);
 	avail->ring[0] = SIZE - 1;
-	assert_int_equal(gd_queue_head(&queue), SIZE - 1);
+	assert_int_equal(gd_ring_head(&queue), SIZE - 1);
 }
 
 /* Both indices over 65535, with the entries where they belong; several times round the ring. */
@@ -179,12 +179,12 @@ static void test_index_wrap(void **state)
 
 		avail->ring[at % SIZE] = (uint16_t)(i % SIZE);
 		avail->idx++;
-		assert_int_equal(gd_queue_look(&queue), 1);
-		assert_int_equal(gd_queue_head(&queue), i % SIZE);
-		gd_queue_advance(&queue, 1);
-		assert_int_equal(gd_queue_look(&queue), 0);
-		gd_queue_use(&queue, (uint16_t)(i % SIZE), i);
-		gd_queue_publish(&queue);
+		assert_int_equal(gd_ring_look(&queue), 1);
+		assert_int_equal(gd_ring_head(&queue), i % SIZE);
+		gd_ring_advance(&queue, 1);
+		assert_int_equal(gd_ring_look(&queue), 0);
+		gd_ring_use(&queue, (uint16_t)(i % SIZE), i);
+		gd_ring_publish(&queue);
 		assert_int_equal(used->idx, (uint16_t)(at + 1));
 		assert_int_equal(used->ring[at % SIZE].id, i % SIZE);
 		assert_int_equal(used->ring[at % SIZE].len, i);
@@ -198,11 +198,11 @@ static void test_advance_back(void **state)
 	avail->idx = 3;
 	for (uint16_t i = 0; i < 3; i++)
 		avail->ring[i] = i;
-	gd_queue_look(&queue);
-	gd_queue_advance(&queue, 3);
-	gd_queue_advance(&queue, -2);
-	assert_int_equal(gd_queue_look(&queue), 2);
-	assert_int_equal(gd_queue_head(&queue), 1);
+	gd_ring_look(&queue);
+	gd_ring_advance(&queue, 3);
+	gd_ring_advance(&queue, -2);
+	assert_int_equal(gd_ring_look(&queue), 2);
+	assert_int_equal(gd_ring_head(&queue), 1);
 }
 
 /* ---- events ---- */
@@ -212,11 +212,11 @@ static void test_used_index_read_back(void **state)
 {
 	(void)state;
 	queue_open(true, false);
-	gd_queue_use(&queue, 1, 10);
-	gd_queue_publish(&queue);
+	gd_ring_use(&queue, 1, 10);
+	gd_ring_publish(&queue);
 	used->idx = 77;
-	gd_queue_use(&queue, 2, 20);
-	gd_queue_publish(&queue);
+	gd_ring_use(&queue, 2, 20);
+	gd_ring_publish(&queue);
 	assert_int_equal(used->idx, 2);
 	assert_int_equal(used->ring[1].id, 2);
 }
@@ -225,13 +225,13 @@ static void test_publish_is_one_store(void **state)
 {
 	(void)state;
 	queue_open(true, false);
-	gd_queue_use(&queue, 1, 10);
-	gd_queue_use(&queue, 2, 20);
+	gd_ring_use(&queue, 1, 10);
+	gd_ring_use(&queue, 2, 20);
 	assert_int_equal(used->idx, 0); /* nothing is shown before */
 	*used_event = 1;
-	assert_true(gd_queue_publish(&queue));
+	assert_true(gd_ring_publish(&queue));
 	assert_int_equal(used->idx, 2);
-	assert_false(gd_queue_publish(&queue)); /* nothing new */
+	assert_false(gd_ring_publish(&queue)); /* nothing new */
 }
 
 /* An interrupt exactly when the index passes used_event, around the wrap too. */
@@ -244,26 +244,26 @@ static void test_interrupt_event_idx(void **state)
 		uint16_t entry = (uint16_t)(65533 + i);
 
 		*used_event = entry;
-		gd_queue_use(&queue, 0, 0);
-		assert_true(gd_queue_publish(&queue));
+		gd_ring_use(&queue, 0, 0);
+		assert_true(gd_ring_publish(&queue));
 		*used_event = (uint16_t)(entry + 2); /* not yet */
-		gd_queue_use(&queue, 0, 0), i++;
-		assert_false(gd_queue_publish(&queue));
+		gd_ring_use(&queue, 0, 0), i++;
+		assert_false(gd_ring_publish(&queue));
 	}
 	*used_event = (uint16_t)(queue.next_used - 1); /* long past */
-	gd_queue_use(&queue, 0, 0);
-	assert_false(gd_queue_publish(&queue));
+	gd_ring_use(&queue, 0, 0);
+	assert_false(gd_ring_publish(&queue));
 }
 
 static void test_interrupt_flags(void **state)
 {
 	(void)state;
 	queue_open(false, false);
-	gd_queue_use(&queue, 0, 0);
-	assert_true(gd_queue_publish(&queue));
+	gd_ring_use(&queue, 0, 0);
+	assert_true(gd_ring_publish(&queue));
 	avail->flags = GIO_VIRTQ_AVAIL_F_NO_INTERRUPT;
-	gd_queue_use(&queue, 0, 0);
-	assert_false(gd_queue_publish(&queue));
+	gd_ring_use(&queue, 0, 0);
+	assert_false(gd_ring_publish(&queue));
 	assert_int_equal(*avail_event, 0); /* not ours to write without EVENT_IDX */
 }
 
@@ -273,15 +273,15 @@ static void test_arm_event_idx(void **state)
 	queue_open(true, false);
 	queue.next_avail = 65535;
 	avail->idx = 65535;
-	assert_true(gd_queue_arm(&queue));
+	assert_true(gd_ring_arm(&queue));
 	assert_int_equal(*avail_event, 65535);
 	avail->idx = 0; /* one more, over the end */
-	assert_false(gd_queue_arm(&queue));
-	assert_int_equal(gd_queue_look(&queue), 1);
-	gd_queue_advance(&queue, 1);
-	gd_queue_disarm(&queue);
+	assert_false(gd_ring_arm(&queue));
+	assert_int_equal(gd_ring_look(&queue), 1);
+	gd_ring_advance(&queue, 1);
+	gd_ring_disarm(&queue);
 	assert_int_equal(*avail_event, 65535); /* stays behind: no kicks while at work */
-	assert_true(gd_queue_arm(&queue));
+	assert_true(gd_ring_arm(&queue));
 	assert_int_equal(*avail_event, 0);
 	assert_int_equal(used->flags, 0);
 }
@@ -292,17 +292,17 @@ static void test_arm_flags(void **state)
 	(void)state;
 	queue_open(false, false);
 	assert_int_equal(used->flags, 0);
-	gd_queue_disarm(&queue);
+	gd_ring_disarm(&queue);
 	assert_int_equal(used->flags, GIO_VIRTQ_USED_F_NO_NOTIFY);
-	assert_true(gd_queue_arm(&queue));
+	assert_true(gd_ring_arm(&queue));
 	assert_int_equal(used->flags, 0);
 	avail->idx = 1;
-	assert_false(gd_queue_arm(&queue));
-	gd_queue_disarm(&queue);
-	gd_queue_advance(&queue, 1);
-	assert_true(gd_queue_arm(&queue));
+	assert_false(gd_ring_arm(&queue));
+	gd_ring_disarm(&queue);
+	gd_ring_advance(&queue, 1);
+	assert_true(gd_ring_arm(&queue));
 	assert_int_equal(used->flags, 0);
-	gd_queue_disarm(&queue);
+	gd_ring_disarm(&queue);
 	assert_int_equal(used->flags, GIO_VIRTQ_USED_F_NO_NOTIFY);
 }
 

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "backend/virtio/device.h"
+#include "backend/virtio/status.h"
 #include "backend/virtio/wait.h"
 #include "fake.h"
 
@@ -284,23 +284,23 @@ static void raise_none(void *opaque)
 /* What an interrupt costs is from the first raise to the acknowledgement, and one that nobody raised costs nothing. */
 static void test_interrupt_cost(void **state)
 {
-	struct gd_device device = {.raise = raise_none};
+	struct gd_status device = {.raise = raise_none};
 	uint64_t raised;
 	uint32_t cost;
 
 	(void)state;
-	gd_device_interrupt(&device, GIO_VIRTIO_MMIO_INT_QUEUE);
+	gd_status_interrupt(&device, GIO_VIRTIO_MMIO_INT_QUEUE);
 	raised = device.raised_at;
 	assert_int_not_equal(raised, 0);
 	device.raised_at = raised - 800; /* it was a while ago */
-	gd_device_interrupt(&device, GIO_VIRTIO_MMIO_INT_CONFIG);
+	gd_status_interrupt(&device, GIO_VIRTIO_MMIO_INT_CONFIG);
 	assert_int_equal(device.raised_at, raised - 800);
-	gd_device_acknowledge(&device, GIO_VIRTIO_MMIO_INT_QUEUE | GIO_VIRTIO_MMIO_INT_CONFIG);
+	gd_status_acknowledge(&device, GIO_VIRTIO_MMIO_INT_QUEUE | GIO_VIRTIO_MMIO_INT_CONFIG);
 	assert_int_equal(device.interrupt, 0);
-	cost = gd_device_interrupt_us(&device);
+	cost = gd_status_interrupt_us(&device);
 	assert_in_range(cost, 801 / 8, GD_WAIT_INTERRUPT_US / 8);
-	gd_device_acknowledge(&device, GIO_VIRTIO_MMIO_INT_QUEUE);
-	assert_int_equal(gd_device_interrupt_us(&device), cost);
+	gd_status_acknowledge(&device, GIO_VIRTIO_MMIO_INT_QUEUE);
+	assert_int_equal(gd_status_interrupt_us(&device), cost);
 }
 
 /* Two processes one after the other: the driver sees that the configuration may be another one. */

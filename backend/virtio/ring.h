@@ -9,8 +9,8 @@
  *
  * Threads: the queue's own thread, but for opening and closing, which happen while it is not at work.
  */
-#ifndef GD_QUEUE_H
-#define GD_QUEUE_H
+#ifndef GD_RING_H
+#define GD_RING_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -19,14 +19,14 @@
 #include "backend/virtio/ledger.h"
 
 /* What the driver wrote into the queue's registers: nothing of it is checked yet. */
-struct gd_queue_layout {
+struct gd_ring_layout {
 	gio_dma_t desc, driver, device; /* descriptor table, available ring, used ring */
 	uint32_t size;			/* entries */
 	bool event_idx, indirect;	/* negotiated */
 	struct gd_ledger_queue *ledger; /* the caller's, outlives the queue */
 };
 
-struct gd_queue {
+struct gd_ring {
 	struct gd_guestmap desc, avail, used;
 	uint16_t size;
 	bool event_idx, indirect;
@@ -40,7 +40,7 @@ struct gd_queue {
 	/* What a former process left: taken from here, before the available ring. */
 	uint16_t left[GD_LEDGER_HEADS];
 	uint16_t lefts, next_left;
-	bool from_left; /* what gd_queue_look() counted last is there */
+	bool from_left; /* what gd_ring_look() counted last is there */
 };
 
 /* A descriptor, copied. */
@@ -55,38 +55,37 @@ struct gd_desc {
  * -EPROTO: they are not, or the size; -EFAULT: not granted, the used ring for writing; or the system's error. Nothing
  * stays mapped then.
  */
-int gd_queue_open(struct gd_queue *queue, struct gd_guestmem *mem, const struct gd_queue_layout *layout,
-		  uint32_t size_max);
+int gd_ring_open(struct gd_ring *ring, struct gd_guestmem *mem, const struct gd_ring_layout *layout, uint32_t size_max);
 /* The same for a ring that a former process served, by its ledger; -EINVAL: this is no ledger of it. */
-int gd_queue_resume(struct gd_queue *queue, struct gd_guestmem *mem, const struct gd_queue_layout *layout,
-		    uint32_t size_max);
-void gd_queue_close(struct gd_queue *queue, struct gd_guestmem *mem);
+int gd_ring_resume(struct gd_ring *ring, struct gd_guestmem *mem, const struct gd_ring_layout *layout,
+		   uint32_t size_max);
+void gd_ring_close(struct gd_ring *ring, struct gd_guestmem *mem);
 
 /* How many chains wait to be taken: those that a former process left, or, by one look at the available index, the
  * others. Or -EPROTO. */
-int gd_queue_look(struct gd_queue *queue);
-/* The head of the first chain that waits (gd_queue_look() said that there is one), or -EPROTO. It stays first. */
-int gd_queue_head(const struct gd_queue *queue);
+int gd_ring_look(struct gd_ring *ring);
+/* The head of the first chain that waits (gd_ring_look() said that there is one), or -EPROTO. It stays first. */
+int gd_ring_head(const struct gd_ring *ring);
 /* Take the first `n` chains, or give the last -n back. */
-void gd_queue_advance(struct gd_queue *queue, int n);
+void gd_ring_advance(struct gd_ring *ring, int n);
 /* One that was taken is not given back any more: from here on its request is in the ledger, until it is published. */
-void gd_queue_keep(struct gd_queue *queue, uint16_t head);
+void gd_ring_keep(struct gd_ring *ring, uint16_t head);
 /* It changes the disk, which is about to get it. */
-void gd_queue_change(struct gd_queue *queue, uint16_t head);
+void gd_ring_change(struct gd_ring *ring, uint16_t head);
 
 /* Copy descriptor `index`, which is below `size`. */
-struct gd_desc gd_queue_desc(const struct gd_queue *queue, uint16_t index);
+struct gd_desc gd_ring_desc(const struct gd_ring *ring, uint16_t index);
 
 /*
  * Ask for a kick at the next chain. True when the ring is still empty, so that sleeping is safe; else look again.
  */
-bool gd_queue_arm(struct gd_queue *queue);
+bool gd_ring_arm(struct gd_ring *ring);
 /* Ask for none while we are at work. */
-void gd_queue_disarm(struct gd_queue *queue);
+void gd_ring_disarm(struct gd_ring *ring);
 
-/* Write a used entry; the guest sees it at gd_queue_publish(). At most `size` before that. */
-void gd_queue_use(struct gd_queue *queue, uint16_t head, uint32_t written);
+/* Write a used entry; the guest sees it at gd_ring_publish(). At most `size` before that. */
+void gd_ring_use(struct gd_ring *ring, uint16_t head, uint32_t written);
 /* Show all used entries with one store of the index. True when the guest wants an interrupt for them. */
-bool gd_queue_publish(struct gd_queue *queue);
+bool gd_ring_publish(struct gd_ring *ring);
 
 #endif
