@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "backend/virtio/mmio.h"
+#include "backend/virtio/vdev_priv.h"
 
 #include <errno.h>
 #include <stdio.h>

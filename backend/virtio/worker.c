@@ -15,7 +15,7 @@
 
 #include "backend/guestmem/count.h"
 #include "backend/guestmem/shared.h"
-#include "backend/virtio/serve.h"
+#include "backend/blk/serve.h"
 #include "backend/virtio/wait.h"
 
 #define TAG_WAKE  0u /* in the top 8 bits of user_data */

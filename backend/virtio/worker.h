@@ -20,7 +20,7 @@
 
 #include <stddef.h>
 
-#include "backend/virtio/blk.h"
+#include "backend/blk/blk.h"
 #include "backend/virtio/status.h"
 #include "backend/virtio/ring.h"
 #include "backend/virtio/vdev.h"

@@ -17,7 +17,7 @@
 #include <abi/virtio_blk.h>
 
 #include "backend/disk/disk.h"
-#include "backend/virtio/request.h"
+#include "backend/blk/request.h"
 
 /*
  * Most bytes of a segment and of a request. 64 KiB, because a guest with 64K pages refuses a smaller limit; the product

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "backend/virtio/blk.h"
+#include "backend/blk/blk.h"
 
 #include <errno.h>
 #include <string.h>

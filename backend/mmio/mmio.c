@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Registers of virtio-mmio, version 2 (virtio 1.2, 4.2.2). Everything that comes in is the guest's. */
-#include "backend/virtio/mmio.h"
+#include "backend/virtio/vdev_priv.h"
 
 #include <abi/virtio_mmio.h>
 #include <abi/virtio_ring.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "backend/virtio/serve.h"
+#include "backend/blk/serve.h"
 
 #include <errno.h>
 #include <stdlib.h>

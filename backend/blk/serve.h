@@ -20,9 +20,9 @@
 #include "backend/guestmem/copy.h"
 #include "backend/log.h"
 #include "backend/virtio/arena.h"
-#include "backend/virtio/blk.h"
+#include "backend/blk/blk.h"
 #include "backend/virtio/ring.h"
-#include "backend/virtio/request.h"
+#include "backend/blk/request.h"
 
 #define GD_SERVE_BATCH	     128u  /* most requests taken at once */
 #define GD_SERVE_ARENA_PAGES 4096u /* 16 MiB: two of the longest requests, or 4096 short ones */

@@ -5,11 +5,11 @@
  * Registers belong to the domain's ioreq thread; what other threads see or change is in struct gd_status and struct
  * gd_blk, and is atomic there.
  */
-#ifndef GD_MMIO_H
-#define GD_MMIO_H
+#ifndef GD_VDEV_PRIV_H
+#define GD_VDEV_PRIV_H
 
 #include "backend/guestmem/guestmem.h"
-#include "backend/virtio/blk.h"
+#include "backend/blk/blk.h"
 #include "backend/virtio/status.h"
 #include "backend/virtio/ring.h"
 #include "backend/virtio/vdev.h"
