@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "backend/alias.h"
-#include "backend/number.h"
+#include "backend/base/number.h"
 
 #include <ctype.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+#include "backend/base/number.h"
 #include "backend/config.h"
 #include "backend/disk/disk.h"
-#include "backend/number.h"
 
 #include <errno.h>
 #include <stdarg.h>

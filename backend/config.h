@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 #include "backend/alias.h"
-#include "backend/log.h"
+#include "backend/base/log.h"
 
 #define GD_CONFIG_IMAGE_DIRS 16
 #define GD_CONFIG_DISKS	     64

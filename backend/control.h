@@ -13,7 +13,7 @@
 #ifndef GD_CONTROL_H
 #define GD_CONTROL_H
 
-#include "backend/loop.h"
+#include "backend/base/loop.h"
 #include "backend/xen/xenbus.h"
 
 struct gd_control;

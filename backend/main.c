@@ -5,11 +5,11 @@
  * The main thread waits: for xenstore, for signals, for jobs that have ended, for the control socket. Guests are
  * answered by threads of their own (xen/ioreq.h), their queues worked by others (virtio/vdev.h).
  */
+#include "backend/base/job.h"
+#include "backend/base/log.h"
+#include "backend/base/loop.h"
 #include "backend/config.h"
 #include "backend/control.h"
-#include "backend/job.h"
-#include "backend/log.h"
-#include "backend/loop.h"
 #include "backend/reload.h"
 #include "backend/sizewatch.h"
 #include "backend/xen/xenbus.h"

@@ -8,8 +8,8 @@
 #ifndef GD_RELOAD_H
 #define GD_RELOAD_H
 
+#include "backend/base/job.h"
 #include "backend/config.h"
-#include "backend/job.h"
 
 struct gd_reload {
 	struct gd_jobs *jobs;

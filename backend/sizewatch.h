@@ -14,8 +14,8 @@
 
 #include <stdbool.h>
 
-#include "backend/log.h"
-#include "backend/loop.h"
+#include "backend/base/log.h"
+#include "backend/base/loop.h"
 
 struct gd_sizewatch;
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "backend/guestmem/count.h"
+#include "backend/base/count.h"
 
 #define HEADER_BYTES ((uint32_t)sizeof(struct gio_virtio_blk_outhdr))
 

@@ -17,8 +17,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "backend/base/log.h"
 #include "backend/guestmem/copy.h"
-#include "backend/log.h"
 #include "backend/virtio/arena.h"
 #include "backend/blk/blk.h"
 #include "backend/virtio/ring.h"

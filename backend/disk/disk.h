@@ -31,7 +31,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "backend/log.h"
+#include "backend/base/log.h"
 
 struct gd_disk_config {
 	const char *target; /* absolute path, nbd://host[:port]/export, nbd+unix:///export?socket=path; copied */

@@ -9,7 +9,7 @@
 
 #include <abi/dma_addr.h>
 
-#include "backend/guestmem/count.h"
+#include "backend/base/count.h"
 #include "backend/guestmem/foreign.h"
 #include "backend/guestmem/gnttab.h"
 

@@ -5,7 +5,7 @@
 #include <abi/virtio_mmio.h>
 #include <abi/virtio_ring.h>
 
-#include "backend/guestmem/count.h"
+#include "backend/base/count.h"
 
 #define VENDOR_ID 0x4f495447u /* "GTIO" */
 

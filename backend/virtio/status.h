@@ -11,7 +11,7 @@
 
 #include <abi/virtio_mmio.h>
 
-#include "backend/log.h"
+#include "backend/base/log.h"
 
 struct gd_status {
 	struct gd_log *log;

@@ -8,7 +8,7 @@
 
 #include <abi/virtio_ring.h>
 
-#include "backend/guestmem/count.h"
+#include "backend/base/count.h"
 
 /* The last orphan of a reset is gone: every queue may go on. In a worker's thread. */
 static void vdev_drained(void *opaque)

@@ -11,8 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "backend/base/log.h"
 #include "backend/disk/disk.h"
-#include "backend/log.h"
 #include "backend/virtio/ledger.h"
 
 struct gd_vdev;

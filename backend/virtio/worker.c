@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "backend/guestmem/count.h"
+#include "backend/base/count.h"
 #include "backend/guestmem/shared.h"
 #include "backend/blk/serve.h"
 #include "backend/virtio/wait.h"

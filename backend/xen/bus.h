@@ -21,7 +21,7 @@
 #include <xen/xen.h>
 #include <xen/hvm/ioreq.h>
 
-#include "backend/log.h"
+#include "backend/base/log.h"
 
 struct gd_bus;
 struct gd_bus_place; /* a range, while somebody answers from it */

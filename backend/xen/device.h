@@ -6,8 +6,8 @@
  *                                          \-----------------stop----------/
  *
  * Opening an image, making its queues and going on by a ledger, closing all that, and asking for its size may block on
- * a server elsewhere: each is a job (backend/job.h). When a job has ended, `changed` is called in the main thread, and
- * the owner decides what comes next.
+ * a server elsewhere: each is a job (backend/base/job.h). When a job has ended, `changed` is called in the main thread,
+ * and the owner decides what comes next.
  *
  * Threads: the main thread. The guest's ioreq thread comes in by the bus only; what it leaves here is atomic.
  * Errors: 0 or -errno, with a line in `error`.
@@ -15,9 +15,9 @@
 #ifndef GD_DEVICE_H
 #define GD_DEVICE_H
 
+#include "backend/base/job.h"
 #include "backend/config.h"
 #include "backend/disk/disk.h"
-#include "backend/job.h"
 #include "backend/sizewatch.h"
 #include "backend/virtio/vdev.h"
 #include "backend/xen/domain.h"

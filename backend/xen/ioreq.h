@@ -24,7 +24,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "backend/log.h"
+#include "backend/base/log.h"
 #include "backend/xen/bus.h"
 
 struct gd_ioreq;

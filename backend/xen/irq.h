@@ -17,7 +17,7 @@
 
 #include <stdint.h>
 
-#include "backend/log.h"
+#include "backend/base/log.h"
 
 struct gd_irq;
 

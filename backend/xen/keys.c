@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+#include "backend/base/number.h"
 #include "backend/xen/keys.h"
-#include "backend/number.h"
 
 #include <ctype.h>
 #include <errno.h>

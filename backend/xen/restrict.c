@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+#include "backend/base/log.h"
 #include "backend/xen/restrict.h"
-#include "backend/log.h"
 
 #include <errno.h>
 #include <stdatomic.h>

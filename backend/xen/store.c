@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+#include "backend/base/log.h"
+#include "backend/base/number.h"
 #include "backend/xen/store.h"
-#include "backend/log.h"
-#include "backend/number.h"
 
 #include <errno.h>
 #include <inttypes.h>

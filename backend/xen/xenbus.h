@@ -21,9 +21,9 @@
 
 #include <stdio.h>
 
+#include "backend/base/job.h"
+#include "backend/base/loop.h"
 #include "backend/config.h"
-#include "backend/job.h"
-#include "backend/loop.h"
 #include "backend/sizewatch.h"
 
 struct gd_xenbus;

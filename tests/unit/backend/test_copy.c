@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/base/count.h"
 #include "backend/guestmem/copy.h"
-#include "backend/guestmem/count.h"
 #include "backend/guestmem/guestmem.h"
 #include "fake.h"
 

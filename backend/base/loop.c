@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "backend/loop.h"
+#include "backend/base/loop.h"
 
 #include <errno.h>
 #include <stdlib.h>

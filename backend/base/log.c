@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "backend/log.h"
+#include "backend/base/log.h"
 
 #include <errno.h>
 #include <fcntl.h>

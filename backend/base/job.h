@@ -13,7 +13,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 
-#include "backend/loop.h"
+#include "backend/base/loop.h"
 
 struct gd_jobs;
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "backend/job.h"
+#include "backend/base/job.h"
 
 #include <errno.h>
 #include <stdio.h>
