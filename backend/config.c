@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "backend/base/error.h"
 #include "backend/base/number.h"
 #include "backend/config.h"
 #include "backend/disk/disk.h"
@@ -477,7 +478,7 @@ int gd_config_file(struct gd_config *config, const char *path, char error[GD_CON
 	while (!ret && getline(&line, &size, file) >= 0)
 		ret = file_line(config, path, ++number, line, error);
 	if (!ret && ferror(file)) {
-		ret = errno ? -errno : -EIO;
+		ret = gd_errno_or(EIO);
 		fail(error, "grantiod: --config '%s': %s", path, strerror(-ret));
 	}
 	free(line);

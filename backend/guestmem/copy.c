@@ -10,6 +10,7 @@
 #include <abi/dma_addr.h>
 
 #include "backend/base/count.h"
+#include "backend/base/error.h"
 #include "backend/guestmem/foreign.h"
 #include "backend/guestmem/gnttab.h"
 
@@ -424,7 +425,7 @@ static int call(struct gd_copy *copy)
 		ret = xengnttab_grant_copy(copy->gnttab, copy->now.count, copy->now.segments);
 	if (ret == 0)
 		return 0;
-	return errno ? -errno : -EIO;
+	return gd_errno_or(EIO);
 }
 
 int gd_copy_run(struct gd_copy *copy)

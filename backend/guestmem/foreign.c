@@ -10,6 +10,7 @@
 
 #include <grantio/types.h>
 
+#include "backend/base/error.h"
 #include "backend/guestmem/gnttab.h"
 
 struct gd_foreign {
@@ -32,7 +33,7 @@ int gd_foreign_open(struct gd_foreign **out, uint16_t domid)
 	errno = 0;
 	foreign->memory = xenforeignmemory_open(gd_logger_silent(), 0);
 	if (!foreign->memory) {
-		err = errno ? -errno : -ENODEV;
+		err = gd_errno_or(ENODEV);
 		free(foreign);
 		return err;
 	}

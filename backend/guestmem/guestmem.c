@@ -7,6 +7,7 @@
 
 #include <abi/dma_addr.h>
 
+#include "backend/base/error.h"
 #include "backend/guestmem/foreign.h"
 #include "backend/guestmem/gnttab.h"
 
@@ -45,7 +46,7 @@ int gd_gnttab_open(xengnttab_handle **gnttab)
 	*gnttab = xengnttab_open(gd_logger_silent(), 0);
 	if (*gnttab)
 		return 0;
-	return errno ? -errno : -ENODEV;
+	return gd_errno_or(ENODEV);
 }
 
 int gd_guestmem_open(struct gd_guestmem **mem, uint16_t domid, enum gd_memory memory)

@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "backend/base/error.h"
+
 #define MAGIC UINT64_C(0x6f69746e61726702) /* "\2grantio", the first byte is the layout's version */
 
 struct file {
@@ -24,18 +26,13 @@ struct gd_ledger {
 	char *path; /* NULL: in memory only */
 };
 
-static int last_error(void)
-{
-	return errno ? -errno : -EIO;
-}
-
 static int file_map(struct gd_ledger *ledger, int fd)
 {
 	int flags = fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED;
 	void *data = mmap(NULL, sizeof(*ledger->file), PROT_READ | PROT_WRITE, flags, fd, 0);
 
 	if (data == MAP_FAILED)
-		return last_error();
+		return gd_errno_or(EIO);
 	ledger->file = data;
 	return 0;
 }
@@ -48,10 +45,10 @@ static int file_make(struct gd_ledger *ledger)
 	if (!ledger->path)
 		return file_map(ledger, -1);
 	if (unlink(ledger->path) && errno != ENOENT)
-		return last_error();
+		return gd_errno_or(EIO);
 	fd = open(ledger->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0)
-		return last_error();
+		return gd_errno_or(EIO);
 	ret = -posix_fallocate(fd, 0, sizeof(*ledger->file));
 	if (!ret)
 		ret = file_map(ledger, fd);
@@ -67,7 +64,7 @@ static int file_open(struct gd_ledger *ledger)
 	struct stat st;
 
 	if (fd < 0)
-		return last_error();
+		return gd_errno_or(EIO);
 	if (!fstat(fd, &st) && S_ISREG(st.st_mode) && st.st_size == sizeof(*ledger->file))
 		ret = file_map(ledger, fd);
 	close(fd);
@@ -109,7 +106,7 @@ int gd_ledger_make(struct gd_ledger **out, const char *path)
 	ret = file_make(ledger);
 	while (!ret && !ledger->file->cookie)
 		if (getrandom(&ledger->file->cookie, sizeof(ledger->file->cookie), 0) < 0 && errno != EINTR)
-			ret = last_error();
+			ret = gd_errno_or(EIO);
 	if (ret) {
 		ledger_free(ledger);
 		return ret;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "backend/base/error.h"
 #include "backend/xen/ioreq.h"
 #include "backend/xen/restrict.h"
 
@@ -44,11 +45,6 @@ struct gd_ioreq {
 	pthread_t thread;
 	uint64_t answered; /* atomic */
 };
-
-static int last_error(void)
-{
-	return errno ? -errno : -EIO;
-}
 
 /* Tell a vCPU that its answer is there. If that fails it waits for ever, so it is tried again. */
 static void vcpu_notify(struct gd_ioreq *ioreq, unsigned vcpu)
@@ -132,7 +128,7 @@ static int server_find(struct gd_ioreq *ioreq, const struct gd_ioreq_config *con
 	}
 	return xendevicemodel_create_ioreq_server(ioreq->devicemodel, ioreq->domid, HVM_IOREQSRV_BUFIOREQ_OFF,
 						  &ioreq->id)
-		       ? last_error()
+		       ? gd_errno_or(EIO)
 		       : 0;
 }
 
@@ -149,7 +145,7 @@ static int ports_bind(struct gd_ioreq *ioreq)
 		xenevtchn_port_or_error_t port = xenevtchn_bind_interdomain(ioreq->evtchn, ioreq->domid, remote);
 
 		if (port < 0)
-			return last_error();
+			return gd_errno_or(EIO);
 		ioreq->ports[ioreq->bound] = (evtchn_port_t)port;
 	}
 	return 0;
@@ -174,7 +170,7 @@ static int slots_map(struct gd_ioreq *ioreq)
 							ioreq->id, XENMEM_resource_ioreq_server_frame_ioreq(0), frames,
 							&address, PROT_READ | PROT_WRITE, 0);
 	if (!ioreq->resource)
-		return last_error();
+		return gd_errno_or(EIO);
 	ioreq->slots = address;
 	return 0;
 }
@@ -200,7 +196,7 @@ static int handles_open(struct gd_ioreq *ioreq)
 	ioreq->memory = !ioreq->evtchn ? NULL : xenforeignmemory_open(NULL, 0);
 	ioreq->devicemodel = !ioreq->memory ? NULL : xendevicemodel_open(NULL, 0);
 	if (!ioreq->devicemodel) {
-		int ret = last_error();
+		int ret = gd_errno_or(EIO);
 
 		handles_close(ioreq);
 		return ret;
@@ -214,14 +210,15 @@ static int handles_open(struct gd_ioreq *ioreq)
 static int vcpus_count(struct gd_ioreq *ioreq)
 {
 	if (xendevicemodel_nr_vcpus(ioreq->devicemodel, ioreq->domid, &ioreq->vcpus))
-		return last_error();
+		return gd_errno_or(EIO);
 	return ioreq->vcpus && ioreq->vcpus <= VCPUS_MAX ? 0 : -ERANGE;
 }
 
 static int server_enable(struct gd_ioreq *ioreq, bool enable)
 {
-	return xendevicemodel_set_ioreq_server_state(ioreq->devicemodel, ioreq->domid, ioreq->id, enable) ? last_error()
-													  : 0;
+	return xendevicemodel_set_ioreq_server_state(ioreq->devicemodel, ioreq->domid, ioreq->id, enable)
+		       ? gd_errno_or(EIO)
+		       : 0;
 }
 
 static void server_destroy(struct gd_ioreq *ioreq)
@@ -371,7 +368,7 @@ int gd_ioreq_map(struct gd_ioreq *ioreq, uint64_t base, uint64_t size)
 	if (!xendevicemodel_map_io_range_to_ioreq_server(ioreq->devicemodel, ioreq->domid, ioreq->id, 1, base,
 							 base + size - 1))
 		return 0;
-	return ioreq->adopted && errno == EEXIST ? 0 : last_error();
+	return ioreq->adopted && errno == EEXIST ? 0 : gd_errno_or(EIO);
 }
 
 void gd_ioreq_unmap(struct gd_ioreq *ioreq, uint64_t base, uint64_t size)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "backend/base/error.h"
 #include "backend/xen/irq.h"
 #include "backend/xen/restrict.h"
 
@@ -46,7 +47,7 @@ int gd_irq_line_open(struct gd_irq **out, uint16_t domid, unsigned number, struc
 	errno = 0;
 	irq->devicemodel = xendevicemodel_open(NULL, 0);
 	if (!irq->devicemodel) {
-		ret = errno ? -errno : -EIO;
+		ret = gd_errno_or(EIO);
 		free(irq);
 		return ret;
 	}
@@ -81,7 +82,7 @@ int gd_irq_event_open(struct gd_irq **out, uint16_t domid, struct gd_log *log)
 	errno = 0;
 	irq->evtchn = xenevtchn_open(NULL, 0);
 	if (!irq->evtchn) {
-		ret = errno ? -errno : -EIO;
+		ret = gd_errno_or(EIO);
 		free(irq);
 		return ret;
 	}
@@ -106,7 +107,7 @@ int gd_irq_event_bind(struct gd_irq *irq, uint32_t port)
 	errno = 0;
 	local = xenevtchn_bind_interdomain(irq->evtchn, irq->domid, port);
 	if (local < 0)
-		return errno ? -errno : -EIO;
+		return gd_errno_or(EIO);
 	irq->number = port;
 	__atomic_store_n(&irq->local, local, __ATOMIC_RELAXED);
 	gd_irq_raise(irq);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "backend/base/error.h"
 #include "backend/base/log.h"
 #include "backend/base/number.h"
 #include "backend/xen/store.h"
@@ -29,7 +30,7 @@ static int own_domid(struct xs_handle *xs, uint16_t *out)
 	int ret = 0;
 
 	if (!text) {
-		ret = errno ? -errno : -EIO;
+		ret = gd_errno_or(EIO);
 		gd_log(NULL, GD_ERR, "xenstore: cannot read our own 'domid': %s", strerror(-ret));
 		return ret;
 	}
@@ -50,7 +51,7 @@ static int watch(struct xs_handle *xs, const char *path)
 	errno = 0;
 	if (xs_watch(xs, path, path))
 		return 0;
-	ret = errno ? -errno : -EIO;
+	ret = gd_errno_or(EIO);
 	gd_log(NULL, GD_ERR, "xenstore: cannot watch '%s': %s", path, strerror(-ret));
 	return ret;
 }
@@ -59,7 +60,7 @@ static int store_connect(struct xs_handle **out)
 {
 	errno = 0;
 	*out = xs_open(0);
-	return *out ? 0 : errno ? -errno : -EIO;
+	return *out ? 0 : gd_errno_or(EIO);
 }
 
 static int watches_set(const struct gd_store *store, struct xs_handle *xs)
@@ -216,7 +217,7 @@ int gd_store_next(struct gd_store *store, struct gd_store_event *event)
 		if (!watched && errno == EINTR)
 			continue;
 		if (!watched)
-			return errno == EAGAIN ? 0 : errno ? -errno : -EPIPE;
+			return errno == EAGAIN ? 0 : gd_errno_or(EPIPE);
 		mine = event_parse(store, watched[XS_WATCH_PATH], watched[XS_WATCH_TOKEN], event);
 		free(watched);
 		if (mine)
@@ -238,7 +239,7 @@ int gd_store_list(struct gd_store *store, enum gd_class class, const uint16_t *d
 	errno = 0;
 	names = xs_directory(store->xs, XBT_NULL, path, &count);
 	if (!names)
-		return errno ? -errno : -EIO;
+		return gd_errno_or(EIO);
 	for (unsigned i = 0; i < count; i++) {
 		uint64_t number;
 
@@ -271,7 +272,7 @@ static int node_read(struct gd_store *store, xs_transaction_t transaction, const
 	errno = 0;
 	*out = xs_read(store->xs, transaction, path, &length);
 	if (!*out)
-		return errno == ENOENT ? 0 : errno ? -errno : -EIO;
+		return errno == ENOENT ? 0 : gd_errno_or(EIO);
 	for (char *nul = *out; (nul = memchr(nul, '\0', (size_t)(*out + length - nul))) != NULL; nul++)
 		*nul = '\1';
 	return 0;
@@ -311,14 +312,14 @@ static int transaction_end(struct gd_store *store, xs_transaction_t transaction,
 	errno = 0;
 	if (xs_transaction_end(store->xs, transaction, ret != 0) || ret)
 		return ret;
-	return errno ? -errno : -EIO;
+	return gd_errno_or(EIO);
 }
 
 static int transaction_start(struct gd_store *store, xs_transaction_t *transaction)
 {
 	errno = 0;
 	*transaction = xs_transaction_start(store->xs);
-	return *transaction != XBT_NULL ? 0 : errno ? -errno : -EIO;
+	return *transaction != XBT_NULL ? 0 : gd_errno_or(EIO);
 }
 
 int gd_store_read(struct gd_store *store, const struct gd_device_id *id, struct gd_keys *keys)
@@ -349,7 +350,7 @@ static int key_write(struct gd_store *store, xs_transaction_t transaction, const
 	errno = 0;
 	if (xs_write(store->xs, transaction, path, text, (unsigned)strlen(text)))
 		return 0;
-	return errno ? -errno : -EIO;
+	return gd_errno_or(EIO);
 }
 
 /* 0 when `key` has that value; -EBUSY when it has another, -ENOENT when there is no such key. */
@@ -422,7 +423,7 @@ int gd_store_forget(struct gd_store *store, const struct gd_device_id *id)
 			ret = key_compare(store, transaction, id, GD_KEY_ONLINE, 0);
 		errno = 0;
 		if (!ret && !xs_rm(store->xs, transaction, path))
-			ret = errno ? -errno : -EIO;
+			ret = gd_errno_or(EIO);
 		ret = transaction_end(store, transaction, ret);
 	}
 	return ret;
@@ -437,7 +438,7 @@ int gd_store_front_watch(struct gd_store *store, const struct gd_device_id *id)
 	errno = 0;
 	if (xs_watch(store->xs, path, token) || errno == EEXIST) /* a connection that is a new one has it already */
 		return 0;
-	return errno ? -errno : -EIO;
+	return gd_errno_or(EIO);
 }
 
 void gd_store_front_unwatch(struct gd_store *store, const struct gd_device_id *id)
