@@ -5,6 +5,7 @@
  * The main thread waits: for xenstore, for signals, for jobs that have ended, for the control socket. Guests are
  * answered by threads of their own (xen/ioreq.h), their queues worked by others (virtio/vdev.h).
  */
+#include "backend/base/clock.h"
 #include "backend/base/job.h"
 #include "backend/base/log.h"
 #include "backend/base/loop.h"
@@ -25,7 +26,6 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #define CHECK_MS     5000 /* see gd_xenbus_work() */
@@ -163,14 +163,6 @@ static void daemon_close(struct daemon *daemon)
 	gd_config_drop(daemon->config);
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 static int daemon_run(struct daemon *daemon)
 {
 	int ret = 0;
@@ -187,10 +179,10 @@ static int daemon_run(struct daemon *daemon)
 /* False: something does not end. Its thread may be anywhere, so there is no orderly end of the process either. */
 static bool daemon_stop(struct daemon *daemon)
 {
-	int64_t end = now_ms() + STOP_SECONDS * 1000, now;
+	uint64_t end = gd_clock_ms() + STOP_SECONDS * 1000, now;
 
 	gd_xenbus_stop(daemon->xenbus);
-	while (!gd_xenbus_idle(daemon->xenbus) && (now = now_ms()) < end) {
+	while (!gd_xenbus_idle(daemon->xenbus) && (now = gd_clock_ms()) < end) {
 		int ret = gd_loop_step(daemon->loop, (int)(end - now));
 
 		if (ret && ret != -ETIMEDOUT)

@@ -10,8 +10,9 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "backend/base/clock.h"
 
 #define LINE_MAX_BYTES 1024
 #define WINDOW_NS      10000000000ull
@@ -231,18 +232,10 @@ void gd_log(struct gd_log *log, enum gd_level level, const char *format, ...)
 	va_end(args);
 }
 
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail: the clock exists and `now` is ours */
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 /* May this line be written? Opens a new window when the old one is over, and tells what the old one swallowed. */
 static bool rate_allows(struct gd_log *log, enum gd_level level)
 {
-	uint64_t now = now_ns(), start = __atomic_load_n(&log->window_ns, __ATOMIC_RELAXED);
+	uint64_t now = gd_clock_ns(), start = __atomic_load_n(&log->window_ns, __ATOMIC_RELAXED);
 	uint32_t dropped;
 
 	if ((!start || now - start >= WINDOW_NS) && /* one thread wins; the others count in the window that it opens */

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "backend/base/clock.h"
+
 #define PAYLOAD_MAX \
 	(32u << 20) /* longest request that every server takes (the NBD protocol, "Block size constraints") */
 
@@ -81,7 +83,7 @@ void gd_nbd_abilities_ask(struct nbd_handle *handle, struct gd_nbd_abilities *ca
 
 unsigned gd_nbd_queue_ms(const struct gd_nbd_disk *disk)
 {
-	uint64_t now = gd_nbd_now();
+	uint64_t now = gd_clock_ms();
 
 	return now < disk->open_until ? (unsigned)(disk->open_until - now) : GD_NBD_LATER_MS;
 }
@@ -153,7 +155,7 @@ static int disk_describe(struct gd_nbd_disk *disk, const struct gd_disk_opening 
 int gd_nbd_open(struct gd_disk **out, const struct gd_disk_opening *opening)
 {
 	struct gd_nbd_disk *disk = calloc(1, sizeof(*disk));
-	uint64_t now = gd_nbd_now(), until = now + GD_NBD_FIRST_MS;
+	uint64_t now = gd_clock_ms(), until = now + GD_NBD_FIRST_MS;
 	struct nbd_handle *handle;
 	char why[256] = "";
 	int result;
@@ -169,7 +171,7 @@ int gd_nbd_open(struct gd_disk **out, const struct gd_disk_opening *opening)
 		result = gd_nbd_allowed(&disk->server, opening->config->nbd_allow, why, sizeof(why));
 	if (!result)
 		result = gd_nbd_server_resolve(&disk->server, GD_NBD_FIRST_MS / 2, why, sizeof(why));
-	now = gd_nbd_now();
+	now = gd_clock_ms();
 	if (!result)
 		result = gd_nbd_connect(&handle, &disk->server, (unsigned)(until > now ? until - now : 1), why,
 					sizeof(why));

@@ -50,7 +50,7 @@ struct gd_nbd_disk {
 	struct gd_disk disk;
 	struct gd_nbd_server server;
 	unsigned timeout_ms, reconnect_ms, silent_ms; /* struct gd_disk_config */
-	uint64_t open_until;	   /* when all connections of opening have to be there; of gd_nbd_now() */
+	uint64_t open_until;	   /* when all connections of opening have to be there; of gd_clock_ms() */
 	unsigned queues;	   /* open ones; atomic */
 	uint64_t latest;	   /* the size that the latest connection told; atomic */
 	uint64_t written, flushed; /* writes acknowledged; how many of them a flush covered; atomic */
@@ -99,7 +99,5 @@ void gd_nbd_end(struct nbd_handle *handle);
 bool gd_nbd_alive(struct nbd_handle *handle);
 /* What libnbd said last in this thread, or that the server closed the connection. `handle` may be NULL. */
 void gd_nbd_why(struct nbd_handle *handle, char *why, size_t size);
-/* Milliseconds of a clock that does not jump. */
-uint64_t gd_nbd_now(void);
 
 #endif

@@ -11,6 +11,7 @@
  * own proves anything. It fails. To do it again would be to say that it is done while its twin may yet land on top of
  * what the guest writes next. Reads and flushes are done again.
  */
+#include "backend/base/clock.h"
 #include "backend/disk/nbd_queue.h"
 
 #include <errno.h>
@@ -129,7 +130,7 @@ static int slot_send(struct gd_nbd_queue *queue, struct gd_disk_slot *slot)
 
 	slot->chunk = slot->mode == MODE_SYNC ? 0 : chunk_length(queue, slot->io, (enum mode)slot->mode);
 	slot->owner = &queue->base;
-	slot->sent = gd_nbd_now();
+	slot->sent = gd_clock_ms();
 	if (command_send(queue, slot) >= 0 || is_answered(queue, slot))
 		return 0;
 	slot->owner = NULL;

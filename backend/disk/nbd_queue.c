@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "backend/base/clock.h"
+
 #define RETRY_MOST_MS 5000
 #define RECONNECT_MS  8000 /* for one attempt to connect again */
 
@@ -30,7 +32,7 @@ static struct gd_nbd_lost handle_close(struct gd_nbd_queue *queue, int result, b
 static void retry_later(struct gd_nbd_queue *queue)
 {
 	queue->state = GD_NBD_WAITING;
-	queue->retry_at = gd_nbd_now() + queue->backoff;
+	queue->retry_at = gd_clock_ms() + queue->backoff;
 	queue->backoff = queue->backoff < RETRY_MOST_MS / 2 ? queue->backoff * 2 : RETRY_MOST_MS;
 }
 
@@ -40,7 +42,7 @@ static void connection_lost(struct gd_nbd_queue *queue, bool again)
 	struct gd_disk *disk = queue->base.disk;
 	struct gd_nbd_lost lost;
 
-	queue->lost_at = gd_nbd_now();
+	queue->lost_at = gd_clock_ms();
 	queue->away = false;
 	queue->given_up = false;
 	queue->state = GD_NBD_WAITING;
@@ -111,7 +113,7 @@ static void connection_made(struct gd_nbd_queue *queue)
 	__atomic_store_n(&disk->latest, size, __ATOMIC_RELAXED);
 	__atomic_store_n(&disk->away, false, __ATOMIC_RELAXED);
 	gd_log_guest(disk->disk.log, GD_NOTICE, "%s: connected again after %llu ms", disk->disk.target,
-		     (unsigned long long)(gd_nbd_now() - queue->lost_at));
+		     (unsigned long long)(gd_clock_ms() - queue->lost_at));
 	difference_tell(disk, queue->handle, size);
 	gd_queue_pump(&queue->base);
 }
@@ -128,7 +130,7 @@ static void connect_begin(struct gd_nbd_queue *queue)
 		return;
 	}
 	queue->state = GD_NBD_CONNECTING;
-	queue->connect_until = gd_nbd_now() + RECONNECT_MS;
+	queue->connect_until = gd_clock_ms() + RECONNECT_MS;
 }
 
 static void connection_drop(struct gd_nbd_queue *queue)
@@ -172,7 +174,7 @@ static void away_tell(struct gd_nbd_queue *queue)
 
 static void timer_fired(struct gd_nbd_queue *queue)
 {
-	uint64_t now = gd_nbd_now();
+	uint64_t now = gd_clock_ms();
 
 	if (queue->base.cancelled)
 		return;

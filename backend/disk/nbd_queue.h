@@ -24,7 +24,7 @@ struct gd_nbd_queue {
 	bool in_armed, out_armed, timer_armed;
 	uint32_t timer; /* the same for timers */
 	struct __kernel_timespec timer_span;
-	uint64_t timer_at, lost_at, retry_at, connect_until; /* of gd_nbd_now() */
+	uint64_t timer_at, lost_at, retry_at, connect_until; /* of gd_clock_ms() */
 	uint64_t silent_since; /* when the request was sent that has no answer for long; 0 */
 	unsigned backoff, attempt;
 	bool away;     /* it was said that there is no server */

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "backend/base/clock.h"
 #include "backend/disk/nbd.h"
 
 #include <errno.h>
@@ -10,15 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-uint64_t gd_nbd_now(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail: the clock exists and `now` is ours */
-	return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
-}
 
 static void addresses_take(struct gd_nbd_server *server, const struct addrinfo *info)
 {
@@ -96,14 +88,10 @@ static int thread_start(void *(*run)(void *), void *opaque)
 
 static bool lookup_await(struct gd_nbd_lookup *lookup, unsigned milliseconds)
 {
-	struct timespec until;
+	struct timespec until = gd_clock_after(milliseconds);
 	int result = 0;
 	bool finished;
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += milliseconds % 1000 * 1000000l;
-	until.tv_sec += milliseconds / 1000 + until.tv_nsec / 1000000000;
-	until.tv_nsec %= 1000000000;
 	pthread_mutex_lock(&lookup->lock);
 	while (!lookup->finished && !result)
 		result = pthread_cond_clockwait(&lookup->done, &lookup->lock, CLOCK_MONOTONIC, &until);
@@ -307,7 +295,7 @@ static int handle_await(struct nbd_handle *handle, uint64_t until, char *why, si
 	int error;
 
 	while (!nbd_aio_is_ready(handle)) {
-		uint64_t now = gd_nbd_now();
+		uint64_t now = gd_clock_ms();
 
 		if (now >= until) {
 			snprintf(why, size, "no answer in time");
@@ -330,14 +318,14 @@ bool gd_nbd_alive(struct nbd_handle *handle)
 int gd_nbd_connect(struct nbd_handle **handle, struct gd_nbd_server *server, unsigned milliseconds, char *why,
 		   size_t size)
 {
-	uint64_t until = gd_nbd_now() + milliseconds;
+	uint64_t until = gd_clock_ms() + milliseconds;
 	struct sockaddr_storage address;
 	socklen_t length;
 	unsigned attempt = 0, count = address_choose(server, 0, &address, &length);
 	int result;
 
 	do {
-		uint64_t now = gd_nbd_now(), left = until > now ? until - now : 0;
+		uint64_t now = gd_clock_ms(), left = until > now ? until - now : 0;
 		unsigned addresses = count > attempt ? count - attempt : 1;
 
 		*handle = gd_nbd_start(server, attempt);

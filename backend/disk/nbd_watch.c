@@ -6,6 +6,7 @@
  * Silence: how long the oldest request in flight has been without an answer. The timer is armed when there is one and
  * none is armed, and then looks at those that are in flight by then: so watching costs no request anything.
  */
+#include "backend/base/clock.h"
 #include "backend/disk/nbd_queue.h"
 
 #include <poll.h>
@@ -84,7 +85,7 @@ bool gd_nbd_timer_arm(struct gd_nbd_queue *queue, uint64_t due)
 	sqe = gd_queue_sqe(&queue->base);
 	if (!sqe)
 		return false;
-	now = gd_nbd_now();
+	now = gd_clock_ms();
 	due = due > now ? due : now + 1;
 	queue->timer_span.tv_sec = (long long)((due - now) / 1000);
 	queue->timer_span.tv_nsec = (long long)((due - now) % 1000 * 1000000);
@@ -132,7 +133,7 @@ static void silence_begin(struct gd_nbd_queue *queue, uint64_t since, uint64_t a
 bool gd_nbd_silence_look(struct gd_nbd_queue *queue)
 {
 	const struct gd_nbd_disk *disk = gd_nbd_disk_of(queue->base.disk);
-	uint64_t now = gd_nbd_now(), age;
+	uint64_t now = gd_clock_ms(), age;
 	unsigned count;
 	uint64_t oldest = gd_nbd_oldest(queue, &count);
 
@@ -151,7 +152,7 @@ bool gd_nbd_silence_look(struct gd_nbd_queue *queue)
 void gd_nbd_silence_end(struct gd_nbd_queue *queue)
 {
 	const struct gd_nbd_disk *disk = gd_nbd_disk_of(queue->base.disk);
-	uint64_t now = gd_nbd_now(), oldest;
+	uint64_t now = gd_clock_ms(), oldest;
 	unsigned count;
 
 	if (!queue->silent_since)

@@ -2,17 +2,9 @@
 #include "backend/virtio/status.h"
 
 #include <string.h>
-#include <time.h>
 
+#include "backend/base/clock.h"
 #include "backend/virtio/wait.h"
-
-static uint64_t now_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail: the clock exists and `now` is ours */
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
 
 void gd_status_interrupt(struct gd_status *status, uint32_t bits)
 {
@@ -21,7 +13,7 @@ void gd_status_interrupt(struct gd_status *status, uint32_t bits)
 	 * Several threads set bits while the guest acknowledges others: one atomic operation each.
 	 */
 	if (!__atomic_fetch_or(&status->interrupt, bits, __ATOMIC_SEQ_CST))
-		__atomic_store_n(&status->raised_at, now_us(), __ATOMIC_RELAXED);
+		__atomic_store_n(&status->raised_at, gd_clock_us(), __ATOMIC_RELAXED);
 	__atomic_fetch_add(&status->interrupts, 1, __ATOMIC_RELAXED);
 	status->raise(status->opaque);
 }
@@ -33,7 +25,7 @@ void gd_status_acknowledge(struct gd_status *status, uint32_t bits)
 	__atomic_fetch_and(&status->interrupt, ~bits, __ATOMIC_SEQ_CST);
 	if (raised)
 		__atomic_store_n(&status->interrupt_us,
-				 gd_wait_interrupt(gd_status_interrupt_us(status), now_us() - raised),
+				 gd_wait_interrupt(gd_status_interrupt_us(status), gd_clock_us() - raised),
 				 __ATOMIC_RELAXED);
 }
 

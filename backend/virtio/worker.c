@@ -10,9 +10,9 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "backend/base/clock.h"
 #include "backend/base/count.h"
 #include "backend/guestmem/shared.h"
 #include "backend/blk/serve.h"
@@ -469,25 +469,17 @@ static unsigned wait_once(struct gd_worker *w, struct gd_wait plan)
 	return before - w->serve.inflight;
 }
 
-static uint64_t now_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail: the clock exists and `now` is ours */
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
 /* Gather where a completion of the ring may stand for several I/Os, or for a part of one. How many I/Os were completed.
  */
 static unsigned wait_again(struct gd_worker *w, struct gd_wait plan)
 {
-	uint64_t now = now_us(), end = now + plan.timeout_us;
+	uint64_t now = gd_clock_us(), end = now + plan.timeout_us;
 	unsigned n = 0;
 
 	do {
 		plan.timeout_us = (unsigned)(end - now);
 		n += wait_once(w, plan);
-		now = now_us();
+		now = gd_clock_us();
 	} while (w->serve.inflight > 0 && now < end);
 	return n;
 }

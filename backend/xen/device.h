@@ -73,7 +73,7 @@ struct gd_device {
 	bool coming;	   /* it was served before, and its guest's accesses wait for it */
 	bool busy_said;	   /* and so does it: for the former user of its image */
 	unsigned pause_ms; /* until that is tried again; 0: it does not wait */
-	int64_t retry_ms;  /* when */
+	uint64_t retry_ms; /* when */
 	bool forgotten;	   /* its directory went with xenstored's memory: nobody has removed it */
 	bool unsaid;	   /* SERVED, and its directory does not say so yet */
 	bool connected;	   /* state 4 was written */

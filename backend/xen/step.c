@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "backend/base/clock.h"
 #include "backend/xen/step.h"
 #include "backend/xen/settle.h"
 
@@ -8,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/timerfd.h>
-#include <time.h>
 
 #define REMOVAL_SECONDS 1
 #define PAUSE_FIRST_MS	20   /* between two looks at an image that is in use; each is longer than the last, */
@@ -142,15 +142,7 @@ static void removal_ask(struct gd_step *step, struct gd_device *device)
 	timerfd_settime(step->removal, 0, &when, NULL); /* cannot fail: the descriptor and `when` are ours */
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-static void retry_set(struct gd_step *step, int64_t ms)
+static void retry_set(struct gd_step *step, uint64_t ms)
 {
 	struct itimerspec when = {.it_value = {ms / 1000, ms % 1000 * 1000000}};
 
@@ -158,7 +150,7 @@ static void retry_set(struct gd_step *step, int64_t ms)
 }
 
 /* True when it has come; else `next` is no later. */
-static bool time_come(int64_t when, int64_t now, int64_t *next)
+static bool time_come(uint64_t when, uint64_t now, uint64_t *next)
 {
 	if (when > now && when < *next)
 		*next = when;
@@ -167,7 +159,7 @@ static bool time_come(int64_t when, int64_t now, int64_t *next)
 
 void gd_step_retry(struct gd_step *step)
 {
-	int64_t now = now_ms(), next = INT64_MAX;
+	uint64_t now = gd_clock_ms(), next = UINT64_MAX;
 
 	for (struct gd_guest *guest = step->table->guests; guest; guest = guest->next)
 		if (guest->settle_ms && time_come(guest->settle_ms, now, &next)) {
@@ -180,7 +172,7 @@ void gd_step_retry(struct gd_step *step)
 		    time_come(device->retry_ms, now, &next))
 			gd_table_touch(step->table, device);
 	}
-	if (next != INT64_MAX)
+	if (next != UINT64_MAX)
 		retry_set(step, next);
 }
 
@@ -200,7 +192,7 @@ void gd_step_settle(struct gd_step *step, struct gd_domains *domains, struct gd_
 		opened_touch(step, guest);
 		return;
 	}
-	guest->settle_ms = now_ms() + PAUSE_MOST_MS;
+	guest->settle_ms = gd_clock_ms() + PAUSE_MOST_MS;
 	gd_step_retry(step); /* which sets the timer */
 }
 
@@ -217,7 +209,7 @@ static void busy_wait(struct gd_step *step, struct gd_device *device)
 		       device->error);
 	device->busy_said = true;
 	device->pause_ms = pause < PAUSE_MOST_MS ? pause : PAUSE_MOST_MS;
-	device->retry_ms = now_ms() + device->pause_ms;
+	device->retry_ms = gd_clock_ms() + device->pause_ms;
 	device->result = 0;
 	gd_step_retry(step); /* which sets the timer for the first one of all */
 }
@@ -268,7 +260,7 @@ static void idle_open(struct gd_step *step, struct gd_device *device, const stru
 		busy_wait(step, device);
 		return;
 	}
-	if (device->pause_ms && device->retry_ms > now_ms()) {
+	if (device->pause_ms && device->retry_ms > gd_clock_ms()) {
 		gd_step_retry(step); /* its time has not come, and those that were dirty did not count for the timer */
 		return;
 	}

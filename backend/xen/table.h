@@ -18,7 +18,7 @@ struct gd_guest {
 	struct gd_device *devices; /* by device->sibling */
 	unsigned unread;	   /* of them, whose directory was not read yet */
 	bool forgotten;		   /* by xenstored, which died and came back without it; the guest lives */
-	int64_t settle_ms;	   /* not 0: when it is tried again to settle it */
+	uint64_t settle_ms;	   /* not 0: when it is tried again to settle it */
 	bool unsettled_said;
 	bool settled; /* what a former grantiod left for it was taken over (xen/settle.h) */
 	struct gd_guest *next, **link;

@@ -7,6 +7,7 @@
 #include <netdb.h>
 #include <string.h>
 
+#include "backend/base/clock.h"
 #include "backend/disk/nbd.h"
 
 #define SIZE  (1u << 20)
@@ -302,9 +303,9 @@ static void test_connecting_has_a_limit(void **state)
 		       "connecting takes 8 s at the most");
 	assert_int_equal(rig_disk_open(rig, rig->uri, 0), 0);
 	disk = (struct gd_nbd_disk *)rig->disk;
-	assert_true(disk->open_until <= gd_nbd_now() + GD_NBD_CONNECT_MS);
+	assert_true(disk->open_until <= gd_clock_ms() + GD_NBD_CONNECT_MS);
 	assert_true(gd_nbd_queue_ms(disk) <= GD_NBD_CONNECT_MS);
-	disk->open_until = gd_nbd_now() + 200;
+	disk->open_until = gd_clock_ms() + 200;
 	peer_silent(&peer, true);
 	gd_nbd_end(gd_nbd_spare_take(disk));
 	assert_int_equal(io_uring_queue_init(8, &rig->ring, 0), 0);
