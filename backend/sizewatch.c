@@ -6,17 +6,19 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/inotify.h>
-#include <sys/timerfd.h>
 #include <unistd.h>
 
-#define REARM_SECONDS 1
-#define BUCKETS	      256u
+#include "backend/base/timer.h"
+
+#define REARM_MS 1000
+#define BUCKETS	 256u
 
 struct gd_sizewatch {
 	struct gd_loop *loop;
-	struct gd_loop_source inotify, timer;
+	struct gd_loop_source inotify;
+	struct gd_timer timer;
 	struct gd_sizewatch_file *armed[BUCKETS]; /* by wd */
-	struct gd_sizewatch_file *spent;	  /* to be armed again */
+	struct gd_sizewatch_file *spent;	  /* to be armed again, when the timer expires */
 };
 
 static void file_link(struct gd_sizewatch_file **list, struct gd_sizewatch_file *file)
@@ -36,17 +38,6 @@ static void file_unlink(struct gd_sizewatch_file *file)
 	file->link = NULL;
 }
 
-static void timer_start(struct gd_sizewatch *watch)
-{
-	struct itimerspec when = {.it_value.tv_sec = REARM_SECONDS};
-	struct itimerspec left;
-
-	/* Cannot fail: the descriptor and both structures are ours. */
-	timerfd_gettime(watch->timer.fd, &left);
-	if (!left.it_value.tv_sec && !left.it_value.tv_nsec)
-		timerfd_settime(watch->timer.fd, 0, &when, NULL);
-}
-
 /* Two files of one inode share a watch descriptor (IN_MASK_ADD not needed: the masks are the same). */
 static void file_arm(struct gd_sizewatch *watch, struct gd_sizewatch_file *file)
 {
@@ -61,7 +52,8 @@ static void file_spend(struct gd_sizewatch *watch, struct gd_sizewatch_file *fil
 	file_unlink(file);
 	file->wd = -1;
 	file_link(&watch->spent, file);
-	timer_start(watch);
+	if (!gd_timer_pending(&watch->timer))
+		gd_timer_set(&watch->timer, REARM_MS);
 }
 
 /* Events were lost, and with each a watch that is good for one. */
@@ -106,16 +98,11 @@ static void inotify_ready(struct gd_loop_source *source, uint32_t events)
 }
 
 /* Watch again, and only then look: what changed in between is seen by the one or by the other. */
-static void timer_ready(struct gd_loop_source *source, uint32_t events)
+static void timer_expired(void *opaque)
 {
-	struct gd_sizewatch *watch = source->opaque;
-	struct gd_sizewatch_file *file, *next;
-	uint64_t count;
+	struct gd_sizewatch *watch = opaque;
+	struct gd_sizewatch_file *file = watch->spent, *next;
 
-	(void)events;
-	if (read(source->fd, &count, sizeof(count)) < 0)
-		return;
-	file = watch->spent;
 	watch->spent = NULL;
 	for (; file; file = next) {
 		next = file->next;
@@ -137,16 +124,10 @@ int gd_sizewatch_open(struct gd_sizewatch **out, struct gd_loop *loop)
 		ret = -errno;
 		goto free_watch;
 	}
-	watch->timer = (struct gd_loop_source){timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK), timer_ready,
-					       watch};
-	if (watch->timer.fd < 0) {
-		ret = -errno;
-		goto close_inotify;
-	}
 	ret = gd_loop_add(loop, &watch->inotify, EPOLLIN);
 	if (ret)
-		goto close_timer;
-	ret = gd_loop_add(loop, &watch->timer, EPOLLIN);
+		goto close_inotify;
+	ret = gd_timer_open(&watch->timer, loop, timer_expired, watch);
 	if (ret)
 		goto remove_inotify;
 	*out = watch;
@@ -154,8 +135,6 @@ int gd_sizewatch_open(struct gd_sizewatch **out, struct gd_loop *loop)
 
 remove_inotify:
 	gd_loop_remove(loop, &watch->inotify);
-close_timer:
-	close(watch->timer.fd);
 close_inotify:
 	close(watch->inotify.fd);
 free_watch:
@@ -167,9 +146,8 @@ void gd_sizewatch_close(struct gd_sizewatch *watch)
 {
 	if (!watch)
 		return;
-	gd_loop_remove(watch->loop, &watch->timer);
+	gd_timer_close(&watch->timer);
 	gd_loop_remove(watch->loop, &watch->inotify);
-	close(watch->timer.fd);
 	close(watch->inotify.fd);
 	free(watch);
 }

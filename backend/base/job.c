@@ -4,30 +4,24 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
+
+#include "backend/base/wakeup.h"
 
 struct gd_jobs {
-	struct gd_loop *loop;
-	struct gd_loop_source source; /* an eventfd: the list is not empty */
-	pthread_mutex_t lock;	      /* of `finished` */
+	struct gd_wakeup wakeup; /* the list is not empty */
+	pthread_mutex_t lock;	 /* of `finished` */
 	struct gd_job *finished;
 	unsigned running; /* the main thread's */
 };
 
 static void job_finish(struct gd_jobs *jobs, struct gd_job *job)
 {
-	uint64_t one = 1;
-
 	pthread_mutex_lock(&jobs->lock);
 	job->next = jobs->finished;
 	jobs->finished = job;
-	/* Under the lock: the main thread may free `jobs` as soon as it has seen the last job. Cannot fail, nor block
-	 * before 2^64 jobs are unseen. */
-	if (write(jobs->source.fd, &one, sizeof(one)) < 0)
-		abort();
 	pthread_mutex_unlock(&jobs->lock);
+	/* `jobs` is still there: the main thread joins this thread before it counts the job as done. */
+	gd_wakeup_send(&jobs->wakeup);
 }
 
 static void *job_thread(void *opaque)
@@ -39,15 +33,11 @@ static void *job_thread(void *opaque)
 	return NULL;
 }
 
-static void jobs_ready(struct gd_loop_source *source, uint32_t events)
+static void jobs_woken(void *opaque)
 {
-	struct gd_jobs *jobs = source->opaque;
+	struct gd_jobs *jobs = opaque;
 	struct gd_job *job, *next;
-	uint64_t count;
 
-	(void)events;
-	if (read(source->fd, &count, sizeof(count)) < 0)
-		return;
 	pthread_mutex_lock(&jobs->lock);
 	job = jobs->finished;
 	jobs->finished = NULL;
@@ -63,37 +53,26 @@ static void jobs_ready(struct gd_loop_source *source, uint32_t events)
 int gd_jobs_open(struct gd_jobs **out, struct gd_loop *loop)
 {
 	struct gd_jobs *jobs = calloc(1, sizeof(*jobs));
-	int ret;
+	int err;
 
 	if (!jobs)
 		return -ENOMEM;
-	jobs->loop = loop;
-	pthread_mutex_init(&jobs->lock, NULL);
-	jobs->source = (struct gd_loop_source){eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), jobs_ready, jobs};
-	if (jobs->source.fd < 0) {
-		ret = -errno;
-		goto free_jobs;
+	pthread_mutex_init(&jobs->lock, NULL); /* cannot fail with the default attributes */
+	err = gd_wakeup_open(&jobs->wakeup, loop, jobs_woken, jobs);
+	if (err) {
+		pthread_mutex_destroy(&jobs->lock);
+		free(jobs);
+		return err;
 	}
-	ret = gd_loop_add(loop, &jobs->source, EPOLLIN);
-	if (ret)
-		goto close_event;
 	*out = jobs;
 	return 0;
-
-close_event:
-	close(jobs->source.fd);
-free_jobs:
-	pthread_mutex_destroy(&jobs->lock);
-	free(jobs);
-	return ret;
 }
 
 void gd_jobs_close(struct gd_jobs *jobs)
 {
 	if (!jobs)
 		return;
-	gd_loop_remove(jobs->loop, &jobs->source);
-	close(jobs->source.fd);
+	gd_wakeup_close(&jobs->wakeup);
 	pthread_mutex_destroy(&jobs->lock);
 	free(jobs);
 }

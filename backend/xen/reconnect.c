@@ -7,18 +7,9 @@
 
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/timerfd.h>
-#include <unistd.h>
 
 #define AGAIN_FIRST_MS 50   /* each is twice the last, */
 #define AGAIN_MOST_MS  5000 /* up to this */
-
-static void again_set(struct gd_xenbus *xenbus, unsigned ms)
-{
-	const struct itimerspec when = {.it_value = {ms / 1000, ms % 1000 * 1000000L}};
-
-	timerfd_settime(xenbus->again.fd, 0, &when, NULL); /* cannot fail: the descriptor and `when` are ours */
-}
 
 void gd_reconnect_begin(struct gd_xenbus *xenbus, int error)
 {
@@ -27,7 +18,7 @@ void gd_reconnect_begin(struct gd_xenbus *xenbus, int error)
 	gd_loop_remove(xenbus->loop, &xenbus->watch);
 	xenbus->lost = true;
 	xenbus->again_ms = AGAIN_FIRST_MS;
-	again_set(xenbus, xenbus->again_ms);
+	gd_timer_set(&xenbus->again, xenbus->again_ms);
 }
 
 /* What there is to do is done by gd_xenbus_work(), which follows. */
@@ -84,7 +75,7 @@ static void reconnect(struct gd_xenbus *xenbus)
 		ret = gd_reconnect_watch(xenbus);
 	if (ret) {
 		xenbus->again_ms = xenbus->again_ms * 2 < AGAIN_MOST_MS ? xenbus->again_ms * 2 : AGAIN_MOST_MS;
-		again_set(xenbus, xenbus->again_ms);
+		gd_timer_set(&xenbus->again, xenbus->again_ms);
 		return;
 	}
 	gd_log(NULL, GD_NOTICE, "xenstore: connected again");
@@ -92,13 +83,11 @@ static void reconnect(struct gd_xenbus *xenbus)
 		guest_again(xenbus, guest);
 }
 
-void gd_reconnect_ready(struct gd_loop_source *source, uint32_t events)
+void gd_reconnect_expired(void *opaque)
 {
-	struct gd_xenbus *xenbus = source->opaque;
-	uint64_t count;
+	struct gd_xenbus *xenbus = opaque;
 
-	(void)events;
-	if (read(source->fd, &count, sizeof(count)) < 0 || xenbus->stopping)
+	if (xenbus->stopping)
 		return;
 	if (xenbus->lost)
 		reconnect(xenbus);
@@ -106,5 +95,5 @@ void gd_reconnect_ready(struct gd_loop_source *source, uint32_t events)
 		return;
 	xenbus->domains_changed = true;
 	if (some_forgotten(xenbus))
-		again_set(xenbus, AGAIN_MOST_MS);
+		gd_timer_set(&xenbus->again, AGAIN_MOST_MS);
 }

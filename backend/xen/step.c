@@ -8,11 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/timerfd.h>
 
-#define REMOVAL_SECONDS 1
-#define PAUSE_FIRST_MS	20   /* between two looks at an image that is in use; each is longer than the last, */
-#define PAUSE_MOST_MS	1000 /* up to this */
+#define REMOVAL_MS     1000
+#define PAUSE_FIRST_MS 20   /* between two looks at an image that is in use; each is longer than the last, */
+#define PAUSE_MOST_MS  1000 /* up to this */
 
 /* ---- what is said of a device --------------------------------------------------------------------------------- */
 
@@ -134,19 +133,10 @@ static bool keys_equal(const struct gd_keys_device *a, const struct gd_keys_devi
  */
 static void removal_ask(struct gd_step *step, struct gd_device *device)
 {
-	const struct itimerspec when = {.it_value.tv_sec = REMOVAL_SECONDS};
-
 	if (!gd_store_domid(step->store) || device->leaving)
 		return;
 	device->leaving = true;
-	timerfd_settime(step->removal, 0, &when, NULL); /* cannot fail: the descriptor and `when` are ours */
-}
-
-static void retry_set(struct gd_step *step, uint64_t ms)
-{
-	struct itimerspec when = {.it_value = {ms / 1000, ms % 1000 * 1000000}};
-
-	timerfd_settime(step->retry, TFD_TIMER_ABSTIME, &when, NULL); /* cannot fail: the descriptor is ours */
+	gd_timer_set(step->removal, REMOVAL_MS);
 }
 
 /* True when it has come; else `next` is no later. */
@@ -173,7 +163,7 @@ void gd_step_retry(struct gd_step *step)
 			gd_table_touch(step->table, device);
 	}
 	if (next != UINT64_MAX)
-		retry_set(step, next);
+		gd_timer_set(step->retry, next - now);
 }
 
 /* Those that are open already may be served. */

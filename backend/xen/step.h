@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 
+#include "backend/base/timer.h"
 #include "backend/config.h"
 #include "backend/xen/device.h"
 #include "backend/xen/store.h"
@@ -19,9 +20,9 @@ struct gd_step {
 	const struct gd_config *config;
 	struct gd_store *store;
 	struct gd_table *table;
-	bool nameless; /* it has been said that guests' names cannot be looked up */
-	int removal;   /* timerfd: set when a directory is to be removed (device->leaving) */
-	int retry;     /* timerfd: set when an image that is in use is to be tried again (device->retry_ms) */
+	bool nameless;		  /* it has been said that guests' names cannot be looked up */
+	struct gd_timer *removal; /* set when a directory is to be removed (device->leaving) */
+	struct gd_timer *retry;	  /* set when an image that is in use is to be tried again (device->retry_ms) */
 };
 
 /* Read the directory and follow it. False: the device is to be forgotten. */

@@ -8,9 +8,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <sys/timerfd.h>
 #include <unistd.h>
 
 #define EVENTS_A_TURN 1024 /* then the directories are read, and the loop has its turn */
@@ -180,14 +177,10 @@ void gd_xenbus_work(struct gd_xenbus *xenbus)
 	devices_follow(xenbus);
 }
 
-static void removal_ready(struct gd_loop_source *source, uint32_t events)
+static void removal_expired(void *opaque)
 {
-	struct gd_xenbus *xenbus = source->opaque;
-	uint64_t count;
+	struct gd_xenbus *xenbus = opaque;
 
-	(void)events;
-	if (read(source->fd, &count, sizeof(count)) < 0)
-		return;
 	gd_table_each(xenbus->table, guest, device)
 	{
 		int ret = device->leaving && !xenbus->lost ? gd_store_forget(xenbus->store, &device->id) : 0;
@@ -198,20 +191,16 @@ static void removal_ready(struct gd_loop_source *source, uint32_t events)
 	}
 }
 
-static void wake_ready(struct gd_loop_source *source, uint32_t events)
+/* What there is to do is done by gd_xenbus_work(), which follows each step of the loop. */
+static void loop_woken(void *opaque)
 {
-	uint64_t count;
-
-	(void)events;
-	if (read(source->fd, &count, sizeof(count)) < 0)
-		return; /* it was read before: nothing is lost by that */
+	(void)opaque;
 }
 
-static void retry_ready(struct gd_loop_source *source, uint32_t events)
+static void retry_expired(void *opaque)
 {
-	struct gd_xenbus *xenbus = source->opaque;
+	struct gd_xenbus *xenbus = opaque;
 
-	wake_ready(source, events);
 	gd_step_retry(&xenbus->step);
 }
 
@@ -226,10 +215,8 @@ static void device_changed(struct gd_device *device)
 static void device_wake(struct gd_device *device)
 {
 	struct gd_xenbus *xenbus = device->env->opaque;
-	uint64_t one = 1;
 
-	if (write(xenbus->wake.fd, &one, sizeof(one)) < 0)
-		gd_log(&device->log, GD_DEBUG, "cannot wake the main thread"); /* cannot happen: far from 2^64 - 1 */
+	gd_wakeup_send(&xenbus->wakeup);
 }
 
 /* By the guest's ioreq thread. */
@@ -241,52 +228,24 @@ static void device_up(struct gd_device *device)
 	device_wake(device);
 }
 
-static void sources_remove(struct gd_xenbus *xenbus)
+static void timers_close(struct gd_xenbus *xenbus)
 {
-	struct gd_loop_source *const own[] = {&xenbus->wake, &xenbus->removal, &xenbus->retry, &xenbus->again};
-
-	for (unsigned i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
-		if (own[i]->fd < 0)
-			continue;
-		gd_loop_remove(xenbus->loop, own[i]);
-		close(own[i]->fd);
-		own[i]->fd = -1;
-	}
+	gd_wakeup_close(&xenbus->wakeup);
+	gd_timer_close(&xenbus->removal);
+	gd_timer_close(&xenbus->retry);
+	gd_timer_close(&xenbus->again);
 }
 
-static int source_open(struct gd_xenbus *xenbus, struct gd_loop_source *source, int fd,
-		       void (*ready)(struct gd_loop_source *source, uint32_t events))
+static int timers_open(struct gd_xenbus *xenbus)
 {
-	int ret;
-
-	*source = (struct gd_loop_source){fd, ready, xenbus};
-	if (fd < 0)
-		return -errno;
-	ret = gd_loop_add(xenbus->loop, source, EPOLLIN);
-	if (!ret)
-		return 0;
-	close(fd);
-	source->fd = -1;
-	return ret;
-}
-
-static int timer_open(struct gd_xenbus *xenbus, struct gd_loop_source *source,
-		      void (*ready)(struct gd_loop_source *source, uint32_t events))
-{
-	return source_open(xenbus, source, timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK), ready);
-}
-
-/* All but the watch, which is the store's. */
-static int sources_add(struct gd_xenbus *xenbus)
-{
-	int ret = source_open(xenbus, &xenbus->wake, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), wake_ready);
+	int ret = gd_wakeup_open(&xenbus->wakeup, xenbus->loop, loop_woken, xenbus);
 
 	if (!ret)
-		ret = timer_open(xenbus, &xenbus->removal, removal_ready);
+		ret = gd_timer_open(&xenbus->removal, xenbus->loop, removal_expired, xenbus);
 	if (!ret)
-		ret = timer_open(xenbus, &xenbus->retry, retry_ready);
+		ret = gd_timer_open(&xenbus->retry, xenbus->loop, retry_expired, xenbus);
 	if (!ret)
-		ret = timer_open(xenbus, &xenbus->again, gd_reconnect_ready);
+		ret = gd_timer_open(&xenbus->again, xenbus->loop, gd_reconnect_expired, xenbus);
 	return ret;
 }
 
@@ -333,7 +292,6 @@ int gd_xenbus_open(struct gd_xenbus **out, const struct gd_config *config, struc
 		return ret;
 	xenbus->loop = loop;
 	xenbus->lost = true;
-	xenbus->wake.fd = xenbus->removal.fd = xenbus->retry.fd = xenbus->again.fd = -1;
 	xenbus->env = (struct gd_device_env){.config = config,
 					     .jobs = jobs,
 					     .sizewatch = sizewatch,
@@ -345,7 +303,7 @@ int gd_xenbus_open(struct gd_xenbus **out, const struct gd_config *config, struc
 	if (xenbus->table)
 		ret = gd_domains_open(&xenbus->env.domains);
 	if (!ret)
-		ret = sources_add(xenbus);
+		ret = timers_open(xenbus);
 	if (!ret)
 		ret = store_open(xenbus);
 	if (ret) {
@@ -355,8 +313,8 @@ int gd_xenbus_open(struct gd_xenbus **out, const struct gd_config *config, struc
 	xenbus->step = (struct gd_step){.config = config,
 					.store = xenbus->store,
 					.table = xenbus->table,
-					.removal = xenbus->removal.fd,
-					.retry = xenbus->retry.fd};
+					.removal = &xenbus->removal,
+					.retry = &xenbus->retry};
 	ledgers_sweep(xenbus, config->state_dir);
 	*out = xenbus;
 	return 0;
@@ -369,7 +327,7 @@ void gd_xenbus_close(struct gd_xenbus *xenbus)
 	gd_table_free(xenbus->table);
 	if (!xenbus->lost)
 		gd_loop_remove(xenbus->loop, &xenbus->watch);
-	sources_remove(xenbus);
+	timers_close(xenbus);
 	gd_store_close(xenbus->store);
 	gd_domains_close(xenbus->env.domains);
 	free(xenbus);

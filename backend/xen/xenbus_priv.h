@@ -3,6 +3,8 @@
 #ifndef GD_XENBUS_PRIV_H
 #define GD_XENBUS_PRIV_H
 
+#include "backend/base/timer.h"
+#include "backend/base/wakeup.h"
 #include "backend/xen/step.h"
 #include "backend/xen/table.h"
 #include "backend/xen/xenbus.h"
@@ -13,7 +15,9 @@ struct gd_xenbus {
 	struct gd_store *store;
 	struct gd_table *table;
 	struct gd_step step;
-	struct gd_loop_source watch, wake, removal, retry, again;
+	struct gd_loop_source watch; /* xenstore has sent something */
+	struct gd_wakeup wakeup;
+	struct gd_timer removal, retry, again;
 	bool stopping, lost; /* lost: xenstored, and it is looked for again, each */
 	unsigned again_ms;   /* so many ms */
 	/* To be listed again: whole classes, and domains of a class (a bit each). */
@@ -28,7 +32,7 @@ void gd_leave_work(struct gd_xenbus *xenbus);
 /* The connection is lost: begin to look for another. */
 void gd_reconnect_begin(struct gd_xenbus *xenbus, int error);
 /* Of xenbus->again. */
-void gd_reconnect_ready(struct gd_loop_source *source, uint32_t events);
+void gd_reconnect_expired(void *opaque);
 /* There is a connection: hear of its events, and read everything. Both classes at once: all that a guest's directories
  * name must be known before any of its devices is served. */
 int gd_reconnect_watch(struct gd_xenbus *xenbus);
