@@ -15,13 +15,7 @@ static uint64_t features_offered(const struct gd_disk_info *info, const struct g
 	uint64_t f = GIO_VIRTIO_F_VERSION_1 | GIO_VIRTIO_F_EVENT_IDX | GIO_VIRTIO_BLK_F_SIZE_MAX |
 		     GIO_VIRTIO_BLK_F_SEG_MAX | GIO_VIRTIO_BLK_F_BLK_SIZE | GIO_VIRTIO_BLK_F_TOPOLOGY;
 
-	/*
-	 * "The device can be used on a platform where its access to memory is limited" (6): it is by grants. A device
-	 * that reaches all of the guest's memory must not say so: a guest which means to grant then refuses it, where
-	 * else each of its addresses would be an error.
-	 */
-	if (!config->foreign)
-		f |= GIO_VIRTIO_F_ACCESS_PLATFORM;
+	f |= config->features;
 	if (config->indirect)
 		f |= GIO_VIRTIO_F_INDIRECT_DESC;
 	if (config->queues > 1)

@@ -44,7 +44,8 @@ struct gd_blk {
 
 struct gd_blk_config {
 	unsigned queues, queue_size;
-	bool indirect, foreign, writeback, discard;
+	uint64_t features; /* that do not come from the disk: those of the way to the guest's memory */
+	bool indirect, writeback, discard;
 };
 
 /* 0, or -EINVAL: sizes that virtio-blk cannot express. */

@@ -22,7 +22,7 @@ int gd_serve_init(struct gd_serve *serve, const struct gd_serve_config *config)
 	int err;
 
 	gd_disk_info(config->disk, &info);
-	*serve = (struct gd_serve){.log = config->log, .blk = config->blk, .memory = config->memory};
+	*serve = (struct gd_serve){.log = config->log, .blk = config->blk, .way = config->way};
 	serve->done_tail = &serve->done;
 	serve->align = info.align > GIO_VIRTIO_BLK_SECTOR ? info.align : GIO_VIRTIO_BLK_SECTOR;
 	if (serve->align > GD_ARENA_PAGE)
@@ -39,7 +39,7 @@ int gd_serve_init(struct gd_serve *serve, const struct gd_serve_config *config)
 	err = gd_arena_open(&serve->arena, GD_SERVE_ARENA_PAGES);
 	if (err)
 		goto err_exit;
-	err = gd_copy_open(&serve->copy, config->domid, config->memory, GD_SERVE_SEGMENTS);
+	err = gd_copy_open(&serve->copy, config->domid, config->way, GD_SERVE_SEGMENTS);
 	if (err)
 		goto err_exit;
 	return 0;
@@ -322,7 +322,7 @@ static int request_fetch(struct gd_serve *serve, struct gd_request *r, struct gd
 {
 	int err;
 
-	r->has_status = gd_chain_status(chain, serve->memory, &r->status_addr);
+	r->has_status = gd_chain_status(chain, serve->way, &r->status_addr);
 	r->status_alone = chain->writable_bytes == 1 && !chain->why; /* else the walk ended early */
 	r->status_fault = 0;
 	chain->why = chain_fault(serve, chain);

@@ -37,7 +37,7 @@ struct gd_serve_config {
 	struct gd_blk *blk;
 	struct gd_disk *disk; /* for its alignment */
 	uint16_t domid;
-	enum gd_memory memory;
+	const struct gd_way *way;
 	unsigned queue_size; /* most entries of the queue */
 	bool indirect;
 };
@@ -46,7 +46,7 @@ struct gd_serve_config {
 struct gd_serve {
 	struct gd_log *log;
 	struct gd_blk *blk;
-	enum gd_memory memory;
+	const struct gd_way *way;
 	struct gd_disk_queue *disk; /* set by the queue's thread */
 	struct gd_ring *ring;	    /* NULL: none, or not to be trusted; what completes is dropped */
 	struct gd_copy *copy;

@@ -5,14 +5,11 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include <abi/dma_addr.h>
 
 #include "backend/base/count.h"
-#include "backend/base/error.h"
-#include "backend/guestmem/foreign.h"
-#include "backend/guestmem/gnttab.h"
+#include "backend/guestmem/way.h"
 
 #define STAGE_BYTES (64 * GIO_PAGE_SIZE) /* for joined segments; when it is full, pieces go one by one */
 
@@ -45,10 +42,7 @@ struct list {
 };
 
 struct gd_copy {
-	enum gd_memory memory;
-	xengnttab_handle *gnttab;   /* as `memory` says: this one */
-	struct gd_foreign *foreign; /* or this one */
-	uint16_t domid;
+	struct gd_guestmem *mem;
 	unsigned capacity; /* of each list, and of small: pieces and segments together never exceed it */
 	struct list now;   /* what the next call does */
 	struct list again; /* what is to be tried again */
@@ -73,7 +67,7 @@ static void list_close(struct list *list)
 	free(list->owners);
 }
 
-int gd_copy_open(struct gd_copy **copy, uint16_t domid, enum gd_memory memory, unsigned segments)
+int gd_copy_open(struct gd_copy **copy, uint16_t domid, const struct gd_way *way, unsigned segments)
 {
 	struct gd_copy *c;
 	int err;
@@ -83,8 +77,6 @@ int gd_copy_open(struct gd_copy **copy, uint16_t domid, enum gd_memory memory, u
 	c = calloc(1, sizeof(*c));
 	if (!c)
 		return -ENOMEM;
-	c->domid = domid;
-	c->memory = memory;
 	c->capacity = segments;
 	c->small = calloc(segments, sizeof(*c->small));
 	c->keys = calloc(segments, sizeof(*c->keys));
@@ -95,7 +87,7 @@ int gd_copy_open(struct gd_copy **copy, uint16_t domid, enum gd_memory memory, u
 		err = -ENOMEM;
 		goto err_close_copy;
 	}
-	err = memory == GD_MEMORY_FOREIGN ? gd_foreign_open(&c->foreign, domid) : gd_gnttab_open(&c->gnttab);
+	err = gd_guestmem_open(&c->mem, domid, way);
 	if (err)
 		goto err_close_copy;
 	*copy = c;
@@ -110,9 +102,7 @@ void gd_copy_close(struct gd_copy *copy)
 {
 	if (!copy)
 		return;
-	if (copy->gnttab)
-		xengnttab_close(copy->gnttab);
-	gd_foreign_close(copy->foreign);
+	gd_guestmem_close(copy->mem);
 	list_close(&copy->now);
 	list_close(&copy->again);
 	free(copy->small);
@@ -143,7 +133,7 @@ static struct owner *segment_add(struct gd_copy *copy, struct list *list, enum g
 {
 	xengnttab_grant_copy_segment_t *seg = &list->segments[list->count];
 	struct owner *owner = &list->owners[list->count++];
-	union xengnttab_copy_ptr guest = {.foreign = {.ref = ref, .offset = offset, .domid = copy->domid}};
+	union xengnttab_copy_ptr guest = {.foreign = {.ref = ref, .offset = offset, .domid = copy->mem->domid}};
 	union xengnttab_copy_ptr ours = {.virt = local};
 
 	/*
@@ -205,7 +195,7 @@ int gd_copy_add(struct gd_copy *copy, enum gd_copy_dir dir, gio_dma_t addr, void
 
 	if (length == 0)
 		return 0;
-	if (!gd_guestmem_range_valid(copy->memory, addr, length)) {
+	if (!gd_guestmem_range_valid(copy->mem->way, addr, length)) {
 		*fault = -EFAULT;
 		return -EFAULT;
 	}
@@ -397,35 +387,19 @@ static void statuses_collect(struct gd_copy *copy, bool retry)
 	copy->again = done;
 }
 
-/* gntdev makes an operation of each local page that a segment touches, and a hypercall of each 16 of them. */
-static unsigned segment_operations(const xengnttab_grant_copy_segment_t *segment)
-{
-	const void *local = segment->flags & GNTCOPY_source_gref ? segment->dest.virt : segment->source.virt;
-
-	return (unsigned)(((uintptr_t)local % GIO_PAGE_SIZE + segment->len + GIO_PAGE_SIZE - 1) / GIO_PAGE_SIZE);
-}
-
 static int call(struct gd_copy *copy)
 {
-	uint64_t bytes = 0, operations = 0;
-	int ret;
+	uint64_t bytes = 0, hypercalls = 0;
+	int err;
 
-	for (unsigned i = 0; i < copy->now.count; i++) {
+	for (unsigned i = 0; i < copy->now.count; i++)
 		bytes += copy->now.segments[i].len;
-		operations += segment_operations(&copy->now.segments[i]);
-	}
+	err = copy->mem->way->copy(copy->mem, copy->now.count, copy->now.segments, &hypercalls);
 	gd_count_add(&copy->stats.calls, 1);
 	gd_count_add(&copy->stats.segments, copy->now.count);
-	gd_count_add(&copy->stats.hypercalls, copy->foreign ? 0 : (operations + 15) / 16);
+	gd_count_add(&copy->stats.hypercalls, hypercalls);
 	gd_count_add(&copy->stats.bytes, bytes);
-	errno = 0;
-	if (copy->foreign)
-		ret = gd_foreign_copy(copy->foreign, copy->now.count, copy->now.segments);
-	else
-		ret = xengnttab_grant_copy(copy->gnttab, copy->now.count, copy->now.segments);
-	if (ret == 0)
-		return 0;
-	return gd_errno_or(EIO);
+	return err;
 }
 
 int gd_copy_run(struct gd_copy *copy)

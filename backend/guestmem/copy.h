@@ -10,7 +10,8 @@
  *     between the first and the last byte, by way of a staging buffer; pushes to adjacent bytes become one segment;
  *   - large pieces are the caller's affair: a buffer whose offset in its page is the guest's is never split twice.
  *
- * Where the guest grants nothing (GD_MEMORY_FOREIGN) a reference is a frame number, and the call is gd_foreign_copy().
+ * That is said of the way by grants; where memory is reached in another way (way.h), a reference is a page number of
+ * that way, and the one call is the way's.
  *
  * Faults: each piece names an int. It becomes -EFAULT when the hypervisor refuses a page of the piece (the guest's
  * fault), -EIO when the whole call failed (ours); else it is left alone. A joined segment that is refused is tried
@@ -46,7 +47,7 @@ struct gd_copy_stats {
 };
 
 /* A batch of up to `segments` segments on the memory of `domid`. 0 or -errno. */
-int gd_copy_open(struct gd_copy **copy, uint16_t domid, enum gd_memory memory, unsigned segments);
+int gd_copy_open(struct gd_copy **copy, uint16_t domid, const struct gd_way *way, unsigned segments);
 void gd_copy_close(struct gd_copy *copy); /* takes NULL */
 
 /* Segments that a piece takes at most: a bound that does not need a valid address. */

@@ -2,7 +2,6 @@
 #include "backend/guestmem/foreign.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -12,63 +11,59 @@
 
 #include "backend/base/error.h"
 #include "backend/guestmem/gnttab.h"
+#include "backend/guestmem/way.h"
 
-struct gd_foreign {
+struct foreign {
+	struct gd_guestmem mem;
 	xenforeignmemory_handle *memory;
-	uint16_t domid;
-	/* Of the call that is being made: frames, what became of each, and which of them a segment is in. */
+	/* Of the call that is being made: frames, what became of each, and how many there are. */
 	xen_pfn_t frames[GD_FOREIGN_PAGES];
 	int errors[GD_FOREIGN_PAGES];
 	uint32_t pages;
 };
 
-int gd_foreign_open(struct gd_foreign **out, uint16_t domid)
-{
-	struct gd_foreign *foreign = calloc(1, sizeof(*foreign));
-	int err;
+_Static_assert(GD_GUESTMAP_PAGES <= GD_FOREIGN_PAGES, "a ring's mapping uses the same array of frames");
 
-	if (!foreign)
-		return -ENOMEM;
-	foreign->domid = domid;
+static struct foreign *foreign_of(struct gd_guestmem *mem)
+{
+	return (struct foreign *)mem; /* its first member */
+}
+
+/* The handle is restricted to this guest where the system can do that. */
+static int foreign_open(struct gd_guestmem *mem)
+{
+	struct foreign *foreign = foreign_of(mem);
+
 	errno = 0;
 	foreign->memory = xenforeignmemory_open(gd_logger_silent(), 0);
-	if (!foreign->memory) {
-		err = gd_errno_or(ENODEV);
-		free(foreign);
-		return err;
-	}
+	if (!foreign->memory)
+		return gd_errno_or(ENODEV);
 	/* Where the system cannot, the ioreq thread's handle has said so (xen/restrict.h). */
-	if (xenforeignmemory_restrict(foreign->memory, domid))
-		errno = 0;
-	*out = foreign;
+	(void)xenforeignmemory_restrict(foreign->memory, mem->domid);
 	return 0;
 }
 
-void gd_foreign_close(struct gd_foreign *foreign)
+static void foreign_close(struct gd_guestmem *mem)
 {
-	if (!foreign)
-		return;
-	xenforeignmemory_close(foreign->memory);
-	free(foreign);
+	xenforeignmemory_close(foreign_of(mem)->memory);
 }
 
-void *gd_foreign_map(struct gd_foreign *foreign, uint32_t frame, uint32_t count, bool write)
+static int foreign_map(struct gd_guestmem *mem, uint32_t first, uint32_t pages, bool write, void **base)
 {
-	if (count > GD_FOREIGN_PAGES) {
-		errno = E2BIG;
-		return NULL;
-	}
-	for (uint32_t i = 0; i < count; i++)
-		foreign->frames[i] = (xen_pfn_t)frame + i;
+	struct foreign *foreign = foreign_of(mem);
+
+	for (uint32_t i = 0; i < pages; i++)
+		foreign->frames[i] = (xen_pfn_t)first + i;
 	errno = 0;
 	/* Without a place for errors of single frames: one that is refused refuses all. */
-	return xenforeignmemory_map(foreign->memory, foreign->domid, write ? PROT_READ | PROT_WRITE : PROT_READ, count,
-				    foreign->frames, NULL);
+	*base = xenforeignmemory_map(foreign->memory, mem->domid, write ? PROT_READ | PROT_WRITE : PROT_READ, pages,
+				     foreign->frames, NULL);
+	return *base ? 0 : gd_errno_or(EFAULT);
 }
 
-void gd_foreign_unmap(struct gd_foreign *foreign, void *base, uint32_t count)
+static void foreign_unmap(struct gd_guestmem *mem, void *base, uint32_t pages)
 {
-	xenforeignmemory_unmap(foreign->memory, base, count);
+	xenforeignmemory_unmap(foreign_of(mem)->memory, base, pages);
 }
 
 static bool segment_fetches(const xengnttab_grant_copy_segment_t *segment)
@@ -82,8 +77,7 @@ static uint32_t segment_frame(const xengnttab_grant_copy_segment_t *segment)
 }
 
 /* How many segments the next mapping serves: those of one direction, in GD_FOREIGN_PAGES frames. Notes the frames. */
-static uint32_t frames_gather(struct gd_foreign *foreign, const xengnttab_grant_copy_segment_t *segments,
-			      uint32_t count)
+static uint32_t frames_gather(struct foreign *foreign, const xengnttab_grant_copy_segment_t *segments, uint32_t count)
 {
 	uint32_t n = 0;
 
@@ -103,7 +97,8 @@ static uint32_t frames_gather(struct gd_foreign *foreign, const xengnttab_grant_
 
 static void segment_do(xengnttab_grant_copy_segment_t *segment, char *page)
 {
-	/* offset + len <= GIO_PAGE_SIZE: see segment_add() in copy.c. The guest may change the bytes: copied once. */
+	/* offset + len <= GIO_PAGE_SIZE: see segment_add() in copy.c. The bytes are copied once, as the guest may
+	 * change them. */
 	if (segment_fetches(segment))
 		memcpy(segment->dest.virt, page + segment->source.foreign.offset, segment->len);
 	else
@@ -111,15 +106,16 @@ static void segment_do(xengnttab_grant_copy_segment_t *segment, char *page)
 	segment->status = GNTST_okay;
 }
 
-static int segments_copy(struct gd_foreign *foreign, uint32_t count, xengnttab_grant_copy_segment_t *segments)
+/* Do the segments whose frames were gathered, by one mapping. */
+static int segments_copy(struct foreign *foreign, uint32_t count, xengnttab_grant_copy_segment_t *segments)
 {
 	int prot = segment_fetches(&segments[0]) ? PROT_READ : PROT_READ | PROT_WRITE;
 	uint32_t page = 0;
-	char *base = xenforeignmemory_map(foreign->memory, foreign->domid, prot, foreign->pages, foreign->frames,
+	char *base = xenforeignmemory_map(foreign->memory, foreign->mem.domid, prot, foreign->pages, foreign->frames,
 					  foreign->errors);
 
 	if (!base)
-		return -1;
+		return gd_errno_or(EIO);
 	for (uint32_t i = 0; i < count; i++) {
 		page += foreign->frames[page] != segment_frame(&segments[i]); /* in the order of frames_gather() */
 		if (foreign->errors[page])
@@ -131,16 +127,36 @@ static int segments_copy(struct gd_foreign *foreign, uint32_t count, xengnttab_g
 	return 0;
 }
 
-int gd_foreign_copy(struct gd_foreign *foreign, uint32_t count, xengnttab_grant_copy_segment_t *segments)
+static int foreign_copy(struct gd_guestmem *mem, uint32_t count, xengnttab_grant_copy_segment_t *segments,
+			uint64_t *hypercalls)
 {
+	struct foreign *foreign = foreign_of(mem);
+
+	*hypercalls = 0; /* none of them copies */
 	errno = 0;
 	while (count > 0) {
 		uint32_t n = frames_gather(foreign, segments, count);
+		int err = segments_copy(foreign, n, segments);
 
-		if (segments_copy(foreign, n, segments))
-			return -1;
+		if (err)
+			return err;
 		segments += n;
 		count -= n;
 	}
 	return 0;
 }
+
+/*
+ * Without ACCESS_PLATFORM: a device that reaches all of the guest's memory must not offer it. A guest which means to
+ * grant then refuses the device, where otherwise each of its addresses would be an error.
+ */
+const struct gd_way gd_way_foreign = {
+	.base = 0,
+	.features = 0,
+	.bytes = sizeof(struct foreign),
+	.open = foreign_open,
+	.close = foreign_close,
+	.map = foreign_map,
+	.unmap = foreign_unmap,
+	.copy = foreign_copy,
+};

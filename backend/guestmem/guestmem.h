@@ -2,18 +2,18 @@
 /*
  * Guest addresses to bytes: the only way from an address that a guest wrote to memory of that guest.
  *
- * A guest address (gio_dma_t) is made of grant references (abi/dma_addr.h) and is worth nothing by itself; or, of a
- * device that the administrator has allowed it for, of frame numbers (foreign.h). Which of the two is said when a
- * device is opened, and never follows from the address: one of the other kind is the guest's fault. It becomes bytes in
- * two ways only:
+ * A guest address (gio_dma_t) is worth nothing by itself. What it is made of is said by the *way* to the guest's
+ * memory, which is chosen when a device is opened and never follows from an address: grant references
+ * (abi/dma_addr.h), or, if the administrator allows it for this guest, numbers of the guest's frames. An address of
+ * another kind is the guest's fault. An address becomes bytes by two means only:
  *   - a mapping, for rings: made once when a queue becomes ready, ended when it stops (this file);
  *   - a copy, for everything else: gathered over a batch of requests (copy.h).
- * What lies in a mapping is read and written through gd_shared_*() (shared.h).
+ * What lies in a mapping is read and written through gd_shared_*() (shared.h). What a way is, is in way.h.
  *
- * Errors: 0 or -errno. -EFAULT is the guest's fault: an address without the grant bit (or with it), a range past the
- * last reference (or frame), or one that the hypervisor refuses. Everything else is ours.
+ * Errors: 0 or -errno. -EFAULT is the guest's fault: an address that is not of this way, a range past the last page, or
+ * a page that the hypervisor refuses. Everything else is ours.
  * Threads: a handle may be used by one thread at a time; open one for each.
- * Not defended: a guest that grants its own pages twice, or changes what lies in them at any time.
+ * Not defended: a guest that shares its own pages twice, or changes what lies in them at any time.
  */
 #ifndef GD_GUESTMEM_H
 #define GD_GUESTMEM_H
@@ -24,13 +24,19 @@
 
 #include <grantio/types.h>
 
-/* Most pages of one mapping: the descriptor table of a queue of 1024, at any offset, and some more. */
+/* Maximum of pages in one mapping: the descriptor table of a queue of 1024, at any offset, and some more. */
 #define GD_GUESTMAP_PAGES 8u
 
 struct gd_guestmem;
+struct gd_way;
 
-/* What addresses are made of. Frame numbers have 32 bits here, as references have: 16 TiB. */
-enum gd_memory { GD_MEMORY_GRANTS, GD_MEMORY_FOREIGN };
+/* The guest grants what it shares: the backend reaches nothing else. */
+extern const struct gd_way gd_way_grants;
+/* The guest grants nothing, and all of its memory is reached: foreign.h. */
+extern const struct gd_way gd_way_foreign;
+
+/* Feature bits of virtio that a device offers, and insists on, because its memory is reached in this way. */
+uint64_t gd_way_features(const struct gd_way *way);
 
 enum gd_access { GD_ACCESS_READ, GD_ACCESS_WRITE /* and read */ };
 
@@ -43,18 +49,18 @@ struct gd_guestmap {
 };
 
 /* A handle on the memory of `domid`. -ENODEV and the like when the system has no such device. */
-int gd_guestmem_open(struct gd_guestmem **mem, uint16_t domid, enum gd_memory memory);
+int gd_guestmem_open(struct gd_guestmem **mem, uint16_t domid, const struct gd_way *way);
 void gd_guestmem_close(struct gd_guestmem *mem); /* nothing may be mapped; takes NULL */
 
 /*
- * True when `length` bytes at `addr` are made of references (or frames) that can exist: 64-bit arithmetic that cannot
- * overflow. False for length 0. Says nothing about whether they are granted.
+ * True when `length` bytes at `addr` lie in pages that can exist: 64-bit arithmetic that cannot overflow. False for
+ * length 0. It says nothing about whether the guest shares them.
  */
-bool gd_guestmem_range_valid(enum gd_memory memory, gio_dma_t addr, uint64_t length);
+bool gd_guestmem_range_valid(const struct gd_way *way, gio_dma_t addr, uint64_t length);
 
 /*
- * Map `length` bytes at `addr`: consecutive references from the address's own on, the offset in the page honoured, so
- * that one page more may be needed than `length` says. With GD_ACCESS_READ a page that is granted read-only will do.
+ * Map `length` bytes at `addr`: consecutive pages from the address's own on, the offset in the page honoured, so that
+ * one page more may be needed than `length` says. With GD_ACCESS_READ a page that is granted read-only will do.
  * -EFAULT: the guest's fault; -E2BIG: more than GD_GUESTMAP_PAGES; others are the system's. `map` is unmapped then.
  */
 int gd_guestmem_map(struct gd_guestmem *mem, gio_dma_t addr, uint64_t length, enum gd_access access,

@@ -104,10 +104,11 @@ static void status_write(struct gd_vdev *vdev, uint32_t value)
 		return;
 	}
 	if ((fresh & GIO_VIRTIO_STATUS_FEATURES_OK) && !gd_vdev_acceptable(vdev)) {
-		gd_log_guest(
-			vdev->config.log, GD_WARN, "features 0x%llx refused: VERSION_1%s needed, 0x%llx are offered",
-			(unsigned long long)vdev->features, vdev->config.foreign ? " is" : " and ACCESS_PLATFORM are",
-			(unsigned long long)vdev->blk.features);
+		gd_log_guest(vdev->config.log, GD_WARN,
+			     "features 0x%llx refused: VERSION_1%s needed, 0x%llx are offered",
+			     (unsigned long long)vdev->features,
+			     vdev->blk.features & GIO_VIRTIO_F_ACCESS_PLATFORM ? " and ACCESS_PLATFORM are" : " is",
+			     (unsigned long long)vdev->blk.features);
 		fresh &= ~GIO_VIRTIO_STATUS_FEATURES_OK;
 	}
 	if (fresh & GIO_VIRTIO_STATUS_FEATURES_OK)

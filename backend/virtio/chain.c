@@ -95,9 +95,9 @@ void gd_chain_walk_table(struct gd_chain *chain, const void *entries)
 	chain->why = "a loop in the indirect table";
 }
 
-bool gd_chain_status(const struct gd_chain *chain, enum gd_memory memory, gio_dma_t *addr)
+bool gd_chain_status(const struct gd_chain *chain, const struct gd_way *way, gio_dma_t *addr)
 {
-	if (!gd_guestmem_range_valid(memory, chain->last.addr, chain->last.length))
+	if (!gd_guestmem_range_valid(way, chain->last.addr, chain->last.length))
 		return false;
 	*addr = chain->last.addr + chain->last.length - 1; /* still valid: the range is, and runs on over references */
 	return true;

@@ -45,6 +45,6 @@ void gd_chain_walk_table(struct gd_chain *chain, const void *entries);
  * Where the status byte is: the last one of the last writable segment, whatever else lies in it (2.7.4). False when the
  * chain has none that could be written.
  */
-bool gd_chain_status(const struct gd_chain *chain, enum gd_memory memory, gio_dma_t *addr);
+bool gd_chain_status(const struct gd_chain *chain, const struct gd_way *way, gio_dma_t *addr);
 
 #endif

@@ -29,14 +29,10 @@ static int config_check(const struct gd_vdev_config *config)
 {
 	if (config->queues < 1 || config->queues > GD_VDEV_QUEUES || config->queue_size > GD_VDEV_QUEUE_SIZE)
 		return -EINVAL;
-	if (!gio_virtq_size_valid(config->queue_size) || !config->disk || !config->raise || !config->log)
+	if (!gio_virtq_size_valid(config->queue_size) || !config->way || !config->disk || !config->raise ||
+	    !config->log)
 		return -EINVAL;
 	return 0;
-}
-
-static enum gd_memory memory_kind(const struct gd_vdev_config *config)
-{
-	return config->foreign ? GD_MEMORY_FOREIGN : GD_MEMORY_GRANTS;
 }
 
 static void workers_close(struct gd_vdev *vdev)
@@ -53,7 +49,7 @@ static void workers_close(struct gd_vdev *vdev)
 static int workers_begin(struct gd_vdev *vdev, char *error, size_t size)
 {
 	struct gd_worker_config config = {.status = &vdev->status,
-					  .memory = memory_kind(&vdev->config),
+					  .way = vdev->config.way,
 					  .blk = &vdev->blk,
 					  .disk = vdev->config.disk,
 					  .domid = vdev->config.domid,
@@ -92,7 +88,7 @@ static int blk_open(struct gd_vdev *vdev)
 	config = (struct gd_blk_config){.queues = vdev->config.queues,
 					.queue_size = vdev->config.queue_size,
 					.indirect = vdev->config.indirect,
-					.foreign = vdev->config.foreign,
+					.features = gd_way_features(vdev->config.way),
 					.writeback = vdev->config.writeback,
 					.discard = vdev->config.discard};
 	return gd_blk_init(&vdev->blk, &info, &config);
@@ -108,7 +104,7 @@ static int parts_open(struct gd_vdev *vdev, char *error, size_t size)
 	err = blk_open(vdev);
 	if (err)
 		return refuse("the disk is none that can be offered", err, error, size);
-	err = gd_guestmem_open(&vdev->mem, vdev->config.domid, memory_kind(&vdev->config));
+	err = gd_guestmem_open(&vdev->mem, vdev->config.domid, vdev->config.way);
 	if (!err)
 		return 0;
 	gd_blk_exit(&vdev->blk);

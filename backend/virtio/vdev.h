@@ -13,6 +13,7 @@
 
 #include "backend/base/log.h"
 #include "backend/disk/disk.h"
+#include "backend/guestmem/guestmem.h"
 #include "backend/virtio/ledger.h"
 
 struct gd_vdev;
@@ -20,7 +21,7 @@ struct gd_vdev;
 struct gd_vdev_config {
 	uint16_t domid;		  /* the guest */
 	struct gd_log *log;	  /* the caller's, outlives the device */
-	bool foreign;		  /* the guest grants nothing: its frames are mapped, as the administrator allows */
+	const struct gd_way *way; /* to the guest's memory */
 	struct gd_disk *disk;	  /* with `ledger`: consumed on success; stays the caller's on failure */
 	struct gd_ledger *ledger; /* NULL: the device has one in memory only, and no successor */
 	unsigned queues;	  /* most request queues to offer, 1 to 16 */

@@ -87,7 +87,7 @@ static int serve_init(struct gd_worker *w)
 					.blk = config->blk,
 					.disk = config->disk,
 					.domid = config->domid,
-					.memory = config->memory,
+					.way = config->way,
 					.queue_size = config->queue_size,
 					.indirect = config->indirect};
 

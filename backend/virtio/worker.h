@@ -33,7 +33,7 @@ struct gd_worker_config {
 	struct gd_disk *disk;
 	struct gd_ledger_queue *ledger; /* its orphans are noted there */
 	uint16_t domid;
-	enum gd_memory memory;
+	const struct gd_way *way;
 	unsigned index; /* of the queue */
 	unsigned queue_size;
 	bool indirect;

@@ -217,7 +217,7 @@ static int vdev_open(struct gd_device *device)
 		.queues = config->queues,
 		.queue_size = config->queue_size,
 		.indirect = config->indirect,
-		.foreign = device->keys.foreign,
+		.way = device->keys.foreign ? &gd_way_foreign : &gd_way_grants,
 		.writeback = true,
 		.discard = device->keys.discard && config->discard,
 		.raise = device_raise,

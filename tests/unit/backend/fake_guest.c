@@ -86,7 +86,7 @@ int fake_open(const struct fake_setup *setup)
 					.queues = setup->queues ? setup->queues : 1,
 					.queue_size = setup->queue_size ? setup->queue_size : 256,
 					.indirect = setup->indirect,
-					.foreign = setup->foreign,
+					.way = setup->foreign ? &gd_way_foreign : &gd_way_grants,
 					.writeback = !setup->writethrough,
 					.discard = !setup->no_discard,
 					.raise = raise_interrupt,

@@ -17,7 +17,7 @@ static uint8_t *local; /* 16 pages, page-aligned */
 static int setup(void **state)
 {
 	fake_setup(state);
-	assert_int_equal(gd_copy_open(&copy, FAKE_DOMID, GD_MEMORY_GRANTS, CAPACITY), 0);
+	assert_int_equal(gd_copy_open(&copy, FAKE_DOMID, &gd_way_grants, CAPACITY), 0);
 	local = aligned_alloc(FAKE_PAGE, 16 * FAKE_PAGE);
 	assert_non_null(local);
 	memset(local, 0, 16 * FAKE_PAGE);
@@ -58,16 +58,16 @@ static void test_range_valid(void **state)
 	const uint64_t last = gio_dma_addr(UINT32_MAX, 0);
 
 	(void)state;
-	assert_true(gd_guestmem_range_valid(GD_MEMORY_GRANTS, gio_dma_addr(0, 0), 1));
-	assert_false(gd_guestmem_range_valid(GD_MEMORY_GRANTS, gio_dma_addr(0, 0), 0));
-	assert_false(gd_guestmem_range_valid(GD_MEMORY_GRANTS, 0x1000, 1));
-	assert_false(gd_guestmem_range_valid(GD_MEMORY_GRANTS, UINT64_MAX, 1));
-	assert_false(gd_guestmem_range_valid(GD_MEMORY_GRANTS, UINT64_MAX, UINT64_MAX));
-	assert_true(gd_guestmem_range_valid(GD_MEMORY_GRANTS, last, 4096));
-	assert_false(gd_guestmem_range_valid(GD_MEMORY_GRANTS, last, 4097));
-	assert_false(gd_guestmem_range_valid(GD_MEMORY_GRANTS, last + 1, 4096));
-	assert_false(gd_guestmem_range_valid(GD_MEMORY_GRANTS, gio_dma_addr(1, 0), UINT64_MAX));
-	assert_false(gd_guestmem_range_valid(GD_MEMORY_GRANTS, GIO_DMA_GRANT_BIT | UINT64_C(1) << 44, 1));
+	assert_true(gd_guestmem_range_valid(&gd_way_grants, gio_dma_addr(0, 0), 1));
+	assert_false(gd_guestmem_range_valid(&gd_way_grants, gio_dma_addr(0, 0), 0));
+	assert_false(gd_guestmem_range_valid(&gd_way_grants, 0x1000, 1));
+	assert_false(gd_guestmem_range_valid(&gd_way_grants, UINT64_MAX, 1));
+	assert_false(gd_guestmem_range_valid(&gd_way_grants, UINT64_MAX, UINT64_MAX));
+	assert_true(gd_guestmem_range_valid(&gd_way_grants, last, 4096));
+	assert_false(gd_guestmem_range_valid(&gd_way_grants, last, 4097));
+	assert_false(gd_guestmem_range_valid(&gd_way_grants, last + 1, 4096));
+	assert_false(gd_guestmem_range_valid(&gd_way_grants, gio_dma_addr(1, 0), UINT64_MAX));
+	assert_false(gd_guestmem_range_valid(&gd_way_grants, GIO_DMA_GRANT_BIT | UINT64_C(1) << 44, 1));
 }
 
 static void test_map(void **state)
@@ -76,7 +76,7 @@ static void test_map(void **state)
 	struct gd_guestmap map;
 
 	(void)state;
-	assert_int_equal(gd_guestmem_open(&mem, FAKE_DOMID, GD_MEMORY_GRANTS), 0);
+	assert_int_equal(gd_guestmem_open(&mem, FAKE_DOMID, &gd_way_grants), 0);
 	assert_int_equal(gd_guestmem_map(mem, fake_addr(3, 100), 4096, GD_ACCESS_READ, &map), 0);
 	assert_ptr_equal(map.data, fake_page(3) + 100);
 	assert_int_equal(map.pages, 2); /* the offset counts */
@@ -251,7 +251,7 @@ static void test_staging_full(void **state)
 	unsigned segments;
 
 	(void)state;
-	assert_int_equal(gd_copy_open(&large, FAKE_DOMID, GD_MEMORY_GRANTS, 1024), 0);
+	assert_int_equal(gd_copy_open(&large, FAKE_DOMID, &gd_way_grants, 1024), 0);
 	for (unsigned page = 0; page < 100; page++) {
 		gd_copy_add(large, GD_COPY_FETCH, fake_addr(page, 0), local + page * 32, 16, &fault);
 		gd_copy_add(large, GD_COPY_FETCH, fake_addr(page, 4080), local + page * 32 + 16, 16, &fault);
@@ -272,7 +272,7 @@ static void test_sorted_many(void **state)
 	int fault = 0;
 
 	(void)state;
-	assert_int_equal(gd_copy_open(&large, FAKE_DOMID, GD_MEMORY_GRANTS, 1024), 0);
+	assert_int_equal(gd_copy_open(&large, FAKE_DOMID, &gd_way_grants, 1024), 0);
 	for (unsigned i = 0; i < 1000; i++) /* 16-byte pieces of 25 pages in a scattered order */
 		gd_copy_add(large, GD_COPY_FETCH, fake_addr(i * 7 % 25, i * 389 % 250 * 16), local + i * 16, 16,
 			    &fault);
@@ -314,7 +314,7 @@ static void test_nothing(void **state)
 	assert_int_equal(gd_copy_run(copy), 0);
 	assert_int_equal(xen.copies, 0);
 	gd_copy_close(NULL);
-	assert_int_equal(gd_copy_open(&(struct gd_copy *){NULL}, FAKE_DOMID, GD_MEMORY_GRANTS, 0), -EINVAL);
+	assert_int_equal(gd_copy_open(&(struct gd_copy *){NULL}, FAKE_DOMID, &gd_way_grants, 0), -EINVAL);
 }
 
 /* ---- faults ---- */
@@ -443,9 +443,9 @@ static void test_open_fails(void **state)
 
 	(void)state;
 	xen.fail_open = 1;
-	assert_int_equal(gd_copy_open(&other, FAKE_DOMID, GD_MEMORY_GRANTS, 16), -ENOENT);
+	assert_int_equal(gd_copy_open(&other, FAKE_DOMID, &gd_way_grants, 16), -ENOENT);
 	xen.fail_open = 1;
-	assert_int_equal(gd_guestmem_open(&mem, FAKE_DOMID, GD_MEMORY_GRANTS), -ENOENT);
+	assert_int_equal(gd_guestmem_open(&mem, FAKE_DOMID, &gd_way_grants), -ENOENT);
 }
 
 static void test_counters(void **state)

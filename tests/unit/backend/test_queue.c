@@ -52,7 +52,7 @@ static int setup(void **state)
 	used = (void *)fake_page(2);
 	used_event = &avail->ring[SIZE];
 	avail_event = (uint16_t *)&used->ring[SIZE];
-	return gd_guestmem_open(&mem, FAKE_DOMID, GD_MEMORY_GRANTS);
+	return gd_guestmem_open(&mem, FAKE_DOMID, &gd_way_grants);
 }
 
 static int teardown(void **state)
@@ -330,7 +330,7 @@ static void test_chain(void **state)
 	assert_int_equal(chain.readable_bytes, 16);
 	assert_int_equal(chain.writable_bytes, 4098);
 	assert_int_equal(chain.segments[1].addr, fake_addr(22, 0));
-	assert_true(gd_chain_status(&chain, GD_MEMORY_GRANTS, &status));
+	assert_true(gd_chain_status(&chain, &gd_way_grants, &status));
 	assert_int_equal(status, fake_addr(24, 0));
 }
 
@@ -377,13 +377,13 @@ static void test_chain_status_address(void **state)
 
 	(void)state;
 	chain = (struct gd_chain){.last = {.addr = 0, .length = 0}};
-	assert_false(gd_chain_status(&chain, GD_MEMORY_GRANTS, &status));
+	assert_false(gd_chain_status(&chain, &gd_way_grants, &status));
 	chain.last = (struct gd_segment){0x7fffffffffffffff, 2}; /* its last byte would be reference 0's */
-	assert_false(gd_chain_status(&chain, GD_MEMORY_GRANTS, &status));
+	assert_false(gd_chain_status(&chain, &gd_way_grants, &status));
 	chain.last = (struct gd_segment){gio_dma_addr(UINT32_MAX, 4095), 2};
-	assert_false(gd_chain_status(&chain, GD_MEMORY_GRANTS, &status));
+	assert_false(gd_chain_status(&chain, &gd_way_grants, &status));
 	chain.last = (struct gd_segment){gio_dma_addr(UINT32_MAX, 4094), 2};
-	assert_true(gd_chain_status(&chain, GD_MEMORY_GRANTS, &status));
+	assert_true(gd_chain_status(&chain, &gd_way_grants, &status));
 	assert_int_equal(status, gio_dma_addr(UINT32_MAX, 4095));
 }
 
