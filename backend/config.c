@@ -11,8 +11,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define DEVID_MAX   0x1fffffffu
-#define SECONDS_MAX 86400u
+#define DEVID_MAX	0x1fffffffu
+#define SECONDS_PER_DAY 86400u
 
 const char gd_config_usage[] =
 	"usage: grantiod [OPTION]...\n"
@@ -144,24 +144,29 @@ bool gd_config_raw(const struct gd_config *config, const char *target)
  * Setters: `value` is text, the message (static, without the value) is returned, NULL when all is well. Flags take
  * "yes" or "no".
  */
-static const char *set_number(const char *value, unsigned min, unsigned max, bool power, unsigned *out)
+static bool set_number(const char *value, unsigned min, unsigned max, unsigned *out)
 {
 	uint64_t number;
 
-	if (!gd_number(value, false, max, &number) || number < min || (power && (number & (number - 1))))
-		return power ? "must be a power of two, 2 to 1024" : "must be 1 to 16";
+	if (!gd_number(value, false, max, &number) || number < min)
+		return false;
 	*out = (unsigned)number;
-	return NULL;
+	return true;
 }
 
 static const char *set_queues(struct gd_config *config, const char *value)
 {
-	return set_number(value, 1, 16, false, &config->queues);
+	return set_number(value, 1, 16, &config->queues) ? NULL : "must be 1 to 16";
 }
 
 static const char *set_queue_size(struct gd_config *config, const char *value)
 {
-	return set_number(value, 2, 1024, true, &config->queue_size);
+	unsigned size;
+
+	if (!set_number(value, 2, 1024, &size) || size & (size - 1))
+		return "must be a power of two, 2 to 1024";
+	config->queue_size = size;
+	return NULL;
 }
 
 static const char *set_flag(const char *value, bool *out, bool yes)
@@ -189,12 +194,7 @@ static const char *set_no_direct(struct gd_config *config, const char *value)
 
 static const char *set_seconds(const char *value, unsigned *out)
 {
-	uint64_t number;
-
-	if (!gd_number(value, false, SECONDS_MAX, &number))
-		return "must be 0 to 86400 seconds";
-	*out = (unsigned)number;
-	return NULL;
+	return set_number(value, 0, SECONDS_PER_DAY, out) ? NULL : "must be 0 to 86400 seconds";
 }
 
 static const char *set_nbd_timeout(struct gd_config *config, const char *value)
