@@ -11,7 +11,7 @@ struct gd_jobs {
 	struct gd_wakeup wakeup; /* the list is not empty */
 	pthread_mutex_t lock;	 /* of `finished` */
 	struct gd_job *finished;
-	unsigned running; /* the main thread's */
+	unsigned running; /* used by the main thread only */
 };
 
 static void job_finish(struct gd_jobs *jobs, struct gd_job *job)
@@ -44,7 +44,7 @@ static void jobs_woken(void *opaque)
 	pthread_mutex_unlock(&jobs->lock);
 	for (; job; job = next) {
 		next = job->next;
-		pthread_join(job->thread, NULL); /* only has to return from job_finish() */
+		pthread_join(job->thread, NULL); /* does not wait: all that it has left to do is to return */
 		jobs->running--;
 		job->done(job);
 	}
@@ -80,12 +80,12 @@ void gd_jobs_close(struct gd_jobs *jobs)
 int gd_job_start(struct gd_jobs *jobs, struct gd_job *job, const char *name)
 {
 	char cut[16];
-	int ret;
+	int err;
 
 	job->jobs = jobs;
-	ret = pthread_create(&job->thread, NULL, job_thread, job);
-	if (ret)
-		return -ret;
+	err = pthread_create(&job->thread, NULL, job_thread, job);
+	if (err)
+		return -err;
 	snprintf(cut, sizeof(cut), "%s", name);
 	pthread_setname_np(job->thread, cut);
 	jobs->running++;

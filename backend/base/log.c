@@ -41,8 +41,7 @@ const char *gd_log_errno(int error)
 	return text ? text : "unknown error";
 }
 
-/* Length of the well-formed UTF-8 sequence at `s` (RFC 3629, table of section 4), 0 for none. C1 controls do not count.
- */
+/* Length of the well-formed UTF-8 sequence at `s` (RFC 3629, table of section 4); 0: there is none, or a C1 control. */
 static size_t utf8_length(const unsigned char *s)
 {
 	unsigned char low = 0x80, high = 0xbf;
@@ -71,12 +70,12 @@ static size_t utf8_length(const unsigned char *s)
 	if (s[1] < low || s[1] > high)
 		return 0;
 	for (i = 2; i < length; i++)
-		if (s[i] < 0x80 || s[i] > 0xbf) /* the NUL ends it too */
+		if (s[i] < 0x80 || s[i] > 0xbf) /* the NUL at the end of the text fails here, too */
 			return 0;
 	return length;
 }
 
-/* One character of `s` as it is written, into `out` (5 bytes); how many of its bytes that took in *used. */
+/* Write a character of `s` into `out` (5 bytes), escaped if it must be. *used: how many bytes of `s` it was. */
 static size_t char_escape(char *out, const unsigned char *s, size_t *used)
 {
 	size_t length = utf8_length(s);
@@ -113,15 +112,16 @@ size_t gd_log_escape(char *out, size_t size, const char *text)
 /* ---- writing, without waiting ----------------------------------------------------------------------------------- */
 
 static struct {
-	pthread_mutex_t lock; /* of the rest; held while a line is written, which is for a moment */
-	struct stat is;	      /* stderr, when we looked last */
-	int own;	      /* a description of it of our own, which does not block; -1: there is none */
-	unsigned lost;	      /* lines, since one was written */
+	pthread_mutex_t lock; /* of the rest; held while a line is written */
+	struct stat is;	      /* the file that stderr was when it was looked at last */
+	int own;	      /* our own open file description of it, which does not block; -1: there is none */
+	unsigned lost;	      /* lines that were lost since the last one that was written */
 } output = {.lock = PTHREAD_MUTEX_INITIALIZER, .own = -1};
 
 /*
- * Stderr may be another file than it was. O_NONBLOCK is the description's, and others may write to that: so pipes and
- * terminals are opened once more. A socket cannot be, and need not: a single send() can ask not to wait.
+ * Look whether stderr is another file than it was. O_NONBLOCK belongs to the open file description, which other
+ * processes may share: so pipes and terminals are opened once more. A socket cannot be opened so, and need not be: a
+ * single send() can ask not to wait.
  */
 static bool output_look(void)
 {
@@ -148,7 +148,7 @@ static ssize_t output_write(const char *line, size_t length)
 		return send(STDERR_FILENO, line, length, MSG_DONTWAIT | MSG_NOSIGNAL);
 	if (output.own >= 0)
 		return write(output.own, line, length);
-	/* It could not be opened again. A pipe that polls as writable has room for a page, unless others are faster. */
+	/* It could not be opened again. A pipe that polls as writable has room for a page, unless others are first. */
 	if (!S_ISREG(output.is.st_mode) && poll(&fd, 1, 0) != 1) {
 		errno = EAGAIN;
 		return -1;
@@ -171,7 +171,7 @@ static bool line_write(const char *line, size_t length)
 	return true;
 }
 
-/* How many lines were lost, before the first that is not. */
+/* Say how many lines were lost, before the first line that is not. */
 static void lost_write(void)
 {
 	char line[64];
@@ -207,7 +207,7 @@ __attribute__((format(printf, 3, 0))) static void line_format(struct gd_log *log
 	head = log && log->name[0] ? snprintf(line, sizeof(line), "<%d>%s: ", level, log->name)
 				   : snprintf(line, sizeof(line), "<%d>", level);
 	length = (size_t)head;
-	/* Room for "..." and the newline stays: the escaped text may be longer than the text. */
+	/* Leaves room for "..." and the newline: the escaped text may be longer than the text. */
 	length += gd_log_escape(line + length, sizeof(line) - length - 4, wanted < 0 ? format : text);
 	if (wanted >= (int)sizeof(text) || length >= sizeof(line) - 9)
 		length += (size_t)sprintf(line + length, "...");
@@ -232,13 +232,13 @@ void gd_log(struct gd_log *log, enum gd_level level, const char *format, ...)
 	va_end(args);
 }
 
-/* May this line be written? Opens a new window when the old one is over, and tells what the old one swallowed. */
+/* May this line be written? Opens a new window when the old one is over, and says how many lines that one dropped. */
 static bool rate_allows(struct gd_log *log, enum gd_level level)
 {
 	uint64_t now = gd_clock_ns(), start = __atomic_load_n(&log->window_ns, __ATOMIC_RELAXED);
 	uint32_t dropped;
 
-	if ((!start || now - start >= WINDOW_NS) && /* one thread wins; the others count in the window that it opens */
+	if ((!start || now - start >= WINDOW_NS) && /* one thread opens it; the others count in it */
 	    __atomic_compare_exchange_n(&log->window_ns, &start, now, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
 		__atomic_store_n(&log->sent, 0, __ATOMIC_RELAXED);
 		dropped = __atomic_exchange_n(&log->dropped, 0, __ATOMIC_RELAXED);

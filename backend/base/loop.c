@@ -13,15 +13,15 @@ struct gd_loop {
 int gd_loop_open(struct gd_loop **out)
 {
 	struct gd_loop *loop = calloc(1, sizeof(*loop));
-	int ret;
+	int err;
 
 	if (!loop)
 		return -ENOMEM;
 	loop->epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (loop->epoll < 0) {
-		ret = -errno;
+		err = -errno;
 		free(loop);
-		return ret;
+		return err;
 	}
 	*out = loop;
 	return 0;
@@ -59,7 +59,7 @@ void gd_loop_remove(struct gd_loop *loop, struct gd_loop_source *source)
 
 int gd_loop_step(struct gd_loop *loop, int timeout_ms)
 {
-	/* One at a time: a source that is removed by another's callback can then not be told from a stale list. */
+	/* One event at a time: otherwise a source that an earlier callback removed could still be in the list. */
 	struct epoll_event event;
 	struct gd_loop_source *source;
 	int got = epoll_wait(loop->epoll, &event, 1, timeout_ms);

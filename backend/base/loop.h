@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The main thread's event loop: file descriptors and who wants to hear of them. Nothing here may block, and no guest
- * waits for it: guests' register accesses are answered by their own threads (xen/ioreq.h).
+ * The main thread's event loop: file descriptors, and what is called when they are ready. Nothing that it calls may
+ * block, as all devices share it. No guest waits for it directly: register accesses are answered by threads of their
+ * own (xen/ioreq.h). Timers are in timer.h, wake-ups by other threads in wakeup.h, work that may block in job.h.
  *
  * Threads: one. Errors: 0 or -errno.
  */
@@ -13,23 +14,26 @@
 
 struct gd_loop;
 
-/* What waits for a descriptor: the owner's memory, until gd_loop_remove(). `fd` stays the owner's. */
+/* A descriptor that is waited for. The owner's memory, until gd_loop_remove(); `fd` stays the owner's, too. */
 struct gd_loop_source {
 	int fd;
 	void (*ready)(struct gd_loop_source *source, uint32_t events);
 	void *opaque;
 };
 
+/* Make a loop without any source. */
 int gd_loop_open(struct gd_loop **loop);
-void gd_loop_close(struct gd_loop *loop); /* takes NULL */
+void gd_loop_close(struct gd_loop *loop); /* its sources are removed already; takes NULL */
 
-/* `events`: EPOLLIN, EPOLLOUT (level-triggered, unless EPOLLET is with it). Any source may be removed from within
- * `ready`. */
+/*
+ * Call `ready` whenever one of `events` holds: EPOLLIN, EPOLLOUT (level-triggered, unless EPOLLET is with it). `ready`
+ * may remove any source.
+ */
 int gd_loop_add(struct gd_loop *loop, struct gd_loop_source *source, uint32_t events);
 int gd_loop_change(struct gd_loop *loop, struct gd_loop_source *source, uint32_t events);
 void gd_loop_remove(struct gd_loop *loop, struct gd_loop_source *source);
 
-/* Wait for one event, `timeout_ms` at the most (-1: for ever), and tell its source. -ETIMEDOUT, -errno. */
+/* Wait for one event, at most `timeout_ms` (-1: without limit), and call its source. -ETIMEDOUT, or -errno. */
 int gd_loop_step(struct gd_loop *loop, int timeout_ms);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Numbers as text, strictly: digits alone, no sign, no space, no trailing anything. For settings and xenstore values.
+ * Numbers as text, for settings and values in xenstore. The text must be nothing but digits: no sign, no space, nothing
+ * behind them.
  */
 #ifndef GD_NUMBER_H
 #define GD_NUMBER_H
@@ -8,7 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Decimal, or hexadecimal after "0x" where `hex` allows it; at most `max`. False: `out` is untouched. */
+/* A decimal number, or a hexadecimal one after "0x" if `hex` is true; at most `max`. False: `out` is left alone. */
 static inline bool gd_number(const char *text, bool hex, uint64_t max, uint64_t *out)
 {
 	unsigned base = 10;
