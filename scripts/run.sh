@@ -4,7 +4,7 @@
 # backend that is refused. Everything lives in temporary directories that go when it ends.
 # Usage: run.sh BUILD_DIR
 set -euo pipefail
-. "$(dirname "$0")/machine.sh"
+. "$(dirname "$0")/../tests/host/machine.sh"
 
 if [ -t 1 ]; then bold=$'\e[1m' green=$'\e[32m' red=$'\e[31m' plain=$'\e[0m'; else bold='' green='' red='' plain=''; fi
 

@@ -6,7 +6,7 @@
 #include "model.h"
 
 #include "guest/os/xen/xen.h"
-#include "tests/scenario/rig.h"
+#include "tests/host/host.h"
 
 #include <fcntl.h>
 #include <signal.h>

@@ -16,7 +16,7 @@
 #ifndef HOSTILE_GUEST_H
 #define HOSTILE_GUEST_H
 
-#include "tests/scenario/rig.h"
+#include "tests/host/host.h"
 
 #include <abi/dma_addr.h>
 #include <abi/grant_table.h>

@@ -10,8 +10,8 @@ if [ -z "${GRANTIO_UNSHARED-}" ]; then
 	unshare --mount true 2>/dev/null && exec unshare --mount "$0" "$@"
 	exec unshare --mount --propagation unchanged "$0" "$@"
 fi
-. "$(dirname "$0")/../../scripts/machine.sh"
-. "$(dirname "$0")/check.sh"
+. "$(dirname "$0")/../host/machine.sh"
+. "$(dirname "$0")/../host/tap.sh"
 
 bench() { timeout -k 5 60 "$grantio" bench --domid 1 "$@"; }
 # Try COMMAND until it succeeds, for a minute at the most.

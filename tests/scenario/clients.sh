@@ -3,8 +3,8 @@
 # Real clients on the whole path: NBD client, nbdkit plugin (guest, driver, grants), grantiod, image. Prints TAP.
 # Usage: clients.sh BUILD_DIR
 set -uo pipefail
-. "$(dirname "$0")/../../scripts/machine.sh"
-. "$(dirname "$0")/check.sh"
+. "$(dirname "$0")/../host/machine.sh"
+. "$(dirname "$0")/../host/tap.sh"
 
 setup() {
 	mke2fs -q -t ext4 -d /usr/include "$work/tree.raw" 1G >/dev/null || return 1

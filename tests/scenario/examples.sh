@@ -3,8 +3,8 @@
 # The examples of README.md and of the man pages that a machine without Xen can run, as they stand there: a shell that has grantio in its path,
 # and an empty folder. Usage: examples.sh BUILD_DIR SOURCE_DIR
 set -u
-. "$(dirname "$0")/../../scripts/machine.sh"
-. "$(dirname "$0")/check.sh"
+. "$(dirname "$0")/../host/machine.sh"
+. "$(dirname "$0")/../host/tap.sh"
 
 # The one fenced block behind a heading.
 readme_block() { awk -v h="## $1" '$0 == h { in_part = 1; next } /^## / { in_part = 0 } in_part && /^```/ { n++; next } in_part && n == 1' "$source/README.md"; }

@@ -3,8 +3,8 @@
 # A guest's program is killed in the middle of I/O: the next one starts at once on what it left, whatever that is.
 # Prints TAP. Usage: killed_guest.sh BUILD_DIR
 set -uo pipefail
-. "$(dirname "$0")/../../scripts/machine.sh"
-. "$(dirname "$0")/check.sh"
+. "$(dirname "$0")/../host/machine.sh"
+. "$(dirname "$0")/../host/tap.sh"
 
 bench() { timeout -k 5 120 "$grantio" bench --domid 1 --disk xvda "$@"; }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Disks come and go: the whole path, from the toolstack's keys to the bytes in the image. */
-#include "rig.h"
+#include "tests/host/host.h"
 
 #include <stdio.h>
 #include <string.h>

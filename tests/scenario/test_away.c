@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "model/guest.h"
-#include "rig.h"
+#include "tests/host/host.h"
 
 #define BASE  0x2000000u  /* of the first disk's registers; the others' follow */
 #define MAGIC 0x74726976u /* "virt" */

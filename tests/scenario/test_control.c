@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The control socket, changes of an image's size, and signals. */
-#include "rig.h"
+#include "tests/host/host.h"
 
 #include <sched.h>
 #include <signal.h>

@@ -3,7 +3,7 @@
  * Each call to Xen fails once while a disk is attached: the disk is refused with one line and nothing is left of it,
  * its guest's other disk goes on, and the next try serves it.
  */
-#include "rig.h"
+#include "tests/host/host.h"
 
 #include <signal.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Ends and restarts: of guests, of directories, of grantiod. Nothing may be left of what has ended. */
-#include "rig.h"
+#include "tests/host/host.h"
 
 #include <pthread.h>
 #include <signal.h>

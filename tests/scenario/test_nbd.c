@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* An NBD server that stands still under a guest: its own disk waits or fails, as the setting says, and no other does.
  */
-#include "rig.h"
+#include "tests/host/host.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -3,7 +3,7 @@
  * Bad devices beside a good one: one clear line each, in the log and in xenstore, the good one undisturbed, and served
  * themselves once they are mended.
  */
-#include "rig.h"
+#include "tests/host/host.h"
 
 #include <fcntl.h>
 #include <signal.h>

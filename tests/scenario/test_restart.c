@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "model/guest.h"
-#include "rig.h"
+#include "tests/host/host.h"
 
 #define BLOCK 4096u
 #define BASE  0x2000000u  /* of the disk's registers */

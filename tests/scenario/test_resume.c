@@ -14,7 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "rig.h"
+#include "tests/host/host.h"
 
 #define WRITERS 8u
 #define BLOCKS	32u /* of each writer */

@@ -7,7 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "rig.h"
+#include "tests/host/host.h"
 
 static const uint16_t guests[] = {1, 0};
 

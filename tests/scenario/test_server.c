@@ -3,7 +3,7 @@
  * An NBD server that takes fewer connections than the disk has queues: the disk is refused with that reason, before a
  * guest could find it and wait for it, and others are served meanwhile.
  */
-#include "rig.h"
+#include "tests/host/host.h"
 
 #include <signal.h>
 #include <stdio.h>

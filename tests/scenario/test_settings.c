@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What the settings say of images and guests, seen at whole devices; and settings that change while grantiod runs. */
-#include "rig.h"
+#include "tests/host/host.h"
 
 #include <signal.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* A system that refuses io_uring: the disk is refused with that reason, before a guest could find it. */
-#include "rig.h"
+#include "tests/host/host.h"
 
 #include <errno.h>
 #include <linux/filter.h>

@@ -3,7 +3,7 @@
  * The frontend's side of docs/xenbus.md, against grantiod: a disk without an address of the toolstack's, whose
  * interrupt is an event channel of the guest's; then the same with each key wrong, missing, or changing all the time.
  */
-#include "rig.h"
+#include "tests/host/host.h"
 
 #include <errno.h>
 #include <poll.h>

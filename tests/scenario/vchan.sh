@@ -3,8 +3,8 @@
 # Programs that use libxenvchan run on the model: they share pages (gntshr), and are told when the other end goes.
 # Prints TAP. Usage: vchan.sh BUILD_DIR
 set -uo pipefail
-. "$(dirname "$0")/../../scripts/machine.sh"
-. "$(dirname "$0")/check.sh"
+. "$(dirname "$0")/../host/machine.sh"
+. "$(dirname "$0")/../host/tap.sh"
 
 # No sanitizer's leak check: what libxenvchan and libxenstore leave is theirs.
 vchan() { ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=0 as_domain "$1" timeout -k 5 120 "$build/tests/scenario/vchan" "${@:2}"; }

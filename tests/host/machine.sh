@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# For bash scripts that run a whole machine: sourced by run.sh and tests/scenario/clients.sh.
+# For bash scripts that run a whole machine: sourced by scripts/run.sh and by the scripts in tests/scenario.
 #
 # machine_open makes a temporary directory ($work) with a machine in it, and sees to it that all of it is gone when the
 # script ends, however it ends. Only processes that were started here are ever signalled.

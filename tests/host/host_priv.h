@@ -3,7 +3,7 @@
 #ifndef RIG_PRIV_H
 #define RIG_PRIV_H
 
-#include "rig.h"
+#include "tests/host/host.h"
 
 void rig_toolstack_exit(struct rig *rig); /* frees what rig_image() gave */
 

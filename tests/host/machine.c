@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The machine and its threads, and grantiod as a process. */
-#include "rig.h"
-#include "rig_priv.h"
+#include "tests/host/host.h"
+#include "tests/host/host_priv.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# Checks for bash scenarios, as TAP; sourced beside scripts/machine.sh, whose $work it uses.
+# Checks for bash scenarios, as TAP; sourced beside machine.sh, whose $work it uses.
 
 tests=0 failures=0
 

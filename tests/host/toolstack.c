@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What xl does, and guests. Keys and permissions as xl 4.20 writes them on Arm. */
-#include "rig.h"
-#include "rig_priv.h"
+#include "tests/host/host.h"
+#include "tests/host/host_priv.h"
 
 #include <errno.h>
 #include <fcntl.h>
