@@ -17,25 +17,25 @@
 #include <unistd.h>
 
 /* As xl makes a guest on x86: no address, no interrupt, and no word about grants. */
-static const struct rig_key x86[] = {{"base", "0"}, {"irq", "0"}, {"grant_usage", NULL}, {NULL, NULL}};
-static const struct rig_key x86_readonly[] = {
+static const struct th_key x86[] = {{"base", "0"}, {"irq", "0"}, {"grant_usage", NULL}, {NULL, NULL}};
+static const struct th_key x86_readonly[] = {
 	{"base", "0"}, {"irq", "0"}, {"grant_usage", NULL}, {"mode", "r"}, {NULL, NULL}};
 
-static void node(struct rig *rig, const char *path, const char *value, unsigned owner)
+static void node(struct th_host *host, const char *path, const char *value, unsigned owner)
 {
 	struct xs_permissions permissions[] = {{.id = owner, .perms = XS_PERM_NONE}, {.id = 1, .perms = XS_PERM_READ}};
 
-	assert_true(xs_write(rig->xs, XBT_NULL, path, value, (unsigned)strlen(value)));
-	assert_true(xs_set_permissions(rig->xs, XBT_NULL, path, permissions, owner == 1 ? 1 : 2));
+	assert_true(xs_write(host->xs, XBT_NULL, path, value, (unsigned)strlen(value)));
+	assert_true(xs_set_permissions(host->xs, XBT_NULL, path, permissions, owner == 1 ? 1 : 2));
 }
 
 /* What else xl writes, as far as the scenarios look at it. */
-static void directories(struct rig *rig)
+static void directories(struct th_host *host)
 {
-	node(rig, "/local/domain/1/domid", "1", 0);
-	node(rig, "/local/domain/1/name", "guest", 0);
-	node(rig, "/local/domain/1/data", "", 1);
-	assert_true(xs_write(rig->xs, XBT_NULL, "/local/domain/0/name", "Domain-0", 8));
+	node(host, "/local/domain/1/domid", "1", 0);
+	node(host, "/local/domain/1/name", "guest", 0);
+	node(host, "/local/domain/1/data", "", 1);
+	assert_true(xs_write(host->xs, XBT_NULL, "/local/domain/0/name", "Domain-0", 8));
 }
 
 static pid_t peer_start(const char *image)
@@ -55,11 +55,11 @@ static pid_t peer_start(const char *image)
 static char *file_read(const char *path)
 {
 	FILE *file = fopen(path, "re");
-	char *text = calloc(1, RIG_MIB);
+	char *text = calloc(1, TH_MIB);
 
 	assert_non_null(file);
 	assert_non_null(text);
-	assert_true(fread(text, 1, RIG_MIB - 1, file) < RIG_MIB - 1);
+	assert_true(fread(text, 1, TH_MIB - 1, file) < TH_MIB - 1);
 	fclose(file);
 	return text;
 }
@@ -94,31 +94,31 @@ static void compare(char *have, char *want)
 }
 
 /* What the guest prints with two disks as these keys describe them; the caller frees it. */
-static char *guest_run(struct rig *rig, const struct rig_key *rw, const struct rig_key *ro)
+static char *guest_run(struct th_host *host, const struct th_key *rw, const struct th_key *ro)
 {
 	static const char *const arguments[] = {"--indirect", NULL};
-	const char *image = rig_image(rig, "rw.raw", 4 * RIG_MIB), *readonly = rig_image(rig, "ro.raw", RIG_MIB);
+	const char *image = th_image(host, "rw.raw", 4 * TH_MIB), *readonly = th_image(host, "ro.raw", TH_MIB);
 	char *text = NULL;
 	size_t bytes;
 	FILE *console = open_memstream(&text, &bytes);
 	pid_t peer;
 
 	assert_non_null(console);
-	rig_daemon_start(rig, arguments);
-	rig_domain_make(rig, 1, 1);
-	directories(rig);
-	rig_disk_write(rig, 1, 0, image, rw);
-	rig_disk_write(rig, 1, 1, readonly, ro);
+	th_grantiod_start(host, arguments);
+	th_domain_make(host, 1, 1);
+	directories(host);
+	th_disk_write(host, 1, 0, image, rw);
+	th_disk_write(host, 1, 1, readonly, ro);
 	peer = peer_start(image);
-	assert_int_equal(guest_model_open(rig->dir, 1, console), 0);
+	assert_int_equal(guest_model_open(host->dir, 1, console), 0);
 	gio_xen_main("");
 	guest_model_close();
 	fclose(console);
 	kill(peer, SIGKILL);
 	waitpid(peer, NULL, 0);
-	rig_domain_destroy(rig, 1);
-	rig_log_wait(rig, "<6>d1/xvda: stopped", 1);
-	assert_int_equal(rig_daemon_stop(rig, SIGTERM), 0);
+	th_domain_destroy(host, 1);
+	th_log_wait(host, "<6>d1/xvda: stopped", 1);
+	assert_int_equal(th_grantiod_stop(host, SIGTERM), 0);
 	return text;
 }
 
@@ -153,7 +153,7 @@ static void registers_cut(char *text)
 /* The same where the toolstack has chosen addresses and interrupt lines. */
 static void transcript_of_a_tree(void **state)
 {
-	static const struct rig_key readwrite[] = {{NULL, NULL}}, readonly[] = {{"mode", "r"}, {NULL, NULL}};
+	static const struct th_key readwrite[] = {{NULL, NULL}}, readonly[] = {{"mode", "r"}, {NULL, NULL}};
 	char *text = guest_run(*state, readwrite, readonly), *have = between(text);
 	char *want = file_read(getenv("GUEST_TRANSCRIPT"));
 
@@ -167,8 +167,8 @@ static void transcript_of_a_tree(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(transcript, rig_setup, rig_teardown),
-		cmocka_unit_test_setup_teardown(transcript_of_a_tree, rig_setup, rig_teardown),
+		cmocka_unit_test_setup_teardown(transcript, th_setup, th_teardown),
+		cmocka_unit_test_setup_teardown(transcript_of_a_tree, th_setup, th_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Within the rig. */
-#ifndef RIG_PRIV_H
-#define RIG_PRIV_H
+/* Within the host. */
+#ifndef TH_HOST_PRIV_H
+#define TH_HOST_PRIV_H
 
 #include "tests/host/host.h"
 
-void rig_toolstack_exit(struct rig *rig); /* frees what rig_image() gave */
+void th_toolstack_exit(struct th_host *host); /* frees what th_image() gave */
 
 #endif

@@ -23,7 +23,7 @@
 #define ARGUMENTS 16
 #define STEP_MS	  2 /* between two looks at counts, of whose change nobody tells */
 
-struct rig_host {
+struct th_private {
 	struct gm_keeper *keeper;
 	struct gm_store *store;
 	pthread_t machine_thread;
@@ -38,7 +38,7 @@ struct rig_host {
 	size_t length;
 };
 
-int64_t rig_now_ms(void)
+int64_t th_now_ms(void)
 {
 	struct timespec now;
 
@@ -50,92 +50,92 @@ int64_t rig_now_ms(void)
 
 static void *machine_run(void *opaque)
 {
-	struct rig_host *host = opaque;
-	struct pollfd fds[] = {{.fd = gm_keeper_fd(host->keeper), .events = POLLIN},
-			       {.fd = host->store ? gm_store_fd(host->store) : -1, .events = POLLIN},
-			       {.fd = host->stop, .events = POLLIN}};
+	struct th_private *priv = opaque;
+	struct pollfd fds[] = {{.fd = gm_keeper_fd(priv->keeper), .events = POLLIN},
+			       {.fd = priv->store ? gm_store_fd(priv->store) : -1, .events = POLLIN},
+			       {.fd = priv->stop, .events = POLLIN}};
 
 	while (!fds[2].revents) {
 		if (poll(fds, 3, -1) <= 0)
 			continue;
 		if (fds[0].revents)
-			gm_keeper_run(host->keeper);
+			gm_keeper_run(priv->keeper);
 		if (fds[1].revents)
-			gm_store_run(host->store);
+			gm_store_run(priv->store);
 	}
 	return NULL;
 }
 
-static void machine_start(struct rig_host *host)
+static void machine_start(struct th_private *priv)
 {
-	host->stop = eventfd(0, EFD_CLOEXEC);
-	assert_true(host->stop >= 0);
-	assert_int_equal(pthread_create(&host->machine_thread, NULL, machine_run, host), 0);
+	priv->stop = eventfd(0, EFD_CLOEXEC);
+	assert_true(priv->stop >= 0);
+	assert_int_equal(pthread_create(&priv->machine_thread, NULL, machine_run, priv), 0);
 }
 
-static void machine_stop(struct rig_host *host)
+static void machine_stop(struct th_private *priv)
 {
 	uint64_t one = 1;
 
-	assert_int_equal(write(host->stop, &one, sizeof(one)), sizeof(one));
-	pthread_join(host->machine_thread, NULL);
-	close(host->stop);
+	assert_int_equal(write(priv->stop, &one, sizeof(one)), sizeof(one));
+	pthread_join(priv->machine_thread, NULL);
+	close(priv->stop);
 }
 
-void rig_store_end(struct rig *rig)
+void th_store_end(struct th_host *host)
 {
-	machine_stop(rig->host);
-	gm_store_close(rig->host->store);
-	rig->host->store = NULL;
-	machine_start(rig->host);
+	machine_stop(host->priv);
+	gm_store_close(host->priv->store);
+	host->priv->store = NULL;
+	machine_start(host->priv);
 }
 
-void rig_store_begin(struct rig *rig)
+void th_store_begin(struct th_host *host)
 {
-	machine_stop(rig->host);
-	assert_int_equal(gm_store_open(&rig->host->store, rig->dir), 0);
-	machine_start(rig->host);
-	xs_close(rig->xs);
-	rig->xs = xs_open(0);
-	assert_non_null(rig->xs);
+	machine_stop(host->priv);
+	assert_int_equal(gm_store_open(&host->priv->store, host->dir), 0);
+	machine_start(host->priv);
+	xs_close(host->xs);
+	host->xs = xs_open(0);
+	assert_non_null(host->xs);
 }
 
-static struct rig_host *host_new(void)
+static struct th_private *host_new(void)
 {
-	struct rig_host *host = calloc(1, sizeof(*host));
+	struct th_private *priv = calloc(1, sizeof(*priv));
 	pthread_condattr_t clock;
 
-	assert_non_null(host);
-	host->log = -1;
-	pthread_mutex_init(&host->lock, NULL);
+	assert_non_null(priv);
+	priv->log = -1;
+	pthread_mutex_init(&priv->lock, NULL);
 	pthread_condattr_init(&clock);
 	pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
-	pthread_cond_init(&host->more, &clock);
+	pthread_cond_init(&priv->more, &clock);
 	pthread_condattr_destroy(&clock);
-	return host;
+	return priv;
 }
 
-int rig_setup(void **state)
+int th_setup(void **state)
 {
-	struct rig *rig = calloc(1, sizeof(*rig));
-	struct rig_host *host = host_new();
+	struct th_host *host = calloc(1, sizeof(*host));
+	struct th_private *priv = host_new();
 	char path[96];
 
-	assert_non_null(rig);
-	rig->host = host;
-	strcpy(rig->dir, "/dev/shm/grantio-scenario-XXXXXX");
-	assert_non_null(mkdtemp(rig->dir));
-	assert_int_equal(gm_machine_create(rig->dir), 0);
-	assert_int_equal(gm_machine_open(&rig->machine, rig->dir), 0);
-	assert_int_equal(gm_keeper_open(&host->keeper, rig->machine), 0);
-	assert_int_equal(gm_store_open(&host->store, rig->dir), 0);
-	machine_start(host);
-	snprintf(path, sizeof(path), "%s/store", rig->dir);
+	assert_non_null(host);
+	host->priv = priv;
+	strcpy(host->dir, "/dev/shm/grantio-scenario-XXXXXX");
+	assert_non_null(mkdtemp(host->dir));
+	assert_int_equal(gm_machine_create(host->dir), 0);
+	assert_int_equal(gm_machine_open(&host->machine, host->dir), 0);
+	assert_int_equal(gm_keeper_open(&priv->keeper, host->machine), 0);
+	assert_int_equal(gm_store_open(&priv->store, host->dir), 0);
+	machine_start(priv);
+	snprintf(path, sizeof(path), "%s/store", host->dir);
 	setenv("XENSTORED_PATH", path, 1);
-	setenv("GRANTIO_MACHINE", rig->dir, 1);
-	rig->xs = xs_open(0);
-	assert_non_null(rig->xs);
-	*state = rig;
+	setenv("GRANTIO_MACHINE", host->dir, 1);
+	host->xs = xs_open(0);
+	assert_non_null(host->xs);
+	*state = host;
 	return 0;
 }
 
@@ -152,25 +152,25 @@ static void dir_remove(const char *path)
 	rmdir(path);
 }
 
-int rig_teardown(void **state)
+int th_teardown(void **state)
 {
-	struct rig *rig = *state;
-	struct rig_host *host = rig->host;
-	int left = rig->daemon ? rig_daemon_stop(rig, SIGKILL) : 0;
+	struct th_host *host = *state;
+	struct th_private *priv = host->priv;
+	int left = host->grantiod ? th_grantiod_stop(host, SIGKILL) : 0;
 
 	(void)left; /* a test that failed before it stopped it */
-	rig_toolstack_exit(rig);
-	xs_close(rig->xs);
-	machine_stop(host);
-	gm_store_close(host->store);
-	gm_keeper_close(host->keeper);
-	gm_machine_close(rig->machine);
-	dir_remove(rig->dir);
-	free(host->text);
-	pthread_cond_destroy(&host->more);
-	pthread_mutex_destroy(&host->lock);
+	th_toolstack_exit(host);
+	xs_close(host->xs);
+	machine_stop(priv);
+	gm_store_close(priv->store);
+	gm_keeper_close(priv->keeper);
+	gm_machine_close(host->machine);
+	dir_remove(host->dir);
+	free(priv->text);
+	pthread_cond_destroy(&priv->more);
+	pthread_mutex_destroy(&priv->lock);
+	free(priv);
 	free(host);
-	free(rig);
 	return 0;
 }
 
@@ -178,57 +178,57 @@ int rig_teardown(void **state)
 
 static void *log_run(void *opaque)
 {
-	struct rig_host *host = opaque;
+	struct th_private *priv = opaque;
 	char buffer[4096];
 	ssize_t got;
 
-	while ((got = read(host->log, buffer, sizeof(buffer))) > 0 || (got < 0 && errno == EINTR)) {
+	while ((got = read(priv->log, buffer, sizeof(buffer))) > 0 || (got < 0 && errno == EINTR)) {
 		if (got < 0)
 			continue;
 		fwrite(buffer, 1, (size_t)got, stderr);
-		pthread_mutex_lock(&host->lock);
-		host->text = realloc(host->text, host->length + (size_t)got + 1);
-		memcpy(host->text + host->length, buffer, (size_t)got);
-		host->length += (size_t)got;
-		host->text[host->length] = '\0';
-		pthread_cond_broadcast(&host->more);
-		pthread_mutex_unlock(&host->lock);
+		pthread_mutex_lock(&priv->lock);
+		priv->text = realloc(priv->text, priv->length + (size_t)got + 1);
+		memcpy(priv->text + priv->length, buffer, (size_t)got);
+		priv->length += (size_t)got;
+		priv->text[priv->length] = '\0';
+		pthread_cond_broadcast(&priv->more);
+		pthread_mutex_unlock(&priv->lock);
 	}
 	return NULL;
 }
 
 /* Under the lock. */
-static unsigned log_count(const struct rig_host *host, const char *text)
+static unsigned log_count(const struct th_private *priv, const char *text)
 {
 	unsigned count = 0;
 
-	for (const char *at = host->text; at && (at = strstr(at, text)); at++)
+	for (const char *at = priv->text; at && (at = strstr(at, text)); at++)
 		count++;
 	return count;
 }
 
-unsigned rig_log_count(struct rig *rig, const char *text)
+unsigned th_log_count(struct th_host *host, const char *text)
 {
 	unsigned count;
 
-	pthread_mutex_lock(&rig->host->lock);
-	count = log_count(rig->host, text);
-	pthread_mutex_unlock(&rig->host->lock);
+	pthread_mutex_lock(&host->priv->lock);
+	count = log_count(host->priv, text);
+	pthread_mutex_unlock(&host->priv->lock);
 	return count;
 }
 
-void rig_log_wait(struct rig *rig, const char *text, unsigned count)
+void th_log_wait(struct th_host *host, const char *text, unsigned count)
 {
 	struct timespec end;
 	unsigned found;
 	int ret = 0;
 
 	clock_gettime(CLOCK_MONOTONIC, &end);
-	end.tv_sec += RIG_SECONDS;
-	pthread_mutex_lock(&rig->host->lock);
-	while ((found = log_count(rig->host, text)) < count && !ret)
-		ret = pthread_cond_timedwait(&rig->host->more, &rig->host->lock, &end);
-	pthread_mutex_unlock(&rig->host->lock);
+	end.tv_sec += TH_SECONDS;
+	pthread_mutex_lock(&host->priv->lock);
+	while ((found = log_count(host->priv, text)) < count && !ret)
+		ret = pthread_cond_timedwait(&host->priv->more, &host->priv->lock, &end);
+	pthread_mutex_unlock(&host->priv->lock);
 	if (found < count)
 		fail_msg("the log has '%s' %u times, waited for %u", text, found, count);
 }
@@ -250,9 +250,9 @@ static unsigned entries(pid_t pid, const char *what)
 	return count;
 }
 
-unsigned rig_daemon_descriptors(const struct rig *rig)
+unsigned th_grantiod_descriptors(const struct th_host *host)
 {
-	return entries(rig->daemon, "fd");
+	return entries(host->grantiod, "fd");
 }
 
 static void daemon_exec(int log, const char *const *arguments)
@@ -270,58 +270,58 @@ static void daemon_exec(int log, const char *const *arguments)
 	_exit(127);
 }
 
-void rig_daemon_start(struct rig *rig, const char *const *arguments)
+void th_grantiod_start(struct th_host *host, const char *const *arguments)
 {
-	struct rig_host *host = rig->host;
-	unsigned ready = rig_log_count(rig, "<5>ready\n");
+	struct th_private *priv = host->priv;
+	unsigned ready = th_log_count(host, "<5>ready\n");
 	int log[2];
 
-	assert_int_equal(rig->daemon, 0);
+	assert_int_equal(host->grantiod, 0);
 	assert_int_equal(pipe2(log, O_CLOEXEC), 0);
-	rig->daemon = fork();
-	assert_true(rig->daemon >= 0);
-	if (!rig->daemon)
+	host->grantiod = fork();
+	assert_true(host->grantiod >= 0);
+	if (!host->grantiod)
 		daemon_exec(log[1], arguments);
 	close(log[1]);
-	host->log = log[0];
-	assert_int_equal(pthread_create(&host->log_thread, NULL, log_run, host), 0);
-	rig_log_wait(rig, "<5>ready\n", ready + 1);
-	rig->fds = rig_daemon_descriptors(rig);
-	rig->threads = entries(rig->daemon, "task");
+	priv->log = log[0];
+	assert_int_equal(pthread_create(&priv->log_thread, NULL, log_run, priv), 0);
+	th_log_wait(host, "<5>ready\n", ready + 1);
+	host->fds = th_grantiod_descriptors(host);
+	host->threads = entries(host->grantiod, "task");
 }
 
-void rig_daemon_pause(struct rig *rig)
+void th_grantiod_pause(struct th_host *host)
 {
 	int status;
 
-	kill(rig->daemon, SIGSTOP);
-	assert_int_equal(waitpid(rig->daemon, &status, WUNTRACED), rig->daemon);
+	kill(host->grantiod, SIGSTOP);
+	assert_int_equal(waitpid(host->grantiod, &status, WUNTRACED), host->grantiod);
 	assert_true(WIFSTOPPED(status));
 }
 
-int rig_daemon_stop(struct rig *rig, int signal)
+int th_grantiod_stop(struct th_host *host, int signal)
 {
 	int status = -1;
 
-	kill(rig->daemon, signal);
+	kill(host->grantiod, signal);
 	/* Bounded: it ends itself after 10 s (STOP_SECONDS), and the test runner ends us. */
-	while (waitpid(rig->daemon, &status, 0) < 0 && errno == EINTR)
+	while (waitpid(host->grantiod, &status, 0) < 0 && errno == EINTR)
 		;
-	rig->daemon = 0;
-	pthread_join(rig->host->log_thread, NULL); /* at the end of its pipe */
-	close(rig->host->log);
-	rig->host->log = -1;
+	host->grantiod = 0;
+	pthread_join(host->priv->log_thread, NULL); /* at the end of its pipe */
+	close(host->priv->log);
+	host->priv->log = -1;
 	return status;
 }
 
-int rig_daemon_run(struct rig *rig, const char *const *arguments, char *text, size_t size)
+int th_grantiod_run(struct th_host *host, const char *const *arguments, char *text, size_t size)
 {
 	size_t length = 0;
 	ssize_t got;
 	int status, log[2];
 	pid_t child;
 
-	(void)rig;
+	(void)host;
 	assert_int_equal(pipe2(log, O_CLOEXEC), 0);
 	child = fork();
 	assert_true(child >= 0);
@@ -338,49 +338,49 @@ int rig_daemon_run(struct rig *rig, const char *const *arguments, char *text, si
 }
 
 /* What is left, as a text; false: nothing. */
-static bool left_over(struct rig *rig, const uint16_t *domids, char *text, size_t size)
+static bool left_over(struct th_host *host, const uint16_t *domids, char *text, size_t size)
 {
 	struct gm_stats stats;
 	unsigned fds, threads;
 
-	assert_int_equal(gm_domain_stats(rig->machine, 0, &stats), 0);
+	assert_int_equal(gm_domain_stats(host->machine, 0, &stats), 0);
 	if (stats.mappings_held || stats.ports) {
 		snprintf(text, size, "domain 0: %u mappings, %u ports", stats.mappings_held, stats.ports);
 		return true;
 	}
 	for (; domids && *domids; domids++) {
-		if (gm_domain_stats(rig->machine, *domids, &stats) || (!stats.grants_active && !stats.ioreq_servers))
+		if (gm_domain_stats(host->machine, *domids, &stats) || (!stats.grants_active && !stats.ioreq_servers))
 			continue; /* gone, or as it should be */
 		snprintf(text, size, "domain %u: %u grants in use, %u ioreq servers", *domids, stats.grants_active,
 			 stats.ioreq_servers);
 		return true;
 	}
-	if (!rig->daemon)
+	if (!host->grantiod)
 		return false;
-	fds = rig_daemon_descriptors(rig);
-	threads = entries(rig->daemon, "task");
-	snprintf(text, size, "grantiod: %u descriptors (at rest %u), %u threads (%u)", fds, rig->fds, threads,
-		 rig->threads);
-	return fds != rig->fds || threads != rig->threads;
+	fds = th_grantiod_descriptors(host);
+	threads = entries(host->grantiod, "task");
+	snprintf(text, size, "grantiod: %u descriptors (at rest %u), %u threads (%u)", fds, host->fds, threads,
+		 host->threads);
+	return fds != host->fds || threads != host->threads;
 }
 
-void rig_quiet(struct rig *rig, const uint16_t *domids)
+void th_quiet(struct th_host *host, const uint16_t *domids)
 {
-	int64_t end = rig_now_ms() + RIG_SECONDS * 1000;
+	int64_t end = th_now_ms() + TH_SECONDS * 1000;
 	char text[128];
 
-	while (left_over(rig, domids, text, sizeof(text))) {
-		if (rig_now_ms() > end)
+	while (left_over(host, domids, text, sizeof(text))) {
+		if (th_now_ms() > end)
 			fail_msg("left behind: %s", text);
 		poll(NULL, 0, STEP_MS);
 	}
 }
 
-void rig_daemon_end(struct rig *rig, const uint16_t *domids)
+void th_grantiod_end(struct th_host *host, const uint16_t *domids)
 {
-	int status = rig_daemon_stop(rig, SIGTERM);
+	int status = th_grantiod_stop(host, SIGTERM);
 
 	assert_true(WIFEXITED(status));
 	assert_int_equal(WEXITSTATUS(status), 0);
-	rig_quiet(rig, domids);
+	th_quiet(host, domids);
 }

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
-#define LIMIT_MS (RIG_SECONDS * 1000)
+#define LIMIT_MS (TH_SECONDS * 1000)
 #define STEP_MS	 2 /* between two looks at a count, of whose change nobody tells */
 
 uint64_t hg_dma_bit = GIO_DMA_GRANT_BIT;
@@ -26,24 +26,24 @@ void hg_grant(struct hg *hg, uint32_t ref, uint16_t flags)
 
 void hg_revoke(struct hg *hg, uint32_t ref)
 {
-	int64_t end = rig_now_ms() + LIMIT_MS;
+	int64_t end = th_now_ms() + LIMIT_MS;
 	uint16_t flags;
 
 	do {
 		flags = __atomic_load_n(&hg->grants[ref].flags, __ATOMIC_ACQUIRE);
-		if (rig_now_ms() > end)
+		if (th_now_ms() > end)
 			fail_msg("grant %u is still in use", ref);
 	} while ((flags & GIO_GTF_IN_USE) || !__atomic_compare_exchange_n(&hg->grants[ref].flags, &flags, 0, false,
 									  __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
 }
 
-void hg_open(struct hg *hg, struct rig *rig, uint16_t domid)
+void hg_open(struct hg *hg, struct th_host *host, uint16_t domid)
 {
 	struct gm_grant_table table;
 	struct gm_guest_disk disk;
 	size_t bytes;
 
-	assert_int_equal(gm_guest_open(&hg->guest, rig->dir, domid), 0);
+	assert_int_equal(gm_guest_open(&hg->guest, host->dir, domid), 0);
 	assert_int_equal(gm_guest_grant_version(hg->guest, 1), 0);
 	assert_int_equal(gm_guest_grant_table(hg->guest, HG_GRANTS, &table), 0);
 	hg->ram = gm_guest_ram(hg->guest, &bytes);
@@ -187,7 +187,7 @@ void hg_kick(struct hg *hg, unsigned q)
 /* Until the next interrupt, or the end. False: that was the end. */
 static bool interrupt_wait(struct hg *hg, int64_t end)
 {
-	int64_t left = end - rig_now_ms();
+	int64_t left = end - th_now_ms();
 
 	return left > 0 && gm_guest_irq_wait(hg->guest, hg->irq, (int)left) == 0;
 }
@@ -195,7 +195,7 @@ static bool interrupt_wait(struct hg *hg, int64_t end)
 /* Wait until the used index is `least` to `most` further than what was seen, and see all of it. */
 static unsigned used_take(struct hg *hg, unsigned q, unsigned least, unsigned most)
 {
-	int64_t end = rig_now_ms() + LIMIT_MS;
+	int64_t end = th_now_ms() + LIMIT_MS;
 	uint16_t seen = hg->queue[q].seen, idx;
 
 	/* Acquire: the index before the entries and the status bytes. Pairs with the release in gd_queue_publish(). */
@@ -220,7 +220,7 @@ unsigned hg_used_some(struct hg *hg, unsigned q, unsigned most)
 /* Wait until a register has one of these bits. */
 static void bits_wait(struct hg *hg, uint64_t offset, uint32_t bits)
 {
-	int64_t end = rig_now_ms() + LIMIT_MS;
+	int64_t end = th_now_ms() + LIMIT_MS;
 
 	while (!(hg_read(hg, offset) & bits))
 		if (!interrupt_wait(hg, end))
@@ -229,13 +229,13 @@ static void bits_wait(struct hg *hg, uint64_t offset, uint32_t bits)
 
 void hg_interrupts_end(struct hg *hg, uint32_t stays)
 {
-	int64_t end = rig_now_ms() + LIMIT_MS;
+	int64_t end = th_now_ms() + LIMIT_MS;
 	uint32_t status;
 
 	do {
 		hg_write(hg, GIO_VIRTIO_MMIO_INTERRUPT_ACK, ~stays);
 		status = hg_read(hg, GIO_VIRTIO_MMIO_INTERRUPT_STATUS);
-		if (rig_now_ms() > end)
+		if (th_now_ms() > end)
 			fail_msg("interrupt status 0x%x, not 0x%x", status, stays);
 	} while (status != stays);
 }
@@ -295,52 +295,52 @@ uint8_t hg_io(struct hg *hg, uint32_t type, uint64_t sector, uint32_t length)
 void hg_scene_begin(struct hg_scene *scene, void **state, const struct hg_options *options)
 {
 	static const struct hg_options none;
-	struct rig *rig = *state;
+	struct th_host *host = *state;
 
 	if (!options)
 		options = &none;
 	hg_dma_bit = options->foreign ? 0 : GIO_DMA_GRANT_BIT;
-	*scene = (struct hg_scene){.rig = rig,
-				   .image = rig_image(rig, "hostile.raw", HG_IMAGE),
-				   .honest_image = rig_image(rig, "honest.raw", HG_IMAGE)};
-	rig_daemon_start(rig, options->arguments);
-	rig_domain_make(rig, 1, options->vcpus ? options->vcpus : 2);
-	rig_domain_create(rig, 2);
-	rig_disk_write(rig, 1, 0, scene->image, options->keys);
-	rig_disk_write(rig, 2, 0, scene->honest_image, NULL);
-	rig_disk_wait(rig, 1, 0, 2);
-	rig_disk_wait(rig, 2, 0, 2);
-	scene->pid = rig->daemon;
-	scene->honest = rig_guest_open(rig, 2, 0);
-	hg_open(&scene->hg, rig, 1);
+	*scene = (struct hg_scene){.host = host,
+				   .image = th_image(host, "hostile.raw", HG_IMAGE),
+				   .honest_image = th_image(host, "honest.raw", HG_IMAGE)};
+	th_grantiod_start(host, options->arguments);
+	th_domain_make(host, 1, options->vcpus ? options->vcpus : 2);
+	th_domain_create(host, 2);
+	th_disk_write(host, 1, 0, scene->image, options->keys);
+	th_disk_write(host, 2, 0, scene->honest_image, NULL);
+	th_disk_wait(host, 1, 0, 2);
+	th_disk_wait(host, 2, 0, 2);
+	scene->pid = host->grantiod;
+	scene->honest = th_guest_open(host, 2, 0);
+	hg_open(&scene->hg, host, 1);
 }
 
 void hg_scene_check(struct hg_scene *scene)
 {
 	siginfo_t info = {0};
 
-	rig_guest_check(scene->honest, scene->honest_image, RIG_MIB, 65536, scene->rounds++);
+	th_guest_check(scene->honest, scene->honest_image, TH_MIB, 65536, scene->rounds++);
 	assert_int_equal(waitid(P_PID, (id_t)scene->pid, &info, WEXITED | WNOHANG | WNOWAIT), 0);
 	assert_int_equal(info.si_pid, 0); /* it has not ended */
-	assert_int_equal(scene->rig->daemon, scene->pid);
+	assert_int_equal(scene->host->grantiod, scene->pid);
 }
 
 void hg_scene_end(struct hg_scene *scene)
 {
 	static const uint16_t guests[] = {1, 2, 0};
-	struct rig *rig = scene->rig;
+	struct th_host *host = scene->host;
 
 	hg_scene_check(scene);
 	hg_start(&scene->hg, 0, 1);
 	assert_int_equal(hg_io(&scene->hg, GIO_VIRTIO_BLK_T_IN, 0, HG_PAGE), GIO_VIRTIO_BLK_S_OK);
-	rig_domain_destroy(rig, 1);
+	th_domain_destroy(host, 1);
 	gm_guest_close(scene->hg.guest);
-	rig_log_wait(rig, "<6>d1/xvda: stopped", 1);
+	th_log_wait(host, "<6>d1/xvda: stopped", 1);
 	hg_scene_check(scene);
-	rig_guest_close(scene->honest);
-	rig_disk_detach(rig, 2, 0);
-	rig_quiet(rig, guests);
-	rig_daemon_end(rig, guests);
+	th_guest_close(scene->honest);
+	th_disk_detach(host, 2, 0);
+	th_quiet(host, guests);
+	th_grantiod_end(host, guests);
 }
 
 /* The kernel's own helpers of an io_uring come and go as they like. */
@@ -377,11 +377,11 @@ unsigned hg_threads(const struct hg_scene *scene)
 
 void hg_threads_expect(const struct hg_scene *scene, unsigned most)
 {
-	int64_t end = rig_now_ms() + LIMIT_MS;
+	int64_t end = th_now_ms() + LIMIT_MS;
 	unsigned threads;
 
 	while ((threads = hg_threads(scene)) > most) {
-		if (rig_now_ms() > end)
+		if (th_now_ms() > end)
 			fail_msg("grantiod has %u threads, more than %u", threads, most);
 		poll(NULL, 0, STEP_MS);
 	}

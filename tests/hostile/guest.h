@@ -5,12 +5,12 @@
  * Concepts. The hostile guest has no driver. It writes grant entries, descriptors, rings and registers by hand, right
  * or wrong. Entry n of its grant table grants frame n to domain 0, from HG_FIRST to HG_GRANTS - 1, so that an offset
  * into its RAM is also the DMA address of that byte (hg_dma); a test breaks single entries. A *scene* is the whole: the
- * rig, the hostile guest (domain 1), the honest one (domain 2). hg_scene_end() is the verdict on every attack: the
+ * host, the hostile guest (domain 1), the honest one (domain 2). hg_scene_end() is the verdict on every attack: the
  * hostile guest's own device works again after a reset, the honest guest's disk serves I/O, grantiod is the same
  * process, nothing is left once the guest is destroyed, and grantiod ends in good order (under ASan that includes its
  * own leaks).
  *
- * Threads: the test's, but hg_access() is for any. Failures end the test. Waiting: for interrupts, with RIG_SECONDS as
+ * Threads: the test's, but hg_access() is for any. Failures end the test. Waiting: for interrupts, with TH_SECONDS as
  * limit.
  */
 #ifndef HOSTILE_GUEST_H
@@ -66,7 +66,7 @@ struct hg {
 /* ---- the guest -------------------------------------------------------------------------------------------------- */
 
 /* Be the guest `domid`, whose disk xvda is served. Closed by gm_guest_close(hg->guest). */
-void hg_open(struct hg *hg, struct rig *rig, uint16_t domid);
+void hg_open(struct hg *hg, struct th_host *host, uint16_t domid);
 
 /* GIO_DMA_GRANT_BIT, or 0: the scene is one without grants (hg_options.foreign). */
 extern uint64_t hg_dma_bit;
@@ -131,7 +131,7 @@ uint8_t hg_io(struct hg *hg, uint32_t type, uint64_t sector, uint32_t length);
 /* ---- the scene -------------------------------------------------------------------------------------------------- */
 
 struct hg_scene {
-	struct rig *rig;
+	struct th_host *host;
 	struct hg hg;
 	const char *image, *honest_image;
 	struct gp_disk *honest;
@@ -141,12 +141,12 @@ struct hg_scene {
 
 struct hg_options {
 	const char *const *arguments; /* of grantiod */
-	const struct rig_key *keys;   /* of the hostile guest's disk */
+	const struct th_key *keys;    /* of the hostile guest's disk */
 	unsigned vcpus;		      /* of the hostile guest; 0: 2 */
 	bool foreign;		      /* it uses no grants: say so in arguments and keys */
 };
 
-#define HG_IMAGE (4u * RIG_MIB)
+#define HG_IMAGE (4u * TH_MIB)
 
 /* `options` may be NULL. The hostile guest's device is not touched yet. */
 void hg_scene_begin(struct hg_scene *scene, void **state, const struct hg_options *options);
@@ -157,6 +157,6 @@ void hg_scene_end(struct hg_scene *scene);
 unsigned hg_threads(const struct hg_scene *scene);
 void hg_threads_expect(const struct hg_scene *scene, unsigned most);
 
-#define HG_TEST(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
+#define HG_TEST(name) cmocka_unit_test_setup_teardown(name, th_setup, th_teardown)
 
 #endif

@@ -132,7 +132,7 @@ static void abort_when_the_guest_rewrites_its_own_state_node(void **state)
 
 	hg_scene_begin(&scene, state, NULL);
 	hg_start(hg, 0, 1);
-	xs = rig_store_open(scene.rig, 1);
+	xs = th_store_connect(scene.host, 1);
 	memset(large, '4', sizeof(large));
 	for (unsigned i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
 		assert_true(xs_write(xs, XBT_NULL, node, values[i], (unsigned)strlen(values[i])));
@@ -150,7 +150,7 @@ static void abort_when_the_guest_rewrites_its_own_state_node(void **state)
 	assert_true(xs_rm(xs, XBT_NULL, front));
 	assert_int_equal(hg_io(hg, GIO_VIRTIO_BLK_T_IN, 0, 512), GIO_VIRTIO_BLK_S_OK);
 	xs_close(xs);
-	assert_int_equal(rig_log_count(scene.rig, "stopping"), 0);
+	assert_int_equal(th_log_count(scene.host, "stopping"), 0);
 	hg_scene_end(&scene);
 }
 
@@ -160,7 +160,7 @@ static void abort_when_the_guest_rewrites_its_own_state_node(void **state)
  */
 static void sleeping_because_xenstore_may_be_incomplete(void **state)
 {
-	static const struct rig_key none[] = {
+	static const struct th_key none[] = {
 		{"frontend", NULL}, {"params", NULL},	   {"frontend-id", NULL},   {"online", NULL},
 		{"state", NULL},    {"mode", NULL},	   {"transport", NULL},	    {"base", NULL},
 		{"irq", NULL},	    {"grant_usage", NULL}, {"specification", NULL}, {"device-type", NULL},
@@ -176,19 +176,19 @@ static void sleeping_because_xenstore_may_be_incomplete(void **state)
 	char line[64];
 
 	hg_scene_begin(&scene, state, NULL);
-	rig_disk_write(scene.rig, 1, 1, "", none);
-	rig_disk_key(scene.rig, 1, 1, "grant_usage", "1");
+	th_disk_write(scene.host, 1, 1, "", none);
+	th_disk_key(scene.host, 1, 1, "grant_usage", "1");
 	for (unsigned i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
 		snprintf(line, sizeof(line), "<6>d1/xvdb: waiting for key '%s'\n", wanted[i][0]);
-		rig_log_wait(scene.rig, line, 1);
+		th_log_wait(scene.host, line, 1);
 		hg_scene_check(&scene); /* the wait is nobody else's */
-		rig_disk_key(scene.rig, 1, 1, wanted[i][0], wanted[i][1]);
+		th_disk_key(scene.host, 1, 1, wanted[i][0], wanted[i][1]);
 	}
-	rig_log_wait(scene.rig, "<6>d1/xvdb: waiting for key 'params'\n", 1);
-	rig_disk_key(scene.rig, 1, 1, "params", rig_image(scene.rig, "late.raw", RIG_MIB));
-	rig_disk_wait(scene.rig, 1, 1, 2);
-	assert_int_equal(rig_log_count(scene.rig, "<3>"), 0);
-	rig_disk_detach(scene.rig, 1, 1);
+	th_log_wait(scene.host, "<6>d1/xvdb: waiting for key 'params'\n", 1);
+	th_disk_key(scene.host, 1, 1, "params", th_image(scene.host, "late.raw", TH_MIB));
+	th_disk_wait(scene.host, 1, 1, 2);
+	assert_int_equal(th_log_count(scene.host, "<3>"), 0);
+	th_disk_detach(scene.host, 1, 1);
 	hg_scene_end(&scene);
 }
 

@@ -14,7 +14,7 @@
 #define STEP_MS	   2   /* between two looks at counts */
 
 struct loop {
-	struct rig *rig;
+	struct th_host *host;
 	struct gp_disk *honest;
 	const char *image, *honest_image;
 	struct gm_stats rest;
@@ -23,34 +23,34 @@ struct loop {
 
 static void loop_begin(struct loop *loop, void **state)
 {
-	struct rig *rig = *state;
+	struct th_host *host = *state;
 
-	*loop = (struct loop){.rig = rig,
-			      .image = rig_image(rig, "a.raw", HG_IMAGE),
-			      .honest_image = rig_image(rig, "b.raw", HG_IMAGE)};
-	rig_daemon_start(rig, NULL);
-	rig_domain_create(rig, 2);
-	rig_disk_attach(rig, 2, 0, loop->honest_image);
-	loop->honest = rig_guest_open(rig, 2, 0);
-	rig_guest_check(loop->honest, loop->honest_image, 0, 65536, 0);
-	rig_disk_wait(rig, 2, 0, 4);
-	assert_int_equal(gm_domain_stats(rig->machine, 0, &loop->rest), 0);
+	*loop = (struct loop){.host = host,
+			      .image = th_image(host, "a.raw", HG_IMAGE),
+			      .honest_image = th_image(host, "b.raw", HG_IMAGE)};
+	th_grantiod_start(host, NULL);
+	th_domain_create(host, 2);
+	th_disk_attach(host, 2, 0, loop->honest_image);
+	loop->honest = th_guest_open(host, 2, 0);
+	th_guest_check(loop->honest, loop->honest_image, 0, 65536, 0);
+	th_disk_wait(host, 2, 0, 4);
+	assert_int_equal(gm_domain_stats(host->machine, 0, &loop->rest), 0);
 }
 
 static void loop_end(struct loop *loop)
 {
 	static const uint16_t guests[] = {1, 2, 0};
 
-	rig_guest_close(loop->honest);
-	rig_disk_detach(loop->rig, 2, 0);
-	rig_quiet(loop->rig, guests);
-	rig_daemon_end(loop->rig, guests);
+	th_guest_close(loop->honest);
+	th_disk_detach(loop->host, 2, 0);
+	th_quiet(loop->host, guests);
+	th_grantiod_end(loop->host, guests);
 }
 
 /* Wait until all that was made available is used. False: the device asks for a reset instead. */
 static bool used_or_broken(struct hg *hg)
 {
-	for (unsigned i = 0; i < RIG_SECONDS * 1000 / QUIET_MS; i++) {
+	for (unsigned i = 0; i < TH_SECONDS * 1000 / QUIET_MS; i++) {
 		if (__atomic_load_n(&hg_used(hg, 0)->idx, __ATOMIC_ACQUIRE) == hg->queue[0].next)
 			return true;
 		if (hg_read(hg, GIO_VIRTIO_MMIO_STATUS) & GIO_VIRTIO_STATUS_NEEDS_RESET)
@@ -62,13 +62,13 @@ static bool used_or_broken(struct hg *hg)
 }
 
 /* The guest's life. Every access is answered; what the fault may cost is a request, or the device until its reset. */
-static void guest_live(struct rig *rig, enum gm_fault kind)
+static void guest_live(struct th_host *host, enum gm_fault kind)
 {
 	static const uint32_t types[] = {GIO_VIRTIO_BLK_T_OUT, GIO_VIRTIO_BLK_T_IN, GIO_VIRTIO_BLK_T_GET_ID};
 	bool whole = false;
 	struct hg hg;
 
-	hg_open(&hg, rig, 1);
+	hg_open(&hg, host, 1);
 	for (unsigned attempt = 0; attempt < 2 && !whole; attempt++) {
 		hg_probe(&hg, HG_FEATURES);
 		hg_queue_place(&hg, 0, HG_ENTRIES);
@@ -83,7 +83,7 @@ static void guest_live(struct rig *rig, enum gm_fault kind)
 	}
 	assert_true(whole); /* one fault costs one reset at the most */
 	hg.queue[0].seen = hg.queue[0].next;
-	if (gm_fault_struck(rig->machine, 0, kind)) /* then all is well again */
+	if (gm_fault_struck(host->machine, 0, kind)) /* then all is well again */
 		assert_int_equal(hg_io(&hg, GIO_VIRTIO_BLK_T_IN, 0, HG_PAGE), GIO_VIRTIO_BLK_S_OK);
 	gm_guest_close(hg.guest);
 }
@@ -91,10 +91,10 @@ static void guest_live(struct rig *rig, enum gm_fault kind)
 static bool at_rest(const struct loop *loop, char *text, size_t size)
 {
 	const struct gm_stats *rest = &loop->rest;
-	unsigned fds = rig_daemon_descriptors(loop->rig);
+	unsigned fds = th_grantiod_descriptors(loop->host);
 	struct gm_stats now;
 
-	assert_int_equal(gm_domain_stats(loop->rig->machine, 0, &now), 0);
+	assert_int_equal(gm_domain_stats(loop->host->machine, 0, &now), 0);
 	snprintf(text, size, "%u mappings (%u), %u ports (%u), %u descriptors (%u at most)", now.mappings_held,
 		 rest->mappings_held, now.ports, rest->ports, fds, loop->descriptors);
 	return now.mappings_held == rest->mappings_held && now.ports == rest->ports &&
@@ -104,41 +104,41 @@ static bool at_rest(const struct loop *loop, char *text, size_t size)
 /* As before this life, within the limit: who is refused is told so before all is unwound. */
 static void rest_expect(struct loop *loop)
 {
-	int64_t end = rig_now_ms() + RIG_SECONDS * 1000;
+	int64_t end = th_now_ms() + TH_SECONDS * 1000;
 	char text[128];
 
 	if (!loop->descriptors) /* the first life, without a fault: the model keeps a guest's files open behind it */
-		loop->descriptors = rig_daemon_descriptors(loop->rig);
+		loop->descriptors = th_grantiod_descriptors(loop->host);
 	while (!at_rest(loop, text, sizeof(text))) {
-		if (rig_now_ms() > end)
+		if (th_now_ms() > end)
 			fail_msg("left behind: %s", text);
 		poll(NULL, 0, STEP_MS);
 	}
-	rig_guest_check(loop->honest, loop->honest_image, 0, 65536, ++loop->rounds);
+	th_guest_check(loop->honest, loop->honest_image, 0, 65536, ++loop->rounds);
 }
 
 /* A disk's life, with call `n` of the kind failing (0: none). False: there were fewer. */
 static bool life(struct loop *loop, enum gm_fault kind, unsigned n)
 {
-	struct rig *rig = loop->rig;
+	struct th_host *host = loop->host;
 	bool struck;
 
-	rig_domain_create(rig, 1);
-	assert_int_equal(gm_fault_set(rig->machine, 0, kind, n), 0);
-	rig_disk_write(rig, 1, 0, loop->image, NULL);
-	if (rig_disk_verdict(rig, 1, 0)) {
-		guest_live(rig, kind);
+	th_domain_create(host, 1);
+	assert_int_equal(gm_fault_set(host->machine, 0, kind, n), 0);
+	th_disk_write(host, 1, 0, loop->image, NULL);
+	if (th_disk_verdict(host, 1, 0)) {
+		guest_live(host, kind);
 		loop->served++;
-		rig_disk_detach(rig, 1, 0);
-		rig_log_wait(rig, "<6>d1/xvda: stopped", loop->served);
+		th_disk_detach(host, 1, 0);
+		th_log_wait(host, "<6>d1/xvda: stopped", loop->served);
 	} else {
 		loop->refused++;
-		rig_disk_remove(rig, 1, 0);
+		th_disk_remove(host, 1, 0);
 	}
-	struck = gm_fault_struck(rig->machine, 0, kind);
-	assert_int_equal(gm_fault_set(rig->machine, 0, kind, 0), 0);
+	struck = gm_fault_struck(host->machine, 0, kind);
+	assert_int_equal(gm_fault_set(host->machine, 0, kind, 0), 0);
 	rest_expect(loop);
-	rig_domain_destroy(rig, 1);
+	th_domain_destroy(host, 1);
 	return struck;
 }
 

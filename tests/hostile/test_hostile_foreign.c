@@ -7,7 +7,7 @@
 #define OK    GIO_VIRTIO_BLK_S_OK
 #define IOERR GIO_VIRTIO_BLK_S_IOERR
 
-static const struct rig_key no_grants[] = {{"grant_usage", "0"}, {NULL, NULL}};
+static const struct th_key no_grants[] = {{"grant_usage", "0"}, {NULL, NULL}};
 static const char *const allowed[] = {"--allow-foreign", "1", NULL};
 static const struct hg_options options = {.arguments = allowed, .keys = no_grants, .foreign = true};
 
@@ -31,7 +31,7 @@ static void frames_carry_data(void **state)
 	uint8_t copy[65536];
 
 	hg_scene_begin(&scene, state, &options);
-	rig_log_wait(scene.rig, "d1/xvda: grant_usage '0': serving without grants", 1);
+	th_log_wait(scene.host, "d1/xvda: grant_usage '0': serving without grants", 1);
 	grants_end(hg);
 	hg_start(hg, 0, 1);
 	pattern_put(hg, sizeof(copy));
@@ -117,10 +117,10 @@ static void one_guest_is_allowed(void **state)
 	struct hg_scene scene;
 
 	hg_scene_begin(&scene, state, &options);
-	rig_disk_write(scene.rig, 2, 1, rig_image(scene.rig, "second.raw", HG_IMAGE), no_grants);
-	rig_log_wait(scene.rig, "<3>d2/xvdb: grant_usage '0': the guest grants nothing; write grant_usage=1 into", 1);
-	rig_disk_remove(scene.rig, 2, 1);
-	assert_int_equal(rig_log_count(scene.rig, "d2/xvda: grant_usage"), 0);
+	th_disk_write(scene.host, 2, 1, th_image(scene.host, "second.raw", HG_IMAGE), no_grants);
+	th_log_wait(scene.host, "<3>d2/xvdb: grant_usage '0': the guest grants nothing; write grant_usage=1 into", 1);
+	th_disk_remove(scene.host, 2, 1);
+	assert_int_equal(th_log_count(scene.host, "d2/xvda: grant_usage"), 0);
 	hg_scene_end(&scene);
 }
 

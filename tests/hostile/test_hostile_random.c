@@ -194,7 +194,7 @@ static void random_attacks(void **state, uint64_t seed)
 	}
 	hg_reset(&scene.hg);
 	grants_mend(&scene.hg);
-	assert_int_equal(rig_log_count(scene.rig, "<3>d2"), 0);
+	assert_int_equal(th_log_count(scene.host, "<3>d2"), 0);
 	hg_scene_end(&scene);
 }
 

@@ -197,7 +197,7 @@ static void interrupt_status_by_two_threads(void **state)
 		for (unsigned q = 0; q < HG_QUEUES; q++)
 			hg_used_wait(hg, q, 1);
 		if (i == 50)
-			rig_log_wait(scene.rig, "size is now", 1);
+			th_log_wait(scene.host, "size is now", 1);
 	}
 	__atomic_store_n(&a.stop, true, __ATOMIC_RELAXED);
 	pthread_join(thread, NULL);

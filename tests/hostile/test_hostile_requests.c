@@ -34,7 +34,7 @@ static void image_expect(const char *image, uint8_t byte)
 
 static void writes_accepted_on_a_read_only_image(void **state)
 {
-	static const struct rig_key keys[] = {{"mode", "r"}, {NULL, NULL}};
+	static const struct th_key keys[] = {{"mode", "r"}, {NULL, NULL}};
 	const struct hg_options options = {.keys = keys};
 	struct hg_scene scene;
 	struct hg *hg = &scene.hg;
@@ -132,7 +132,7 @@ static void failed_io_never_completed(void **state)
 		assert_int_not_equal(*hg_status(hg, 0), OK);
 	}
 	assert_int_equal(hg_io(hg, GIO_VIRTIO_BLK_T_DISCARD, 0, 8), IOERR);
-	assert_int_equal(rig_log_count(scene.rig, "needs a reset"), 0);
+	assert_int_equal(th_log_count(scene.host, "needs a reset"), 0);
 	hg_scene_end(&scene);
 }
 
@@ -147,12 +147,12 @@ static void failed_io_of_a_shrunk_image(void **state)
 	assert_int_equal(hg_io(hg, GIO_VIRTIO_BLK_T_IN, SECTORS / 2, 4096), OK);
 	assert_int_equal(truncate(scene.image, HG_IMAGE / 2), 0);
 	assert_int_equal(hg_io(hg, GIO_VIRTIO_BLK_T_IN, SECTORS / 2, 4096), IOERR);
-	rig_log_wait(scene.rig, "size is now 2097152 bytes", 1);
+	th_log_wait(scene.host, "size is now 2097152 bytes", 1);
 	assert_int_equal(hg_io(hg, GIO_VIRTIO_BLK_T_OUT, SECTORS / 2, 4096), IOERR);
 	assert_int_equal(hg_io(hg, GIO_VIRTIO_BLK_T_IN, SECTORS / 2 - 8, 4096), OK);
 	assert_int_equal(hg_read(hg, GIO_VIRTIO_MMIO_CONFIG), SECTORS / 2);
 	assert_int_equal(truncate(scene.image, HG_IMAGE), 0);
-	rig_log_wait(scene.rig, "size is now 4194304 bytes", 1);
+	th_log_wait(scene.host, "size is now 4194304 bytes", 1);
 	assert_int_equal(hg_io(hg, GIO_VIRTIO_BLK_T_OUT, SECTORS / 2, 4096), OK);
 	hg_scene_end(&scene);
 }

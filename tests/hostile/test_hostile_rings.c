@@ -11,8 +11,8 @@ static const char *const with_indirect[] = {"--indirect", NULL};
 static void broken_expect(struct hg_scene *scene, const char *line, unsigned count)
 {
 	hg_broken_wait(&scene->hg);
-	rig_log_wait(scene->rig, line, count);
-	assert_int_equal(rig_log_count(scene->rig, "needs a reset"), count);
+	th_log_wait(scene->host, line, count);
+	assert_int_equal(th_log_count(scene->host, "needs a reset"), count);
 	hg_scene_check(scene); /* that device alone */
 }
 
@@ -116,7 +116,7 @@ static void chain_longer_than_planned(void **state)
 		hg_used_wait(hg, 0, 1);
 		assert_int_equal(*hg_status(hg, 0), GIO_VIRTIO_BLK_S_IOERR);
 	}
-	assert_int_equal(rig_log_count(scene.rig, "needs a reset"), 0);
+	assert_int_equal(th_log_count(scene.host, "needs a reset"), 0);
 	hg_scene_end(&scene);
 }
 
@@ -153,8 +153,8 @@ static void ready_refused(struct hg_scene *scene, unsigned count)
 	hg_queue_ready(hg, 0);
 	assert_int_equal(hg_read(hg, GIO_VIRTIO_MMIO_QUEUE_READY), 0);
 	hg_broken_wait(hg);
-	rig_log_wait(scene->rig, unmapped, count);
-	assert_int_equal(rig_log_count(scene->rig, "needs a reset"), count);
+	th_log_wait(scene->host, unmapped, count);
+	assert_int_equal(th_log_count(scene->host, "needs a reset"), count);
 	hg_scene_check(scene);
 	hg_reset(hg);
 }
@@ -225,7 +225,7 @@ static void abort_on_a_failed_copy(void **state)
 	memset(hg->ram + HG_DATA, 0x5a, 4096);
 	assert_int_equal(hg_io(hg, GIO_VIRTIO_BLK_T_IN, 8, 4096), GIO_VIRTIO_BLK_S_IOERR);
 	assert_int_equal(hg->ram[HG_DATA], 0x5a);
-	assert_int_equal(rig_log_count(scene.rig, "needs a reset"), 0);
+	assert_int_equal(th_log_count(scene.host, "needs a reset"), 0);
 	hg_grant(hg, HG_DATA / HG_PAGE, GIO_GTF_PERMIT_ACCESS);
 	hg_scene_end(&scene);
 }
@@ -315,7 +315,7 @@ static void descriptor_length_read_twice(void **state)
 	head = hg_request(hg, 0, 0, GIO_VIRTIO_BLK_T_IN, 0, hg_dma(HG_DATA), 512);
 	f.field = &hg_desc(hg, 0, 1)->len;
 	requests_under_flips(hg, &f, head, 1000);
-	assert_int_equal(rig_log_count(scene.rig, "needs a reset"), 0);
+	assert_int_equal(th_log_count(scene.host, "needs a reset"), 0);
 	hg_scene_end(&scene);
 }
 
@@ -337,7 +337,7 @@ static void indirect_length_read_three_times(void **state)
 			     .values = {512, 0xffffffff, 16 * HG_PAGE, 0}};
 	hg_desc(hg, 0, 0)->len = 48;
 	requests_under_flips(hg, &f, 0, 1000); /* the same within the table */
-	assert_int_equal(rig_log_count(scene.rig, "needs a reset"), 0);
+	assert_int_equal(th_log_count(scene.host, "needs a reset"), 0);
 	hg_scene_end(&scene);
 }
 
@@ -368,8 +368,8 @@ static void indirect_tables_that_lie(void **state)
 		hg_kick(hg, 0);
 		hg_used_wait(hg, 0, 1);
 	}
-	rig_log_wait(scene.rig, "request 0 refused", 3);
-	assert_int_equal(rig_log_count(scene.rig, "needs a reset"), 2);
+	th_log_wait(scene.host, "request 0 refused", 3);
+	assert_int_equal(th_log_count(scene.host, "needs a reset"), 2);
 	hg_scene_end(&scene);
 }
 

@@ -20,27 +20,27 @@
 #define MAGIC 0x74726976u /* "virt" */
 
 static const uint16_t guests[] = {1, 0};
-static const struct rig_key x86[] = {{"base", "0"}, {"irq", "0"}, {"grant_usage", NULL}, {NULL, NULL}};
+static const struct th_key x86[] = {{"base", "0"}, {"irq", "0"}, {"grant_usage", NULL}, {NULL, NULL}};
 
 struct world {
-	struct rig *rig;
+	struct th_host *host;
 	char dir[32]; /* the ledgers' */
 	const char *arguments[3];
 	const char *image, *other;
 	struct gm_guest *guest;
 };
 
-static void world_open(struct world *world, struct rig *rig)
+static void world_open(struct world *world, struct th_host *host)
 {
-	*world = (struct world){.rig = rig, .dir = "/tmp/gd-away-XXXXXX"};
+	*world = (struct world){.host = host, .dir = "/tmp/gd-away-XXXXXX"};
 	assert_non_null(mkdtemp(world->dir));
 	world->arguments[0] = "--state-dir";
 	world->arguments[1] = world->dir;
-	world->image = rig_image(rig, "a.raw", RIG_MIB);
-	world->other = rig_image(rig, "b.raw", RIG_MIB);
-	rig_domain_create(rig, 1);
-	rig_daemon_start(rig, world->arguments);
-	assert_int_equal(gm_guest_open(&world->guest, rig->dir, 1), 0);
+	world->image = th_image(host, "a.raw", TH_MIB);
+	world->other = th_image(host, "b.raw", TH_MIB);
+	th_domain_create(host, 1);
+	th_grantiod_start(host, world->arguments);
+	assert_int_equal(gm_guest_open(&world->guest, host->dir, 1), 0);
 }
 
 /* With the ledgers of disks that were refused to the last. */
@@ -59,8 +59,8 @@ static void dir_remove(const char *path)
 static void world_close(struct world *world)
 {
 	gm_guest_close(world->guest);
-	rig_domain_destroy(world->rig, 1);
-	rig_daemon_end(world->rig, guests);
+	th_domain_destroy(world->host, 1);
+	th_grantiod_end(world->host, guests);
 	dir_remove(world->dir);
 }
 
@@ -89,7 +89,7 @@ static void *access_run(void *opaque)
 {
 	struct access *access = opaque;
 
-	access->ret = gm_guest_mmio(access->world->guest, access->base, 4, false, &access->value, RIG_SECONDS * 1000);
+	access->ret = gm_guest_mmio(access->world->guest, access->base, 4, false, &access->value, TH_SECONDS * 1000);
 	__atomic_store_n(&access->done, true, __ATOMIC_RELEASE);
 	return NULL;
 }
@@ -121,24 +121,24 @@ static void attached_while_away(void **state)
 	int held;
 
 	world_open(&world, *state);
-	rig_disk_attach(world.rig, 1, 0, world.image);
-	rig_daemon_pause(world.rig);
+	th_disk_attach(world.host, 1, 0, world.image);
+	th_grantiod_pause(world.host);
 	access_begin(&access, &world, BASE);
-	assert_true(WIFSIGNALED(rig_daemon_stop(world.rig, SIGKILL)));
+	assert_true(WIFSIGNALED(th_grantiod_stop(world.host, SIGKILL)));
 	held = image_hold(world.image);
-	rig_disk_write(world.rig, 1, 1, world.other, NULL);
-	rig_daemon_start(world.rig, world.arguments);
-	rig_log_wait(world.rig, "<5>d1/ioreq: taking over ioreq server", 1);
-	rig_disk_wait(world.rig, 1, 1, 2);
-	rig_log_wait(world.rig, "waiting for its former user's last I/O", 1);
+	th_disk_write(world.host, 1, 1, world.other, NULL);
+	th_grantiod_start(world.host, world.arguments);
+	th_log_wait(world.host, "<5>d1/ioreq: taking over ioreq server", 1);
+	th_disk_wait(world.host, 1, 1, 2);
+	th_log_wait(world.host, "waiting for its former user's last I/O", 1);
 	access_begin(&other, &world, BASE + 0x200); /* the guest's other disk does not wait for it */
 	assert_int_equal(access_end(&other), MAGIC);
 	assert_false(__atomic_load_n(&access.done, __ATOMIC_ACQUIRE));
 	close(held);
 	assert_int_equal(access_end(&access), MAGIC);
-	rig_log_wait(world.rig, "a.raw is in use no more", 1);
-	rig_log_wait(world.rig, "going on where a former grantiod ended", 1);
-	assert_int_equal(rig_log_count(world.rig, "waiting for its former user's last I/O"), 1);
+	th_log_wait(world.host, "a.raw is in use no more", 1);
+	th_log_wait(world.host, "going on where a former grantiod ended", 1);
+	assert_int_equal(th_log_count(world.host, "waiting for its former user's last I/O"), 1);
 	world_close(&world);
 }
 
@@ -149,15 +149,15 @@ static void server_of_a_refused_disk(void **state)
 	struct world world;
 
 	world_open(&world, *state);
-	rig_disk_attach(world.rig, 1, 0, world.image);
-	rig_daemon_pause(world.rig);
+	th_disk_attach(world.host, 1, 0, world.image);
+	th_grantiod_pause(world.host);
 	access_begin(&access, &world, BASE);
-	assert_true(WIFSIGNALED(rig_daemon_stop(world.rig, SIGKILL)));
-	rig_disk_key(world.rig, 1, 0, "mode", "x");
-	rig_disk_write(world.rig, 1, 1, world.other, NULL);
-	rig_daemon_start(world.rig, world.arguments);
-	rig_disk_wait(world.rig, 1, 1, 2);
-	rig_log_wait(world.rig, "mode 'x': must be r or w", 1);
+	assert_true(WIFSIGNALED(th_grantiod_stop(world.host, SIGKILL)));
+	th_disk_key(world.host, 1, 0, "mode", "x");
+	th_disk_write(world.host, 1, 1, world.other, NULL);
+	th_grantiod_start(world.host, world.arguments);
+	th_disk_wait(world.host, 1, 1, 2);
+	th_log_wait(world.host, "mode 'x': must be r or w", 1);
 	assert_int_equal(access_end(&access), UINT32_MAX); /* no device there */
 	access_begin(&access, &world, BASE + 0x200);
 	assert_int_equal(access_end(&access), MAGIC);
@@ -171,16 +171,16 @@ static void one_of_two_servers(void **state)
 	struct world world;
 
 	world_open(&world, *state);
-	rig_disk_attach(world.rig, 1, 0, world.image);
-	rig_disk_attach(world.rig, 1, 1, world.other);
-	rig_daemon_pause(world.rig);
+	th_disk_attach(world.host, 1, 0, world.image);
+	th_disk_attach(world.host, 1, 1, world.other);
+	th_grantiod_pause(world.host);
 	access_begin(&access, &world, BASE);
-	assert_true(WIFSIGNALED(rig_daemon_stop(world.rig, SIGKILL)));
-	rig_disk_key(world.rig, 1, 0, "grantio-ioreq-server", "7");
-	rig_daemon_start(world.rig, world.arguments);
+	assert_true(WIFSIGNALED(th_grantiod_stop(world.host, SIGKILL)));
+	th_disk_key(world.host, 1, 0, "grantio-ioreq-server", "7");
+	th_grantiod_start(world.host, world.arguments);
 	assert_int_equal(access_end(&access), MAGIC);
-	rig_log_wait(world.rig, "<5>d1/ioreq: taking over ioreq server 0", 1);
-	rig_log_wait(world.rig, "going on where a former grantiod ended", 2);
+	th_log_wait(world.host, "<5>d1/ioreq: taking over ioreq server 0", 1);
+	th_log_wait(world.host, "going on where a former grantiod ended", 2);
 	world_close(&world);
 }
 
@@ -191,16 +191,16 @@ static void server_not_free_yet(void **state)
 	struct world world;
 
 	world_open(&world, *state);
-	rig_disk_attach(world.rig, 1, 0, world.image);
-	rig_daemon_pause(world.rig);
+	th_disk_attach(world.host, 1, 0, world.image);
+	th_grantiod_pause(world.host);
 	access_begin(&access, &world, BASE);
-	assert_true(WIFSIGNALED(rig_daemon_stop(world.rig, SIGKILL)));
-	assert_int_equal(gm_fault_set(world.rig->machine, 0, GM_FAULT_BIND, 1), 0);
-	rig_daemon_start(world.rig, world.arguments);
+	assert_true(WIFSIGNALED(th_grantiod_stop(world.host, SIGKILL)));
+	assert_int_equal(gm_fault_set(world.host->machine, 0, GM_FAULT_BIND, 1), 0);
+	th_grantiod_start(world.host, world.arguments);
 	assert_int_equal(access_end(&access), MAGIC);
-	assert_true(gm_fault_struck(world.rig->machine, 0, GM_FAULT_BIND));
-	rig_log_wait(world.rig, "cannot take over what a former grantiod left", 1);
-	rig_log_wait(world.rig, "<5>d1/xvda: state 2: going on where a former grantiod ended", 1);
+	assert_true(gm_fault_struck(world.host->machine, 0, GM_FAULT_BIND));
+	th_log_wait(world.host, "cannot take over what a former grantiod left", 1);
+	th_log_wait(world.host, "<5>d1/xvda: state 2: going on where a former grantiod ended", 1);
 	world_close(&world);
 }
 
@@ -209,7 +209,7 @@ static void server_not_free_yet(void **state)
 
 static uint64_t base_read(struct world *world, unsigned index)
 {
-	char *text = rig_disk_read(world->rig, 1, index, "mmio-base");
+	char *text = th_disk_read(world->host, 1, index, "mmio-base");
 	uint64_t base;
 
 	assert_non_null(text);
@@ -220,8 +220,8 @@ static uint64_t base_read(struct world *world, unsigned index)
 
 static void x86_attach(struct world *world, unsigned index, const char *image)
 {
-	rig_disk_write(world->rig, 1, index, image, x86);
-	rig_disk_wait(world->rig, 1, index, 2);
+	th_disk_write(world->host, 1, index, image, x86);
+	th_disk_wait(world->host, 1, index, 2);
 }
 
 /* A new disk does not get the registers of one that is yet to come back, though it would have them otherwise. */
@@ -236,15 +236,15 @@ static void address_of_another(void **state)
 	x86_attach(&world, 0, world.image);
 	base = base_read(&world, 0) + 0x1000; /* the second disk's, where it is free */
 	snprintf(text, sizeof(text), "%llu", (unsigned long long)base);
-	assert_true(WIFSIGNALED(rig_daemon_stop(world.rig, SIGKILL)));
-	rig_disk_key(world.rig, 1, 0, "mmio-base", text);
+	assert_true(WIFSIGNALED(th_grantiod_stop(world.host, SIGKILL)));
+	th_disk_key(world.host, 1, 0, "mmio-base", text);
 	held = image_hold(world.image);
-	rig_disk_write(world.rig, 1, 1, world.other, x86);
-	rig_daemon_start(world.rig, world.arguments);
-	rig_log_wait(world.rig, "<6>d1/xvdb: serving", 1);
+	th_disk_write(world.host, 1, 1, world.other, x86);
+	th_grantiod_start(world.host, world.arguments);
+	th_log_wait(world.host, "<6>d1/xvdb: serving", 1);
 	assert_int_not_equal(base_read(&world, 1), base);
 	close(held);
-	rig_log_wait(world.rig, "state 2: going on where a former grantiod ended", 1);
+	th_log_wait(world.host, "state 2: going on where a former grantiod ended", 1);
 	assert_int_equal(base_read(&world, 0), base);
 	world_close(&world);
 }
@@ -259,12 +259,12 @@ static void address_that_cannot_be(void **state)
 	world_open(&world, *state);
 	x86_attach(&world, 0, world.image);
 	for (unsigned i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
-		assert_true(WIFSIGNALED(rig_daemon_stop(world.rig, SIGKILL)));
-		rig_disk_key(world.rig, 1, 0, "mmio-base", wrong[i]);
-		rig_daemon_start(world.rig, world.arguments);
-		rig_log_wait(world.rig, "no place for registers; it was served there", i + 1);
+		assert_true(WIFSIGNALED(th_grantiod_stop(world.host, SIGKILL)));
+		th_disk_key(world.host, 1, 0, "mmio-base", wrong[i]);
+		th_grantiod_start(world.host, world.arguments);
+		th_log_wait(world.host, "no place for registers; it was served there", i + 1);
 	}
-	assert_int_equal(rig_log_count(world.rig, "going on"), 0);
+	assert_int_equal(th_log_count(world.host, "going on"), 0);
 	world_close(&world);
 }
 
@@ -278,24 +278,24 @@ static void address_of_two(void **state)
 	x86_attach(&world, 0, world.image);
 	x86_attach(&world, 1, world.other);
 	snprintf(text, sizeof(text), "%llu", (unsigned long long)base_read(&world, 0));
-	assert_true(WIFSIGNALED(rig_daemon_stop(world.rig, SIGKILL)));
-	rig_disk_key(world.rig, 1, 1, "mmio-base", text);
-	rig_daemon_start(world.rig, world.arguments);
-	rig_log_wait(world.rig, " of the guest has it", 1);
-	rig_log_wait(world.rig, "going on where a former grantiod ended", 1);
+	assert_true(WIFSIGNALED(th_grantiod_stop(world.host, SIGKILL)));
+	th_disk_key(world.host, 1, 1, "mmio-base", text);
+	th_grantiod_start(world.host, world.arguments);
+	th_log_wait(world.host, " of the guest has it", 1);
+	th_log_wait(world.host, "going on where a former grantiod ended", 1);
 	world_close(&world);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(attached_while_away, rig_setup, rig_teardown),
-		cmocka_unit_test_setup_teardown(server_of_a_refused_disk, rig_setup, rig_teardown),
-		cmocka_unit_test_setup_teardown(one_of_two_servers, rig_setup, rig_teardown),
-		cmocka_unit_test_setup_teardown(server_not_free_yet, rig_setup, rig_teardown),
-		cmocka_unit_test_setup_teardown(address_of_another, rig_setup, rig_teardown),
-		cmocka_unit_test_setup_teardown(address_that_cannot_be, rig_setup, rig_teardown),
-		cmocka_unit_test_setup_teardown(address_of_two, rig_setup, rig_teardown),
+		cmocka_unit_test_setup_teardown(attached_while_away, th_setup, th_teardown),
+		cmocka_unit_test_setup_teardown(server_of_a_refused_disk, th_setup, th_teardown),
+		cmocka_unit_test_setup_teardown(one_of_two_servers, th_setup, th_teardown),
+		cmocka_unit_test_setup_teardown(server_not_free_yet, th_setup, th_teardown),
+		cmocka_unit_test_setup_teardown(address_of_another, th_setup, th_teardown),
+		cmocka_unit_test_setup_teardown(address_that_cannot_be, th_setup, th_teardown),
+		cmocka_unit_test_setup_teardown(address_of_two, th_setup, th_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

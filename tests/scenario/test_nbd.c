@@ -39,12 +39,12 @@ static void server_run(int listener)
 	_exit(127);
 }
 
-static void server_start(struct rig *rig)
+static void server_start(struct th_host *host)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	snprintf(address.sun_path, sizeof(address.sun_path), "%s/nbd", rig->dir);
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s/nbd", host->dir);
 	snprintf(uri, sizeof(uri), "nbd+unix:///?socket=%s", address.sun_path);
 	unlink(address.sun_path);
 	assert_int_equal(bind(listener, (struct sockaddr *)&address, sizeof(address)), 0);
@@ -72,7 +72,7 @@ static int teardown(void **state)
 		waitpid(server, NULL, 0);
 	}
 	server = 0;
-	return rig_teardown(state);
+	return th_teardown(state);
 }
 
 static void *write_run(void *disk)
@@ -88,7 +88,7 @@ static pthread_t both_write(struct gp_disk *still, struct gp_disk *other, const 
 	pthread_t writer;
 
 	assert_int_equal(pthread_create(&writer, NULL, write_run, still), 0);
-	rig_guest_check(other, image, 0, 4096, 7);
+	th_guest_check(other, image, 0, 4096, 7);
 	return writer;
 }
 
@@ -103,75 +103,75 @@ static int written(pthread_t writer)
 static void a_time_out_fails_it(void **state)
 {
 	static const char *const arguments[] = {"--nbd-timeout=2", "--nbd-reconnect=0", NULL};
-	struct rig *rig = *state;
-	const char *image = rig_image(rig, "a.raw", 4 * RIG_MIB);
+	struct th_host *host = *state;
+	const char *image = th_image(host, "a.raw", 4 * TH_MIB);
 	struct gp_disk *still, *other;
 
-	server_start(rig);
-	rig_daemon_start(rig, arguments);
-	rig_domain_create(rig, 1);
-	rig_disk_attach(rig, 1, 0, uri);
-	rig_domain_create(rig, 2);
-	rig_disk_attach(rig, 2, 0, image);
-	still = rig_guest_open(rig, 1, 0);
-	other = rig_guest_open(rig, 2, 0);
+	server_start(host);
+	th_grantiod_start(host, arguments);
+	th_domain_create(host, 1);
+	th_disk_attach(host, 1, 0, uri);
+	th_domain_create(host, 2);
+	th_disk_attach(host, 2, 0, image);
+	still = th_guest_open(host, 1, 0);
+	other = th_guest_open(host, 2, 0);
 	server_pause();
 	assert_int_equal(written(both_write(still, other, image)), -EIO);
-	rig_log_wait(rig, "connection lost (no answer for ", 1);
+	th_log_wait(host, "connection lost (no answer for ", 1);
 	assert_int_equal(kill(server, SIGCONT), 0);
 	assert_int_equal(written(both_write(still, other, image)), 0); /* it waits for the connection, which is made */
-	rig_guest_close(still);
-	rig_guest_close(other);
-	rig_daemon_end(rig, guests);
+	th_guest_close(still);
+	th_guest_close(other);
+	th_grantiod_end(host, guests);
 }
 
 static void without_one_it_waits(void **state)
 {
-	struct rig *rig = *state;
-	const char *image = rig_image(rig, "a.raw", 4 * RIG_MIB);
+	struct th_host *host = *state;
+	const char *image = th_image(host, "a.raw", 4 * TH_MIB);
 	struct gp_disk *still, *other;
 	pthread_t writer;
 
-	server_start(rig);
-	rig_daemon_start(rig, NULL);
-	rig_domain_create(rig, 1);
-	rig_disk_attach(rig, 1, 0, uri);
-	rig_domain_create(rig, 2);
-	rig_disk_attach(rig, 2, 0, image);
-	still = rig_guest_open(rig, 1, 0);
-	other = rig_guest_open(rig, 2, 0);
+	server_start(host);
+	th_grantiod_start(host, NULL);
+	th_domain_create(host, 1);
+	th_disk_attach(host, 1, 0, uri);
+	th_domain_create(host, 2);
+	th_disk_attach(host, 2, 0, image);
+	still = th_guest_open(host, 1, 0);
+	other = th_guest_open(host, 2, 0);
 	server_pause();
 	writer = both_write(still, other, image);
-	rig_log_wait(rig, "s, with 1 requests in flight: they wait", 1);
+	th_log_wait(host, "s, with 1 requests in flight: they wait", 1);
 	assert_int_equal(kill(server, SIGCONT), 0);
 	assert_int_equal(written(writer), 0);
-	rig_log_wait(rig, "the server answers again, after ", 1);
-	rig_guest_close(still);
-	rig_guest_close(other);
-	rig_daemon_end(rig, guests);
+	th_log_wait(host, "the server answers again, after ", 1);
+	th_guest_close(still);
+	th_guest_close(other);
+	th_grantiod_end(host, guests);
 }
 
 /* One that takes connections and says nothing: the reason is in xenstore before xl gives up, and it is refused. */
 static void a_silent_one_is_refused(void **state)
 {
-	struct rig *rig = *state;
+	struct th_host *host = *state;
 
-	server_start(rig);
+	server_start(host);
 	server_pause();
-	rig_daemon_start(rig, NULL);
-	rig_domain_create(rig, 1);
-	rig_disk_write(rig, 1, 0, uri, NULL);
-	assert_false(rig_disk_verdict(rig, 1, 0));
-	rig_log_wait(rig, "no answer in time", 1);
-	rig_daemon_end(rig, guests);
+	th_grantiod_start(host, NULL);
+	th_domain_create(host, 1);
+	th_disk_write(host, 1, 0, uri, NULL);
+	assert_false(th_disk_verdict(host, 1, 0));
+	th_log_wait(host, "no answer in time", 1);
+	th_grantiod_end(host, guests);
 }
 
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(a_time_out_fails_it, rig_setup, teardown),
-		cmocka_unit_test_setup_teardown(without_one_it_waits, rig_setup, teardown),
-		cmocka_unit_test_setup_teardown(a_silent_one_is_refused, rig_setup, teardown),
+		cmocka_unit_test_setup_teardown(a_time_out_fails_it, th_setup, teardown),
+		cmocka_unit_test_setup_teardown(without_one_it_waits, th_setup, teardown),
+		cmocka_unit_test_setup_teardown(a_silent_one_is_refused, th_setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("nbd", tests, NULL, NULL);

@@ -18,67 +18,67 @@ static const uint16_t guests[] = {1, 2, 0};
 static const char error_node[] = "/local/domain/0/error/backend/virtio_disk/1/51712/error";
 
 struct bench {
-	struct rig *rig;
+	struct th_host *host;
 	const char *image;     /* the good disk's */
 	const char *bad_image; /* one that the bad disk might have */
 	struct gp_disk *disk;  /* the good disk, driver up */
 	unsigned rounds;
 };
 
-static void bench_open(struct bench *bench, struct rig *rig, const char *const *arguments)
+static void bench_open(struct bench *bench, struct th_host *host, const char *const *arguments)
 {
-	bench->rig = rig;
+	bench->host = host;
 	bench->rounds = 0;
-	bench->image = rig_image(rig, "good.raw", 4 * RIG_MIB);
-	bench->bad_image = rig_image(rig, "bad.raw", 4 * RIG_MIB);
-	rig_daemon_start(rig, arguments);
-	rig_domain_create(rig, 1);
-	rig_disk_attach(rig, 1, GOOD, bench->image);
-	bench->disk = rig_guest_open(rig, 1, GOOD);
-	rig_disk_wait(rig, 1, GOOD, 4);
+	bench->image = th_image(host, "good.raw", 4 * TH_MIB);
+	bench->bad_image = th_image(host, "bad.raw", 4 * TH_MIB);
+	th_grantiod_start(host, arguments);
+	th_domain_create(host, 1);
+	th_disk_attach(host, 1, GOOD, bench->image);
+	bench->disk = th_guest_open(host, 1, GOOD);
+	th_disk_wait(host, 1, GOOD, 4);
 }
 
 static void good_still_good(struct bench *bench)
 {
-	rig_guest_check(bench->disk, bench->image, 0, 65536, bench->rounds++);
-	assert_int_equal(rig_log_count(bench->rig, "d1/xvdb: stop"), 0);
+	th_guest_check(bench->disk, bench->image, 0, 65536, bench->rounds++);
+	assert_int_equal(th_log_count(bench->host, "d1/xvdb: stop"), 0);
 }
 
 static void bench_close(struct bench *bench)
 {
 	good_still_good(bench);
-	rig_guest_close(bench->disk);
-	rig_daemon_end(bench->rig, guests);
+	th_guest_close(bench->disk);
+	th_grantiod_end(bench->host, guests);
 }
 
 /* Until grantiod has handled all that was written so far: it takes xenstore's events in their order. */
 static void fence(struct bench *bench)
 {
-	rig_disk_attach(bench->rig, 1, 2, rig_image(bench->rig, "fence.raw", RIG_MIB));
-	rig_disk_detach(bench->rig, 1, 2);
+	th_disk_attach(bench->host, 1, 2, th_image(bench->host, "fence.raw", TH_MIB));
+	th_disk_detach(bench->host, 1, 2);
 }
 
 /* Write the bad disk, wait for its line, see it in xenstore too, and remove it. */
-static void refused(struct bench *bench, const char *image, const struct rig_key *keys, const char *name,
+static void refused(struct bench *bench, const char *image, const struct th_key *keys, const char *name,
 		    const char *line)
 {
 	char logged[512], *node;
 	unsigned before;
 
 	snprintf(logged, sizeof(logged), "<3>d1/%s: %s\n", name, line);
-	before = rig_log_count(bench->rig, logged);
-	rig_disk_write(bench->rig, 1, 0, image, keys);
-	rig_log_wait(bench->rig, logged, before + 1);
+	before = th_log_count(bench->host, logged);
+	th_disk_write(bench->host, 1, 0, image, keys);
+	th_log_wait(bench->host, logged, before + 1);
 	good_still_good(bench);
-	rig_disk_remove(bench->rig, 1, 0);
+	th_disk_remove(bench->host, 1, 0);
 	fence(bench);
-	node = rig_read(bench->rig, error_node);
+	node = th_store_read(bench->host, error_node);
 	assert_null(node);
-	assert_int_equal(rig_log_count(bench->rig, logged), before + 1);
+	assert_int_equal(th_log_count(bench->host, logged), before + 1);
 }
 
 static const struct {
-	struct rig_key key;
+	struct th_key key;
 	const char *name, *line;
 } wrong[] = {
 	{{"frontend", "/local/domain/2/device/virtio_disk/51712"},
@@ -115,7 +115,7 @@ static void each_key(void **state)
 
 	bench_open(&bench, *state, NULL);
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
-		const struct rig_key keys[] = {wrong[i].key, {NULL, NULL}};
+		const struct th_key keys[] = {wrong[i].key, {NULL, NULL}};
 
 		refused(&bench, bench.bad_image, keys, wrong[i].name, wrong[i].line);
 	}
@@ -124,7 +124,7 @@ static void each_key(void **state)
 
 static void images(void **state)
 {
-	const char *dir = ((struct rig *)*state)->dir;
+	const char *dir = ((struct th_host *)*state)->dir;
 	struct bench bench;
 	char path[128], line[256];
 
@@ -133,39 +133,39 @@ static void images(void **state)
 	snprintf(line, sizeof(line), "%s: cannot open: No such file or directory", path);
 	refused(&bench, path, NULL, "xvda", line);
 	snprintf(line, sizeof(line), "%s: ", dir); /* a directory: whatever the engine says of it */
-	rig_disk_write(bench.rig, 1, 0, dir, NULL);
-	rig_log_wait(bench.rig, line, 1);
+	th_disk_write(bench.host, 1, 0, dir, NULL);
+	th_log_wait(bench.host, line, 1);
 	good_still_good(&bench);
-	rig_disk_remove(bench.rig, 1, 0);
+	th_disk_remove(bench.host, 1, 0);
 	/* The image of the good disk, which is that disk's alone. */
 	snprintf(line, sizeof(line), "<3>d1/xvda: %s: ", bench.image);
-	rig_disk_write(bench.rig, 1, 0, bench.image, NULL);
-	rig_log_wait(bench.rig, line, 1);
-	rig_disk_remove(bench.rig, 1, 0);
+	th_disk_write(bench.host, 1, 0, bench.image, NULL);
+	th_log_wait(bench.host, line, 1);
+	th_disk_remove(bench.host, 1, 0);
 	bench_close(&bench);
 }
 
 static void image_dirs(void **state)
 {
-	struct rig *rig = *state;
+	struct th_host *host = *state;
 	struct bench bench;
 	char outside[] = "/tmp/grantio-outside-XXXXXX", line[128], link[96];
 	int fd = mkstemp(outside);
 
 	assert_true(fd >= 0);
-	assert_int_equal(ftruncate(fd, RIG_MIB), 0);
+	assert_int_equal(ftruncate(fd, TH_MIB), 0);
 	close(fd);
-	bench_open(&bench, rig, (const char *const[]){"--image-dir", rig->dir, NULL});
+	bench_open(&bench, host, (const char *const[]){"--image-dir", host->dir, NULL});
 	snprintf(line, sizeof(line), "<3>d1/xvda: %s: ", outside);
-	rig_disk_write(rig, 1, 0, outside, NULL);
-	rig_log_wait(rig, line, 1);
-	rig_disk_remove(rig, 1, 0);
-	snprintf(link, sizeof(link), "%s/link.raw", rig->dir);
+	th_disk_write(host, 1, 0, outside, NULL);
+	th_log_wait(host, line, 1);
+	th_disk_remove(host, 1, 0);
+	snprintf(link, sizeof(link), "%s/link.raw", host->dir);
 	assert_int_equal(symlink(outside, link), 0);
 	snprintf(line, sizeof(line), "<3>d1/xvda: %s: ", link);
-	rig_disk_write(rig, 1, 0, link, NULL);
-	rig_log_wait(rig, line, 1);
-	rig_disk_remove(rig, 1, 0);
+	th_disk_write(host, 1, 0, link, NULL);
+	th_log_wait(host, line, 1);
+	th_disk_remove(host, 1, 0);
 	bench_close(&bench);
 	unlink(outside);
 }
@@ -173,36 +173,36 @@ static void image_dirs(void **state)
 /* The line is there once, the node stands as long as it is true; mending the key is all that is needed. */
 static void mended(void **state)
 {
-	static const struct rig_key keys[] = {{"irq", "1"}, {NULL, NULL}};
+	static const struct th_key keys[] = {{"irq", "1"}, {NULL, NULL}};
 	struct bench bench;
 	struct gp_disk *disk;
 	char *node;
 
 	bench_open(&bench, *state, NULL);
-	rig_disk_write(bench.rig, 1, 0, bench.bad_image, keys);
-	rig_log_wait(bench.rig, "<3>d1/xvda: irq '1': must be 32 to 1019\n", 1);
-	rig_disk_key(bench.rig, 1, 0, "mode", "x");
+	th_disk_write(bench.host, 1, 0, bench.bad_image, keys);
+	th_log_wait(bench.host, "<3>d1/xvda: irq '1': must be 32 to 1019\n", 1);
+	th_disk_key(bench.host, 1, 0, "mode", "x");
 	fence(&bench); /* looked at again, and nothing new to say */
-	node = rig_read(bench.rig, error_node);
+	node = th_store_read(bench.host, error_node);
 	assert_string_equal(node, "irq '1': must be 32 to 1019");
 	free(node);
-	rig_disk_key(bench.rig, 1, 0, "irq", "33");
-	rig_log_wait(bench.rig, "<3>d1/xvda: mode 'x': must be r or w\n", 1);
-	rig_disk_key(bench.rig, 1, 0, "base", "33554944");
-	rig_disk_key(bench.rig, 1, 0, "mode", "w");
-	rig_log_wait(bench.rig, "<3>d1/xvda: base '0x2000200': another device of the guest has it\n", 1);
-	rig_disk_key(bench.rig, 1, 0, "base", "33554432");
-	rig_disk_wait(bench.rig, 1, 0, 2);
-	rig_log_wait(bench.rig, "<6>d1/xvda: serving", 1);
-	assert_int_equal(rig_log_count(bench.rig, "<3>"), 3);
-	node = rig_read(bench.rig, error_node);
+	th_disk_key(bench.host, 1, 0, "irq", "33");
+	th_log_wait(bench.host, "<3>d1/xvda: mode 'x': must be r or w\n", 1);
+	th_disk_key(bench.host, 1, 0, "base", "33554944");
+	th_disk_key(bench.host, 1, 0, "mode", "w");
+	th_log_wait(bench.host, "<3>d1/xvda: base '0x2000200': another device of the guest has it\n", 1);
+	th_disk_key(bench.host, 1, 0, "base", "33554432");
+	th_disk_wait(bench.host, 1, 0, 2);
+	th_log_wait(bench.host, "<6>d1/xvda: serving", 1);
+	assert_int_equal(th_log_count(bench.host, "<3>"), 3);
+	node = th_store_read(bench.host, error_node);
 	assert_null(node);
 	good_still_good(&bench);
-	rig_guest_close(bench.disk);
-	disk = rig_guest_open(bench.rig, 1, 0);
-	rig_guest_check(disk, bench.bad_image, 0, 4096, 1);
-	rig_guest_close(disk);
-	bench.disk = rig_guest_open(bench.rig, 1, GOOD);
+	th_guest_close(bench.disk);
+	disk = th_guest_open(bench.host, 1, 0);
+	th_guest_check(disk, bench.bad_image, 0, 4096, 1);
+	th_guest_close(disk);
+	bench.disk = th_guest_open(bench.host, 1, GOOD);
 	bench_close(&bench);
 }
 
@@ -212,13 +212,13 @@ static void missing_image_comes_by_sighup(void **state)
 	char path[96], *node;
 
 	bench_open(&bench, *state, NULL);
-	snprintf(path, sizeof(path), "%s/late.raw", bench.rig->dir);
-	rig_disk_write(bench.rig, 1, 0, path, NULL);
-	rig_log_wait(bench.rig, "late.raw: cannot open: No such file or directory", 1);
-	rig_image(bench.rig, "late.raw", RIG_MIB);
-	kill(bench.rig->daemon, SIGHUP);
-	rig_disk_wait(bench.rig, 1, 0, 2);
-	node = rig_read(bench.rig, error_node);
+	snprintf(path, sizeof(path), "%s/late.raw", bench.host->dir);
+	th_disk_write(bench.host, 1, 0, path, NULL);
+	th_log_wait(bench.host, "late.raw: cannot open: No such file or directory", 1);
+	th_image(bench.host, "late.raw", TH_MIB);
+	kill(bench.host->grantiod, SIGHUP);
+	th_disk_wait(bench.host, 1, 0, 2);
+	node = th_store_read(bench.host, error_node);
 	assert_null(node);
 	bench_close(&bench);
 }
@@ -226,28 +226,28 @@ static void missing_image_comes_by_sighup(void **state)
 /* Directories that are no device's, and a value that ends a line: nothing comes of them but a line. */
 static void nonsense_in_xenstore(void **state)
 {
-	static const struct rig_key keys[] = {{"dev", "a\n<0>b"}, {NULL, NULL}};
+	static const struct th_key keys[] = {{"dev", "a\n<0>b"}, {NULL, NULL}};
 	struct bench bench;
 
 	bench_open(&bench, *state, NULL);
-	assert_true(xs_write(bench.rig->xs, XBT_NULL, "/local/domain/0/backend/virtio_disk/zero/1/state", "1", 1));
-	rig_log_wait(bench.rig, "not a device's directory", 1);
-	assert_true(xs_write(bench.rig->xs, XBT_NULL, "/local/domain/0/backend/virtio_disk/1/xvda/state", "1", 1));
-	rig_log_wait(bench.rig, "/1/xvda/state': not a device's directory", 1);
-	rig_disk_write(bench.rig, 1, 0, bench.bad_image, keys);
-	rig_log_wait(bench.rig, "<3>d1/51712: dev 'a?<0>b': must be a name as xvda\n", 1);
+	assert_true(xs_write(bench.host->xs, XBT_NULL, "/local/domain/0/backend/virtio_disk/zero/1/state", "1", 1));
+	th_log_wait(bench.host, "not a device's directory", 1);
+	assert_true(xs_write(bench.host->xs, XBT_NULL, "/local/domain/0/backend/virtio_disk/1/xvda/state", "1", 1));
+	th_log_wait(bench.host, "/1/xvda/state': not a device's directory", 1);
+	th_disk_write(bench.host, 1, 0, bench.bad_image, keys);
+	th_log_wait(bench.host, "<3>d1/51712: dev 'a?<0>b': must be a name as xvda\n", 1);
 	bench_close(&bench);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(each_key, rig_setup, rig_teardown),
-		cmocka_unit_test_setup_teardown(images, rig_setup, rig_teardown),
-		cmocka_unit_test_setup_teardown(image_dirs, rig_setup, rig_teardown),
-		cmocka_unit_test_setup_teardown(mended, rig_setup, rig_teardown),
-		cmocka_unit_test_setup_teardown(missing_image_comes_by_sighup, rig_setup, rig_teardown),
-		cmocka_unit_test_setup_teardown(nonsense_in_xenstore, rig_setup, rig_teardown),
+		cmocka_unit_test_setup_teardown(each_key, th_setup, th_teardown),
+		cmocka_unit_test_setup_teardown(images, th_setup, th_teardown),
+		cmocka_unit_test_setup_teardown(image_dirs, th_setup, th_teardown),
+		cmocka_unit_test_setup_teardown(mended, th_setup, th_teardown),
+		cmocka_unit_test_setup_teardown(missing_image_comes_by_sighup, th_setup, th_teardown),
+		cmocka_unit_test_setup_teardown(nonsense_in_xenstore, th_setup, th_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -24,7 +24,7 @@
 static const uint16_t guests[] = {1, 0};
 
 struct world {
-	struct rig *rig;
+	struct th_host *host;
 	char dir[40]; /* the ledgers', and the server's files */
 	char target[96], requests[64];
 	const char *arguments[3];
@@ -32,15 +32,15 @@ struct world {
 	struct gp_disk *disk;
 };
 
-static void world_open(struct world *world, struct rig *rig)
+static void world_open(struct world *world, struct th_host *host)
 {
-	*world = (struct world){.rig = rig, .dir = "/tmp/gd-restart-XXXXXX"};
+	*world = (struct world){.host = host, .dir = "/tmp/gd-restart-XXXXXX"};
 	assert_non_null(mkdtemp(world->dir));
 	snprintf(world->requests, sizeof(world->requests), "%s/requests", world->dir);
 	world->arguments[0] = "--state-dir";
 	world->arguments[1] = world->dir;
-	rig_domain_create(rig, 1);
-	rig_daemon_start(rig, world->arguments);
+	th_domain_create(host, 1);
+	th_grantiod_start(host, world->arguments);
 }
 
 static void server_socket(const struct world *world, char path[64])
@@ -52,8 +52,8 @@ static void world_end(struct world *world)
 {
 	char path[64];
 
-	rig_disk_detach(world->rig, 1, 0);
-	rig_daemon_end(world->rig, guests);
+	th_disk_detach(world->host, 1, 0);
+	th_grantiod_end(world->host, guests);
 	kill(world->server, SIGTERM);
 	waitpid(world->server, NULL, 0);
 	unlink(world->requests);
@@ -64,7 +64,7 @@ static void world_end(struct world *world)
 
 static void world_close(struct world *world)
 {
-	rig_guest_close(world->disk);
+	th_guest_close(world->disk);
 	world_end(world);
 }
 
@@ -85,7 +85,7 @@ static void server_exec(const struct world *world)
 static void server_start(struct world *world)
 {
 	char socket[64];
-	int64_t end = rig_now_ms() + RIG_SECONDS * 1000;
+	int64_t end = th_now_ms() + TH_SECONDS * 1000;
 
 	server_socket(world, socket);
 	snprintf(world->target, sizeof(world->target), "nbd+unix:///?socket=%s", socket);
@@ -94,16 +94,16 @@ static void server_start(struct world *world)
 	if (!world->server)
 		server_exec(world);
 	while (access(socket, F_OK)) {
-		assert_true(rig_now_ms() < end);
+		assert_true(th_now_ms() < end);
 		poll(NULL, 0, 5);
 	}
-	rig_disk_attach(world->rig, 1, 0, world->target);
+	th_disk_attach(world->host, 1, 0, world->target);
 }
 
 static void disk_open(struct world *world, unsigned index)
 {
-	world->disk = rig_guest_open(world->rig, 1, index);
-	rig_disk_wait(world->rig, 1, index, 4);
+	world->disk = th_guest_open(world->host, 1, index);
+	th_disk_wait(world->host, 1, index, 4);
 }
 
 /* How many requests of this kind ("Write", "Read") the server has begun. */
@@ -125,10 +125,10 @@ static unsigned server_count(const struct world *world, const char *kind)
 
 static void server_wait(const struct world *world, const char *kind)
 {
-	int64_t end = rig_now_ms() + RIG_SECONDS * 1000;
+	int64_t end = th_now_ms() + TH_SECONDS * 1000;
 
 	while (!server_count(world, kind)) {
-		assert_true(rig_now_ms() < end);
+		assert_true(th_now_ms() < end);
 		poll(NULL, 0, 5);
 	}
 }
@@ -169,10 +169,10 @@ static void orderly(void **state)
 	server_start(&world);
 	disk_open(&world, 0);
 	request_begin(&request, &world, true);
-	status = rig_daemon_stop(world.rig, SIGTERM);
+	status = th_grantiod_stop(world.host, SIGTERM);
 	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-	rig_daemon_start(world.rig, world.arguments);
-	rig_log_wait(world.rig, "<5>d1/xvda: state 4: going on where a former grantiod ended", 1);
+	th_grantiod_start(world.host, world.arguments);
+	th_log_wait(world.host, "<5>d1/xvda: state 4: going on where a former grantiod ended", 1);
 	pthread_join(request.thread, NULL); /* it has its answer, and reads registers to see that */
 	assert_int_equal(request.ret, 0);
 	assert_int_equal(gp_disk_read(world.disk, request.data, 0, BLOCK), 0);
@@ -191,14 +191,14 @@ static void crash_while_writing(void **state)
 	server_start(&world);
 	disk_open(&world, 0);
 	request_begin(&request, &world, true);
-	assert_true(WIFSIGNALED(rig_daemon_stop(world.rig, SIGKILL)));
-	rig_daemon_start(world.rig, world.arguments);
-	rig_log_wait(world.rig, "the former grantiod's last writes may still be on their way to its server", 1);
-	rig_log_wait(world.rig, "<5>d1/xvda: state 4: served before: a driver that uses it must reset it", 1);
+	assert_true(WIFSIGNALED(th_grantiod_stop(world.host, SIGKILL)));
+	th_grantiod_start(world.host, world.arguments);
+	th_log_wait(world.host, "the former grantiod's last writes may still be on their way to its server", 1);
+	th_log_wait(world.host, "<5>d1/xvda: state 4: served before: a driver that uses it must reset it", 1);
 	pthread_join(request.thread, NULL);
 	assert_int_not_equal(request.ret, 0);
-	rig_guest_close(world.disk);
-	world.disk = rig_guest_open(world.rig, 1, 0);
+	th_guest_close(world.disk);
+	world.disk = th_guest_open(world.host, 1, 0);
 	assert_int_equal(gp_disk_read(world.disk, request.data, 0, BLOCK), 0);
 	assert_int_equal(server_count(&world, "Write"), 1);
 	world_close(&world);
@@ -214,9 +214,9 @@ static void crash_while_reading(void **state)
 	server_start(&world);
 	disk_open(&world, 0);
 	request_begin(&request, &world, false);
-	assert_true(WIFSIGNALED(rig_daemon_stop(world.rig, SIGKILL)));
-	rig_daemon_start(world.rig, world.arguments);
-	rig_log_wait(world.rig, "<5>d1/xvda: state 4: going on where a former grantiod ended", 1);
+	assert_true(WIFSIGNALED(th_grantiod_stop(world.host, SIGKILL)));
+	th_grantiod_start(world.host, world.arguments);
+	th_log_wait(world.host, "<5>d1/xvda: state 4: going on where a former grantiod ended", 1);
 	pthread_join(request.thread, NULL);
 	assert_int_equal(request.ret, 0);
 	assert_int_equal(request.data[0], 0);
@@ -226,24 +226,24 @@ static void crash_while_reading(void **state)
 /* A server that does not answer when grantiod is back holds up its own disk, and no other. */
 static void silent_server(void **state)
 {
-	struct rig *rig = *state;
-	const char *image = rig_image(rig, "a.raw", RIG_MIB);
+	struct th_host *host = *state;
+	const char *image = th_image(host, "a.raw", TH_MIB);
 	struct world world;
 
-	world_open(&world, rig);
+	world_open(&world, host);
 	server_start(&world);
-	rig_disk_attach(rig, 1, 1, image);
+	th_disk_attach(host, 1, 1, image);
 	disk_open(&world, 1);
-	rig_guest_check(world.disk, image, 0, 65536, 1);
+	th_guest_check(world.disk, image, 0, 65536, 1);
 	kill(world.server, SIGSTOP);
-	assert_true(WIFSIGNALED(rig_daemon_stop(rig, SIGKILL)));
-	rig_daemon_start(rig, world.arguments);
-	rig_guest_check(world.disk, image, 65536, 65536, 2);
-	assert_int_equal(rig_log_count(rig, "d1/xvda: state 2: going on"), 0);
+	assert_true(WIFSIGNALED(th_grantiod_stop(host, SIGKILL)));
+	th_grantiod_start(host, world.arguments);
+	th_guest_check(world.disk, image, 65536, 65536, 2);
+	assert_int_equal(th_log_count(host, "d1/xvda: state 2: going on"), 0);
 	kill(world.server, SIGCONT);
-	rig_log_wait(rig, "<5>d1/xvda: state 2: going on where a former grantiod ended", 1);
-	rig_guest_close(world.disk);
-	rig_disk_detach(rig, 1, 1);
+	th_log_wait(host, "<5>d1/xvda: state 2: going on where a former grantiod ended", 1);
+	th_guest_close(world.disk);
+	th_disk_detach(host, 1, 1);
 	world_end(&world);
 }
 
@@ -258,43 +258,43 @@ static void *access_run(void *opaque)
 {
 	struct access *access = opaque;
 
-	access->ret = gm_guest_mmio(access->guest, BASE, 4, false, &access->value, RIG_SECONDS * 1000);
+	access->ret = gm_guest_mmio(access->guest, BASE, 4, false, &access->value, TH_SECONDS * 1000);
 	return NULL;
 }
 
 /* A guest that has not come to its disk yet finds it, as after a crash. */
 static void guest_boots(void **state)
 {
-	struct rig *rig = *state;
+	struct th_host *host = *state;
 	struct access access = {0};
 	struct world world;
 	int status;
 
-	world_open(&world, rig);
-	rig_disk_attach(rig, 1, 0, rig_image(rig, "a.raw", RIG_MIB));
-	status = rig_daemon_stop(rig, SIGTERM);
+	world_open(&world, host);
+	th_disk_attach(host, 1, 0, th_image(host, "a.raw", TH_MIB));
+	status = th_grantiod_stop(host, SIGTERM);
 	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-	assert_int_equal(gm_guest_open(&access.guest, rig->dir, 1), 0);
+	assert_int_equal(gm_guest_open(&access.guest, host->dir, 1), 0);
 	assert_int_equal(pthread_create(&access.vcpu, NULL, access_run, &access), 0);
-	rig_daemon_start(rig, world.arguments);
+	th_grantiod_start(host, world.arguments);
 	pthread_join(access.vcpu, NULL);
 	assert_int_equal(access.ret, 0);
 	assert_int_equal(access.value, MAGIC);
-	rig_log_wait(rig, "<5>d1/xvda: state 2: going on where a former grantiod ended", 1);
+	th_log_wait(host, "<5>d1/xvda: state 2: going on where a former grantiod ended", 1);
 	gm_guest_close(access.guest);
-	rig_disk_detach(rig, 1, 0);
-	rig_daemon_end(rig, guests);
+	th_disk_detach(host, 1, 0);
+	th_grantiod_end(host, guests);
 	assert_int_equal(rmdir(world.dir), 0);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(orderly, rig_setup, rig_teardown),
-		cmocka_unit_test_setup_teardown(crash_while_writing, rig_setup, rig_teardown),
-		cmocka_unit_test_setup_teardown(crash_while_reading, rig_setup, rig_teardown),
-		cmocka_unit_test_setup_teardown(silent_server, rig_setup, rig_teardown),
-		cmocka_unit_test_setup_teardown(guest_boots, rig_setup, rig_teardown),
+		cmocka_unit_test_setup_teardown(orderly, th_setup, th_teardown),
+		cmocka_unit_test_setup_teardown(crash_while_writing, th_setup, th_teardown),
+		cmocka_unit_test_setup_teardown(crash_while_reading, th_setup, th_teardown),
+		cmocka_unit_test_setup_teardown(silent_server, th_setup, th_teardown),
+		cmocka_unit_test_setup_teardown(guest_boots, th_setup, th_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

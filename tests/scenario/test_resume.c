@@ -27,7 +27,7 @@
 static const uint16_t guests[] = {1, 0};
 
 struct world {
-	struct rig *rig;
+	struct th_host *host;
 	char dir[32]; /* the ledgers' */
 	const char *image;
 	struct gp_disk *disk;
@@ -36,18 +36,18 @@ struct world {
 	unsigned done;		  /* requests */
 };
 
-static void world_open(struct world *world, struct rig *rig)
+static void world_open(struct world *world, struct th_host *host)
 {
-	*world = (struct world){.rig = rig, .dir = "/tmp/gd-resume-XXXXXX"};
+	*world = (struct world){.host = host, .dir = "/tmp/gd-resume-XXXXXX"};
 	assert_non_null(mkdtemp(world->dir));
 	world->arguments[0] = "--state-dir";
 	world->arguments[1] = world->dir;
-	world->image = rig_image(rig, "a.raw", WRITERS * BLOCKS * BLOCK);
-	rig_domain_create(rig, 1);
-	rig_disk_write(rig, 1, 0, world->image, NULL);
-	rig_daemon_start(rig, world->arguments);
-	world->disk = rig_guest_open(rig, 1, 0);
-	rig_disk_wait(rig, 1, 0, 4);
+	world->image = th_image(host, "a.raw", WRITERS * BLOCKS * BLOCK);
+	th_domain_create(host, 1);
+	th_disk_write(host, 1, 0, world->image, NULL);
+	th_grantiod_start(host, world->arguments);
+	world->disk = th_guest_open(host, 1, 0);
+	th_disk_wait(host, 1, 0, 4);
 }
 
 static const char *ledger_path(const struct world *world)
@@ -61,9 +61,9 @@ static const char *ledger_path(const struct world *world)
 /* Nothing is left of the device, its ledger included. */
 static void world_close(struct world *world)
 {
-	rig_guest_close(world->disk);
-	rig_disk_detach(world->rig, 1, 0);
-	rig_daemon_end(world->rig, guests);
+	th_guest_close(world->disk);
+	th_disk_detach(world->host, 1, 0);
+	th_grantiod_end(world->host, guests);
 	assert_int_not_equal(access(ledger_path(world), F_OK), 0);
 	assert_int_equal(rmdir(world->dir), 0);
 }
@@ -71,15 +71,15 @@ static void world_close(struct world *world)
 /* Without a word, or in order: it makes no difference to the guest. */
 static void daemon_replace(struct world *world, unsigned round)
 {
-	int status = rig_daemon_stop(world->rig, round % 3 ? SIGKILL : SIGTERM);
+	int status = th_grantiod_stop(world->host, round % 3 ? SIGKILL : SIGTERM);
 
 	if (round % 3)
 		assert_true(WIFSIGNALED(status));
 	else
 		assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-	rig_log_wait(world->rig, "<5>d1/xvda: left to the next grantiod", round / 3);
-	rig_daemon_start(world->rig, world->arguments);
-	rig_log_wait(world->rig, "<5>d1/xvda: state 4: going on where a former grantiod ended", round);
+	th_log_wait(world->host, "<5>d1/xvda: left to the next grantiod", round / 3);
+	th_grantiod_start(world->host, world->arguments);
+	th_log_wait(world->host, "<5>d1/xvda: state 4: going on where a former grantiod ended", round);
 }
 
 /* ---- in the middle of requests -------------------------------------------------------------------------------- */
@@ -140,12 +140,12 @@ static void *writer_run(void *opaque)
 static void writers_wait(struct world *world, const struct writer *writers)
 {
 	unsigned until = __atomic_load_n(&world->done, __ATOMIC_RELAXED) + AHEAD;
-	int64_t end = rig_now_ms() + RIG_SECONDS * 1000;
+	int64_t end = th_now_ms() + TH_SECONDS * 1000;
 
 	while ((int)(__atomic_load_n(&world->done, __ATOMIC_RELAXED) - until) < 0) {
 		for (unsigned i = 0; i < WRITERS; i++)
 			assert_int_equal(__atomic_load_n(&writers[i].ret, __ATOMIC_RELAXED), 0);
-		assert_true(rig_now_ms() < end);
+		assert_true(th_now_ms() < end);
 		poll(NULL, 0, 1);
 	}
 }
@@ -186,7 +186,7 @@ static void killed_in_the_middle(void **state)
 		for (unsigned k = 0; k < BLOCKS; k++)
 			assert_int_equal(block_check(&writers[i], k), 0);
 	}
-	assert_int_equal(rig_log_count(world.rig, "needs a reset"), 0);
+	assert_int_equal(th_log_count(world.host, "needs a reset"), 0);
 	for (unsigned i = 0; i < WRITERS; i++)
 		image_check(&writers[i], world.image);
 	world_close(&world);
@@ -208,7 +208,7 @@ static void *access_run(void *opaque)
 	struct access *access = opaque;
 
 	access->ret = gm_guest_mmio(gp_disk_guest(access->world->disk), access->base, 4, false, &access->value,
-				    RIG_SECONDS * 1000);
+				    TH_SECONDS * 1000);
 	return NULL;
 }
 
@@ -222,21 +222,21 @@ static void waiting_for_one_of_many(void **state)
 	world_open(&world, *state);
 	for (unsigned i = 1; i < DISKS; i++) {
 		snprintf(name, sizeof(name), "%u.raw", i);
-		rig_disk_attach(world.rig, 1, i, rig_image(world.rig, name, RIG_MIB));
+		th_disk_attach(world.host, 1, i, th_image(world.host, name, TH_MIB));
 	}
 	for (unsigned round = 1; round <= 2 * DISKS; round++) {
 		access = (struct access){.world = &world, .base = BASE + round % DISKS * 0x200};
-		assert_true(WIFSIGNALED(rig_daemon_stop(world.rig, SIGKILL)));
+		assert_true(WIFSIGNALED(th_grantiod_stop(world.host, SIGKILL)));
 		assert_int_equal(pthread_create(&access.vcpu, NULL, access_run, &access), 0);
-		rig_daemon_start(world.rig, world.arguments);
+		th_grantiod_start(world.host, world.arguments);
 		pthread_join(access.vcpu, NULL);
 		assert_int_equal(access.ret, 0);
 		assert_int_equal(access.value, MAGIC);
-		rig_log_wait(world.rig, "going on where a former grantiod ended", round * DISKS);
+		th_log_wait(world.host, "going on where a former grantiod ended", round * DISKS);
 	}
 	for (unsigned i = 1; i < DISKS; i++)
-		rig_disk_detach(world.rig, 1, i);
-	rig_guest_check(world.disk, world.image, 0, 65536, 9);
+		th_disk_detach(world.host, 1, i);
+	th_guest_check(world.disk, world.image, 0, 65536, 9);
 	world_close(&world);
 }
 
@@ -285,17 +285,17 @@ static void no_ledger(void **state)
 
 	world_open(&world, *state);
 	for (unsigned i = 0; i < sizeof(spoil) / sizeof(spoil[0]); i++) {
-		assert_true(WIFSIGNALED(rig_daemon_stop(world.rig, SIGKILL)));
+		assert_true(WIFSIGNALED(th_grantiod_stop(world.host, SIGKILL)));
 		spoil[i](ledger_path(&world));
-		rig_daemon_start(world.rig, world.arguments);
-		rig_log_wait(world.rig, "<5>d1/xvda: ledger ", i + 1);
-		rig_log_wait(world.rig, "<5>d1/xvda: state 4: served before: a driver that uses it must reset it",
-			     i + 1);
+		th_grantiod_start(world.host, world.arguments);
+		th_log_wait(world.host, "<5>d1/xvda: ledger ", i + 1);
+		th_log_wait(world.host, "<5>d1/xvda: state 4: served before: a driver that uses it must reset it",
+			    i + 1);
 		assert_int_not_equal(gp_disk_read(world.disk, byte, 0, sizeof(byte)), 0);
-		rig_guest_close(world.disk);
-		world.disk = rig_guest_open(world.rig, 1, 0);
-		rig_guest_check(world.disk, world.image, 0, 65536, i);
-		rig_disk_wait(world.rig, 1, 0, 4);
+		th_guest_close(world.disk);
+		world.disk = th_guest_open(world.host, 1, 0);
+		th_guest_check(world.disk, world.image, 0, 65536, i);
+		th_disk_wait(world.host, 1, 0, 4);
 	}
 	snprintf(other, sizeof(other), "%s.else", ledger_path(&world));
 	assert_int_equal(unlink(other), 0);
@@ -311,16 +311,16 @@ static void other_settings(void **state)
 	world_open(&world, *state);
 	memcpy(&world.arguments[2], less, sizeof(less));
 	for (unsigned round = 1; round <= 2; round++) {
-		assert_true(WIFSIGNALED(rig_daemon_stop(world.rig, SIGKILL)));
-		rig_daemon_start(world.rig, world.arguments);
-		rig_log_wait(world.rig, "going on where a former grantiod ended", round);
-		rig_guest_check(world.disk, world.image, 0, 65536, round);
+		assert_true(WIFSIGNALED(th_grantiod_stop(world.host, SIGKILL)));
+		th_grantiod_start(world.host, world.arguments);
+		th_log_wait(world.host, "going on where a former grantiod ended", round);
+		th_guest_check(world.disk, world.image, 0, 65536, round);
 		assert_int_equal(gp_disk_zero(world.disk, 65536, 65536, true), 0);
 	}
-	assert_int_equal(rig_log_count(world.rig, "does not fit"), 0);
-	rig_guest_close(world.disk);
-	world.disk = rig_guest_open(world.rig, 1, 0);
-	rig_guest_check(world.disk, world.image, 0, 65536, 3);
+	assert_int_equal(th_log_count(world.host, "does not fit"), 0);
+	th_guest_close(world.disk);
+	world.disk = th_guest_open(world.host, 1, 0);
+	th_guest_check(world.disk, world.image, 0, 65536, 3);
 	world_close(&world);
 }
 
@@ -330,19 +330,19 @@ static void other_abilities(void **state)
 	struct world world;
 
 	world_open(&world, *state);
-	assert_true(WIFSIGNALED(rig_daemon_stop(world.rig, SIGKILL)));
-	rig_disk_key(world.rig, 1, 0, "mode", "r");
-	rig_daemon_start(world.rig, world.arguments);
-	rig_log_wait(world.rig, "<5>d1/xvda: its ledger does not fit: ", 1);
-	rig_log_wait(world.rig, "<5>d1/xvda: state 4: served before: a driver that uses it must reset it", 1);
+	assert_true(WIFSIGNALED(th_grantiod_stop(world.host, SIGKILL)));
+	th_disk_key(world.host, 1, 0, "mode", "r");
+	th_grantiod_start(world.host, world.arguments);
+	th_log_wait(world.host, "<5>d1/xvda: its ledger does not fit: ", 1);
+	th_log_wait(world.host, "<5>d1/xvda: state 4: served before: a driver that uses it must reset it", 1);
 	/* And it stays so until the driver has done that, whoever serves. */
-	assert_true(WIFSIGNALED(rig_daemon_stop(world.rig, SIGKILL)));
-	rig_disk_key(world.rig, 1, 0, "mode", "w");
-	rig_daemon_start(world.rig, world.arguments);
-	rig_log_wait(world.rig, "going on where a former grantiod ended", 1);
-	rig_guest_close(world.disk);
-	world.disk = rig_guest_open(world.rig, 1, 0);
-	rig_guest_check(world.disk, world.image, 0, 65536, 1);
+	assert_true(WIFSIGNALED(th_grantiod_stop(world.host, SIGKILL)));
+	th_disk_key(world.host, 1, 0, "mode", "w");
+	th_grantiod_start(world.host, world.arguments);
+	th_log_wait(world.host, "going on where a former grantiod ended", 1);
+	th_guest_close(world.disk);
+	world.disk = th_guest_open(world.host, 1, 0);
+	th_guest_check(world.disk, world.image, 0, 65536, 1);
 	world_close(&world);
 }
 
@@ -370,18 +370,18 @@ static void guest_gone_meanwhile(void **state)
 	struct world world;
 
 	world_open(&world, *state);
-	assert_true(WIFSIGNALED(rig_daemon_stop(world.rig, SIGKILL)));
-	rig_domain_destroy(world.rig, 1);
+	assert_true(WIFSIGNALED(th_grantiod_stop(world.host, SIGKILL)));
+	th_domain_destroy(world.host, 1);
 	gp_disk_close(world.disk, NULL);
 	file_make(&world, "virtio-7-3");
 	for (unsigned i = 0; i < sizeof(others) / sizeof(others[0]); i++)
 		file_make(&world, others[i]);
-	rig_daemon_start(world.rig, world.arguments);
+	th_grantiod_start(world.host, world.arguments);
 	assert_false(file_take(&world, "virtio-7-3"));
 	assert_int_not_equal(access(ledger_path(&world), F_OK), 0);
 	for (unsigned i = 0; i < sizeof(others) / sizeof(others[0]); i++)
 		assert_true(file_take(&world, others[i]));
-	rig_daemon_end(world.rig, guests);
+	th_grantiod_end(world.host, guests);
 	assert_int_equal(rmdir(world.dir), 0);
 }
 
@@ -391,28 +391,28 @@ static void no_place(void **state)
 	struct world world;
 
 	world_open(&world, *state);
-	rig_guest_close(world.disk);
-	rig_disk_detach(world.rig, 1, 0);
-	rig_daemon_end(world.rig, guests);
+	th_guest_close(world.disk);
+	th_disk_detach(world.host, 1, 0);
+	th_grantiod_end(world.host, guests);
 	world.arguments[1] = "/proc"; /* where nobody makes files */
-	rig_disk_write(world.rig, 1, 0, world.image, NULL);
-	rig_daemon_start(world.rig, world.arguments);
-	rig_log_wait(world.rig, "<4>d1/xvda: ledger /proc/virtio_disk-1-51712: cannot make it: ", 1);
-	world.disk = rig_guest_open(world.rig, 1, 0);
-	rig_guest_check(world.disk, world.image, 0, 65536, 1);
+	th_disk_write(world.host, 1, 0, world.image, NULL);
+	th_grantiod_start(world.host, world.arguments);
+	th_log_wait(world.host, "<4>d1/xvda: ledger /proc/virtio_disk-1-51712: cannot make it: ", 1);
+	world.disk = th_guest_open(world.host, 1, 0);
+	th_guest_check(world.disk, world.image, 0, 65536, 1);
 	world_close(&world);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(killed_in_the_middle, rig_setup, rig_teardown),
-		cmocka_unit_test_setup_teardown(waiting_for_one_of_many, rig_setup, rig_teardown),
-		cmocka_unit_test_setup_teardown(no_ledger, rig_setup, rig_teardown),
-		cmocka_unit_test_setup_teardown(other_settings, rig_setup, rig_teardown),
-		cmocka_unit_test_setup_teardown(other_abilities, rig_setup, rig_teardown),
-		cmocka_unit_test_setup_teardown(guest_gone_meanwhile, rig_setup, rig_teardown),
-		cmocka_unit_test_setup_teardown(no_place, rig_setup, rig_teardown),
+		cmocka_unit_test_setup_teardown(killed_in_the_middle, th_setup, th_teardown),
+		cmocka_unit_test_setup_teardown(waiting_for_one_of_many, th_setup, th_teardown),
+		cmocka_unit_test_setup_teardown(no_ledger, th_setup, th_teardown),
+		cmocka_unit_test_setup_teardown(other_settings, th_setup, th_teardown),
+		cmocka_unit_test_setup_teardown(other_abilities, th_setup, th_teardown),
+		cmocka_unit_test_setup_teardown(guest_gone_meanwhile, th_setup, th_teardown),
+		cmocka_unit_test_setup_teardown(no_place, th_setup, th_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

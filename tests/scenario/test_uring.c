@@ -31,30 +31,30 @@ static void uring_refuse(void)
 
 static void test_uring_refused(void **state)
 {
-	struct rig *rig = *state;
+	struct th_host *host = *state;
 	char *reason, *is;
 
 	uring_refuse();
-	rig_daemon_start(rig, NULL);
-	rig_domain_create(rig, 1);
-	rig_disk_write(rig, 1, 0, rig_image(rig, "a.raw", RIG_MIB), NULL);
-	assert_false(rig_disk_verdict(rig, 1, 0));
-	reason = rig_read(rig, error_node);
+	th_grantiod_start(host, NULL);
+	th_domain_create(host, 1);
+	th_disk_write(host, 1, 0, th_image(host, "a.raw", TH_MIB), NULL);
+	assert_false(th_disk_verdict(host, 1, 0));
+	reason = th_store_read(host, error_node);
 	assert_non_null(reason);
 	assert_non_null(strstr(reason, "io_uring is refused"));
-	assert_int_equal(rig_log_count(rig, "io_uring is refused"), 1);
-	is = rig_disk_read(rig, 1, 0, "state");
+	assert_int_equal(th_log_count(host, "io_uring is refused"), 1);
+	is = th_disk_read(host, 1, 0, "state");
 	assert_string_equal(is, "1");
 	free(is);
 	free(reason);
-	rig_disk_remove(rig, 1, 0);
-	rig_daemon_end(rig, guests);
+	th_disk_remove(host, 1, 0);
+	th_grantiod_end(host, guests);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_uring_refused, rig_setup, rig_teardown),
+		cmocka_unit_test_setup_teardown(test_uring_refused, th_setup, th_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

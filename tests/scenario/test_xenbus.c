@@ -29,7 +29,7 @@ static const uint16_t guests[] = {1, 0};
 /* ---- a frontend ------------------------------------------------------------------------------------------------- */
 
 struct front {
-	struct rig *rig;
+	struct th_host *host;
 	struct xs_handle *xs; /* as the guest */
 	uint32_t handle;      /* of its event channels */
 	int fd;
@@ -38,11 +38,11 @@ struct front {
 };
 
 /* A disk as xl writes it on x86. */
-static void disk_write(struct rig *rig, const char *image)
+static void disk_write(struct th_host *host, const char *image)
 {
-	const struct rig_key keys[] = {{"base", "0"}, {"irq", "0"}, {"grant_usage", NULL}, {NULL, NULL}};
+	const struct th_key keys[] = {{"base", "0"}, {"irq", "0"}, {"grant_usage", NULL}, {NULL, NULL}};
 
-	rig_disk_write(rig, 1, 0, image, keys);
+	th_disk_write(host, 1, 0, image, keys);
 }
 
 static void key_write(struct front *front, const char *key, const char *value)
@@ -66,23 +66,23 @@ static void port_write(struct front *front, unsigned port)
 
 static unsigned port_open(struct front *front, uint16_t remote)
 {
-	int port = gm_event_alloc_unbound(front->rig->machine, 1, remote, front->handle);
+	int port = gm_event_alloc_unbound(front->host->machine, 1, remote, front->handle);
 
 	assert_true(port > 0);
 	return (unsigned)port;
 }
 
-static void front_open(struct front *front, struct rig *rig)
+static void front_open(struct front *front, struct th_host *host)
 {
-	*front = (struct front){.rig = rig, .xs = rig_store_open(rig, 1)};
-	assert_int_equal(gm_handle_open(rig->machine, true, &front->handle, &front->fd), 0);
+	*front = (struct front){.host = host, .xs = th_store_connect(host, 1)};
+	assert_int_equal(gm_handle_open(host->machine, true, &front->handle, &front->fd), 0);
 	front->port = port_open(front, 0);
 }
 
 /* The guest's ports are not this process's, whose handles end those of domain 0 only. */
 static void front_close(struct front *front)
 {
-	gm_handle_close(front->rig->machine, front->handle);
+	gm_handle_close(front->host->machine, front->handle);
 	close(front->fd);
 	xs_close(front->xs);
 }
@@ -94,9 +94,9 @@ static void event_wait(struct front *front, unsigned port)
 	uint32_t got = 0;
 
 	while (got != port) {
-		assert_int_equal(poll(&fd, 1, RIG_SECONDS * 1000), 1);
+		assert_int_equal(poll(&fd, 1, TH_SECONDS * 1000), 1);
 		assert_int_equal(read(front->fd, &got, sizeof(got)), sizeof(got));
-		gm_event_unmask(front->rig->machine, 1, got);
+		gm_event_unmask(front->host->machine, 1, got);
 	}
 }
 
@@ -105,10 +105,10 @@ static void offer_take(struct front *front)
 {
 	char *version, *transport, *base;
 
-	rig_disk_wait(front->rig, 1, 0, 2);
-	version = rig_disk_read(front->rig, 1, 0, "grantio-version");
-	transport = rig_disk_read(front->rig, 1, 0, "transport");
-	base = rig_disk_read(front->rig, 1, 0, "mmio-base");
+	th_disk_wait(front->host, 1, 0, 2);
+	version = th_disk_read(front->host, 1, 0, "grantio-version");
+	transport = th_disk_read(front->host, 1, 0, "transport");
+	base = th_disk_read(front->host, 1, 0, "mmio-base");
 	assert_string_equal(version, "1");
 	assert_string_equal(transport, "mmio");
 	assert_non_null(base);
@@ -133,7 +133,7 @@ static void connect(struct front *front)
 {
 	offer_take(front);
 	answer(front);
-	rig_disk_wait(front->rig, 1, 0, 4);
+	th_disk_wait(front->host, 1, 0, 4);
 	event_wait(front, front->port); /* it is bound: told once */
 	key_write(front, "state", "4");
 }
@@ -152,9 +152,9 @@ static void driver_open(struct driver *driver, struct front *front)
 {
 	struct gio_blk_config config;
 
-	assert_int_equal(gm_guest_open(&driver->guest, front->rig->dir, 1), 0);
+	assert_int_equal(gm_guest_open(&driver->guest, front->host->dir, 1), 0);
 	assert_int_equal(gio_os_model_open(&driver->os, driver->guest), 0);
-	gio_os_model_patience(driver->os, RIG_SECONDS * 1000);
+	gio_os_model_patience(driver->os, TH_SECONDS * 1000);
 	assert_int_equal(gio_grants_init(&driver->grants, driver->os, FIRST_GREF), 0);
 	config = (struct gio_blk_config){.os = driver->os, .grants = driver->grants, .base = front->base};
 	assert_int_equal(gio_blk_open(&driver->blk, &config), 0);
@@ -212,50 +212,50 @@ static void use(struct front *front, unsigned seed)
 /* The toolstack removes it: 5, the frontend's 6, and the backend's. */
 static void removal(struct front *front)
 {
-	struct rig *rig = front->rig;
+	struct th_host *host = front->host;
 
-	rig_disk_key(rig, 1, 0, "online", "0");
-	rig_disk_key(rig, 1, 0, "state", "5");
+	th_disk_key(host, 1, 0, "online", "0");
+	th_disk_key(host, 1, 0, "state", "5");
 	key_write(front, "state", "6");
-	rig_disk_wait(rig, 1, 0, 6);
-	rig_disk_remove(rig, 1, 0);
-	rig_log_wait(rig, "<6>d1/xvda: stopped", 1);
+	th_disk_wait(host, 1, 0, 6);
+	th_disk_remove(host, 1, 0);
+	th_log_wait(host, "<6>d1/xvda: stopped", 1);
 }
 
 static void handshake(void **state)
 {
-	struct rig *rig = *state;
+	struct th_host *host = *state;
 	struct front front;
 
-	rig_daemon_start(rig, NULL);
-	rig_domain_create(rig, 1);
-	disk_write(rig, rig_image(rig, "a.raw", RIG_MIB));
-	front_open(&front, rig);
+	th_grantiod_start(host, NULL);
+	th_domain_create(host, 1);
+	disk_write(host, th_image(host, "a.raw", TH_MIB));
+	front_open(&front, host);
 	connect(&front);
 	use(&front, 1);
 	use(&front, 2);
 	removal(&front);
-	assert_int_equal(rig_log_count(rig, "<4>"), 0);
+	assert_int_equal(th_log_count(host, "<4>"), 0);
 	front_close(&front);
-	rig_daemon_end(rig, guests);
+	th_grantiod_end(host, guests);
 }
 
 /* The module goes and comes: 1, with its old keys; then with another port. */
 static void module_comes_and_goes(void **state)
 {
-	struct rig *rig = *state;
+	struct th_host *host = *state;
 	struct front front;
 
-	rig_daemon_start(rig, NULL);
-	rig_domain_create(rig, 1);
-	disk_write(rig, rig_image(rig, "a.raw", RIG_MIB));
-	front_open(&front, rig);
+	th_grantiod_start(host, NULL);
+	th_domain_create(host, 1);
+	disk_write(host, th_image(host, "a.raw", TH_MIB));
+	front_open(&front, host);
 	for (unsigned i = 0; i < 5; i++) {
 		connect(&front);
 		use(&front, i);
 		key_write(&front, "state", i % 2 ? "6" : "1");
 		if (!(i % 2))
-			rig_disk_wait(rig, 1, 0, 2);
+			th_disk_wait(host, 1, 0, 2);
 		key_write(&front, "state", "1");
 		front.port = port_open(&front, 0);
 	}
@@ -268,7 +268,7 @@ static void module_comes_and_goes(void **state)
 	use(&front, 9);
 	removal(&front);
 	front_close(&front);
-	rig_daemon_end(rig, guests);
+	th_grantiod_end(host, guests);
 }
 
 /* Each key wrong: one line, the backend stays as it is, and takes the right one after. */
@@ -293,15 +293,15 @@ static void wrong_answers(void **state)
 		{"state", "three", "the guest's state 'three': must be 1 to 8"},
 		{"state", "", "the guest's state '': must be 1 to 8"},
 	};
-	struct rig *rig = *state;
+	struct th_host *host = *state;
 	struct front front;
 	char *now;
 
 	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		rig_daemon_start(rig, NULL); /* anew: what a guest can make it say is limited */
-		rig_domain_create(rig, 1);
-		disk_write(rig, rig_image(rig, "a.raw", RIG_MIB));
-		front_open(&front, rig);
+		th_grantiod_start(host, NULL); /* anew: what a guest can make it say is limited */
+		th_domain_create(host, 1);
+		disk_write(host, th_image(host, "a.raw", TH_MIB));
+		front_open(&front, host);
 		offer_take(&front);
 		key_write(&front, "grantio-version", "1");
 		key_write(&front, "dma", "grant");
@@ -309,32 +309,32 @@ static void wrong_answers(void **state)
 		key_write(&front, cases[i].key, cases[i].value);
 		if (strcmp(cases[i].key, "state"))
 			key_write(&front, "state", "3");
-		rig_log_wait(rig, cases[i].line, 1);
-		now = rig_disk_read(rig, 1, 0, "state");
+		th_log_wait(host, cases[i].line, 1);
+		now = th_disk_read(host, 1, 0, "state");
 		assert_string_equal(now, "2");
 		free(now);
 		key_write(&front, "state", "1");
 		connect(&front);
 		use(&front, i);
 		front_close(&front);
-		rig_domain_destroy(rig, 1);
-		rig_log_wait(rig, "<6>d1/xvda: stopped", i + 1);
-		rig_daemon_end(rig, guests);
+		th_domain_destroy(host, 1);
+		th_log_wait(host, "<6>d1/xvda: stopped", i + 1);
+		th_grantiod_end(host, guests);
 	}
 }
 
 /* A port that is another's: left for domain 2, the ioreq server's, one that is bound already. */
 static void ports_of_others(void **state)
 {
-	struct rig *rig = *state;
+	struct th_host *host = *state;
 	struct front front;
 	unsigned ports[3];
 
-	rig_daemon_start(rig, NULL);
-	rig_domain_create(rig, 1);
-	disk_write(rig, rig_image(rig, "a.raw", RIG_MIB));
-	rig_disk_wait(rig, 1, 0, 2); /* the ioreq server has its ports */
-	front_open(&front, rig);
+	th_grantiod_start(host, NULL);
+	th_domain_create(host, 1);
+	disk_write(host, th_image(host, "a.raw", TH_MIB));
+	th_disk_wait(host, 1, 0, 2); /* the ioreq server has its ports */
+	front_open(&front, host);
 	offer_take(&front);
 	ports[0] = port_open(&front, 2);
 	ports[1] = 1; /* a vCPU's, made before ours */
@@ -344,15 +344,15 @@ static void ports_of_others(void **state)
 	for (unsigned i = 0; i < 3; i++) {
 		port_write(&front, ports[i]);
 		key_write(&front, "state", "3");
-		rig_log_wait(rig, "cannot bind it", i + 1);
+		th_log_wait(host, "cannot bind it", i + 1);
 		key_write(&front, "state", "1");
 	}
 	connect(&front);
 	use(&front, 7);
 	front_close(&front);
-	rig_domain_destroy(rig, 1);
-	rig_log_wait(rig, "<6>d1/xvda: stopped", 1);
-	rig_daemon_end(rig, guests);
+	th_domain_destroy(host, 1);
+	th_log_wait(host, "<6>d1/xvda: stopped", 1);
+	th_grantiod_end(host, guests);
 }
 
 /* A guest that writes its state all the time, and ports that come and go: another guest's disk goes on, nothing is
@@ -360,18 +360,18 @@ static void ports_of_others(void **state)
 static void restless(void **state)
 {
 	static const char *const states[] = {"3", "4", "1", "6", "5", "9", "3"};
-	struct rig *rig = *state;
-	const char *good = rig_image(rig, "b.raw", 4 * RIG_MIB);
+	struct th_host *host = *state;
+	const char *good = th_image(host, "b.raw", 4 * TH_MIB);
 	struct gp_disk *disk;
 	struct front front;
 
-	rig_daemon_start(rig, NULL);
-	rig_domain_create(rig, 1);
-	rig_domain_create(rig, 2);
-	rig_disk_attach(rig, 2, 0, good);
-	disk = rig_guest_open(rig, 2, 0);
-	disk_write(rig, rig_image(rig, "a.raw", RIG_MIB));
-	front_open(&front, rig);
+	th_grantiod_start(host, NULL);
+	th_domain_create(host, 1);
+	th_domain_create(host, 2);
+	th_disk_attach(host, 2, 0, good);
+	disk = th_guest_open(host, 2, 0);
+	disk_write(host, th_image(host, "a.raw", TH_MIB));
+	front_open(&front, host);
 	offer_take(&front);
 	key_write(&front, "grantio-version", "1");
 	key_write(&front, "dma", "grant");
@@ -379,45 +379,45 @@ static void restless(void **state)
 		port_write(&front, i % 3 ? front.port : i);
 		key_write(&front, "state", states[i % (sizeof(states) / sizeof(states[0]))]);
 		if (i % 100 == 0)
-			rig_guest_check(disk, good, 0, 65536, i);
+			th_guest_check(disk, good, 0, 65536, i);
 	}
 	key_write(&front, "state", "1");
-	rig_disk_wait(rig, 1, 0, 2);
+	th_disk_wait(host, 1, 0, 2);
 	front.port = port_open(&front, 0);
 	connect(&front);
 	use(&front, 3);
-	rig_guest_check(disk, good, 0, 65536, 1000);
-	rig_guest_close(disk);
+	th_guest_check(disk, good, 0, 65536, 1000);
+	th_guest_close(disk);
 	front_close(&front);
-	rig_domain_destroy(rig, 1);
-	rig_disk_detach(rig, 2, 0);
-	rig_log_wait(rig, "<6>d1/xvda: stopped", 1);
-	rig_daemon_end(rig, guests);
+	th_domain_destroy(host, 1);
+	th_disk_detach(host, 2, 0);
+	th_log_wait(host, "<6>d1/xvda: stopped", 1);
+	th_grantiod_end(host, guests);
 }
 
 /* grantiod dies under a connected frontend: the next one publishes the same address, and the frontend begins at 1. */
 static void grantiod_anew(void **state)
 {
-	struct rig *rig = *state;
+	struct th_host *host = *state;
 	struct front front;
 	uint64_t base;
 
-	rig_domain_create(rig, 1);
-	disk_write(rig, rig_image(rig, "a.raw", RIG_MIB));
-	front_open(&front, rig);
+	th_domain_create(host, 1);
+	disk_write(host, th_image(host, "a.raw", TH_MIB));
+	front_open(&front, host);
 	for (unsigned i = 0; i < 4; i++) {
-		rig_daemon_start(rig, NULL);
+		th_grantiod_start(host, NULL);
 		base = front.base;
 		if (i)
-			rig_log_wait(rig, "served before: a driver that uses it must reset it", i);
+			th_log_wait(host, "served before: a driver that uses it must reset it", i);
 		key_write(&front, "state", "1");
 		connect(&front);
 		assert_true(!i || front.base == base);
 		use(&front, i);
 		if (i % 2)
-			rig_daemon_end(rig, guests);
+			th_grantiod_end(host, guests);
 		else
-			assert_true(WIFSIGNALED(rig_daemon_stop(rig, SIGKILL)));
+			assert_true(WIFSIGNALED(th_grantiod_stop(host, SIGKILL)));
 		front.port = port_open(&front, 0);
 	}
 	front_close(&front);
@@ -426,33 +426,33 @@ static void grantiod_anew(void **state)
 /* As Linux does when it begins anew, after a crash, and finds the device in use: 5, 6 and 1, each to be answered. */
 static void kernel_begins_anew(void **state)
 {
-	struct rig *rig = *state;
+	struct th_host *host = *state;
 	struct front front;
 
-	rig_daemon_start(rig, NULL);
-	rig_domain_create(rig, 1);
-	disk_write(rig, rig_image(rig, "a.raw", RIG_MIB));
-	front_open(&front, rig);
+	th_grantiod_start(host, NULL);
+	th_domain_create(host, 1);
+	disk_write(host, th_image(host, "a.raw", TH_MIB));
+	front_open(&front, host);
 	for (unsigned i = 0; i < 3; i++) {
 		connect(&front);
 		use(&front, i);
 		key_write(&front, "state", "5");
-		rig_disk_wait(rig, 1, 0, 5);
+		th_disk_wait(host, 1, 0, 5);
 		key_write(&front, "state", "6");
-		rig_disk_wait(rig, 1, 0, 6);
+		th_disk_wait(host, 1, 0, 6);
 		key_write(&front, "state", "1");
-		rig_disk_wait(rig, 1, 0, 2);
+		th_disk_wait(host, 1, 0, 2);
 		front.port = port_open(&front, 0);
 	}
 	key_write(&front, "state", "6"); /* at once, as a frontend that refuses what it is offered */
-	rig_disk_wait(rig, 1, 0, 6);
+	th_disk_wait(host, 1, 0, 6);
 	key_write(&front, "state", "1");
 	connect(&front);
 	use(&front, 9);
 	removal(&front);
-	assert_int_equal(rig_log_count(rig, "d1/xvda: stopping"), 1);
+	assert_int_equal(th_log_count(host, "d1/xvda: stopping"), 1);
 	front_close(&front);
-	rig_daemon_end(rig, guests);
+	th_grantiod_end(host, guests);
 }
 
 /* And grantiod begins anew in the middle of that. */
@@ -461,47 +461,47 @@ static void both_begin_anew(void **state)
 	static const char *const steps[] = {"5", "6"};
 	char dir[] = "/tmp/gd-xenbus-XXXXXX";
 	const char *arguments[] = {"--state-dir", dir, NULL};
-	struct rig *rig = *state;
+	struct th_host *host = *state;
 	struct front front;
 
 	assert_non_null(mkdtemp(dir));
-	rig_daemon_start(rig, arguments);
-	rig_domain_create(rig, 1);
-	disk_write(rig, rig_image(rig, "a.raw", RIG_MIB));
-	front_open(&front, rig);
+	th_grantiod_start(host, arguments);
+	th_domain_create(host, 1);
+	disk_write(host, th_image(host, "a.raw", TH_MIB));
+	front_open(&front, host);
 	for (unsigned i = 0; i < 2; i++) {
 		connect(&front);
 		for (unsigned k = 0; k < 2; k++) {
 			key_write(&front, "state", steps[k]);
-			rig_disk_wait(rig, 1, 0, 5 + k);
+			th_disk_wait(host, 1, 0, 5 + k);
 			if (k != i)
 				continue;
-			assert_true(WIFSIGNALED(rig_daemon_stop(rig, SIGKILL)));
-			rig_daemon_start(rig, arguments);
+			assert_true(WIFSIGNALED(th_grantiod_stop(host, SIGKILL)));
+			th_grantiod_start(host, arguments);
 		}
 		key_write(&front, "state", "1");
-		rig_disk_wait(rig, 1, 0, 2);
+		th_disk_wait(host, 1, 0, 2);
 		front.port = port_open(&front, 0);
 	}
 	connect(&front);
 	use(&front, 9);
 	removal(&front);
 	front_close(&front);
-	rig_daemon_end(rig, guests);
+	th_grantiod_end(host, guests);
 	assert_int_equal(rmdir(dir), 0);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(handshake, rig_setup, rig_teardown),
-		cmocka_unit_test_setup_teardown(module_comes_and_goes, rig_setup, rig_teardown),
-		cmocka_unit_test_setup_teardown(wrong_answers, rig_setup, rig_teardown),
-		cmocka_unit_test_setup_teardown(ports_of_others, rig_setup, rig_teardown),
-		cmocka_unit_test_setup_teardown(restless, rig_setup, rig_teardown),
-		cmocka_unit_test_setup_teardown(grantiod_anew, rig_setup, rig_teardown),
-		cmocka_unit_test_setup_teardown(kernel_begins_anew, rig_setup, rig_teardown),
-		cmocka_unit_test_setup_teardown(both_begin_anew, rig_setup, rig_teardown),
+		cmocka_unit_test_setup_teardown(handshake, th_setup, th_teardown),
+		cmocka_unit_test_setup_teardown(module_comes_and_goes, th_setup, th_teardown),
+		cmocka_unit_test_setup_teardown(wrong_answers, th_setup, th_teardown),
+		cmocka_unit_test_setup_teardown(ports_of_others, th_setup, th_teardown),
+		cmocka_unit_test_setup_teardown(restless, th_setup, th_teardown),
+		cmocka_unit_test_setup_teardown(grantiod_anew, th_setup, th_teardown),
+		cmocka_unit_test_setup_teardown(kernel_begins_anew, th_setup, th_teardown),
+		cmocka_unit_test_setup_teardown(both_begin_anew, th_setup, th_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,25 +11,25 @@
 static const uint16_t guests[] = {1, 2, 0};
 
 struct world {
-	struct rig *rig;
+	struct th_host *host;
 	char dir[40]; /* the ledgers' */
 	const char *arguments[3];
 	const char *image;
 	struct gp_disk *disk;
 };
 
-static void world_open(struct world *world, struct rig *rig)
+static void world_open(struct world *world, struct th_host *host)
 {
-	*world = (struct world){.rig = rig, .dir = "/tmp/gd-xenstored-XXXXXX"};
+	*world = (struct world){.host = host, .dir = "/tmp/gd-xenstored-XXXXXX"};
 	assert_non_null(mkdtemp(world->dir));
 	world->arguments[0] = "--state-dir";
 	world->arguments[1] = world->dir;
-	world->image = rig_image(rig, "a.raw", RIG_MIB);
-	rig_domain_create(rig, 1);
-	rig_disk_write(rig, 1, 0, world->image, NULL);
-	rig_daemon_start(rig, world->arguments);
-	world->disk = rig_guest_open(rig, 1, 0);
-	rig_disk_wait(rig, 1, 0, 4);
+	world->image = th_image(host, "a.raw", TH_MIB);
+	th_domain_create(host, 1);
+	th_disk_write(host, 1, 0, world->image, NULL);
+	th_grantiod_start(host, world->arguments);
+	world->disk = th_guest_open(host, 1, 0);
+	th_disk_wait(host, 1, 0, 4);
 }
 
 static bool has_ledger(const struct world *world)
@@ -42,19 +42,19 @@ static bool has_ledger(const struct world *world)
 
 static void store_end(struct world *world, unsigned count)
 {
-	rig_store_end(world->rig);
-	rig_log_wait(world->rig, "<3>xenstore: connection lost", count);
-	rig_guest_check(world->disk, world->image, 0, 65536, count);
+	th_store_end(world->host);
+	th_log_wait(world->host, "<3>xenstore: connection lost", count);
+	th_guest_check(world->disk, world->image, 0, 65536, count);
 	assert_true(has_ledger(world));
 }
 
 /* The directory of the disk as it was, as a toolstack may write it that remembers more than xenstored does. */
 static void directory_restore(struct world *world)
 {
-	static const struct rig_key keys[] = {{"state", "4"}, {NULL, NULL}};
+	static const struct th_key keys[] = {{"state", "4"}, {NULL, NULL}};
 
-	rig_domain_introduce(world->rig, 1);
-	rig_disk_write(world->rig, 1, 0, world->image, keys);
+	th_domain_introduce(world->host, 1);
+	th_disk_write(world->host, 1, 0, world->image, keys);
 }
 
 /* Twice; and the directory that comes back is followed again, and so are new ones. */
@@ -64,24 +64,24 @@ static void comes_back(void **state)
 	const char *other;
 
 	world_open(&world, *state);
-	other = rig_image(world.rig, "b.raw", RIG_MIB);
+	other = th_image(world.host, "b.raw", TH_MIB);
 	for (unsigned i = 1; i <= 2; i++) {
 		store_end(&world, i);
-		rig_store_begin(world.rig);
-		rig_log_wait(world.rig, "<5>xenstore: connected again", i);
-		rig_log_wait(world.rig, "<4>d1/xvda: xenstored has lost its directory", i);
-		rig_guest_check(world.disk, world.image, 0, 65536, 10 + i);
+		th_store_begin(world.host);
+		th_log_wait(world.host, "<5>xenstore: connected again", i);
+		th_log_wait(world.host, "<4>d1/xvda: xenstored has lost its directory", i);
+		th_guest_check(world.disk, world.image, 0, 65536, 10 + i);
 		directory_restore(&world);
-		rig_domain_create(world.rig, 2);
-		rig_disk_attach(world.rig, 2, 0, other);
-		rig_guest_check(world.disk, world.image, 0, 65536, 20 + i);
-		rig_disk_detach(world.rig, 2, 0);
-		rig_domain_destroy(world.rig, 2);
+		th_domain_create(world.host, 2);
+		th_disk_attach(world.host, 2, 0, other);
+		th_guest_check(world.disk, world.image, 0, 65536, 20 + i);
+		th_disk_detach(world.host, 2, 0);
+		th_domain_destroy(world.host, 2);
 	}
-	assert_int_equal(rig_log_count(world.rig, "d1/xvda: stopping"), 0);
-	rig_guest_close(world.disk);
-	rig_disk_detach(world.rig, 1, 0);
-	rig_daemon_end(world.rig, guests);
+	assert_int_equal(th_log_count(world.host, "d1/xvda: stopping"), 0);
+	th_guest_close(world.disk);
+	th_disk_detach(world.host, 1, 0);
+	th_grantiod_end(world.host, guests);
 	assert_int_equal(rmdir(world.dir), 0);
 }
 
@@ -93,18 +93,18 @@ static void stopped_meanwhile(void **state)
 
 	world_open(&world, *state);
 	store_end(&world, 1);
-	status = rig_daemon_stop(world.rig, SIGTERM);
+	status = th_grantiod_stop(world.host, SIGTERM);
 	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-	rig_log_wait(world.rig, "<5>d1/xvda: left to the next grantiod", 1);
-	assert_int_equal(rig_log_count(world.rig, "stopping: grantiod stops"), 0);
+	th_log_wait(world.host, "<5>d1/xvda: left to the next grantiod", 1);
+	assert_int_equal(th_log_count(world.host, "stopping: grantiod stops"), 0);
 	assert_true(has_ledger(&world));
-	rig_store_begin(world.rig);
-	rig_domain_introduce(world.rig, 1);
+	th_store_begin(world.host);
+	th_domain_introduce(world.host, 1);
 	gp_disk_close(world.disk, NULL);
-	rig_domain_destroy(world.rig, 1);
-	rig_daemon_start(world.rig, world.arguments); /* nobody knows of the guest any more */
+	th_domain_destroy(world.host, 1);
+	th_grantiod_start(world.host, world.arguments); /* nobody knows of the guest any more */
 	assert_false(has_ledger(&world));
-	rig_daemon_end(world.rig, guests);
+	th_grantiod_end(world.host, guests);
 	assert_int_equal(rmdir(world.dir), 0);
 }
 
@@ -115,44 +115,44 @@ static void guest_ends_meanwhile(void **state)
 
 	world_open(&world, *state);
 	store_end(&world, 1);
-	assert_int_equal(gm_domain_destroy(world.rig->machine, 1), 0);
+	assert_int_equal(gm_domain_destroy(world.host->machine, 1), 0);
 	gp_disk_close(world.disk, NULL);
-	rig_store_begin(world.rig);
-	rig_log_wait(world.rig, "<6>d1/xvda: stopping: its domain has gone", 1);
-	rig_log_wait(world.rig, "<6>d1/xvda: stopped", 1);
-	rig_daemon_end(world.rig, guests);
+	th_store_begin(world.host);
+	th_log_wait(world.host, "<6>d1/xvda: stopping: its domain has gone", 1);
+	th_log_wait(world.host, "<6>d1/xvda: stopped", 1);
+	th_grantiod_end(world.host, guests);
 	assert_int_equal(rmdir(world.dir), 0);
 }
 
 /* Without a ledger nobody can go on with it; but it is served on until grantiod is told to end. */
 static void without_ledgers(void **state)
 {
-	struct rig *rig = *state;
-	const char *image = rig_image(rig, "a.raw", RIG_MIB);
+	struct th_host *host = *state;
+	const char *image = th_image(host, "a.raw", TH_MIB);
 	struct gp_disk *disk;
 	int status;
 
-	rig_daemon_start(rig, NULL);
-	rig_domain_create(rig, 1);
-	rig_disk_attach(rig, 1, 0, image);
-	disk = rig_guest_open(rig, 1, 0);
-	rig_store_end(rig);
-	rig_log_wait(rig, "<3>xenstore: connection lost", 1);
-	rig_guest_check(disk, image, 0, 65536, 1);
-	rig_guest_close(disk);
-	status = rig_daemon_stop(rig, SIGTERM);
+	th_grantiod_start(host, NULL);
+	th_domain_create(host, 1);
+	th_disk_attach(host, 1, 0, image);
+	disk = th_guest_open(host, 1, 0);
+	th_store_end(host);
+	th_log_wait(host, "<3>xenstore: connection lost", 1);
+	th_guest_check(disk, image, 0, 65536, 1);
+	th_guest_close(disk);
+	status = th_grantiod_stop(host, SIGTERM);
 	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-	rig_log_wait(rig, "<6>d1/xvda: stopped", 1);
-	rig_quiet(rig, guests);
+	th_log_wait(host, "<6>d1/xvda: stopped", 1);
+	th_quiet(host, guests);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(comes_back, rig_setup, rig_teardown),
-		cmocka_unit_test_setup_teardown(stopped_meanwhile, rig_setup, rig_teardown),
-		cmocka_unit_test_setup_teardown(guest_ends_meanwhile, rig_setup, rig_teardown),
-		cmocka_unit_test_setup_teardown(without_ledgers, rig_setup, rig_teardown),
+		cmocka_unit_test_setup_teardown(comes_back, th_setup, th_teardown),
+		cmocka_unit_test_setup_teardown(stopped_meanwhile, th_setup, th_teardown),
+		cmocka_unit_test_setup_teardown(guest_ends_meanwhile, th_setup, th_teardown),
+		cmocka_unit_test_setup_teardown(without_ledgers, th_setup, th_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
