@@ -3,10 +3,11 @@
  * A whole host on the model, for one test: machine, store and keeper within the test program, grantiod as a process
  * (the same binary as on Xen), a toolstack that writes what xl writes, and guests that drive their disks.
  *
- * Waiting is always for an event (a line of grantiod's log, a state in xenstore), with a time limit. What a test leaves
- * behind is looked at when it ends: th_quiet() is the leak oracle.
+ * Waiting is always for an event (a line of grantiod's log, a state in xenstore), with a time limit. th_quiet() is the
+ * leak oracle: a test calls it, most by th_grantiod_end(), to see that it left nothing behind.
  *
- * Threads: the test's; the machine runs in one of the host's. Failures end the test.
+ * Threads: only the test's main thread calls these functions; the machine has a thread of its own. A failure ends the
+ * running test with a message, so that no result needs to be checked.
  */
 #ifndef TH_HOST_H
 #define TH_HOST_H
@@ -30,12 +31,15 @@
 int64_t th_now_ms(void); /* since some moment; monotonic */
 
 struct th_host {
-	char dir[64]; /* the machine's */
+	char files[32]; /* where a test may put files; removed at the end */
+	char dir[48];	/* the machine's, the same or within it */
 	struct gm_machine *machine;
-	struct xs_handle *xs; /* as domain 0 */
-	pid_t grantiod;	      /* 0: not running */
-	struct th_private *priv;
-	unsigned fds, threads; /* of grantiod at rest; see th_grantiod_start() */
+	struct xs_handle *xs;	   /* as domain 0 */
+	pid_t grantiod;		   /* 0: not running */
+	unsigned fds, threads;	   /* of grantiod at rest; see th_grantiod_start() */
+	struct th_log *log;	   /* what grantiod has written */
+	struct th_machine *inner;  /* what runs in this process, if it does */
+	struct th_process *daemon; /* of `grantio model start`, if the machine is that command's */
 };
 
 /* End the store, as if xenstored had died. host->xs is of no use from then on. */
@@ -47,7 +51,11 @@ void th_domain_introduce(struct th_host *host, uint16_t domid);
 
 /* For cmocka_unit_test_setup_teardown(): a machine with domain 0 and nothing else. */
 int th_setup(void **state);
+/* The same by `grantio model start`, for tests of the command line; the teardown fails if its daemon ends badly. */
+int th_setup_by_command(void **state);
 int th_teardown(void **state);
+/* Remove a directory and all that is in it. */
+void th_dir_remove(const char *path);
 
 /* ---- grantiod ----------------------------------------------------------------------------------------------- */
 
@@ -72,6 +80,8 @@ unsigned th_log_count(struct th_host *host, const char *text); /* so far */
  * once: a thread that has ended, or a helper that the kernel had for its I/O, is seen for a moment longer.
  */
 void th_quiet(struct th_host *host, const uint16_t *domids);
+/* Is anything left at this moment? `text` says what it is. */
+bool th_left_over(struct th_host *host, const uint16_t *domids, char *text, size_t size);
 
 /* ---- toolstack ---------------------------------------------------------------------------------------------- */
 
@@ -107,8 +117,20 @@ void th_disk_remove(struct th_host *host, uint16_t domid, unsigned index); /* th
 
 /* Another key in xenstore, absolute; NULL: not there. The caller frees it. */
 char *th_store_read(struct th_host *host, const char *path);
+/* Wait until the key has that value. */
+void th_store_wait(struct th_host *host, const char *path, const char *value);
 /* A connection of a guest's own, to be closed by xs_close(). */
 struct xs_handle *th_store_connect(struct th_host *host, uint16_t domid);
+
+/* ---- commands ----------------------------------------------------------------------------------------------- */
+
+/*
+ * Run a program (by PATH) as domain 0 of the machine, with its arguments, NULL at the end; it has TH_SECONDS to end.
+ * `out` (NULL: not wanted) gets stdout and stderr. Returns its exit status, or 128 + the signal that ended it.
+ */
+__attribute__((sentinel)) int th_run(char *out, size_t size, ... /* const char *, NULL */);
+/* The same for `grantio`, whose name is left out. */
+__attribute__((sentinel)) int th_grantio(char *out, size_t size, ... /* const char *, NULL */);
 
 /* ---- guest -------------------------------------------------------------------------------------------------- */
 

@@ -31,7 +31,7 @@ const char *th_image(struct th_host *host, const char *name, uint64_t size)
 	int fd;
 
 	assert_true(image_count < sizeof(images) / sizeof(images[0]));
-	assert_true(asprintf(&path, "%s/%s", host->dir, name) > 0);
+	assert_true(asprintf(&path, "%s/%s", host->files, name) > 0);
 	images[image_count++] = path;
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	assert_true(fd >= 0);
@@ -202,6 +202,32 @@ char *th_store_read(struct th_host *host, const char *path)
 	return xs_read(host->xs, XBT_NULL, path, NULL);
 }
 
+static void events_drop(struct th_host *host)
+{
+	char **event;
+
+	while ((event = xs_check_watch(host->xs)))
+		free(event);
+}
+
+void th_store_wait(struct th_host *host, const char *path, const char *value)
+{
+	struct pollfd fd = {.fd = xs_fileno(host->xs), .events = POLLIN};
+	int64_t end = th_now_ms() + TH_SECONDS * 1000;
+	char *now;
+
+	assert_true(xs_watch(host->xs, path, "value"));
+	while (!(now = th_store_read(host, path)) || strcmp(now, value) != 0) {
+		if (th_now_ms() > end)
+			fail_msg("%s is %s, and not %s after %d s", path, now ? now : "missing", value, TH_SECONDS);
+		free(now);
+		poll(&fd, 1, (int)(end - th_now_ms()));
+		events_drop(host);
+	}
+	free(now);
+	xs_unwatch(host->xs, path, "value");
+}
+
 static bool state_is(struct th_host *host, uint16_t domid, unsigned index, unsigned state)
 {
 	char *value = th_disk_read(host, domid, index, "state");
@@ -209,14 +235,6 @@ static bool state_is(struct th_host *host, uint16_t domid, unsigned index, unsig
 
 	free(value);
 	return is;
-}
-
-static void events_drop(struct th_host *host)
-{
-	char **event;
-
-	while ((event = xs_check_watch(host->xs)))
-		free(event);
 }
 
 void th_disk_wait(struct th_host *host, uint16_t domid, unsigned index, unsigned state)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* grantio model and grantio disk as programs, on a machine, with grantiod. */
-#include "tests/harness/harness.h"
+#include "tests/host/host.h"
 
 #include <abi/grant_table.h>
 #include "model/event.h"
@@ -15,25 +15,20 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
-static struct th_machine *m;
+static struct th_host *host;
 static char out[65536];
+
+static const uint16_t guests[] = {1, 2, 0};
 
 static int setup(void **state)
 {
-	(void)state;
-	m = th_machine_start();
-	return 0;
-}
+	int err = th_setup_by_command(state);
 
-static int teardown(void **state)
-{
-	int rc = th_machine_stop(m);
-
-	(void)state;
-	m = NULL;
-	return rc;
+	host = *state;
+	return err;
 }
 
 /* The second machine of test_start_and_stop, whose daemon is no child of ours. */
@@ -41,33 +36,64 @@ static int teardown_other(void **state)
 {
 	char dir[96];
 
-	snprintf(dir, sizeof(dir), "%s/other", th_files_dir(m));
-	th_grantio(m, NULL, 0, "model", "stop", "--machine", dir, NULL);
-	return teardown(state);
+	snprintf(dir, sizeof(dir), "%s/other", host->files);
+	th_grantio(NULL, 0, "model", "stop", "--machine", dir, NULL);
+	return th_teardown(state);
 }
 
 /* The command fails with that exit code and that one line. */
 #define REFUSED(code, line, ...)                                                \
 	do {                                                                    \
-		int code_ = th_grantio(m, out, sizeof(out), __VA_ARGS__, NULL); \
+		int code_ = th_grantio(out, sizeof(out), __VA_ARGS__, NULL);    \
                                                                                 \
 		if (code_ != (code) || strcmp(out, "grantio: " line "\n") != 0) \
 			fail_msg("exit code %d: %s", code_, out);               \
 	} while (0)
-#define DONE(...)                                                       \
-	do {                                                            \
-		if (th_grantio(m, out, sizeof(out), __VA_ARGS__, NULL)) \
-			fail_msg("%s", out);                            \
+#define DONE(...)                                                    \
+	do {                                                         \
+		if (th_grantio(out, sizeof(out), __VA_ARGS__, NULL)) \
+			fail_msg("%s", out);                         \
 	} while (0)
 
 static void expect(const char *wanted, const char *path)
 {
-	char *value = th_store_read(m, "%s", path);
+	char *value = th_store_read(host, path);
 
 	if (wanted ? !value || strcmp(value, wanted) != 0 : value != NULL)
 		fail_msg("%s is %s, not %s", path, value ? value : "missing", wanted ? wanted : "missing");
 	free(value);
 }
+
+/* ---- the commands that most tests begin with ------------------------------------------------------------------ */
+
+static unsigned create(const char *memory)
+{
+	DONE("model", "create", "--memory", memory, "--vcpus", "1");
+	return (unsigned)strtoul(out, NULL, 10);
+}
+
+static void attach(const char *domain, const char *target)
+{
+	DONE("disk", "attach", domain, target);
+}
+
+static void attach_later(const char *domain, const char *target)
+{
+	DONE("disk", "attach", domain, target, "--no-wait");
+}
+
+static const char *image(const char *name)
+{
+	return th_image(host, name, TH_MIB);
+}
+
+static void leak(const char *told)
+{
+	assert_true(th_left_over(host, guests, out, sizeof(out)));
+	assert_string_equal(out, told);
+}
+
+/* ---- tests ----------------------------------------------------------------------------------------------------- */
 
 /* A domain's nodes and permissions are those of xl, but for the rings of store and console. */
 static void test_create_as_xl(void **state)
@@ -81,16 +107,16 @@ static void test_create_as_xl(void **state)
 	got = fread(recorded, 1, sizeof(recorded) - 1, file);
 	recorded[got] = '\0';
 	fclose(file);
-	assert_int_equal(th_domain_create(m, "128M", 1), 1);
-	assert_int_equal(th_run(m, out, sizeof(out), "sh", "-c",
+	assert_int_equal(create("128M"), 1);
+	assert_int_equal(th_run(out, sizeof(out), "sh", "-c",
 				"xenstore-ls -fp | grep -E '^/local/domain/1( |/)' | sed -E 's/ = .*   / /'", NULL),
 			 0);
 	assert_string_equal(out, recorded);
 	expect("131072", "/local/domain/1/memory/static-max");
 	expect("domain-1", "/local/domain/1/name");
 	expect("pvh", "/libxl/1/type");
-	assert_true(xs_is_domain_introduced(th_store(m), 1));
-	assert_int_equal(gm_domain_state(th_machine_model(m), 1), GM_DOMAIN_RUNNING);
+	assert_true(xs_is_domain_introduced(host->xs, 1));
+	assert_int_equal(gm_domain_state(host->machine, 1), GM_DOMAIN_RUNNING);
 	DONE("model", "create", "--domid", "7", "--name", "seven", "--vcpus=4", "--memory=1M");
 	assert_string_equal(out, "7\n");
 	expect("online", "/local/domain/7/cpu/3/availability");
@@ -104,24 +130,23 @@ static void test_create_as_xl(void **state)
 
 static void test_disk_is_served(void **state)
 {
-	const char *image = th_image(m, 1 << 20);
+	const char *target = image("a.raw");
 
 	(void)state;
-	th_grantiod_start(m, NULL);
-	assert_int_equal(th_domain_create(m, "16M", 1), 1);
-	assert_string_equal(th_disk_attach(m, 1, image, NULL), "xvda");
-	th_store_wait(m, "2", TH_LIMIT_MS, "/local/domain/0/backend/virtio_disk/1/51712/state");
+	th_grantiod_start(host, NULL);
+	assert_int_equal(create("16M"), 1);
+	attach("1", target);
+	assert_string_equal(out, "xvda\n");
+	th_store_wait(host, "/local/domain/0/backend/virtio_disk/1/51712/state", "2");
 	DONE("disk", "list");
 	assert_non_null(strstr(out, "1     domain-1     xvda   51712   0       InitWait     ?      -            w    "
 				    "yes    0x02000000 33 "));
-	REFUSED(1, "disk attach: vdev 'xvda': domain 1 has device 51712 already", "disk", "attach", "1", image,
+	REFUSED(1, "disk attach: vdev 'xvda': domain 1 has device 51712 already", "disk", "attach", "1", target,
 		"--vdev", "xvda");
-	assert_true(th_leaks_now(m, out, sizeof(out))); /* the oracle sees what a disk takes */
-	assert_non_null(strstr(out, "ports 1 (0)"));
-	th_disk_detach(m, 1, "xvda");
+	leak("domain 0: 0 mappings, 1 ports"); /* the oracle sees what a disk takes */
+	DONE("disk", "detach", "1", "xvda");
 	expect(NULL, "/local/domain/0/backend/virtio_disk");
-	th_leaks_check(m);
-	assert_int_equal(th_grantiod_stop(m), 0);
+	th_grantiod_end(host, guests);
 }
 
 /* A grant of domain 1's that domain `backend` has mapped and does not give back: what the oracle says of it. */
@@ -133,112 +158,112 @@ static void leaked_grant_told(uint16_t backend, const char *told)
 	struct gm_mapping *mapping;
 	struct gm_guest *guest;
 
-	assert_int_equal(gm_guest_open(&guest, th_machine_dir(m), 1), 0);
+	assert_int_equal(gm_guest_open(&guest, host->dir, 1), 0);
 	assert_int_equal(gm_guest_grant_table(guest, ref + 1, &table), 0);
 	((struct gio_grant_entry_v1 *)table.shared)[ref] =
 		(struct gio_grant_entry_v1){.flags = GIO_GTF_PERMIT_ACCESS, .domid = backend, .frame = 5};
-	assert_int_equal(gm_machine_open_as(&machine, th_machine_dir(m), backend), 0);
-	assert_false(th_leaks_now(m, out, sizeof(out))); /* granted is not mapped */
+	assert_int_equal(gm_machine_open_as(&machine, host->dir, backend), 0);
+	assert_false(th_left_over(host, guests, out, sizeof(out))); /* granted is not mapped */
 	assert_int_equal(gm_grant_map(machine, 1, &domid, true, &ref, PROT_READ, &mapping), 0);
-	assert_true(th_leaks_now(m, out, sizeof(out)));
-	assert_string_equal(out, told);
+	leak(told);
 	gm_grant_unmap(machine, mapping);
-	th_leaks_check(m);
+	th_quiet(host, guests);
 	gm_machine_close(machine);
 	gm_guest_close(guest);
 }
 
 static void leaked_port_told(const char *told)
 {
-	struct gm_machine *machine = th_machine_model(m);
+	struct gm_machine *machine = host->machine;
 	uint32_t handle;
 	int fd;
 
 	assert_int_equal(gm_handle_open(machine, true, &handle, &fd), 0);
 	assert_true(gm_event_alloc_unbound(machine, 0, 1, handle) > 0);
-	assert_true(th_leaks_now(m, out, sizeof(out)));
-	assert_string_equal(out, told);
+	leak(told);
 	gm_handle_close(machine, handle);
 	close(fd);
-	th_leaks_check(m);
+	th_quiet(host, guests);
 }
 
 static void test_leak_oracle(void **state)
 {
 	(void)state;
-	th_domain_create(m, "16M", 1);
-	th_domain_create(m, "16M", 1);
-	th_leaks_mark(m);
-	leaked_grant_told(0, "domain 0: grants 0 (was 0), mappings 1 (0), ports 0 (0), ioreq servers 0 (0)");
-	leaked_grant_told(2, "domain 1: grants 1 (was 0), mappings 0 (0), ports 0 (0), ioreq servers 0 (0)");
-	leaked_port_told("domain 0: grants 0 (was 0), mappings 0 (0), ports 1 (0), ioreq servers 0 (0)");
+	create("16M");
+	create("16M");
+	leaked_grant_told(0, "domain 0: 1 mappings, 0 ports");
+	leaked_grant_told(2, "domain 1: 1 grants in use, 0 ioreq servers");
+	leaked_port_told("domain 0: 0 mappings, 1 ports");
 }
 
 static void test_destroy(void **state)
 {
-	const char *image = th_image(m, 1 << 20), *second = th_image(m, 1 << 20);
+	const char *target = image("a.raw"), *second = image("b.raw");
+	char number[12];
 
 	(void)state;
-	th_grantiod_start(m, NULL);
+	th_grantiod_start(host, NULL);
 	for (int i = 0; i < 2; i++) {
-		unsigned domid = th_domain_create(m, "16M", 1);
+		unsigned domid = create("16M");
 		char path[64];
 
-		th_disk_attach(m, domid, image, NULL);
-		th_disk_attach(m, domid, second, "--mode", "r", NULL);
-		th_domain_destroy(m, domid);
+		snprintf(number, sizeof(number), "%u", domid);
+		attach(number, target);
+		DONE("disk", "attach", number, second, "--mode", "r");
+		DONE("model", "destroy", number);
+		assert_string_equal(out, "");
 		expect(NULL, "/local/domain/0/backend");
 		snprintf(path, sizeof(path), "/local/domain/%u", domid);
 		expect(NULL, path);
 		snprintf(path, sizeof(path), "/libxl/%u", domid);
 		expect(NULL, path);
-		assert_false(xs_is_domain_introduced(th_store(m), domid));
-		assert_int_equal(gm_domain_state(th_machine_model(m), (uint16_t)domid), GM_DOMAIN_NONE);
+		assert_false(xs_is_domain_introduced(host->xs, domid));
+		assert_int_equal(gm_domain_state(host->machine, (uint16_t)domid), GM_DOMAIN_NONE);
 	}
-	assert_int_equal(th_run(m, out, sizeof(out), "xenstore-ls", "-f", "/vm", NULL), 0);
+	assert_int_equal(th_run(out, sizeof(out), "xenstore-ls", "-f", "/vm", NULL), 0);
 	assert_string_equal(out, "");
-	th_leaks_check(m);
+	th_grantiod_end(host, guests);
 }
 
 /* Nobody serves the disk: with --force that holds nothing up. */
 static void test_destroy_force(void **state)
 {
 	(void)state;
-	assert_int_equal(th_domain_create(m, "16M", 1), 1);
-	th_disk_attach(m, 1, "/a", "--no-wait", NULL);
+	assert_int_equal(create("16M"), 1);
+	attach_later("1", "/a");
 	DONE("model", "destroy", "1", "--force");
 	expect(NULL, "/local/domain/0/backend");
 	expect(NULL, "/local/domain/1");
-	assert_int_equal(th_domain_create(m, "16M", 1), 2); /* ids are not used again at once */
+	assert_int_equal(create("16M"), 2); /* ids are not used again at once */
 }
 
 static void test_bad_image(void **state)
 {
 	(void)state;
-	th_grantiod_start(m, NULL);
-	assert_int_equal(th_domain_create(m, "16M", 1), 1);
-	assert_int_equal(th_grantio(m, out, sizeof(out), "disk", "attach", "1", "/nonexistent.raw", NULL), 1);
+	th_grantiod_start(host, NULL);
+	assert_int_equal(create("16M"), 1);
+	assert_int_equal(th_grantio(out, sizeof(out), "disk", "attach", "1", "/nonexistent.raw", NULL), 1);
 	/* Refused, and not given up after ten seconds: that is another line. */
 	assert_ptr_equal(strstr(out, "grantio: disk attach: vdev 'xvda': refused by the backend: "), out);
 	assert_non_null(strstr(out, "/nonexistent.raw"));
 	assert_ptr_equal(strchr(out, '\n'), out + strlen(out) - 1);
 	expect(NULL, "/local/domain/0/backend/virtio_disk");
 	expect(NULL, "/libxl/1/device");
-	th_disk_attach(m, 1, th_image(m, 1 << 20), NULL); /* the next one is served */
-	th_disk_detach(m, 1, "xvda");
-	th_leaks_check(m);
+	attach("1", image("a.raw")); /* the next one is served */
+	DONE("disk", "detach", "1", "xvda");
+	th_grantiod_end(host, guests);
 }
 
 /* Nobody serves the disks: what waits for it gives up after ten seconds, all of it at the same time here. */
 static void test_nobody_answers(void **state)
 {
 	(void)state;
-	th_domain_create(m, "16M", 1);
-	th_disk_attach(m, 1, "/a", "--no-wait", NULL);
+	create("16M");
+	attach_later("1", "/a");
 	assert_int_equal(
-		th_run(m, out, sizeof(out), "sh", "-c",
+		th_run(out, sizeof(out), "sh", "-c",
 		       "\"$0\" disk attach 1 /b & one=$!; \"$0\" disk detach 1 xvda; two=$?; wait $one; echo $? $two",
-		       GRANTIO, NULL),
+		       getenv("GRANTIO"), NULL),
 		0);
 	assert_non_null(strstr(out,
 			       "grantio: disk attach: vdev 'xvdb': the backend in domain 0 is not ready after 10 s, "
@@ -257,27 +282,28 @@ static void test_nobody_answers(void **state)
 static void test_stats_and_refresh(void **state)
 {
 	char control[96], late[96], line[192];
-	const char *image = th_image(m, 1 << 20);
+	const char *options[] = {"--control", control, NULL};
+	const char *target = image("a.raw");
 	int fd;
 
 	(void)state;
-	snprintf(control, sizeof(control), "%s/control", th_files_dir(m));
-	snprintf(late, sizeof(late), "%s/late.raw", th_files_dir(m));
-	th_grantiod_start(m, "--control", control, NULL);
+	snprintf(control, sizeof(control), "%s/control", host->files);
+	snprintf(late, sizeof(late), "%s/late.raw", host->files);
+	th_grantiod_start(host, options);
 	DONE("disk", "stats", "--control", control);
 	assert_string_equal(out, "");
-	th_domain_create(m, "16M", 1);
-	th_disk_attach(m, 1, image, NULL);
+	create("16M");
+	attach("1", target);
 	DONE("disk", "attach", "1", late, "--no-wait");
-	th_log_wait(m, "late.raw: cannot open: No such file or directory", TH_LIMIT_MS);
+	th_log_wait(host, "late.raw: cannot open: No such file or directory", 1);
 	DONE("disk", "stats", "--control", control);
 	assert_non_null(strstr(out, "d1/xvdb phase=idle\n"));
-	snprintf(line, sizeof(line), " status=0 target=%s\n", image);
+	snprintf(line, sizeof(line), " status=0 target=%s\n", target);
 	assert_non_null(strstr(out, "d1/xvda phase=served ioreqs=0 requests=0 errors=0 "));
 	assert_non_null(strstr(out, line));
 	DONE("disk", "stats", "d1/xvda", "--json", "--control", control);
 	assert_ptr_equal(strstr(out, "[\n  {\"disk\": \"d1/xvda\", \"phase\": \"served\", \"ioreqs\": 0, "), out);
-	snprintf(line, sizeof(line), ", \"target\": \"%s\"}\n]\n", image);
+	snprintf(line, sizeof(line), ", \"target\": \"%s\"}\n]\n", target);
 	assert_non_null(strstr(out, line));
 	REFUSED(1, "disk stats: 'd1/xvd': grantiod knows no such disk", "disk", "stats", "d1/xvd", "--control",
 		control);
@@ -292,22 +318,22 @@ static void test_stats_and_refresh(void **state)
 	close(fd);
 	DONE("disk", "refresh", "d1/xvdb", "--control", control);
 	assert_string_equal(out, "");
-	th_store_wait(m, "2", TH_LIMIT_MS, "/local/domain/0/backend/virtio_disk/1/51728/state");
+	th_store_wait(host, "/local/domain/0/backend/virtio_disk/1/51728/state", "2");
 	REFUSED(1, "disk refresh: 'd1/xvdc': no such device", "disk", "refresh", "d1/xvdc", "--control", control);
 	REFUSED(2, "disk refresh: disk 'd1/xvda?stats': must be as `grantio disk stats` names it, like d1/xvda", "disk",
 		"refresh", "d1/xvda\nstats", "--control", control);
 	memset(line, '7', 70);
 	line[70] = '\0';
-	assert_int_equal(th_grantio(m, out, sizeof(out), "disk", "refresh", line, "--control", control, NULL), 2);
+	assert_int_equal(th_grantio(out, sizeof(out), "disk", "refresh", line, "--control", control, NULL), 2);
 	REFUSED(1, "disk stats: control socket '/none': No such file or directory", "disk", "stats", "--control",
 		"/none");
-	th_grantiod_kill(m);
+	assert_true(WIFSIGNALED(th_grantiod_stop(host, SIGKILL)));
 	DONE("disk", "list", "--control", control);
 	assert_non_null(strstr(out, " xvda   51712   0       InitWait     no     -            w "));
-	th_grantiod_start(m, "--control", control, NULL);
-	assert_int_equal(th_grantiod_stop(m), 0);
+	th_grantiod_start(host, options);
+	assert_int_equal(th_grantiod_stop(host, SIGTERM), 0);
 	snprintf(line, sizeof(line), "disk refresh: control socket '%s': No such file or directory", control);
-	assert_int_equal(th_grantio(m, out, sizeof(out), "disk", "refresh", "d1/xvda", "--control", control, NULL), 1);
+	assert_int_equal(th_grantio(out, sizeof(out), "disk", "refresh", "d1/xvda", "--control", control, NULL), 1);
 	assert_non_null(strstr(out, line));
 }
 
@@ -321,21 +347,21 @@ static void test_start_and_stop(void **state)
 		"--machine", "/none");
 	REFUSED(1, "model stop: machine /none: there is none", "model", "stop", "--machine", "/none");
 	REFUSED(1, "model start: machine /none/x: No such file or directory", "model", "start", "--machine", "/none/x");
-	snprintf(dir, sizeof(dir), "%s/other", th_files_dir(m));
+	snprintf(dir, sizeof(dir), "%s/other", host->files);
 	snprintf(file, sizeof(file), "%s/store", dir);
 	assert_int_equal(mkdir(dir, 0700), 0);
 	fd = open(file, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
 	assert_true(fd >= 0);
 	close(fd);
-	assert_int_equal(th_grantio(m, out, sizeof(out), "model", "start", "--machine", dir, NULL), 1);
+	assert_int_equal(th_grantio(out, sizeof(out), "model", "start", "--machine", dir, NULL), 1);
 	assert_non_null(strstr(out, ": the directory holds other files\n"));
-	assert_int_equal(th_grantio(m, out, sizeof(out), "model", "stop", "--machine", dir, NULL), 1);
+	assert_int_equal(th_grantio(out, sizeof(out), "model", "stop", "--machine", dir, NULL), 1);
 	assert_int_equal(access(file, F_OK), 0); /* not a machine's: left alone */
 	assert_int_equal(unlink(file), 0);
 
 	DONE("model", "start", "--machine", dir); /* empty now; in the background */
 	assert_int_equal(strncmp(out, dir, strlen(dir)), 0);
-	assert_int_equal(th_grantio(m, out, sizeof(out), "model", "start", "--machine", dir, NULL), 1);
+	assert_int_equal(th_grantio(out, sizeof(out), "model", "start", "--machine", dir, NULL), 1);
 	assert_non_null(strstr(out, ": it runs already, as process "));
 	DONE("model", "create", "--machine", dir, "--memory", "1M");
 
@@ -345,8 +371,8 @@ static void test_start_and_stop(void **state)
 	assert_true(read(fd, pid, sizeof(pid) - 1) > 1);
 	close(fd);
 	assert_int_equal(kill((pid_t)strtol(pid, NULL, 10), SIGKILL), 0);
-	assert_int_equal(th_run(m, out, sizeof(out), "flock", "-w", "60", file, "true", NULL), 0);
-	assert_int_equal(th_grantio(m, out, sizeof(out), "model", "status", "--machine", dir, NULL), 1);
+	assert_int_equal(th_run(out, sizeof(out), "flock", "-w", "60", file, "true", NULL), 0);
+	assert_int_equal(th_grantio(out, sizeof(out), "model", "status", "--machine", dir, NULL), 1);
 	assert_non_null(strstr(out, ": it does not run"));
 	DONE("model", "start", "--machine", dir, "--env");
 	snprintf(file, sizeof(file), "export GRANTIO_MACHINE='%s';\nexport GRANTIO_PLUGIN='", dir);
@@ -379,10 +405,10 @@ static void test_bad_input(void **state)
 	REFUSED(1, "model allow: domain 1: no such domain", "model", "allow", "1", "2");
 	REFUSED(1, "bench: option --domid 'web': no such domain", "bench", "--domid", "web");
 	REFUSED(2, "model: a command is missing (see --help)", "model");
-	th_domain_create(m, "1M", 1);
+	create("1M");
 	REFUSED(1, "model create: domid 1: there is such a domain", "model", "create", "--domid", "1");
 	REFUSED(2, "model allow: target '1': the domain itself", "model", "allow", "1", "1");
-	th_domain_create(m, "1M", 1);
+	create("1M");
 	DONE("model", "allow", "domain-1", "2");
 	REFUSED(2, "model exec: a command is missing (see --help)", "model", "exec", "--domid", "1", "--");
 	REFUSED(2, "model exec: option '--control': no such option (see --help)", "model", "exec", "--control", "x");
@@ -401,16 +427,16 @@ static void test_bad_input(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_create_as_xl, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_disk_is_served, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_leak_oracle, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_destroy, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_destroy_force, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_bad_image, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_nobody_answers, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_stats_and_refresh, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_create_as_xl, setup, th_teardown),
+		cmocka_unit_test_setup_teardown(test_disk_is_served, setup, th_teardown),
+		cmocka_unit_test_setup_teardown(test_leak_oracle, setup, th_teardown),
+		cmocka_unit_test_setup_teardown(test_destroy, setup, th_teardown),
+		cmocka_unit_test_setup_teardown(test_destroy_force, setup, th_teardown),
+		cmocka_unit_test_setup_teardown(test_bad_image, setup, th_teardown),
+		cmocka_unit_test_setup_teardown(test_nobody_answers, setup, th_teardown),
+		cmocka_unit_test_setup_teardown(test_stats_and_refresh, setup, th_teardown),
 		cmocka_unit_test_setup_teardown(test_start_and_stop, setup, teardown_other),
-		cmocka_unit_test_setup_teardown(test_bad_input, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_bad_input, setup, th_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
