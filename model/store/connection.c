@@ -2,9 +2,6 @@
 #include "model/store/connection.h"
 
 #include "model/store/limits.h"
-#include "model/store/request.h"
-#include "model/store/transaction.h"
-#include "model/store/watch.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -192,7 +189,7 @@ static void connection_ready(struct gm_source *source, uint32_t events)
 			break;
 		connection->have = 0;
 		connection->payload[connection->header.len] = '\0';
-		gm_request_handle(connection);
+		connection->domain->store->client->message(connection);
 	}
 	flush(connection);
 	interest_update(connection);
@@ -202,7 +199,7 @@ int gm_connection_open(struct gm_store_domain *domain, int fd)
 {
 	struct gm_connection *connection;
 	struct epoll_event event = {.events = EPOLLIN};
-	int rc;
+	int err;
 
 	if (domain->connections >= (domain->domid ? GM_STORE_CONNECTIONS : GM_STORE_CONNECTIONS_0))
 		return -EMFILE;
@@ -216,9 +213,9 @@ int gm_connection_open(struct gm_store_domain *domain, int fd)
 	connection->interest = event.events;
 	event.data.ptr = &connection->source;
 	if (epoll_ctl(domain->store->epoll, EPOLL_CTL_ADD, fd, &event)) {
-		rc = -errno;
+		err = -errno;
 		free(connection);
-		return rc;
+		return err;
 	}
 	connection->next = domain->connection;
 	domain->connection = connection;
@@ -228,8 +225,7 @@ int gm_connection_open(struct gm_store_domain *domain, int fd)
 
 void gm_connection_close(struct gm_connection *connection)
 {
-	gm_watch_remove_all(connection);
-	gm_transaction_end_all(connection);
+	connection->domain->store->client->closed(connection);
 	while (connection->first) {
 		struct gm_message *message = connection->first;
 

@@ -39,6 +39,12 @@ struct gm_connection {
 	uint32_t transaction_last; /* the last id given */
 };
 
+/* What a connection is for: it carries messages, and does not know what they mean. */
+struct gm_client_ops {
+	void (*message)(struct gm_connection *connection); /* answer connection->header and ->payload */
+	void (*closed)(struct gm_connection *connection);  /* free what hangs on it: ->watch and ->transaction */
+};
+
 /* Takes the descriptor over on success. 0, -ENOMEM, -EMFILE: too many of this domain, or an error of epoll_ctl. */
 int gm_connection_open(struct gm_store_domain *domain, int fd);
 /* Free it; it must be out of its domain's list. */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* What is left of a domain that is gone: its nodes, and its rights to others' nodes, which its successor must not have.
  */
+#include "model/store/forget.h"
+
 #include "model/store/path.h"
-#include "model/store/state.h"
 #include "model/store/watch.h"
 
 #include <errno.h>
@@ -59,7 +60,7 @@ static int forget_next(struct gm_store *store, uint16_t domid)
 	char path[GM_PATH_MAX];
 	const struct gm_node *node = trace_find(store->tree.root, domid, path, 0);
 	struct gm_tree before;
-	int rc;
+	int err;
 
 	if (!node)
 		return 0;
@@ -67,22 +68,22 @@ static int forget_next(struct gm_store *store, uint16_t domid)
 		strcpy(path, "/");
 	if (gm_tree_copy(&before, &store->tree))
 		return -ENOMEM;
-	rc = trace_remove(&store->tree, node, domid, path);
-	if (!rc)
+	err = trace_remove(&store->tree, node, domid, path);
+	if (!err)
 		gm_watch_fire(store, &before, path, gm_tree_find(&store->tree, path) ? GM_CHANGED : GM_REMOVED);
 	gm_tree_exit(&before);
-	return rc ? rc : 1;
+	return err ? err : 1;
 }
 
 int gm_store_forget(struct gm_store *store, uint16_t domid)
 {
-	int rc;
+	int err;
 
 	/* Ends: each turn removes one node or one node's entries. */
 	do {
-		rc = forget_next(store, domid);
-	} while (rc > 0);
-	if (!rc)
-		rc = special_forget(&store->tree, domid, "@introduceDomain");
-	return rc ? rc : special_forget(&store->tree, domid, "@releaseDomain");
+		err = forget_next(store, domid);
+	} while (err > 0);
+	if (!err)
+		err = special_forget(&store->tree, domid, "@introduceDomain");
+	return err ? err : special_forget(&store->tree, domid, "@releaseDomain");
 }

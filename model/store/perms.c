@@ -59,7 +59,7 @@ static int perm_parse(struct gm_perm *out, const char *text)
 
 int gm_perms_parse(struct gm_perms *out, const char *text, size_t length)
 {
-	int rc;
+	int err;
 
 	if (length == 0 || text[length - 1] != '\0')
 		return -EINVAL;
@@ -67,9 +67,9 @@ int gm_perms_parse(struct gm_perms *out, const char *text, size_t length)
 	for (const char *end = text + length; text < end; text += strlen(text) + 1) {
 		if (out->count == GM_STORE_PERMS_MAX)
 			return -ENOSPC;
-		rc = perm_parse(&out->entry[out->count], text);
-		if (rc)
-			return rc;
+		err = perm_parse(&out->entry[out->count], text);
+		if (err)
+			return err;
 		out->count++;
 	}
 	return 0;

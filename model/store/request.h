@@ -18,9 +18,6 @@ struct gm_request {
 	char path[GM_PATH_MAX]; /* of the node that gm_request_node() was called for */
 };
 
-/* Answer the message in connection->header and connection->payload. */
-void gm_request_handle(struct gm_connection *connection);
-
 /*
  * Take the payload apart into exactly `count` NUL-terminated strings, with nothing behind them; or with `rest`, which
  * then gets what is behind them. 0 or -EINVAL.

@@ -2,6 +2,8 @@
 /* Requests on domains, most of them domain 0's alone. */
 #include "model/store/request.h"
 
+#include "model/store/domain.h"
+#include "model/store/forget.h"
 #include "model/store/limits.h"
 #include "model/store/watch.h"
 
@@ -32,9 +34,9 @@ static int domid_parse(const char *text, uint16_t *domid)
 static int domid_only(const struct gm_request *request, uint16_t *domid)
 {
 	const char *text;
-	int rc = gm_request_strings(request, &text, 1, NULL);
+	int err = gm_request_strings(request, &text, 1, NULL);
 
-	return rc ? rc : domid_parse(text, domid);
+	return err ? err : domid_parse(text, domid);
 }
 
 /* Domain, frame and event channel of its ring; the model's domains have sockets instead and ignore the last two. */
@@ -42,19 +44,19 @@ int gm_request_introduce(struct gm_request *request)
 {
 	const char *string[3];
 	uint16_t domid;
-	int rc;
+	int err;
 
-	rc = gm_request_strings(request, string, 3, NULL);
-	if (rc)
-		return rc;
-	rc = domid_parse(string[0], &domid);
-	if (rc)
-		return rc;
-	rc = gm_store_domain_socket_add(request->store, domid);
-	if (rc == -EEXIST)
+	err = gm_request_strings(request, string, 3, NULL);
+	if (err)
+		return err;
+	err = domid_parse(string[0], &domid);
+	if (err)
+		return err;
+	err = gm_store_domain_socket_add(request->store, domid);
+	if (err == -EEXIST)
 		return gm_request_done(request); /* again: xenstored would connect to the ring anew */
-	if (rc)
-		return rc;
+	if (err)
+		return err;
 	gm_watch_fire(request->store, NULL, "@introduceDomain", GM_CHANGED);
 	return gm_request_done(request);
 }
@@ -62,21 +64,21 @@ int gm_request_introduce(struct gm_request *request)
 int gm_request_release(struct gm_request *request)
 {
 	uint16_t domid;
-	int rc;
+	int err;
 
-	rc = domid_only(request, &domid);
-	if (rc)
-		return rc;
+	err = domid_only(request, &domid);
+	if (err)
+		return err;
 	if (domid == 0)
 		return -EINVAL;
 	if (!gm_store_domain_find(request->store, domid))
 		return -ENOENT;
 	/* First what can fail: a domain that is half released can be released again. */
-	rc = gm_store_forget(request->store, domid);
-	if (!rc)
-		rc = gm_store_domain_socket_remove(request->store, domid);
-	if (rc)
-		return rc;
+	err = gm_store_forget(request->store, domid);
+	if (!err)
+		err = gm_store_domain_socket_remove(request->store, domid);
+	if (err)
+		return err;
 	gm_watch_fire(request->store, NULL, "@releaseDomain", GM_CHANGED);
 	return gm_request_done(request);
 }
@@ -84,11 +86,11 @@ int gm_request_release(struct gm_request *request)
 int gm_request_resume(struct gm_request *request)
 {
 	uint16_t domid;
-	int rc;
+	int err;
 
-	rc = domid_only(request, &domid);
-	if (rc)
-		return rc;
+	err = domid_only(request, &domid);
+	if (err)
+		return err;
 	return gm_store_domain_find(request->store, domid) ? gm_request_done(request) : -ENOENT;
 }
 
@@ -96,11 +98,11 @@ int gm_request_domain_path(struct gm_request *request)
 {
 	char path[32];
 	uint16_t domid;
-	int rc;
+	int err;
 
-	rc = domid_only(request, &domid);
-	if (rc)
-		return rc;
+	err = domid_only(request, &domid);
+	if (err)
+		return err;
 	gm_connection_reply(request->connection, path,
 			    (size_t)snprintf(path, sizeof(path), "/local/domain/%u", domid) + 1);
 	return 0;
@@ -109,11 +111,11 @@ int gm_request_domain_path(struct gm_request *request)
 int gm_request_is_introduced(struct gm_request *request)
 {
 	uint16_t domid;
-	int rc;
+	int err;
 
-	rc = domid_only(request, &domid);
-	if (rc)
-		return rc;
+	err = domid_only(request, &domid);
+	if (err)
+		return err;
 	gm_connection_reply(request->connection, gm_store_domain_find(request->store, domid) ? "T" : "F", 2);
 	return 0;
 }
@@ -149,13 +151,13 @@ static int control_quota(struct gm_request *request, const char *argument)
 	const struct gm_store_domain *domain;
 	char text[256];
 	uint16_t domid;
-	int rc, length;
+	int err, length;
 
 	if (!argument)
 		return control_limits(request);
-	rc = domid_parse(argument, &domid);
-	if (rc)
-		return rc;
+	err = domid_parse(argument, &domid);
+	if (err)
+		return err;
 	domain = gm_store_domain_find(request->store, domid);
 	if (!domain)
 		return -ENOENT;
@@ -169,17 +171,17 @@ static int control_quota(struct gm_request *request, const char *argument)
 int gm_request_control(struct gm_request *request)
 {
 	const char *command, *rest, *argument = NULL;
-	int rc;
+	int err;
 
-	rc = gm_request_strings(request, &command, 1, &rest);
-	if (rc)
-		return rc;
+	err = gm_request_strings(request, &command, 1, &rest);
+	if (err)
+		return err;
 	if (rest < request->data + request->length) {
 		const char *both[2];
 
-		rc = gm_request_strings(request, both, 2, NULL); /* one argument at the most */
-		if (rc)
-			return rc;
+		err = gm_request_strings(request, both, 2, NULL); /* one argument at the most */
+		if (err)
+			return err;
 		argument = both[1];
 	}
 	if (strcmp(command, "help") == 0)

@@ -15,22 +15,22 @@
 static int node_only(struct gm_request *request, unsigned rights, const struct gm_node **node)
 {
 	const char *name;
-	int rc;
+	int err;
 
-	rc = gm_request_strings(request, &name, 1, NULL);
-	if (rc)
-		return rc;
+	err = gm_request_strings(request, &name, 1, NULL);
+	if (err)
+		return err;
 	return gm_path_special(name) ? -EINVAL : gm_request_node(request, name, rights, node);
 }
 
 int gm_request_read(struct gm_request *request)
 {
 	const struct gm_node *node;
-	int rc;
+	int err;
 
-	rc = node_only(request, GM_RIGHT_READ, &node);
-	if (rc)
-		return rc;
+	err = node_only(request, GM_RIGHT_READ, &node);
+	if (err)
+		return err;
 	gm_connection_reply(request->connection, node->value, node->length);
 	return 0;
 }
@@ -63,11 +63,11 @@ int gm_request_directory(struct gm_request *request)
 {
 	char names[XENSTORE_PAYLOAD_MAX];
 	const struct gm_node *node;
-	int rc;
+	int err;
 
-	rc = node_only(request, GM_RIGHT_READ, &node);
-	if (rc)
-		return rc;
+	err = node_only(request, GM_RIGHT_READ, &node);
+	if (err)
+		return err;
 	if (node->child_bytes > sizeof(names))
 		return -E2BIG;
 	gm_connection_reply(request->connection, names, names_copy(names, sizeof(names), node, 0));
@@ -82,17 +82,17 @@ int gm_request_directory_part(struct gm_request *request)
 	const char *string[2];
 	unsigned long offset;
 	size_t used, got = 0;
-	int rc;
+	int err;
 
-	rc = gm_request_strings(request, string, 2, NULL);
-	if (rc)
-		return rc;
+	err = gm_request_strings(request, string, 2, NULL);
+	if (err)
+		return err;
 	offset = strtoul(string[1], &end, 10);
 	if (*end || string[1][0] < '0' || string[1][0] > '9' || gm_path_special(string[0]))
 		return -EINVAL;
-	rc = gm_request_node(request, string[0], GM_RIGHT_READ, &node);
-	if (rc)
-		return rc;
+	err = gm_request_node(request, string[0], GM_RIGHT_READ, &node);
+	if (err)
+		return err;
 	used = (size_t)snprintf(answer, sizeof(answer), "%" PRIu64, node->generation) + 1;
 	if (offset < node->child_bytes)
 		got = names_copy(answer + used, sizeof(answer) - used - 1, node, offset);
@@ -108,12 +108,12 @@ int gm_request_directory_part(struct gm_request *request)
 /* Note in the transaction, if there is one, what will be done to request->path. */
 static int touch(struct gm_request *request, enum gm_touch how, bool above)
 {
-	int rc;
+	int err;
 
 	if (!request->transaction)
 		return 0;
-	rc = above ? gm_request_touch_above(request) : 0;
-	return rc ? rc : gm_transaction_touch(request->connection, request->transaction, request->path, how);
+	err = above ? gm_request_touch_above(request) : 0;
+	return err ? err : gm_transaction_touch(request->connection, request->transaction, request->path, how);
 }
 
 /* Is a node of a value and names that long within the limit? It counts what xenstored's database keeps of it. */
@@ -155,17 +155,17 @@ static int limits_check(const struct gm_request *request, size_t length)
 
 static int value_write(struct gm_request *request, bool made, const char *value, size_t length)
 {
-	int rc;
+	int err;
 
-	rc = limits_check(request, length);
-	if (rc)
-		return rc;
-	rc = touch(request, GM_TOUCH_MODIFIED, made);
-	if (rc)
-		return rc;
-	rc = gm_tree_write(request->tree, request->path, request->domid, value, length);
-	if (rc)
-		return rc;
+	err = limits_check(request, length);
+	if (err)
+		return err;
+	err = touch(request, GM_TOUCH_MODIFIED, made);
+	if (err)
+		return err;
+	err = gm_tree_write(request->tree, request->path, request->domid, value, length);
+	if (err)
+		return err;
 	if (!request->transaction)
 		gm_watch_fire(request->store, NULL, request->path, GM_CHANGED);
 	return gm_request_done(request);
@@ -175,27 +175,27 @@ int gm_request_write(struct gm_request *request)
 {
 	const char *name, *value;
 	const struct gm_node *node;
-	int rc;
+	int err;
 
-	rc = gm_request_strings(request, &name, 1, &value);
-	if (rc)
-		return rc;
+	err = gm_request_strings(request, &name, 1, &value);
+	if (err)
+		return err;
 	if (gm_path_special(name))
 		return -EINVAL;
-	rc = gm_request_node(request, name, GM_RIGHT_WRITE, &node);
-	if (rc && rc != -ENOENT)
-		return rc;
-	return value_write(request, rc == -ENOENT, value, request->length - (size_t)(value - request->data));
+	err = gm_request_node(request, name, GM_RIGHT_WRITE, &node);
+	if (err && err != -ENOENT)
+		return err;
+	return value_write(request, err == -ENOENT, value, request->length - (size_t)(value - request->data));
 }
 
 int gm_request_mkdir(struct gm_request *request)
 {
 	const struct gm_node *node;
-	int rc = node_only(request, GM_RIGHT_WRITE, &node);
+	int err = node_only(request, GM_RIGHT_WRITE, &node);
 
-	if (rc == -ENOENT)
+	if (err == -ENOENT)
 		return value_write(request, true, "", 0);
-	return rc ? rc : gm_request_done(request);
+	return err ? err : gm_request_done(request);
 }
 
 /* What is missing may be removed, if its parent is there. */
@@ -211,24 +211,24 @@ int gm_request_rm(struct gm_request *request)
 {
 	const struct gm_node *node;
 	struct gm_tree before;
-	int rc = node_only(request, GM_RIGHT_WRITE, &node);
+	int err = node_only(request, GM_RIGHT_WRITE, &node);
 
-	if (rc == -ENOENT)
+	if (err == -ENOENT)
 		return missing_remove(request);
-	if (rc)
-		return rc;
+	if (err)
+		return err;
 	if (strcmp(request->path, "/") == 0)
 		return -EINVAL;
-	rc = touch(request, GM_TOUCH_REMOVED, true);
-	if (rc)
-		return rc;
+	err = touch(request, GM_TOUCH_REMOVED, true);
+	if (err)
+		return err;
 	if (gm_tree_copy(&before, request->tree))
 		return -ENOMEM;
-	rc = gm_tree_remove(request->tree, request->path);
-	if (!rc && !request->transaction)
+	err = gm_tree_remove(request->tree, request->path);
+	if (!err && !request->transaction)
 		gm_watch_fire(request->store, &before, request->path, GM_REMOVED);
 	gm_tree_exit(&before);
-	return rc ? rc : gm_request_done(request);
+	return err ? err : gm_request_done(request);
 }
 
 /* ---- permissions ---- */
@@ -238,14 +238,14 @@ int gm_request_get_perms(struct gm_request *request)
 	char text[GM_PERMS_TEXT_MAX];
 	const struct gm_node *node;
 	const char *name;
-	int rc;
+	int err;
 
-	rc = gm_request_strings(request, &name, 1, NULL);
-	if (rc)
-		return rc;
-	rc = gm_request_node(request, name, GM_RIGHT_READ, &node);
-	if (rc)
-		return rc;
+	err = gm_request_strings(request, &name, 1, NULL);
+	if (err)
+		return err;
+	err = gm_request_node(request, name, GM_RIGHT_READ, &node);
+	if (err)
+		return err;
 	gm_connection_reply(request->connection, text, gm_perms_format(&node->perms, text));
 	return 0;
 }
@@ -267,30 +267,30 @@ int gm_request_set_perms(struct gm_request *request)
 	const struct gm_node *node;
 	struct gm_perms perms;
 	struct gm_tree before;
-	int rc;
+	int err;
 
-	rc = gm_request_strings(request, &name, 1, &text);
-	if (rc)
-		return rc;
-	rc = gm_perms_parse(&perms, text, request->length - (size_t)(text - request->data));
-	if (rc)
-		return rc;
+	err = gm_request_strings(request, &name, 1, &text);
+	if (err)
+		return err;
+	err = gm_perms_parse(&perms, text, request->length - (size_t)(text - request->data));
+	if (err)
+		return err;
 	if (request->domid && perms.count > GM_STORE_PERMS_DOMAIN)
 		return -ENOSPC;
-	rc = gm_request_node(request, name, GM_RIGHT_WRITE | GM_RIGHT_OWN, &node);
-	if (rc)
-		return rc;
-	rc = perms_check(request, node, &perms);
-	if (rc)
-		return rc;
-	rc = touch(request, GM_TOUCH_MODIFIED, false);
-	if (rc)
-		return rc;
+	err = gm_request_node(request, name, GM_RIGHT_WRITE | GM_RIGHT_OWN, &node);
+	if (err)
+		return err;
+	err = perms_check(request, node, &perms);
+	if (err)
+		return err;
+	err = touch(request, GM_TOUCH_MODIFIED, false);
+	if (err)
+		return err;
 	if (gm_tree_copy(&before, request->tree))
 		return -ENOMEM;
-	rc = gm_tree_perms_set(request->tree, request->path, &perms);
-	if (!rc && !request->transaction && !gm_path_special(request->path)) /* those stand for other events */
+	err = gm_tree_perms_set(request->tree, request->path, &perms);
+	if (!err && !request->transaction && !gm_path_special(request->path)) /* those stand for other events */
 		gm_watch_fire(request->store, &before, request->path, GM_CHANGED);
 	gm_tree_exit(&before);
-	return rc ? rc : gm_request_done(request);
+	return err ? err : gm_request_done(request);
 }

@@ -19,6 +19,7 @@ struct gm_source {
 };
 
 struct gm_connection;
+struct gm_client_ops;
 
 struct gm_store_domain {
 	struct gm_source source; /* its listening socket; first */
@@ -37,12 +38,8 @@ struct gm_store {
 	bool sweep;  /* something is broken or gone */
 	struct gm_tree tree;
 	struct gm_store_domain *domain;
+	const struct gm_client_ops *client; /* of every connection */
 	char dir[80];
 };
-
-struct gm_store_domain *gm_store_domain_find(struct gm_store *store, uint16_t domid);
-
-/* Forget a domain: its nodes go, with watch events, and its rights to others' nodes. 0 or -ENOMEM. */
-int gm_store_forget(struct gm_store *store, uint16_t domid);
 
 #endif

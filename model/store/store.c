@@ -1,204 +1,21 @@
 /* SPDX-License-Identifier: MIT */
-/* The store as a whole: its sockets and its turns. */
+/* The store as a whole: its tree, and its turns. */
 #include "model/store/store.h"
 
 #include "model/store/connection.h"
-#include "model/store/limits.h"
-#include "model/store/state.h"
+#include "model/store/dispatch.h"
+#include "model/store/domain.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
-#define EVENTS_A_TURN  32
-#define ACCEPTS_A_TURN 8
-
-/* ---- domains and their sockets ---- */
-
-struct gm_store_domain *gm_store_domain_find(struct gm_store *store, uint16_t domid)
-{
-	struct gm_store_domain *domain = store->domain;
-
-	while (domain && (domain->domid != domid || domain->gone))
-		domain = domain->next;
-	return domain;
-}
-
-/* False: too long (gm_store_open refuses such a directory, so that it cannot happen later). */
-static bool socket_address(const struct gm_store *store, uint16_t domid, struct sockaddr_un *address)
-{
-	char number[8] = "";
-
-	if (domid)
-		snprintf(number, sizeof(number), ".%u", domid);
-	*address = (struct sockaddr_un){.sun_family = AF_UNIX};
-	return (size_t)snprintf(address->sun_path, sizeof(address->sun_path), "%s/store%s", store->dir, number) <
-	       sizeof(address->sun_path);
-}
-
-static int socket_listen(const struct gm_store *store, uint16_t domid)
-{
-	struct sockaddr_un address;
-	int fd, rc;
-
-	if (!socket_address(store, domid, &address))
-		return -ENAMETOOLONG;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return -errno;
-	/* fchmod before bind: the file has the mode from the moment on when it can be connected to. */
-	if (fchmod(fd, 0600) || bind(fd, (struct sockaddr *)&address, sizeof(address)) || listen(fd, 64)) {
-		rc = -errno;
-		close(fd);
-		return rc;
-	}
-	return fd;
-}
-
-static int reserve_open(void)
-{
-	return open("/dev/null", O_RDONLY | O_CLOEXEC);
-}
-
-/* No descriptor is free, and the client would wait, and wake us, for ever: refuse it with the one kept for that. */
-static void client_refuse(struct gm_store_domain *domain)
-{
-	struct gm_store *store = domain->store;
-	int fd;
-
-	if (store->reserve >= 0)
-		close(store->reserve);
-	fd = accept4(domain->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-	if (fd >= 0)
-		close(fd);
-	store->reserve = reserve_open();
-}
-
-/* One client, or nothing. False: no more for now. */
-static bool client_accept(struct gm_store_domain *domain)
-{
-	int fd = accept4(domain->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-
-	if (fd < 0 && (errno == EMFILE || errno == ENFILE))
-		client_refuse(domain);
-	if (fd < 0)
-		return false; /* with level-triggered events, the next turn goes on if there is more */
-	if (gm_connection_open(domain, fd))
-		close(fd); /* too many, or no memory: this client is refused, and sees the end of its connection */
-	return true;
-}
-
-static void domain_ready(struct gm_source *source, uint32_t events)
-{
-	struct gm_store_domain *domain = (struct gm_store_domain *)source;
-
-	(void)events;
-	for (int i = 0; i < ACCEPTS_A_TURN && !domain->gone; i++) {
-		if (!client_accept(domain))
-			return;
-	}
-}
-
-int gm_store_domain_socket_add(struct gm_store *store, uint16_t domid)
-{
-	struct epoll_event event = {.events = EPOLLIN};
-	struct gm_store_domain *domain;
-	int rc;
-
-	if (gm_store_domain_find(store, domid))
-		return -EEXIST;
-	domain = calloc(1, sizeof(*domain));
-	if (!domain)
-		return -ENOMEM;
-	domain->source.ready = domain_ready;
-	domain->store = store;
-	domain->domid = domid;
-	domain->fd = rc = socket_listen(store, domid);
-	if (rc < 0)
-		goto err_free_domain;
-	event.data.ptr = &domain->source;
-	if (epoll_ctl(store->epoll, EPOLL_CTL_ADD, domain->fd, &event)) {
-		rc = -errno;
-		goto err_close_socket;
-	}
-	domain->next = store->domain;
-	store->domain = domain;
-	return 0;
-
-err_close_socket:
-	close(domain->fd);
-err_free_domain:
-	free(domain);
-	return rc;
-}
-
-int gm_store_domain_socket_remove(struct gm_store *store, uint16_t domid)
-{
-	struct gm_store_domain *domain = gm_store_domain_find(store, domid);
-	struct sockaddr_un address;
-
-	if (!domain)
-		return -ENOENT;
-	domain->gone = true;
-	store->sweep = true;
-	for (struct gm_connection *each = domain->connection; each; each = each->next)
-		gm_connection_break(each);
-	epoll_ctl(store->epoll, EPOLL_CTL_DEL, domain->fd, NULL);
-	close(domain->fd);
-	if (socket_address(store, domid, &address))
-		unlink(address.sun_path);
-	return 0;
-}
-
-int gm_store_connect(struct gm_store *store, uint16_t domid, int fd)
-{
-	struct gm_store_domain *domain = gm_store_domain_find(store, domid);
-
-	return domain ? gm_connection_open(domain, fd) : -ENOENT;
-}
+#define EVENTS_A_TURN 32
 
 /* ---- turns ---- */
-
-static void connections_sweep(struct gm_store_domain *domain)
-{
-	struct gm_connection **at = &domain->connection;
-
-	while (*at) {
-		struct gm_connection *connection = *at;
-
-		if (connection->broken) {
-			*at = connection->next;
-			gm_connection_close(connection);
-		} else {
-			at = &connection->next;
-		}
-	}
-}
-
-static void store_sweep(struct gm_store *store)
-{
-	struct gm_store_domain **at = &store->domain;
-
-	store->sweep = false;
-	while (*at) {
-		struct gm_store_domain *domain = *at;
-
-		connections_sweep(domain);
-		if (domain->gone) {
-			*at = domain->next;
-			free(domain);
-		} else {
-			at = &domain->next;
-		}
-	}
-}
 
 void gm_store_run(struct gm_store *store)
 {
@@ -211,7 +28,7 @@ void gm_store_run(struct gm_store *store)
 		source->ready(source, event[i].events);
 	}
 	if (store->sweep)
-		store_sweep(store);
+		gm_store_sweep(store);
 }
 
 int gm_store_fd(const struct gm_store *store)
@@ -242,30 +59,31 @@ static int tree_fill(struct gm_tree *tree)
 int gm_store_open(struct gm_store **out, const char *dir)
 {
 	struct gm_store *store = calloc(1, sizeof(*store));
-	int rc = -ENAMETOOLONG;
+	int err = -ENAMETOOLONG;
 
 	if (!store)
 		return -ENOMEM;
+	store->client = &gm_dispatch_ops;
 	if ((size_t)snprintf(store->dir, sizeof(store->dir), "%s", dir) >= sizeof(store->dir))
 		goto err_free_store;
-	rc = gm_tree_init(&store->tree);
-	if (rc)
+	err = gm_tree_init(&store->tree);
+	if (err)
 		goto err_free_store;
-	rc = tree_fill(&store->tree);
-	if (rc)
+	err = tree_fill(&store->tree);
+	if (err)
 		goto err_exit_tree;
 	store->epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (store->epoll < 0) {
-		rc = -errno;
+		err = -errno;
 		goto err_exit_tree;
 	}
-	store->reserve = reserve_open();
+	store->reserve = gm_store_reserve_open();
 	if (store->reserve < 0) {
-		rc = -errno;
+		err = -errno;
 		goto err_close_epoll;
 	}
-	rc = gm_store_domain_socket_add(store, 0);
-	if (rc)
+	err = gm_store_domain_socket_add(store, 0);
+	if (err)
 		goto err_close_reserve;
 	*out = store;
 	return 0;
@@ -278,7 +96,7 @@ err_exit_tree:
 	gm_tree_exit(&store->tree);
 err_free_store:
 	free(store);
-	return rc;
+	return err;
 }
 
 void gm_store_close(struct gm_store *store)
@@ -289,7 +107,7 @@ void gm_store_close(struct gm_store *store)
 		if (!domain->gone)
 			gm_store_domain_socket_remove(store, domain->domid);
 	}
-	store_sweep(store);
+	gm_store_sweep(store);
 	if (store->reserve >= 0)
 		close(store->reserve);
 	close(store->epoll);

@@ -29,15 +29,4 @@ int gm_store_fd(const struct gm_store *store);
 /* Do a bounded amount of what there is to do, without blocking. */
 void gm_store_run(struct gm_store *store);
 
-/*
- * Open DIR/store.<domid> (INTRODUCE), or close it with its connections (RELEASE). 0, or -errno: -EEXIST or -ENOENT.
- * They send no watch events; the requests do.
- */
-int gm_store_domain_socket_add(struct gm_store *store, uint16_t domid);
-int gm_store_domain_socket_remove(struct gm_store *store, uint16_t domid);
-
-/* Serve a connected stream socket as domain `domid`, which must have its socket. The descriptor is taken over on
- * success. */
-int gm_store_connect(struct gm_store *store, uint16_t domid, int fd);
-
 #endif

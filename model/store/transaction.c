@@ -101,21 +101,21 @@ static bool conflicts(const struct gm_transaction *transaction, const struct gm_
  */
 static int merge(struct gm_tree *tree, const struct gm_transaction *transaction)
 {
-	int rc = 0;
+	int err = 0;
 
-	for (size_t i = 0; i < transaction->touches && !rc; i++) {
+	for (size_t i = 0; i < transaction->touches && !err; i++) {
 		const struct gm_touched *touched = &transaction->touched[i];
 
 		if ((touched->how & GM_TOUCH_REMOVED) && gm_tree_find(tree, touched->path))
-			rc = gm_tree_remove(tree, touched->path);
+			err = gm_tree_remove(tree, touched->path);
 	}
-	for (size_t i = 0; i < transaction->touches && !rc; i++) {
+	for (size_t i = 0; i < transaction->touches && !err; i++) {
 		const struct gm_touched *touched = &transaction->touched[i];
 
 		if ((touched->how & GM_TOUCH_MODIFIED) && gm_tree_find(&transaction->tree, touched->path))
-			rc = gm_tree_adopt(tree, &transaction->tree, touched->path);
+			err = gm_tree_adopt(tree, &transaction->tree, touched->path);
 	}
-	return rc;
+	return err;
 }
 
 static void fire(struct gm_store *store, const struct gm_transaction *transaction, const struct gm_tree *before)
@@ -133,20 +133,20 @@ static int commit(struct gm_store_domain *domain, const struct gm_transaction *t
 {
 	struct gm_store *store = domain->store;
 	struct gm_tree merged, before;
-	int rc;
+	int err;
 
 	if (conflicts(transaction, &store->tree))
 		return -EAGAIN;
 	if (gm_tree_copy(&merged, &store->tree))
 		return -ENOMEM;
-	rc = merge(&merged, transaction);
+	err = merge(&merged, transaction);
 	/* Each transaction kept the limit; together with what others did meanwhile it may be exceeded. */
-	if (!rc && domain->domid && gm_tree_owned(&merged, domain->domid) > GM_STORE_NODES_MAX &&
+	if (!err && domain->domid && gm_tree_owned(&merged, domain->domid) > GM_STORE_NODES_MAX &&
 	    gm_tree_owned(&merged, domain->domid) > gm_tree_owned(&store->tree, domain->domid))
-		rc = -ENOSPC;
-	if (rc) {
+		err = -ENOSPC;
+	if (err) {
 		gm_tree_exit(&merged);
-		return rc;
+		return err;
 	}
 	before = store->tree;
 	store->tree = merged;
@@ -158,7 +158,7 @@ static int commit(struct gm_store_domain *domain, const struct gm_transaction *t
 int gm_transaction_end(struct gm_connection *connection, struct gm_transaction *transaction, bool apply)
 {
 	struct gm_transaction **at = &connection->transaction;
-	int rc = apply ? commit(connection->domain, transaction) : 0;
+	int err = apply ? commit(connection->domain, transaction) : 0;
 
 	while (*at != transaction)
 		at = &(*at)->next;
@@ -170,7 +170,7 @@ int gm_transaction_end(struct gm_connection *connection, struct gm_transaction *
 	gm_tree_exit(&transaction->base);
 	gm_tree_exit(&transaction->tree);
 	free(transaction);
-	return rc;
+	return err;
 }
 
 void gm_transaction_end_all(struct gm_connection *connection)

@@ -317,9 +317,9 @@ int gm_tree_perms_set(struct gm_tree *tree, const char *path, const struct gm_pe
 /* Value and permissions of one node, whose parent there is. */
 static int adopt_one(struct gm_tree *tree, const struct gm_node *from, const char *path)
 {
-	int rc = gm_tree_write(tree, path, 0, from->value, from->length);
+	int err = gm_tree_write(tree, path, 0, from->value, from->length);
 
-	return rc ? rc : gm_tree_perms_set(tree, path, &from->perms);
+	return err ? err : gm_tree_perms_set(tree, path, &from->perms);
 }
 
 int gm_tree_adopt(struct gm_tree *tree, const struct gm_tree *from, const char *path)
@@ -328,7 +328,7 @@ int gm_tree_adopt(struct gm_tree *tree, const struct gm_tree *from, const char *
 	char part[GM_PATH_MAX];
 	size_t at = 0, length;
 	const char *name;
-	int rc;
+	int err;
 
 	if (!node)
 		return -ENOENT;
@@ -337,9 +337,9 @@ int gm_tree_adopt(struct gm_tree *tree, const struct gm_tree *from, const char *
 		part[at] = '\0';
 		if (gm_tree_find(tree, part))
 			continue;
-		rc = adopt_one(tree, gm_tree_find(from, part), part); /* not NULL: a node below it is there */
-		if (rc)
-			return rc;
+		err = adopt_one(tree, gm_tree_find(from, part), part); /* not NULL: a node below it is there */
+		if (err)
+			return err;
 	}
 	return adopt_one(tree, node, path);
 }

@@ -7,7 +7,7 @@
  */
 #include "model/store/connection.h"
 #include "model/store/path.h"
-#include "model/store/state.h"
+#include "model/store/domain.h"
 
 #include <poll.h>
 #include <stdio.h>

@@ -2,7 +2,8 @@
 /* Finding a disk in the guest's own xenstore directory, against the model's store and keys as xl 4.20 writes them. */
 #include "common.h"
 
-#include <model/store/store.h>
+#include "model/store/domain.h"
+#include "model/store/store.h"
 
 #include <poll.h>
 #include <pthread.h>

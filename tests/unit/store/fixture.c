@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "fixture.h"
 
+#include "model/store/domain.h"
 #include "model/store/store.h"
 
 #include <dirent.h>

@@ -5,7 +5,7 @@
  * (the leak sanitizer sees to that).
  */
 #include "model/store/connection.h"
-#include "model/store/state.h"
+#include "model/store/domain.h"
 
 #include <errno.h>
 #include <poll.h>

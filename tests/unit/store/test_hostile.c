@@ -3,6 +3,7 @@
 #include "fixture.h"
 
 #include "model/store/limits.h"
+#include "model/store/domain.h"
 #include "model/store/store.h"
 
 #include <fcntl.h>
