@@ -3,7 +3,9 @@
  * Grant copies: gntdev's way of cutting segments into operations (at pages of the local buffer, 16 a hypercall), and
  * Xen's way of doing one (pin both sides, check the bounds, copy, unpin). A hypercall's pins are taken together.
  */
-#include "grant.h"
+#include "model/grant.h"
+#include "model/attach.h"
+#include "model/lock.h"
 
 #include <errno.h>
 #include <string.h>
@@ -128,11 +130,7 @@ static void batch_put(struct batch *b)
 		uint16_t domid = a->domid;
 
 		gm_attach_put(b->m, a);
-		if (gm_dom_state(b->m, domid) == GM_DOMAIN_DYING) {
-			gm_big_lock(b->m);
-			gm_domain_reap(b->m, domid);
-			gm_big_unlock(b->m);
-		}
+		gm_domain_let_go(b->m, domid);
 	}
 }
 

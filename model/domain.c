@@ -1,65 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /* Domains: making and ending them, what they have done, and the faults set for them. */
-#include "state.h"
-#include "event.h"
-#include "grant.h"
-#include "ioreq.h"
+#include "model/domain.h"
+#include "model/attach.h"
+#include "model/event.h"
+#include "model/files.h"
+#include "model/grant.h"
+#include "model/ioreq.h"
+#include "model/lock.h"
+#include "model/wait.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <unistd.h>
-
-static const char *const domain_files[] = {"ram", "grants", "active", "ioreq"};
 
 /* ---- making ------------------------------------------------------------------------------------------------- */
-
-static void files_remove(struct gm_machine *m, uint16_t domid)
-{
-	for (size_t i = 0; i < sizeof(domain_files) / sizeof(*domain_files); i++) {
-		char *path = gm_domain_path(m, domid, domain_files[i]);
-
-		if (path)
-			unlink(path);
-		free(path);
-	}
-}
-
-static int file_make(struct gm_machine *m, uint16_t domid, const char *what, uint64_t bytes)
-{
-	char *path = gm_domain_path(m, domid, what);
-	int fd, err;
-
-	if (!path)
-		return -ENOMEM;
-	fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	err = fd < 0 || ftruncate(fd, (off_t)bytes) ? -errno : 0;
-	if (fd >= 0)
-		close(fd);
-	free(path);
-	return err;
-}
-
-static int files_make(struct gm_machine *m, uint16_t domid, uint64_t ram_bytes, uint32_t frames)
-{
-	const uint64_t bytes[] = {ram_bytes, (uint64_t)frames * (GM_PAGE_SIZE + 512),
-				  (uint64_t)frames * 512 * sizeof(struct gm_active),
-				  (uint64_t)GM_MAX_SERVERS * 2 * GM_PAGE_SIZE};
-	int err = 0;
-
-	files_remove(m, domid); /* of a creation that was cut short */
-	for (size_t i = 0; i < sizeof(bytes) / sizeof(*bytes) && !err; i++)
-		err = file_make(m, domid, domain_files[i], bytes[i]);
-	if (err)
-		files_remove(m, domid);
-	return err;
-}
 
 int gm_domain_make(struct gm_machine *machine, uint16_t domid, const struct gm_domain_config *config)
 {
 	struct gm_domain *d = gm_dom(machine, domid);
 	uint32_t frames = config->grant_frames ? config->grant_frames : 64;
-	int err = files_make(machine, domid, config->ram_bytes, frames);
+	int err = gm_files_make(machine, domid, config->ram_bytes / GM_PAGE_SIZE, frames);
 
 	if (err)
 		return err;
@@ -141,25 +100,15 @@ int gm_domain_set_target(struct gm_machine *machine, uint16_t domid, uint16_t ta
 
 /* ---- ending ------------------------------------------------------------------------------------------------- */
 
-void gm_domain_reap(struct gm_machine *machine, uint16_t domid)
+/* Wake all that wait in the domain: it is crashed or dying. */
+static void domain_wake(struct gm_machine *machine, uint16_t domid)
 {
 	struct gm_domain *d = gm_dom(machine, domid);
-	struct gm_attach *a;
-	bool idle;
 
-	if (gm_dom_state(machine, domid) != GM_DOMAIN_DYING)
-		return;
-	a = gm_attach_get(machine, domid);
-	if (a)
-		gm_grant_lock(machine, a);
-	idle = !d->active_count && !d->foreign_count;
-	if (idle) {
-		files_remove(machine, domid);
-		__atomic_store_n(&d->state, GM_DOMAIN_NONE, __ATOMIC_RELEASE);
-	}
-	if (a)
-		gm_grant_unlock(machine, domid);
-	gm_attach_put(machine, a);
+	for (uint32_t i = 0; i < GM_MAX_VCPUS; i++)
+		gm_vcpu_wake(&d->vcpu[i]);
+	for (uint32_t i = 0; i < GM_MAX_IRQS; i++)
+		gm_irq_wake(&d->irq[i]);
 }
 
 /* With big held. From here on every new map, copy, bind and device model operation on the domain is refused. */
@@ -179,7 +128,7 @@ static void domain_kill(struct gm_machine *m, uint16_t domid)
 		__atomic_fetch_and(&gm_dom(m, (uint16_t)i)->targets, ~(1u << domid), __ATOMIC_RELAXED);
 	gm_servers_destroy(m, domid);
 	gm_event_close_all(m, domid);
-	gm_domain_wake(m, domid);
+	domain_wake(m, domid);
 }
 
 int gm_domain_destroy(struct gm_machine *machine, uint16_t domid)
@@ -197,20 +146,8 @@ int gm_domain_destroy(struct gm_machine *machine, uint16_t domid)
 		gm_domain_reap(machine, domid);
 	gm_big_unlock(machine);
 	gm_attach_sweep(machine);
+	gm_pipe_sweep(machine);
 	return err;
-}
-
-void gm_domain_wake(struct gm_machine *machine, uint16_t domid)
-{
-	struct gm_domain *d = gm_dom(machine, domid);
-
-	for (uint32_t i = 0; i < GM_MAX_VCPUS; i++)
-		gm_vcpu_wake(&d->vcpu[i]);
-	for (uint32_t i = 0; i < GM_MAX_IRQS; i++) {
-		__atomic_fetch_add(&d->irq[i].gen, 1, __ATOMIC_SEQ_CST);
-		if (__atomic_load_n(&d->irq[i].waiters, __ATOMIC_SEQ_CST))
-			gm_futex_wake(&d->irq[i].gen);
-	}
 }
 
 void gm_domain_crash(struct gm_machine *machine, uint16_t domid)
@@ -219,7 +156,7 @@ void gm_domain_crash(struct gm_machine *machine, uint16_t domid)
 
 	if (__atomic_compare_exchange_n(&gm_dom(machine, domid)->state, &running, GM_DOMAIN_CRASHED, false,
 					__ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
-		gm_domain_wake(machine, domid);
+		domain_wake(machine, domid);
 }
 
 /* ---- the guest process -------------------------------------------------------------------------------------- */

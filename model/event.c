@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-#include "event.h"
-#include "ioreq.h"
+#include "model/event.h"
+#include "model/files.h"
+#include "model/lock.h"
+#include "model/wait.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -9,7 +9,7 @@
 #ifndef GM_EVENT_H
 #define GM_EVENT_H
 
-#include "state.h"
+#include "model/state.h"
 
 /* Each returns 0 (or a port) or -errno as the hypercall does. `owner`: a handle's token or GM_OWNER_*. */
 int gm_event_alloc_unbound(struct gm_machine *machine, uint16_t domid, uint16_t remote, uint32_t owner);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Pins: the checks of xen/common/grant_table.c, and the tracks that remember them. */
-#include "grant.h"
-#include "event.h"
-#include "ioreq.h"
+#include "model/grant.h"
+#include "model/attach.h"
+#include "model/lock.h"
+#include "model/notify.h"
 
 #include <errno.h>
 #include <string.h>
@@ -263,30 +264,11 @@ void gm_tracks_give(struct gm_machine *machine, uint32_t n, const uint32_t *trac
 	pthread_mutex_unlock(&machine->lock);
 }
 
-/* The notification of a mapping that goes: clear the byte while the page is ours, then signal. */
-static void notify_run(struct gm_machine *m, uint32_t slot, uint32_t index, struct gm_attach *a, uint32_t ref)
-{
-	struct gm_proc *p = &m->state->proc[slot];
-
-	for (uint32_t i = 0; i < GM_MAX_NOTIFIES; i++) {
-		struct gm_notify *n = &p->notify[i];
-
-		if (!__atomic_load_n(&n->used, __ATOMIC_ACQUIRE) || n->track != index)
-			continue;
-		if (n->offset < GM_PAGE_SIZE && a->active[ref].frame < a->ram_frames)
-			__atomic_store_n(a->ram + a->active[ref].frame * GM_PAGE_SIZE + n->offset, 0, __ATOMIC_RELEASE);
-		if (n->port != UINT32_MAX)
-			gm_event_send(m, p->domid, n->port);
-		__atomic_store_n(&n->used, 0, __ATOMIC_RELEASE);
-	}
-}
-
 void gm_track_drop(struct gm_machine *machine, uint32_t slot, uint32_t index)
 {
 	uint64_t track = __atomic_load_n(&machine->state->track[slot][index], __ATOMIC_ACQUIRE);
 	uint16_t domid = gm_track_domid(track);
 	struct gm_attach *a = track ? gm_attach_get(machine, domid) : NULL;
-	bool dying;
 
 	if (!a) {
 		track_store(machine, slot, index, 0);
@@ -299,18 +281,13 @@ void gm_track_drop(struct gm_machine *machine, uint32_t slot, uint32_t index)
 		track_store(machine, slot, index, 0);
 		gm_dom(machine, domid)->foreign_count--;
 	} else if (track) {
-		notify_run(machine, slot, index, a, gm_track_ref(track));
+		gm_notify_run_mapped(machine, slot, index, a, a->active[gm_track_ref(track)].frame);
 		track_store(machine, slot, index, 0);
 		active_release(machine, a, gm_track_ref(track), track & GM_TRACK_WRITE);
 	}
 	gm_grant_unlock(machine, domid);
-	dying = gm_dom_state(machine, domid) == GM_DOMAIN_DYING;
 	gm_attach_put(machine, a);
-	if (dying) {
-		gm_big_lock(machine);
-		gm_domain_reap(machine, domid);
-		gm_big_unlock(machine);
-	}
+	gm_domain_let_go(machine, domid);
 }
 
 /* ---- what a guest process left ------------------------------------------------------------------------------ */

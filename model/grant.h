@@ -9,7 +9,7 @@
 #ifndef GM_GRANT_H
 #define GM_GRANT_H
 
-#include "state.h"
+#include "model/state.h"
 
 struct gm_pin {
 	struct gm_attach *attach; /* the granting domain; the pin does not own it */
@@ -68,9 +68,6 @@ int gm_grant_map(struct gm_machine *machine, uint32_t count, const uint32_t *dom
 void gm_grant_unmap(struct gm_machine *machine, struct gm_mapping *mapping);
 /* Set the unmap notification of a mapping's first pages: see struct gm_notify. 0 or -ENOMEM. */
 int gm_grant_notify(struct gm_machine *machine, const struct gm_mapping *mapping, uint32_t offset, uint32_t port);
-
-/* The same for whatever goes; struct gm_notify says what the fields are. 0 or -ENOMEM. */
-int gm_notify_add(struct gm_machine *machine, uint32_t track, uint32_t offset, uint32_t port);
 
 /* ---- granting, for programs that share pages ---------------------------------------------------------------- */
 

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* A guest: its memory and grant table, its vCPUs' device accesses through ioreq pages, its interrupts. */
-#include "guest.h"
-#include "state.h"
-#include "event.h"
-#include "grant.h"
-#include "ioreq.h"
-#include "guest_priv.h"
+#include "model/guest.h"
+#include "model/attach.h"
+#include "model/domain.h"
+#include "model/event.h"
+#include "model/grant.h"
+#include "model/guest_priv.h"
+#include "model/ioreq.h"
+#include "model/lock.h"
+#include "model/wait.h"
 
 #include <errno.h>
 #include <string.h>

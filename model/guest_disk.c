@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Where the guest's disks are: what the toolstack wrote to xenstore (data as xl 4.20 writes it). */
-#include "guest.h"
-#include "guest_priv.h"
+#include "model/guest.h"
+#include "model/guest_priv.h"
+#include "model/wait.h"
 
 #include <errno.h>
 #include <limits.h>

@@ -3,7 +3,7 @@
 #ifndef GM_GUEST_PRIV_H
 #define GM_GUEST_PRIV_H
 
-#include "state.h"
+#include "model/state.h"
 
 struct gm_irq_wake {
 	uint32_t due;	/* a wake that no wait has reported */

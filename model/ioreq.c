@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-#include "ioreq.h"
-#include "event.h"
+#include "model/ioreq.h"
+#include "model/attach.h"
+#include "model/event.h"
+#include "model/lock.h"
+#include "model/wait.h"
 
 #include <errno.h>
 #include <string.h>
@@ -339,18 +342,7 @@ int gm_server_select(struct gm_machine *machine, uint16_t domid, uint64_t addr, 
 	return found;
 }
 
-/* ---- vCPUs and interrupt lines ------------------------------------------------------------------------------ */
-
-void gm_vcpu_wake(struct gm_vcpu *vcpu)
-{
-	/*
-	 * Full order between the count and the look at `waiters`: the vCPU announces itself before it looks at what it
-	 * waits for (vcpu_wait in guest.c), so either it sees the change, or we see it waiting.
-	 */
-	__atomic_fetch_add(&vcpu->gen, 1, __ATOMIC_SEQ_CST);
-	if (__atomic_load_n(&vcpu->waiters, __ATOMIC_SEQ_CST))
-		gm_futex_wake(&vcpu->gen);
-}
+/* ---- interrupt lines ---------------------------------------------------------------------------------------- */
 
 int gm_irq_set(struct gm_machine *machine, uint16_t domid, uint32_t irq, uint32_t level)
 {
@@ -366,9 +358,6 @@ int gm_irq_set(struct gm_machine *machine, uint16_t domid, uint32_t irq, uint32_
 	line = &d->irq[irq];
 	GM_COUNT(machine, irqs_raised, 1);
 	__atomic_store_n(&line->pending, 1, __ATOMIC_SEQ_CST);
-	/* As in gm_vcpu_wake; pairs with gm_guest_irq_wait. */
-	__atomic_fetch_add(&line->gen, 1, __ATOMIC_SEQ_CST);
-	if (__atomic_load_n(&line->waiters, __ATOMIC_SEQ_CST))
-		gm_futex_wake(&line->gen);
+	gm_irq_wake(line); /* pairs with gm_guest_irq_wait */
 	return 0;
 }

@@ -6,7 +6,7 @@
 #ifndef GM_IOREQ_H
 #define GM_IOREQ_H
 
-#include "state.h"
+#include "model/state.h"
 
 #include <xen/hvm/ioreq.h>
 
@@ -44,13 +44,7 @@ static inline uint8_t *gm_server_page(const struct gm_attach *attach, unsigned i
 #define GM_IOREQ_STATE_OFFSET 30u
 #define GM_IOREQ_STATE_MASK   0x0fu
 
-void gm_vcpu_wake(struct gm_vcpu *vcpu);
+/* Raise (1) or lower (0) an interrupt line. */
 int gm_irq_set(struct gm_machine *machine, uint16_t domid, uint32_t irq, uint32_t level);
-
-/* Wake all that wait in the domain: it is crashed or dying. */
-void gm_domain_wake(struct gm_machine *machine, uint16_t domid);
-void gm_domain_crash(struct gm_machine *machine, uint16_t domid);
-/* Make the domain under this id, which is free; with big held (or before there is anybody). */
-int gm_domain_make(struct gm_machine *machine, uint16_t domid, const struct gm_domain_config *config);
 
 #endif

@@ -6,7 +6,8 @@
  * A process says hello on the socket `keeper` with its slot and generation; its end is the connection's. Processes that
  * were there before the keeper, or could not say hello, are watched by pidfd.
  */
-#include "state.h"
+#include "model/files.h"
+#include "model/proc.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Grant mappings: pins for a run of references, and one range of memory over their frames. */
-#include "grant.h"
+#include "model/grant.h"
+#include "model/attach.h"
+#include "model/lock.h"
+#include "model/notify.h"
 
 #include <errno.h>
 #include <string.h>
@@ -168,27 +171,6 @@ void gm_grant_unmap(struct gm_machine *machine, struct gm_mapping *mapping)
 	tracks_drop(machine, mapping->count, mapping->tracks);
 	gm_tracks_give(machine, mapping->count, mapping->tracks);
 	mapping_free(mapping);
-}
-
-int gm_notify_add(struct gm_machine *machine, uint32_t track, uint32_t offset, uint32_t port)
-{
-	struct gm_proc *p = &machine->state->proc[machine->proc];
-	int err = -ENOMEM;
-
-	pthread_mutex_lock(&machine->lock);
-	for (uint32_t i = 0; i < GM_MAX_NOTIFIES && err; i++) {
-		struct gm_notify *n = &p->notify[i];
-
-		if (__atomic_load_n(&n->used, __ATOMIC_ACQUIRE))
-			continue;
-		n->track = track;
-		n->offset = offset;
-		n->port = port;
-		__atomic_store_n(&n->used, 1, __ATOMIC_RELEASE);
-		err = 0;
-	}
-	pthread_mutex_unlock(&machine->lock);
-	return err;
 }
 
 int gm_grant_notify(struct gm_machine *machine, const struct gm_mapping *mapping, uint32_t offset, uint32_t port)

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-#include "share.h"
-#include "event.h"
-#include "grant.h"
+#include "model/share.h"
+#include "model/attach.h"
+#include "model/domain.h"
+#include "model/grant.h"
+#include "model/notify.h"
 
 #include <errno.h>
 #include <string.h>
@@ -19,33 +21,6 @@ struct gm_shared_page {
 int gm_share_notify(struct gm_machine *machine, const struct gm_share *share, uint32_t offset, uint32_t port)
 {
 	return gm_notify_add(machine, GM_NOTIFY_SHARED | (uint32_t)share->page[0].frame, offset, port);
-}
-
-/* Clear the byte, then signal, as when a mapping goes. */
-static void notify_run(struct gm_machine *m, uint16_t domid, struct gm_notify *n)
-{
-	struct gm_attach *a = gm_attach_get(m, domid);
-	uint64_t frame = n->track & ~GM_NOTIFY_SHARED;
-
-	if (a && n->offset < GM_PAGE_SIZE && frame < a->ram_frames)
-		__atomic_store_n(a->ram + frame * GM_PAGE_SIZE + n->offset, 0, __ATOMIC_RELEASE);
-	if (n->port != UINT32_MAX)
-		gm_event_send(m, domid, n->port);
-	__atomic_store_n(&n->used, 0, __ATOMIC_RELEASE);
-	gm_attach_put(m, a);
-}
-
-void gm_share_notify_run(struct gm_machine *machine, uint32_t slot, uint64_t frame)
-{
-	struct gm_proc *p = &machine->state->proc[slot];
-
-	for (uint32_t i = 0; i < GM_MAX_NOTIFIES; i++) {
-		struct gm_notify *n = &p->notify[i];
-
-		if (__atomic_load_n(&n->used, __ATOMIC_ACQUIRE) && (n->track & GM_NOTIFY_SHARED) &&
-		    (frame == UINT64_MAX || (n->track & ~GM_NOTIFY_SHARED) == frame))
-			notify_run(machine, p->domid, n);
-	}
 }
 
 /* ---- sharing ------------------------------------------------------------------------------------------------ */
@@ -154,7 +129,7 @@ void gm_unshare(struct gm_machine *machine, struct gm_share *share)
 {
 	struct gm_attach *a = gm_attach_get(machine, machine->domid);
 
-	gm_share_notify_run(machine, machine->proc, share->page[0].frame);
+	gm_notify_run_shared(machine, machine->proc, share->page[0].frame);
 	munmap(share->addr, (size_t)share->count * GM_PAGE_SIZE);
 	pthread_mutex_lock(&machine->share_lock);
 	for (uint32_t i = 0; i < share->count && a; i++)

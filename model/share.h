@@ -6,7 +6,7 @@
 #ifndef GM_SHARE_H
 #define GM_SHARE_H
 
-#include "state.h"
+#include "model/state.h"
 
 struct gm_share {
 	uint8_t *addr; /* the pages, one behind the other */
@@ -29,8 +29,5 @@ void gm_unshare(struct gm_machine *machine, struct gm_share *share);
 /* When it ends, however it ends: clear byte `offset` of the first page (GM_PAGE_SIZE: none), raise `port` (UINT32_MAX).
  */
 int gm_share_notify(struct gm_machine *machine, const struct gm_share *share, uint32_t offset, uint32_t port);
-
-/* Run the notifications of what process `slot` shares; those of one frame, or of all (UINT64_MAX). */
-void gm_share_notify_run(struct gm_machine *machine, uint32_t slot, uint64_t frame);
 
 #endif

@@ -14,7 +14,7 @@
 #ifndef GM_STATE_H
 #define GM_STATE_H
 
-#include "machine.h"
+#include "model/machine.h"
 
 #include <pthread.h>
 #include <stddef.h>
@@ -232,7 +232,8 @@ struct gm_machine {
 	uint32_t epoch; /* and which domain of that id */
 	uint32_t proc;	/* our slot */
 	uint32_t proc_gen;
-	int keeper_fd; /* connection to the keeper, or -1 */
+	int keeper_fd;			    /* connection to the keeper, or -1 */
+	const struct gm_recovery *recovery; /* lock.h */
 
 	pthread_mutex_t lock; /* attachments and free tracks */
 	struct gm_attach *attach[GM_MAX_DOMAINS];
@@ -252,23 +253,6 @@ struct gm_machine {
 int gm_machine_open_as(struct gm_machine **machine, const char *dir, uint16_t domid);
 /* In the child of a fork: forget the machine without releasing anything of the parent's. */
 void gm_machine_forget(struct gm_machine *machine);
-
-char *gm_path(const struct gm_machine *machine, const char *name); /* malloc'd; NULL: no memory */
-char *gm_domain_path(const struct gm_machine *machine, uint16_t domid, const char *what);
-
-void gm_mutex_init(pthread_mutex_t *mutex);
-void gm_big_lock(struct gm_machine *machine);
-void gm_big_unlock(struct gm_machine *machine);
-void gm_grant_lock(struct gm_machine *machine, struct gm_attach *attach);
-void gm_grant_unlock(struct gm_machine *machine, uint16_t domid);
-void gm_io_lock(struct gm_machine *machine, uint16_t domid);
-void gm_io_unlock(struct gm_machine *machine, uint16_t domid);
-
-/* The domain's files, or NULL: no such domain (errno is not set). Each get has its put. */
-struct gm_attach *gm_attach_get(struct gm_machine *machine, uint16_t domid);
-void gm_attach_put(struct gm_machine *machine, struct gm_attach *attach);
-/* Drop what is attached of domains that are no more. */
-void gm_attach_sweep(struct gm_machine *machine);
 
 static inline struct gm_domain *gm_dom(struct gm_machine *machine, uint16_t domid)
 {
@@ -299,32 +283,5 @@ static inline bool gm_self_alive(struct gm_machine *machine)
 /* Adds to a statistic of the calling domain. */
 #define GM_COUNT(machine, field, n) \
 	__atomic_fetch_add(&gm_dom(machine, (machine)->domid)->stats.field, (n), __ATOMIC_RELAXED)
-
-/* True when the fault that was set for us and this kind strikes now. */
-bool gm_fault(struct gm_machine *machine, enum gm_fault kind);
-
-/* A dying domain's files go with its last hold; call with big held, its grant_lock not. */
-void gm_domain_reap(struct gm_machine *machine, uint16_t domid);
-
-/* True when the process of a slot has ended, also one that its parent has not waited for, or one of another user's. */
-bool gm_proc_dead(const struct gm_proc *proc);
-
-/*
- * Become the domain's one guest process, unless we are; the place of a dead one can be taken, and what it left in the
- * grant table is cleared. 0, -EBUSY, -ESRCH.
- */
-int gm_guest_claim(struct gm_machine *machine);
-/* With big held: the process that is our domain's guest and lives; 0: none. */
-int32_t gm_guest_holder(struct gm_machine *machine);
-
-/* Do what process `slot` left behind; big not held. For the keeper and for our own close. */
-void gm_proc_release(struct gm_machine *machine, uint32_t slot, uint32_t gen);
-
-/* Futex on a shared word. 0, -EAGAIN (the value has changed), -EINTR, -ETIMEDOUT. `timeout_ms` -1: for ever. */
-int gm_futex_wait(const uint32_t *word, uint32_t value, int timeout_ms);
-void gm_futex_wake(uint32_t *word);
-int64_t gm_now_ms(void);
-/* What is left of a time limit that ends at `deadline` (-1: none): -1, or 0 and more. */
-int gm_left_ms(int64_t deadline);
 
 #endif

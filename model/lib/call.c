@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* libxencall on the model: enough for xc_interface_open(). There is no hypervisor to call: every call is ENOSYS. */
-#include "ctx.h"
+#include "model/lib/ctx.h"
 
 #include <fcntl.h>
 #include <unistd.h>

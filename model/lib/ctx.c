@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-#include "ctx.h"
+#include "model/lib/ctx.h"
+#include "model/attach.h"
+#include "model/event.h"
 
 #include <string.h>
 
@@ -114,6 +116,7 @@ void gm_ctx_close(struct gm_ctx *ctx)
 	xentoolcore__deregister_active_handle(&ctx->active);
 	if (gm_ctx_own(ctx)) {
 		gm_attach_sweep(ctx->m);
+		gm_pipe_sweep(ctx->m);
 		pthread_mutex_lock(&lock);
 		if (!--users) {
 			gm_machine_close(machine);

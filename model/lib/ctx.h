@@ -8,7 +8,7 @@
 #ifndef GM_CTX_H
 #define GM_CTX_H
 
-#include "../state.h"
+#include "model/state.h"
 
 #include <errno.h>
 

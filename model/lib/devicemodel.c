@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* libxendevicemodel on the model. Results and errno are those of Xen's dm_op on Arm. */
-#include "ctx.h"
-#include "../ioreq.h"
+#include "model/lib/ctx.h"
+#include "model/domain.h"
+#include "model/ioreq.h"
 
 #include <xendevicemodel.h>
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* libxenevtchn on the model. Results and errno are those of the library over Linux's /dev/xen/evtchn. */
-#include "ctx.h"
-#include "../event.h"
+#include "model/lib/ctx.h"
+#include "model/domain.h"
+#include "model/event.h"
 
 #include <unistd.h>
 

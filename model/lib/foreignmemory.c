@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* libxenforeignmemory on the model. Results and errno are those of the library over Linux's privcmd. */
-#include "ctx.h"
-#include "../grant.h"
-#include "../ioreq.h"
+#include "model/lib/ctx.h"
+#include "model/attach.h"
+#include "model/domain.h"
+#include "model/grant.h"
+#include "model/ioreq.h"
 
 #include <sys/mman.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* libxengnttab's other half on the model: sharing pages, as the library does it over Linux's gntalloc. */
-#include "ctx.h"
-#include "../share.h"
+#include "model/lib/ctx.h"
+#include "model/share.h"
 
 #include <fcntl.h>
 #include <unistd.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* libxengnttab on the model. Results and errno are those of the library over Linux's gntdev. */
-#include "ctx.h"
-#include "../grant.h"
+#include "model/lib/ctx.h"
+#include "model/domain.h"
+#include "model/grant.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>

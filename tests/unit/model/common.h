@@ -30,8 +30,8 @@
 #include <xen/hvm/ioreq.h>
 #include <xen/memory.h>
 
-#include <model/guest.h>
-#include <model/machine.h>
+#include "model/guest.h"
+#include "model/machine.h"
 
 #define PAGE	   4096u
 #define GUEST_RAM  (1u << 20)

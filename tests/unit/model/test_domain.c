@@ -2,7 +2,7 @@
 /* Machines and domains: making, ending while somebody still holds pages, the id used again; foreign mappings. */
 #include "common.h"
 
-#include <model/state.h>
+#include "model/attach.h"
 
 #include <fcntl.h>
 #include <sched.h>

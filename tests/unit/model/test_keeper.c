@@ -2,9 +2,11 @@
 /* Processes that end: what they held is released, whatever they were doing. */
 #include "server.h"
 
-#include <model/event.h>
-#include <model/grant.h>
-#include <model/state.h>
+#include "model/attach.h"
+#include "model/event.h"
+#include "model/grant.h"
+#include "model/lock.h"
+#include "model/proc.h"
 
 #include <fcntl.h>
 #include <poll.h>

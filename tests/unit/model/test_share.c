@@ -2,8 +2,8 @@
 /* Programs that share pages with others (xengntshr_*). Domain 0 shares, and domain 1 maps. */
 #include "common.h"
 
-#include <model/grant.h>
-#include <model/state.h>
+#include "model/grant.h"
+#include "model/state.h"
 
 struct peer {
 	struct gm_machine *m;
