@@ -10,6 +10,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "guest/os/model.h"
+
 /* Xen keeps the first entries of a grant table for itself (GNTTAB_NR_RESERVED_ENTRIES, public/grant_table.h). */
 #define FIRST_GREF 8
 

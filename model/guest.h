@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The machine as a guest sees it: its RAM, its grant table, its vCPUs' device accesses, its interrupts.
- * For programs that are guests (guest/os/model, the nbdkit plugin, `grantio bench`, scenarios, hostile tests).
+ * For programs that are guests (guest/os/model.c, the nbdkit plugin, `grantio bench`, scenarios, hostile tests).
  *
  * Threads: all functions may be called at once. Errors: 0 or -errno.
  */
 #ifndef GM_GUEST_H
 #define GM_GUEST_H
 
-#include "machine.h"
+#include "model/machine.h"
 
 #include <stddef.h>
 
@@ -69,16 +69,24 @@ struct gm_guest_disk {
  */
 int gm_guest_find_disk(struct gm_guest *guest, const char *name, int timeout_ms, struct gm_guest_disk *out);
 
-/* The system for the guest library (grantio/os.h) on this guest; made by guest/os/model. */
-struct gio_os;
-int gio_os_model_open(struct gio_os **os, struct gm_guest *guest);
-void gio_os_model_close(struct gio_os *os); /* takes NULL */
+/* ---- event channels ----------------------------------------------------------------------------------------- */
+
 /*
- * The longest wait for the answer to a register access; -1, at first: for ever, as a vCPU waits. Once one has not come
- * in time, nobody is asked any more: all reads are ones. Before the first access.
+ * A domain's own event channels, as its kernel has them. Any process may open them for the domain, whether or not it is
+ * the guest; they end with gm_guest_events_close(), which takes NULL.
  */
-void gio_os_model_patience(struct gio_os *os, int timeout_ms);
-/* Pages that are allocated or held now: part of the leak oracle. */
-size_t gio_os_model_pages_used(struct gio_os *os);
+struct gm_guest_events;
+int gm_guest_events_open(struct gm_guest_events **events, const char *dir, uint16_t domid);
+void gm_guest_events_close(struct gm_guest_events *events);
+/* Readable when a port was raised: each read of a uint32_t takes one port's number. That port is masked from then on.
+ */
+int gm_guest_events_fd(const struct gm_guest_events *events);
+void gm_guest_port_unmask(struct gm_guest_events *events, uint32_t port);
+
+/* A port for domain `remote` to bind, as its number; or -errno. */
+int gm_guest_port_open(struct gm_guest_events *events, uint16_t remote);
+int gm_guest_port_close(struct gm_guest_events *events, uint32_t port); /* -ENOTCONN: not one of these */
+/* Raise the other end. 0 also while nobody has bound it; -EINVAL. */
+int gm_guest_port_send(struct gm_guest_events *events, uint32_t port);
 
 #endif

@@ -4,7 +4,7 @@
  * can be granted; bookkeeping comes from malloc, so that it cannot.
  */
 #include <grantio/os.h>
-#include <model/guest.h>
+#include "guest/os/model.h"
 
 #include <errno.h>
 #include <pthread.h>

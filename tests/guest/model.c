@@ -2,7 +2,7 @@
 #include "model.h"
 
 #include "guest/os/xen/xen.h"
-#include "model/event.h"
+#include "guest/os/model.h"
 #include "model/guest.h"
 
 #include <errno.h>
@@ -21,8 +21,7 @@ static struct {
 	struct gio_os *os;
 	FILE *console;
 	int store;
-	uint32_t handle;     /* owner of our ports */
-	int events;	     /* where their numbers arrive */
+	struct gm_guest_events *events;
 	bool pending[PORTS]; /* arrived, not taken: the port is masked meanwhile */
 	bool raised[LINES];  /* the same of interrupt lines */
 } self;
@@ -55,7 +54,7 @@ int guest_model_open(const char *dir, uint16_t domid, FILE *console)
 		return err;
 	err = gio_os_model_open(&self.os, self.guest);
 	if (!err)
-		err = gm_handle_open(gm_guest_machine(self.guest), true, &self.handle, &self.events);
+		err = gm_guest_events_open(&self.events, dir, domid);
 	if (!err)
 		err = self.store = store_connect(dir, domid);
 	return err < 0 ? err : 0;
@@ -64,7 +63,7 @@ int guest_model_open(const char *dir, uint16_t domid, FILE *console)
 void guest_model_close(void)
 {
 	close(self.store);
-	gm_handle_close(gm_guest_machine(self.guest), self.handle);
+	gm_guest_events_close(self.events);
 	gio_os_model_close(self.os);
 	gm_guest_close(self.guest);
 }
@@ -96,32 +95,30 @@ uint64_t gio_xen_now_ms(void)
 
 int gio_xen_port_open(gio_domid_t remote)
 {
-	struct gm_machine *m = gm_guest_machine(self.guest);
-
-	return gm_event_alloc_unbound(m, gm_guest_domid(self.guest), remote, self.handle);
+	return gm_guest_port_open(self.events, remote);
 }
 
 int gio_xen_port_close(uint32_t port)
 {
-	int ret = gm_handle_unbind(gm_guest_machine(self.guest), self.handle, port);
+	int err = gm_guest_port_close(self.events, port);
 
-	if (!ret)
+	if (!err)
 		self.pending[port] = false;
-	return ret == -ENOTCONN ? -EINVAL : ret; /* that it is not the handle's is Linux's word for it */
+	return err == -ENOTCONN ? -EINVAL : err; /* that it is not the handle's is Linux's word for it */
 }
 
 int gio_xen_port_send(uint32_t port)
 {
-	return gm_event_send(gm_guest_machine(self.guest), gm_guest_domid(self.guest), port);
+	return gm_guest_port_send(self.events, port);
 }
 
 static void events_gather(int ms)
 {
-	struct pollfd fd = {.fd = self.events, .events = POLLIN};
+	struct pollfd fd = {.fd = gm_guest_events_fd(self.events), .events = POLLIN};
 	uint32_t port;
 
 	for (; poll(&fd, 1, ms) > 0; ms = 0)
-		if (read(self.events, &port, sizeof(port)) == sizeof(port) && port < PORTS)
+		if (read(fd.fd, &port, sizeof(port)) == sizeof(port) && port < PORTS)
 			self.pending[port] = true;
 }
 
@@ -133,7 +130,7 @@ bool gio_xen_port_take(uint32_t port)
 	for (events_gather(0); port < PORTS && self.pending[port]; events_gather(0)) {
 		was = true;
 		self.pending[port] = false;
-		gm_event_unmask(gm_guest_machine(self.guest), gm_guest_domid(self.guest), port);
+		gm_guest_port_unmask(self.events, port);
 	}
 	return was;
 }

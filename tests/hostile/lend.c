@@ -8,7 +8,7 @@
  */
 #include <grantio/grant.h>
 
-#include "model/guest.h"
+#include "guest/os/model.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -3,7 +3,6 @@
 #include "tests/host/host.h"
 
 #include <abi/grant_table.h>
-#include "model/event.h"
 #include "model/grant.h"
 #include "model/guest.h"
 
@@ -174,15 +173,12 @@ static void leaked_grant_told(uint16_t backend, const char *told)
 
 static void leaked_port_told(const char *told)
 {
-	struct gm_machine *machine = host->machine;
-	uint32_t handle;
-	int fd;
+	struct gm_guest_events *events;
 
-	assert_int_equal(gm_handle_open(machine, true, &handle, &fd), 0);
-	assert_true(gm_event_alloc_unbound(machine, 0, 1, handle) > 0);
+	assert_int_equal(gm_guest_events_open(&events, host->dir, 0), 0);
+	assert_true(gm_guest_port_open(events, 1) > 0);
 	leak(told);
-	gm_handle_close(machine, handle);
-	close(fd);
+	gm_guest_events_close(events);
 	th_quiet(host, guests);
 }
 

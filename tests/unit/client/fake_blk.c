@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "fake_blk.h"
 
-#include "model/guest.h"
+#include "guest/os/model.h"
 
 #include <errno.h>
 #include <grantio/grant.h>

@@ -2,6 +2,8 @@
 /* The guest library's system on the model: pages, holds, locks, the grant table, devices. */
 #include "common.h"
 
+#include "guest/os/model.h"
+
 #include <grantio/os.h>
 
 #include <pthread.h>
