@@ -2,7 +2,7 @@
 /* Questions to grantiod. */
 #include "cli/daemon.h"
 
-#include "cli/disk.h"
+#include "cli/disk/disk.h"
 
 #include <errno.h>
 #include <inttypes.h>

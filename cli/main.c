@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* grantio: the command line of the Xen model and of virtio disks by grants. */
-#include "cli/bench.h"
+#include "cli/bench/bench.h"
 #include "cli/command.h"
-#include "cli/disk.h"
-#include "cli/doctor.h"
-#include "cli/dt.h"
-#include "cli/machine.h"
+#include "cli/disk/disk.h"
+#include "cli/doctor/doctor.h"
+#include "cli/dt/dt.h"
+#include "cli/model/machine.h"
 
 #include <stdio.h>
 

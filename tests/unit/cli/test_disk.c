@@ -3,7 +3,7 @@
 #include "catch.h"
 #include "fixture.h"
 
-#include "cli/disk.h"
+#include "cli/disk/disk.h"
 #include "cli/domain.h"
 
 #include <errno.h>

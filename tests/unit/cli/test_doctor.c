@@ -2,7 +2,7 @@
 /* grantio doctor on machines that are made of files: what it finds, what it says to do, and its exit code. */
 #include "catch.h"
 
-#include "cli/doctor.h"
+#include "cli/doctor/doctor.h"
 
 #include <errno.h>
 #include <ftw.h>

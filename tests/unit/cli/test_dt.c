@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* `grantio dt`: trees that are made, trees that others made, and trees that nobody should have made. */
 #include "catch.h"
-#include "cli/dt.h"
+#include "cli/dt/dt.h"
 
 #include <errno.h>
 #include <libfdt.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The bench: its histogram, its command line, its load over a fake driver, and its reading of counters. */
-#include "cli/bench.h"
+#include "cli/bench/bench.h"
 #include "fake_blk.h"
 
 #include <errno.h>

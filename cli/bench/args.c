@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli/bench/bench.h"
+#include "cli/domain.h"
+#include "cli/store.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+	OPT_MACHINE,
+	OPT_DOMID,
+	OPT_DISK,
+	OPT_RW,
+	OPT_MIX,
+	OPT_BS,
+	OPT_DEPTH,
+	OPT_TIME,
+	OPT_REQUESTS,
+	OPT_SIZE,
+	OPT_QUEUES,
+	OPT_QUEUE_SIZE,
+	OPT_SEED,
+	OPT_VERIFY,
+	OPT_CONTROL,
+	OPT_JSON
+};
+
+const struct gc_option gc_bench_options[] = {
+	[OPT_MACHINE] = {"machine", "DIR", "the machine (default: $GRANTIO_MACHINE, else /dev/shm/grantio-<uid>)"},
+	[OPT_DOMID] = {"domid", "DOMAIN", "the guest to be: its number, name or UUID (required)"},
+	[OPT_DISK] = {"disk", "NAME", "its disk, for instance xvda (default: the first)"},
+	[OPT_RW] = {"rw", "HOW", "read, write, randread, randwrite, rw or randrw (default: randread)"},
+	[OPT_MIX] = {"mix", "PERCENT", "share of reads in rw and randrw (default: 70)"},
+	[OPT_BS] = {"bs", "SIZE", "bytes of a request (default: 4K)"},
+	[OPT_DEPTH] = {"depth", "N", "requests in flight (default: 32)"},
+	[OPT_TIME] = {"time", "T", "how long: 5s, 500ms, 2m (default: 5s, unless --requests is given)"},
+	[OPT_REQUESTS] = {"requests", "N", "how many requests"},
+	[OPT_SIZE] = {"size", "SIZE", "use only so much of the disk"},
+	[OPT_QUEUES] = {"queues", "N", "request queues to ask for (default: 1)"},
+	[OPT_QUEUE_SIZE] = {"queue-size", "N", "descriptors of each, a power of two (default: the device's)"},
+	[OPT_SEED] = {"seed", "N", "for offsets, mix and data: the same seed, the same load (default: 1)"},
+	[OPT_VERIFY] = {"verify", NULL, "compare what is read with what this run wrote, and read all of it back"},
+	[OPT_CONTROL] = {"control", "SOCKET", "grantiod's control socket, for its system calls"},
+	[OPT_JSON] = {"json", NULL, "print one JSON object instead of a table"},
+	{0},
+};
+
+static const struct {
+	const char *name;
+	bool random;
+	unsigned read_percent; /* 50: by --mix */
+} patterns[] = {
+	{"read", false, 100},	{"write", false, 0}, {"randread", true, 100},
+	{"randwrite", true, 0}, {"rw", false, 50},   {"randrw", true, 50},
+};
+
+static const char *option_or(const struct gc_args *args, int option, const char *other)
+{
+	return args->option[option] ? args->option[option] : other;
+}
+
+static bool pattern_take(struct gc_bench_config *config, const struct gc_args *args)
+{
+	uint64_t mix;
+
+	config->rw = option_or(args, OPT_RW, "randread");
+	if (!gc_number("option --mix", option_or(args, OPT_MIX, "70"), 0, 100, &mix))
+		return false;
+	for (size_t i = 0; i < sizeof(patterns) / sizeof(*patterns); i++) {
+		bool mixed = patterns[i].read_percent == 50;
+
+		if (strcmp(patterns[i].name, config->rw) != 0)
+			continue;
+		config->random = patterns[i].random;
+		config->read_percent = mixed ? (unsigned)mix : patterns[i].read_percent;
+		if (args->option[OPT_MIX] && !mixed)
+			return gc_usage("option --mix: only for --rw rw and randrw"), false;
+		return true;
+	}
+	gc_usage("option --rw '%s': must be read, write, randread, randwrite, rw or randrw", config->rw);
+	return false;
+}
+
+/* A whole number with s, ms or m; s if there is none. */
+static bool duration_take(const char *text, uint64_t *ns)
+{
+	static const struct {
+		const char *unit;
+		uint64_t ns;
+	} units[] = {{"", 1000000000}, {"s", 1000000000}, {"ms", 1000000}, {"m", 60000000000}};
+	size_t digits = strspn(text, "0123456789");
+	uint64_t count = strtoull(text, NULL, 10);
+
+	for (size_t i = 0; digits && digits < 10 && i < sizeof(units) / sizeof(*units); i++) {
+		if (strcmp(text + digits, units[i].unit) != 0)
+			continue;
+		if (!count || count > 86400000000000 / units[i].ns)
+			return gc_usage("option --time '%s': not between 1ms and a day", text), false;
+		*ns = count * units[i].ns;
+		return true;
+	}
+	gc_usage("option --time '%s': not a time (5s, 500ms, 2m)", text);
+	return false;
+}
+
+static bool limits_take(struct gc_bench_config *config, const struct gc_args *args)
+{
+	const char *time = option_or(args, OPT_TIME, args->option[OPT_REQUESTS] ? NULL : "5s");
+	const char *requests = args->option[OPT_REQUESTS], *size = args->option[OPT_SIZE];
+
+	if (time && !duration_take(time, &config->time_ns))
+		return false;
+	if (requests && !gc_number("option --requests", requests, 1, 1ull << 48, &config->requests))
+		return false;
+	return !size || gc_size("option --size", size, 512, 1ull << 60, &config->size);
+}
+
+static bool shape_take(struct gc_bench_config *config, const struct gc_args *args)
+{
+	uint64_t bs, depth, queues, ring;
+
+	if (!gc_size("option --bs", option_or(args, OPT_BS, "4K"), 512, GP_CHUNK_BYTES, &bs) ||
+	    !gc_number("option --depth", option_or(args, OPT_DEPTH, "32"), 1, 1024, &depth) ||
+	    !gc_number("option --queues", option_or(args, OPT_QUEUES, "1"), 1, 16, &queues) ||
+	    !gc_number("option --queue-size", option_or(args, OPT_QUEUE_SIZE, "0"), 0, 32768, &ring) ||
+	    !gc_number("option --seed", option_or(args, OPT_SEED, "1"), 0, UINT64_MAX, &config->seed))
+		return false;
+	if (bs % 512)
+		return gc_usage("option --bs '%s': not a multiple of 512", args->option[OPT_BS]), false;
+	if (ring & (ring - 1) || ring == 2 || ring == 1)
+		return gc_usage("option --queue-size '%s': not a power of two, 4 at least",
+				args->option[OPT_QUEUE_SIZE]),
+		       false;
+	config->bs = (uint32_t)bs;
+	config->depth = (unsigned)depth;
+	config->queues = (unsigned)queues;
+	config->queue_size = (unsigned)ring;
+	return true;
+}
+
+/* A number needs nobody who knows it: the machine says whether there is such a guest. */
+static int guest_take(struct gc_bench_config *config, const char *text)
+{
+	struct xs_handle *xs;
+	unsigned domid = 0;
+	uint64_t number;
+	int rc;
+
+	if (!text[strspn(text, "0123456789")]) {
+		if (!gc_number("option --domid", text, 1, GC_DOMID_MOST, &number))
+			return GC_USAGE;
+		config->domid = (uint16_t)number;
+		return GC_OK;
+	}
+	xs = gc_store_open(config->machine);
+	if (!xs)
+		return GC_FAILED;
+	rc = gc_domain_find(xs, "option --domid", text, 1, &domid);
+	xs_close(xs);
+	config->domid = (uint16_t)domid;
+	return rc;
+}
+
+static int place_take(struct gc_bench_config *config, const struct gc_args *args)
+{
+
+	config->machine = gc_machine_dir(args->option[OPT_MACHINE]);
+	config->disk = args->option[OPT_DISK];
+	config->control = args->option[OPT_CONTROL];
+	if (!args->option[OPT_DOMID])
+		return gc_usage("option --domid: is needed: the guest to be");
+	return guest_take(config, args->option[OPT_DOMID]);
+}
+
+int gc_bench_args(struct gc_bench_config *config, int argc, char **argv)
+{
+	struct gc_args args;
+	int rc;
+
+	memset(config, 0, sizeof(*config));
+	if (!gc_args_parse(&args, gc_bench_options, argc, argv, 0, 0))
+		return GC_USAGE;
+	rc = place_take(config, &args);
+	if (rc)
+		return rc;
+	if (!pattern_take(config, &args) || !shape_take(config, &args) || !limits_take(config, &args))
+		return GC_USAGE;
+	config->verify = args.option[OPT_VERIFY] != NULL;
+	config->json = args.option[OPT_JSON] != NULL;
+	if (config->verify && config->read_percent == 100)
+		return gc_usage("option --verify: compares what this run wrote, and --rw %s writes nothing",
+				config->rw);
+	return GC_OK;
+}

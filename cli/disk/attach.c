@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: MIT */
+/* grantio disk attach, detach: what xl does with a disk of specification=virtio. */
+#include "cli/disk/disk.h"
+
+#include "cli/daemon.h"
+#include "cli/domain.h"
+#include "cli/vdev.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- attach ---- */
+
+enum { VDEV, MODE, BACKEND, NO_GRANTS, NO_DISCARD, DIRECT_IO_SAFE, FORMAT, NO_WAIT, MACHINE };
+
+static const struct gc_option attach_options[] = {
+	[VDEV] = {"vdev", "NAME", "the disk's name in the guest (xvda ...); default: the first that is free"},
+	[MODE] = {"mode", "w|r", "writable (default) or read-only"},
+	[BACKEND] = {"backend", "DOMAIN", "the domain that serves it; default 0"},
+	[NO_GRANTS] = {"no-grants", NULL, "the guest shares all its memory instead (grant_usage=0)"},
+	[NO_DISCARD] = {"no-discard", NULL, "no discard; read-only disks have none anyway"},
+	[DIRECT_IO_SAFE] = {"direct-io-safe", NULL, "xl's key of that name; grantiod uses O_DIRECT without it, too"},
+	[FORMAT] = {"format", "raw", "the image is raw data, even if it looks like one of another format"},
+	[NO_WAIT] = {"no-wait", NULL, "do not wait until the backend is ready"},
+	[MACHINE] = {"machine", "DIR", "the machine; default $GRANTIO_MACHINE"},
+	{0},
+};
+
+/* A path of the shell's becomes one that means the same to grantiod. In another domain there is no such place. */
+static bool target_take(struct gc_disk *disk, const char *target)
+{
+	static char whole[GC_DISK_TARGET_MAX + 1];
+	char here[GC_DISK_TARGET_MAX + 1];
+	int length;
+
+	if (target[0] == '/' || strstr(target, "://"))
+		length = snprintf(whole, sizeof(whole), "%s", target);
+	else if (!target[0])
+		return gc_usage("target '': neither a path nor a URI"), false;
+	else if (disk->backend)
+		return gc_usage("target '%s': must be an absolute path of domain %u, or a URI", target, disk->backend),
+		       false;
+	else if (!getcwd(here, sizeof(here)))
+		return gc_usage("target '%s': the working directory: %s", target, strerror(errno)), false;
+	else
+		length = snprintf(whole, sizeof(whole), "%s/%s", strcmp(here, "/") == 0 ? "" : here,
+				  target + (strncmp(target, "./", 2) == 0 ? 2 : 0));
+	if (length < 0 || length > GC_DISK_TARGET_MAX)
+		return gc_usage("target: longer than %d bytes", GC_DISK_TARGET_MAX), false;
+	disk->target = whole;
+	return true;
+}
+
+static bool vdev_check(const char *vdev, struct gc_disk *disk)
+{
+	if (strlen(vdev) >= sizeof(disk->name) || gc_vdev_parse(vdev, &disk->devid)) {
+		gc_usage("vdev '%s': not a disk's name (xvda, xvda1, hda, sda, d0p1, a number)", vdev);
+		return false;
+	}
+	strcpy(disk->name, vdev);
+	return true;
+}
+
+static bool attach_parse(int argc, char **argv, struct gc_args *args, struct gc_disk *disk)
+{
+	const char *mode;
+
+	if (!gc_args_parse(args, attach_options, argc, argv, 2, 2))
+		return false;
+	mode = args->option[MODE] ? args->option[MODE] : "w";
+	if (args->option[VDEV] && !vdev_check(args->option[VDEV], disk))
+		return false;
+	if (strcmp(mode, "w") != 0 && strcmp(mode, "r") != 0) {
+		gc_usage("mode '%s': neither w nor r", mode);
+		return false;
+	}
+	if (args->option[FORMAT] && strcmp(args->option[FORMAT], "raw") != 0) {
+		gc_usage(
+			"format '%s': only raw is served; let qemu-nbd serve others, and name nbd+unix:///?socket=PATH",
+			args->option[FORMAT]);
+		return false;
+	}
+	disk->readonly = *mode == 'r';
+	disk->grants = !args->option[NO_GRANTS];
+	disk->discard = !disk->readonly && !args->option[NO_DISCARD];
+	disk->direct_io_safe = args->option[DIRECT_IO_SAFE] != NULL;
+	disk->raw = args->option[FORMAT] != NULL;
+	return true;
+}
+
+static int attach_find(struct xs_handle *xs, const struct gc_args *args, struct gc_disk *disk)
+{
+	int rc = gc_domain_find(xs, "domain", args->arg[0], 1, &disk->domid);
+
+	if (!rc && args->option[BACKEND])
+		rc = gc_domain_find(xs, "backend", args->option[BACKEND], 0, &disk->backend);
+	if (!rc && !target_take(disk, args->arg[1]))
+		rc = GC_USAGE;
+	return rc;
+}
+
+static int attach_failed(struct xs_handle *xs, const struct gc_disk *disk, int rc)
+{
+	switch (rc) {
+	case -ENODEV:
+		return gc_fail("domain %u: no such domain",
+			       gc_domain_known(xs, disk->domid) ? disk->backend : disk->domid);
+	case -EEXIST:
+		return gc_fail("vdev '%s': domain %u has device %" PRIu32 " already", disk->name, disk->domid,
+			       disk->devid);
+	case -ENOSPC:
+		return disk->placed ? gc_fail("domain %u: no virtio-mmio device is free, there are 11", disk->domid)
+				    : gc_fail("domain %u: no name from xvda to xvdz is free (see --vdev)", disk->domid);
+	case -EOPNOTSUPP:
+		return gc_fail("domain %u: a guest on x86 has its disks by grants, --no-grants is for Arm",
+			       disk->domid);
+	default:
+		return gc_fail("domain %u, vdev '%s': xenstore: %s", disk->domid, disk->name, strerror(-rc));
+	}
+}
+
+/* Nothing but to end the wait: what has been written for the disk is then removed. */
+static void interrupt(int signal_number)
+{
+	(void)signal_number;
+}
+
+static void interrupts_catch(void)
+{
+	const struct sigaction action = {.sa_handler = interrupt}; /* no SA_RESTART */
+
+	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
+}
+
+/* Ready, or about to go again. */
+static bool is_answered(unsigned state)
+{
+	return state >= 2 || state == 0;
+}
+
+static int attach_wait(struct xs_handle *xs, const struct gc_disk *disk)
+{
+	struct gc_disk_paths paths;
+	char path[GC_PATH_MAX + 16], error_path[GC_PATH_MAX], *error;
+	unsigned state = 0;
+	int rc;
+
+	gc_disk_paths(disk, &paths);
+	gc_disk_error_path(disk, error_path);
+	snprintf(path, sizeof(path), "%s/state", paths.backend);
+	rc = gc_store_state_wait(xs, path, error_path, is_answered, GC_DISK_WAIT_MS, &state);
+	if (!rc && state >= 2 && state <= 4)
+		return GC_OK;
+	error = gc_store_read(xs, "%s", error_path);
+	if (error)
+		gc_fail("vdev '%s': refused by the backend: %s", disk->name, error);
+	else if (!rc)
+		gc_fail("vdev '%s': the backend in domain %u does not serve it, its state is %s", disk->name,
+			disk->backend, gc_disk_state_name(state));
+	else if (rc == -EINTR)
+		gc_fail("vdev '%s': interrupted, and removed", disk->name);
+	else if (rc != -ETIMEDOUT)
+		gc_fail("vdev '%s': xenstore: %s", disk->name, strerror(-rc));
+	else
+		gc_fail("vdev '%s': the backend in domain %u is not ready after %d s, its state is %s: does grantiod "
+			"run "
+			"there?",
+			disk->name, disk->backend, GC_DISK_WAIT_MS / 1000, gc_disk_state_name(state));
+	free(error);
+	gc_disk_remove(xs, disk); /* as if it had not been asked for */
+	return GC_FAILED;
+}
+
+static int attach_run(int argc, char **argv)
+{
+	struct gc_disk disk = {.class = "virtio_disk"};
+	struct xs_handle *xs;
+	struct gc_args args;
+	int rc, error;
+
+	if (!attach_parse(argc, argv, &args, &disk))
+		return GC_USAGE;
+	xs = gc_store_open(args.option[MACHINE]);
+	if (!xs)
+		return GC_FAILED;
+	if (!args.option[NO_WAIT])
+		interrupts_catch();
+	rc = attach_find(xs, &args, &disk);
+	if (!rc && (error = gc_disk_write(xs, &disk)))
+		rc = attach_failed(xs, &disk, error);
+	if (!rc && !args.option[NO_WAIT])
+		rc = attach_wait(xs, &disk);
+	if (rc == GC_OK)
+		printf("%s\n", disk.name);
+	xs_close(xs);
+	return rc;
+}
+
+const struct gc_command gc_disk_attach_command = {
+	.name = "attach",
+	.summary = "Give a domain a virtio disk",
+	.args = "DOMAIN TARGET",
+	.options = attach_options,
+	.details = "DOMAIN is the guest's number, name or UUID. TARGET is a path, or a URI that grantiod knows "
+		   "(nbd://...,\n"
+		   "nbd+unix://...).\n"
+		   "Writes the keys that xl writes for specification=virtio, waits until the backend is ready, 10 s at "
+		   "the\n"
+		   "most, and prints the disk's name.\n",
+	.run = attach_run,
+};
+
+/* ---- detach ---- */
+
+enum { FORCE, CONTROL, DETACH_MACHINE };
+
+static const struct gc_option detach_options[] = {
+	[FORCE] = {"force", NULL, "though the guest uses it, and without waiting for the backend"},
+	[CONTROL] = GC_OPTION_CONTROL,
+	[DETACH_MACHINE] = {"machine", "DIR", "the machine; default $GRANTIO_MACHINE"},
+	{0},
+};
+
+/*
+ * A guest on x86 is asked to let go, and answers. A device that the toolstack has placed is in the guest's device tree:
+ * its driver hears nothing, and would wait for ever. Whether it uses the disk it has told grantiod.
+ */
+static int detach_allowed(struct xs_handle *xs, const struct gc_disk *disk, const char *control)
+{
+	struct gc_disk_paths paths;
+	struct gc_daemon_disk of;
+	struct gc_daemon daemon;
+	bool known;
+
+	if (!disk->placed)
+		return GC_OK;
+	gc_disk_paths(disk, &paths);
+	gc_daemon_look(&daemon, control);
+	known = gc_daemon_find(&daemon, disk, &of) && of.told;
+	gc_daemon_free(&daemon);
+	if (known && of.in_use)
+		return gc_fail(
+			"vdev '%s': in use by domain %u, which would wait for it for ever: let its driver go first "
+			"(or see --force)",
+			disk->name, disk->domid);
+	if (!known && gc_store_number(xs, 0, "%s/state", paths.backend) == 4)
+		return gc_fail("vdev '%s': domain %u has used it, and no grantiod at %s says whether it still does "
+			       "(see --control, --force)",
+			       disk->name, disk->domid, control);
+	return GC_OK;
+}
+
+static int detach(struct xs_handle *xs, const struct gc_disk *disk, bool force)
+{
+	unsigned state = 0;
+	int rc = gc_disk_close(xs, disk);
+
+	if (!rc && !force)
+		rc = gc_disk_wait_closed(xs, disk, GC_DISK_WAIT_MS, &state);
+	if (rc == -ETIMEDOUT)
+		return gc_fail("vdev '%s': the backend in domain %u has not let go of it after %d s, its state is %s "
+			       "(see --force)",
+			       disk->name, disk->backend, GC_DISK_WAIT_MS / 1000, gc_disk_state_name(state));
+	if (!rc)
+		rc = gc_disk_remove(xs, disk);
+	return rc ? gc_fail("vdev '%s': xenstore: %s", disk->name, strerror(-rc)) : GC_OK;
+}
+
+static int detach_run(int argc, char **argv)
+{
+	struct gc_disk disk = {.class = "virtio_disk"};
+	struct xs_handle *xs;
+	struct gc_args args;
+	bool force;
+	int rc;
+
+	if (!gc_args_parse(&args, detach_options, argc, argv, 2, 2) || !vdev_check(args.arg[1], &disk))
+		return GC_USAGE;
+	force = args.option[FORCE] != NULL;
+	xs = gc_store_open(args.option[DETACH_MACHINE]);
+	if (!xs)
+		return GC_FAILED;
+	rc = gc_domain_find(xs, "domain", args.arg[0], 1, &disk.domid);
+	if (!rc && gc_disk_find(xs, disk.domid, disk.devid, &disk))
+		rc = gc_fail("vdev '%s': domain %u has no such virtio disk", args.arg[1], disk.domid);
+	if (!rc && !force)
+		rc = detach_allowed(xs, &disk, gc_daemon_path(args.option[CONTROL], args.option[DETACH_MACHINE]));
+	if (!rc)
+		rc = detach(xs, &disk, force);
+	xs_close(xs);
+	return rc;
+}
+
+const struct gc_command gc_disk_detach_command = {
+	.name = "detach",
+	.summary = "Take a virtio disk away",
+	.args = "DOMAIN VDEV",
+	.options = detach_options,
+	.details = "DOMAIN is the guest's number, name or UUID, VDEV the disk's name or device number. Waits 10 s at "
+		   "the most\n"
+		   "until the backend lets go of it. On Arm a disk that the guest uses is refused: it cannot be told "
+		   "to let go.\n",
+	.run = detach_run,
+};

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/* The disks that there are: by /libxl/<domid>/device, which the guests cannot write. */
+#include "cli/disk/disk.h"
+
+#include "cli/vdev.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Only plain numbers; xl makes no other names here. */
+static bool name_number(const char *name, uint32_t *out)
+{
+	return *name >= '0' && *name <= '9' && gc_vdev_parse(name, out) == 0;
+}
+
+/* What libxl's directory says of one disk. */
+static void disk_load(struct xs_handle *xs, struct gc_disk *disk)
+{
+	char dir[GC_PATH_MAX], *backend, *name;
+
+	snprintf(dir, sizeof(dir), "/libxl/%u/device/%s/%" PRIu32, disk->domid, disk->class, disk->devid);
+	backend = gc_store_read(xs, "%s/backend", dir);
+	if (!backend || sscanf(backend, "/local/domain/%u/", &disk->backend) != 1)
+		disk->backend = 0;
+	name = gc_store_read(xs, "%s/dev", dir);
+	snprintf(disk->name, sizeof(disk->name), "%s", name ? name : "-");
+	disk->base = gc_store_number(xs, 0, "%s/base", dir);
+	disk->irq = (unsigned)gc_store_number(xs, 0, "%s/irq", dir);
+	disk->placed = disk->base != 0;
+	disk->grants = !disk->placed || gc_store_number(xs, 0, "%s/grant_usage", dir) != 0;
+	free(backend);
+	free(name);
+}
+
+static int class_each(struct xs_handle *xs, unsigned domid, const char *class,
+		      int (*each)(struct xs_handle *xs, const struct gc_disk *disk, void *arg), void *arg)
+{
+	char dir[GC_PATH_MAX];
+	unsigned count = 0;
+	char **names;
+	int rc = 0;
+
+	snprintf(dir, sizeof(dir), "/libxl/%u/device/%s", domid, class);
+	names = xs_directory(xs, XBT_NULL, dir, &count);
+	for (unsigned i = 0; names && i < count && !rc; i++) {
+		struct gc_disk disk = {.class = class, .domid = domid};
+
+		if (!name_number(names[i], &disk.devid))
+			continue;
+		disk_load(xs, &disk);
+		rc = each(xs, &disk, arg);
+	}
+	free(names);
+	return rc;
+}
+
+static int domain_each(struct xs_handle *xs, unsigned domid,
+		       int (*each)(struct xs_handle *xs, const struct gc_disk *disk, void *arg), void *arg)
+{
+	int rc = class_each(xs, domid, "virtio_disk", each, arg);
+
+	return rc ? rc : class_each(xs, domid, "virtio", each, arg);
+}
+
+int gc_disk_each(struct xs_handle *xs, int domid,
+		 int (*each)(struct xs_handle *xs, const struct gc_disk *disk, void *arg), void *arg)
+{
+	unsigned count = 0;
+	uint32_t id;
+	char **names;
+	int rc = 0;
+
+	if (domid >= 0)
+		return domain_each(xs, (unsigned)domid, each, arg);
+	names = xs_directory(xs, XBT_NULL, "/libxl", &count);
+	for (unsigned i = 0; names && i < count && !rc; i++) {
+		if (name_number(names[i], &id))
+			rc = domain_each(xs, id, each, arg);
+	}
+	free(names);
+	return rc;
+}
+
+struct wanted {
+	uint32_t devid;
+	struct gc_disk *out;
+};
+
+static int wanted_match(struct xs_handle *xs, const struct gc_disk *disk, void *arg)
+{
+	const struct wanted *wanted = arg;
+
+	(void)xs;
+	if (disk->devid != wanted->devid)
+		return 0;
+	*wanted->out = *disk;
+	return 1;
+}
+
+int gc_disk_find(struct xs_handle *xs, unsigned domid, uint32_t devid, struct gc_disk *disk)
+{
+	struct wanted wanted = {devid, disk};
+
+	return gc_disk_each(xs, (int)domid, wanted_match, &wanted) ? 0 : -ENOENT;
+}

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: MIT */
+/* grantio disk, grantio disk list. */
+#include "cli/disk/disk.h"
+
+#include "cli/daemon.h"
+#include "cli/domain.h"
+#include "cli/json.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { JSON, CONTROL, MACHINE };
+
+static const struct gc_option list_options[] = {
+	[JSON] = {"json", NULL, "as JSON"},
+	[CONTROL] = GC_OPTION_CONTROL,
+	[MACHINE] = {"machine", "DIR", "the machine; default $GRANTIO_MACHINE"},
+	{0},
+};
+
+const char *gc_disk_state_name(unsigned state)
+{
+	static const char *const names[] = {"-",	 "Initialising", "InitWait", "Initialised",
+					    "Connected", "Closing",	 "Closed"}; /* enum xenbus_state */
+
+	return state < sizeof(names) / sizeof(*names) ? names[state] : "?";
+}
+
+/* What is shown beside what libxl's directory says: that is the backend's, the guest's and grantiod's own. */
+struct shown {
+	unsigned backend_state, frontend_state;
+	char *name, *mode, *target, *error; /* NULL: there is none */
+	const char *served, *guest;
+	char phase[16];
+};
+
+/*
+ * Who serves it: the grantiod that we can ask says so. A socket where nobody listens any more is one that has died; of
+ * one that cannot be asked, or of another domain's, nothing is known.
+ */
+static const char *served_word(const struct gc_daemon *daemon, const struct gc_daemon_disk *of, struct shown *shown)
+{
+	if (of->served)
+		return "yes";
+	snprintf(shown->phase, sizeof(shown->phase), "%s", of->phase);
+	if (of->phase[0])
+		return shown->phase;
+	return !daemon->error || daemon->error == -ECONNREFUSED ? "no" : "?";
+}
+
+/*
+ * What the guest does with it. On x86 its frontend has a state. Where the toolstack has placed the device the guest has
+ * nothing in xenstore: its driver has told grantiod, whose state 4 says only that there was one.
+ */
+static const char *guest_word(const struct gc_disk *disk, const struct gc_daemon_disk *of, const struct shown *shown)
+{
+	if (!disk->placed)
+		return gc_disk_state_name(shown->frontend_state);
+	if (of->told)
+		return of->in_use ? "uses it" : "-";
+	return shown->backend_state == 4 ? "has used it" : "-";
+}
+
+static void shown_load(struct xs_handle *xs, const struct gc_disk *disk, const struct gc_daemon *daemon,
+		       struct shown *shown)
+{
+	struct gc_disk_paths paths;
+	struct gc_daemon_disk of;
+	char error[GC_PATH_MAX];
+
+	gc_disk_paths(disk, &paths);
+	gc_disk_error_path(disk, error);
+	shown->error = gc_store_read(xs, "%s", error);
+	gc_daemon_find(daemon, disk, &of);
+	shown->backend_state = (unsigned)gc_store_number(xs, 0, "%s/state", paths.backend);
+	shown->frontend_state = (unsigned)gc_store_number(xs, 0, "%s/state", paths.frontend);
+	shown->name = gc_domain_name(xs, disk->domid);
+	shown->mode = gc_store_read(xs, "%s/mode", paths.libxl);
+	shown->target = gc_store_read(xs, "%s/params", paths.libxl);
+	shown->served = served_word(daemon, &of, shown);
+	if (of.phase[0] == '\0' && disk->backend != 0)
+		shown->served = "?";
+	shown->guest = guest_word(disk, &of, shown);
+}
+
+static void shown_free(struct shown *shown)
+{
+	free(shown->name);
+	free(shown->mode);
+	free(shown->target);
+	free(shown->error);
+}
+
+struct list_job {
+	const struct gc_daemon *daemon;
+	bool first;
+};
+
+static int row_print(struct xs_handle *xs, const struct gc_disk *disk, void *arg)
+{
+	const struct list_job *job = arg;
+	char place[32] = "-", irq[12] = "-";
+	struct shown shown;
+
+	shown_load(xs, disk, job->daemon, &shown);
+	if (disk->placed) {
+		snprintf(place, sizeof(place), "0x%08" PRIx64, disk->base);
+		snprintf(irq, sizeof(irq), "%u", disk->irq);
+	}
+	printf("%-5u %-12s %-6s %-7" PRIu32 " %-7u %-12s %-6s %-12s %-4s %-6s %-10s %-3s %s\n", disk->domid,
+	       shown.name ? shown.name : "-", disk->name, disk->devid, disk->backend,
+	       gc_disk_state_name(shown.backend_state), shown.served, shown.guest, shown.mode ? shown.mode : "-",
+	       disk->grants ? "yes" : "no", place, irq, shown.target ? shown.target : "-");
+	shown_free(&shown);
+	return 0;
+}
+
+static void json_member(const char *name, const char *value)
+{
+	printf(", \"%s\": ", name);
+	gc_json_string(stdout, value ? value : "");
+}
+
+static int row_json(struct xs_handle *xs, const struct gc_disk *disk, void *arg)
+{
+	struct list_job *job = arg;
+	struct shown shown;
+
+	shown_load(xs, disk, job->daemon, &shown);
+	printf("%s\n  {\"domid\": %u", job->first ? "" : ",", disk->domid);
+	json_member("domain", shown.name);
+	json_member("vdev", disk->name);
+	printf(", \"devid\": %" PRIu32 ", \"backend\": %u, \"backend_state\": %u, \"frontend_state\": %u", disk->devid,
+	       disk->backend, shown.backend_state, shown.frontend_state);
+	json_member("served", shown.served);
+	json_member("guest", shown.guest);
+	json_member("mode", shown.mode);
+	printf(", \"grants\": %s, \"base\": %" PRIu64 ", \"irq\": %u", disk->grants ? "true" : "false", disk->base,
+	       disk->irq);
+	json_member("target", shown.target);
+	if (shown.error)
+		json_member("error", shown.error);
+	printf("}");
+	job->first = false;
+	shown_free(&shown);
+	return 0;
+}
+
+int gc_disk_table(struct xs_handle *xs, int domid, const char *control)
+{
+	struct gc_daemon daemon;
+	struct list_job job = {.daemon = &daemon};
+	int rc;
+
+	gc_daemon_look(&daemon, control);
+	printf("%-5s %-12s %-6s %-7s %-7s %-12s %-6s %-12s %-4s %-6s %-10s %-3s %s\n", "DOMID", "NAME", "VDEV", "DEVID",
+	       "BACKEND", "STATE", "SERVED", "GUEST", "MODE", "GRANTS", "BASE", "IRQ", "TARGET");
+	rc = gc_disk_each(xs, domid, row_print, &job);
+	gc_daemon_free(&daemon);
+	return rc;
+}
+
+static void json_list(struct xs_handle *xs, int domid, const char *control)
+{
+	struct gc_daemon daemon;
+	struct list_job job = {.daemon = &daemon, .first = true};
+
+	gc_daemon_look(&daemon, control);
+	printf("[");
+	gc_disk_each(xs, domid, row_json, &job);
+	printf("%s]\n", job.first ? "" : "\n");
+	gc_daemon_free(&daemon);
+}
+
+/* The domain that is asked for, -1: all of them. */
+static int domain_wanted(struct xs_handle *xs, const struct gc_args *args, int *wanted)
+{
+	unsigned domid;
+	int rc;
+
+	*wanted = -1;
+	if (!args->args)
+		return GC_OK;
+	rc = gc_domain_find(xs, "domain", args->arg[0], 0, &domid);
+	if (!rc && !gc_domain_known(xs, domid))
+		rc = gc_fail("domain %u: no such domain", domid);
+	*wanted = (int)domid;
+	return rc;
+}
+
+static int list_run(int argc, char **argv)
+{
+	struct xs_handle *xs;
+	struct gc_args args;
+	const char *control;
+	int wanted, rc;
+
+	if (!gc_args_parse(&args, list_options, argc, argv, 0, 1))
+		return GC_USAGE;
+	xs = gc_store_open(args.option[MACHINE]);
+	if (!xs)
+		return GC_FAILED;
+	control = gc_daemon_path(args.option[CONTROL], args.option[MACHINE]);
+	rc = domain_wanted(xs, &args, &wanted);
+	if (!rc && args.option[JSON])
+		json_list(xs, wanted, control);
+	else if (!rc)
+		gc_disk_table(xs, wanted, control);
+	xs_close(xs);
+	if (fflush(stdout))
+		return gc_fail("output: %s", strerror(errno));
+	return rc;
+}
+
+const struct gc_command gc_disk_list_command = {
+	.name = "list",
+	.summary = "Show virtio disks and their states",
+	.args = "[DOMAIN]",
+	.options = list_options,
+	.details = "DOMAIN is a domain's number, name or UUID; default: all. SERVED is what grantiod says at its "
+		   "control socket,\n"
+		   "? where it cannot be asked; GUEST is the state of the guest's frontend, or whether its driver uses "
+		   "the disk.\n",
+	.run = list_run,
+};
+
+static const struct gc_command *const commands[] = {
+	&gc_disk_attach_command,  &gc_disk_detach_command, &gc_disk_list_command,
+	&gc_disk_refresh_command, &gc_disk_stats_command,  NULL,
+};
+
+const struct gc_command gc_disk_command = {
+	.name = "disk",
+	.summary = "Attach, detach and list virtio disks, and ask what grantiod has done for them",
+	.commands = commands,
+};

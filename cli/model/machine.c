@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli/model/machine.h"
+
+#include "cli/store.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <fnmatch.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+static int pid_open(const char *dir, int flags)
+{
+	char path[256];
+	int fd;
+
+	if ((size_t)snprintf(path, sizeof(path), "%s/daemon.pid", dir) >= sizeof(path))
+		return -ENAMETOOLONG;
+	fd = open(path, flags | O_RDWR | O_CLOEXEC, 0600);
+	return fd < 0 ? -errno : fd;
+}
+
+static pid_t pid_read(int fd)
+{
+	char text[16] = "";
+	ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
+	long pid = n > 0 ? strtol(text, NULL, 10) : 0;
+
+	return pid > 1 && pid <= INT32_MAX ? (pid_t)pid : 0;
+}
+
+int gc_machine_lock(const char *dir, pid_t *pid)
+{
+	int fd = pid_open(dir, O_CREAT), rc;
+
+	if (fd < 0)
+		return fd;
+	if (flock(fd, LOCK_EX | LOCK_NB)) {
+		rc = errno == EWOULDBLOCK ? -EBUSY : -errno;
+		*pid = pid_read(fd);
+		close(fd);
+		return rc;
+	}
+	rc = gc_machine_pid_write(fd);
+	if (rc) {
+		close(fd);
+		return rc;
+	}
+	return fd;
+}
+
+int gc_machine_pid_write(int lock)
+{
+	char text[16];
+	int length = snprintf(text, sizeof(text), "%d\n", (int)getpid());
+
+	if (ftruncate(lock, 0))
+		return -errno;
+	return pwrite(lock, text, (size_t)length, 0) == length ? 0 : -EIO;
+}
+
+pid_t gc_machine_pid(const char *dir)
+{
+	int fd = pid_open(dir, 0);
+	pid_t pid = 0;
+
+	if (fd < 0)
+		return 0;
+	if (flock(fd, LOCK_SH | LOCK_NB) && errno == EWOULDBLOCK)
+		pid = pid_read(fd);
+	close(fd);
+	return pid;
+}
+
+bool gc_machine_there(const char *dir)
+{
+	int fd = pid_open(dir, 0);
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
+static bool is_machines(const char *name)
+{
+	static const char *const names[] = {"machine",	     ".machine.*", "keeper",  "daemon.pid", "control",
+					    "grantiod.lock", "store",	   "store.*", "dom[0-9]*",  "ev.[0-9]*"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		if (fnmatch(names[i], name, 0) == 0)
+			return true;
+	}
+	return false;
+}
+
+int gc_machine_claim(const char *dir)
+{
+	DIR *list = opendir(dir);
+	struct dirent *entry;
+	int rc = 0;
+
+	if (!list)
+		return -errno;
+	while (!rc && (entry = readdir(list))) {
+		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+			rc = -ENOTEMPTY;
+	}
+	if (rc && faccessat(dirfd(list), "daemon.pid", F_OK, 0) == 0)
+		rc = 0;
+	closedir(list);
+	return rc;
+}
+
+/* Unlink a machine's files, but the one called `keep`. */
+static int files_remove(const char *dir, const char *keep)
+{
+	DIR *list = opendir(dir);
+	struct dirent *entry;
+
+	if (!list)
+		return -errno;
+	while ((entry = readdir(list))) {
+		if (is_machines(entry->d_name) && strcmp(entry->d_name, keep) != 0)
+			unlinkat(dirfd(list), entry->d_name,
+				 0); /* what is left shows when it is to be made or at rmdir */
+	}
+	closedir(list);
+	return 0;
+}
+
+void gc_machine_clear(const char *dir)
+{
+	files_remove(dir, "daemon.pid");
+}
+
+int gc_machine_remove(const char *dir)
+{
+	int rc = files_remove(dir, "");
+
+	if (!rc && rmdir(dir))
+		rc = errno == EEXIST ? -ENOTEMPTY : -errno;
+	return rc == -ENOENT ? 0 : rc;
+}
+
+bool gc_machine_open(struct gm_machine **machine, const char *dir)
+{
+	int rc;
+
+	if (!gc_machine_pid(dir)) {
+		gc_fail("machine %s: it does not run (see 'grantio model start')", dir);
+		return false;
+	}
+	rc = gm_machine_open(machine, dir);
+	if (rc)
+		gc_fail("machine %s: %s", dir, strerror(-rc));
+	return rc == 0;
+}
+
+bool gc_machine_open_store(struct gm_machine **machine, struct xs_handle **xs, const char *option)
+{
+	const char *dir = gc_machine_dir(option);
+
+	if (!gc_machine_open(machine, dir))
+		return false;
+	*xs = gc_store_open(dir);
+	if (!*xs)
+		gm_machine_close(*machine);
+	return *xs != NULL;
+}

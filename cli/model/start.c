@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: MIT */
+/* grantio model start, stop. */
+#include "cli/model/machine.h"
+#include "cli/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define DIR_MAX	     80 /* a socket's path has room for 108 bytes with all */
+#define STOP_WAIT_MS 10000
+#define KILL_WAIT_MS 2000
+
+/* ---- start ---- */
+
+enum { FOREGROUND, ENV, MACHINE };
+
+static const struct gc_option start_options[] = {
+	[FOREGROUND] = {"foreground", NULL, "be the daemon, until SIGTERM or SIGINT"},
+	[ENV] = {"env", NULL, "print what a shell has to evaluate, instead of the directory"},
+	[MACHINE] = GC_OPTION_MACHINE,
+	{0},
+};
+
+/* Make the directory, and its path absolute: what is printed is meant for GRANTIO_MACHINE of any process. */
+static int dir_make(const char *option, char *dir)
+{
+	const char *named = gc_machine_dir(option);
+	char *path;
+	int rc;
+
+	if (mkdir(named, 0700) && errno != EEXIST)
+		return gc_fail("machine %s: %s", named, strerror(errno));
+	path = realpath(named, NULL);
+	if (!path)
+		return gc_fail("machine %s: %s", named, strerror(errno));
+	if (strlen(path) >= DIR_MAX) {
+		free(path);
+		return gc_fail("machine %s: the path is longer than %d bytes", named, DIR_MAX - 1);
+	}
+	strcpy(dir, path);
+	free(path);
+	rc = gc_machine_claim(dir);
+	if (rc == -ENOTEMPTY)
+		return gc_fail("machine %s: the directory holds other files", dir);
+	return rc ? gc_fail("machine %s: %s", dir, strerror(-rc)) : GC_OK;
+}
+
+struct place {
+	char dir[DIR_MAX];
+	bool env;
+};
+
+/* For a shell's eval, with quotes that hold whatever is in it. */
+static void variable_print(const char *name, const char *value)
+{
+	printf("export %s='", name);
+	for (; *value; value++) {
+		if (*value == '\'')
+			printf("'\\''");
+		else
+			putchar(*value);
+	}
+	printf("';\n");
+}
+
+static void place_print(const struct place *place)
+{
+	char *plugin = gc_machine_plugin();
+
+	variable_print("GRANTIO_MACHINE", place->dir);
+	variable_print("GRANTIO_PLUGIN", plugin ? plugin : "grantio"); /* nbdkit may know it by its name */
+	free(plugin);
+}
+
+static void ready_print(int error, const char *what, void *arg)
+{
+	const struct place *place = arg;
+
+	if (error)
+		gc_fail("machine %s: %s: %s", place->dir, what, strerror(-error));
+	else if (place->env)
+		place_print(place);
+	else
+		printf("%s\n", place->dir);
+	fflush(stdout);
+}
+
+struct outcome {
+	int error;
+	char what[28];
+};
+
+/* The daemon's first words to the command that started it. */
+static void ready_send(int error, const char *what, void *arg)
+{
+	struct outcome outcome = {.error = error};
+	int *fd = arg, null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	snprintf(outcome.what, sizeof(outcome.what), "%s", what);
+	if (null >= 0) {
+		dup2(null, STDIN_FILENO);
+		dup2(null, STDOUT_FILENO);
+		dup2(null, STDERR_FILENO); /* who reads our output must not wait for the daemon's end */
+		close(null);
+	}
+	/* If it fails the command is gone, and nobody wants to know. */
+	if (write(*fd, &outcome, sizeof(outcome)) == sizeof(outcome))
+		close(*fd);
+}
+
+static int background_child(const char *dir, int lock, int fd)
+{
+	int rc = gc_machine_pid_write(lock);
+
+	if (setsid() < 0)
+		rc = -errno;
+	if (rc) {
+		ready_send(rc, "daemon", &fd);
+		return GC_FAILED;
+	}
+	return gc_daemon_run(dir, ready_send, &fd);
+}
+
+static int background(struct place *place, int lock)
+{
+	struct outcome outcome = {.error = -EPIPE, .what = "daemon"};
+	int fds[2];
+	pid_t pid;
+
+	if (pipe2(fds, O_CLOEXEC))
+		return gc_fail("pipe: %s", strerror(errno));
+	pid = fork();
+	if (pid < 0) {
+		close(fds[0]);
+		close(fds[1]);
+		return gc_fail("fork: %s", strerror(errno));
+	}
+	if (pid == 0) {
+		close(fds[0]);
+		exit(background_child(place->dir, lock, fds[1]));
+	}
+	close(fds[1]);
+	if (read(fds[0], &outcome, sizeof(outcome)) != sizeof(outcome))
+		outcome.error = -EPIPE; /* it died */
+	close(fds[0]);
+	ready_print(outcome.error, outcome.what, place);
+	return outcome.error ? GC_FAILED : GC_OK;
+}
+
+static int start_run(int argc, char **argv)
+{
+	struct place place;
+	struct gc_args args;
+	pid_t pid = 0;
+	char *dir = place.dir;
+	int lock, rc;
+
+	if (!gc_args_parse(&args, start_options, argc, argv, 0, 0))
+		return GC_USAGE;
+	place.env = args.option[ENV] != NULL;
+	rc = dir_make(args.option[MACHINE], dir);
+	if (rc)
+		return rc;
+	lock = gc_machine_lock(dir, &pid);
+	if (lock == -EBUSY)
+		return gc_fail("machine %s: it runs already, as process %d", dir, (int)pid);
+	if (lock < 0)
+		return gc_fail("machine %s: daemon.pid: %s", dir, strerror(-lock));
+	gc_machine_clear(dir); /* what a daemon that was killed has left */
+	rc = args.option[FOREGROUND] ? gc_daemon_run(dir, ready_print, &place) : background(&place, lock);
+	close(lock);
+	return rc;
+}
+
+const struct gc_command gc_model_start_command = {
+	.name = "start",
+	.summary = "Make a machine and start its daemon (keeper and xenstore)",
+	.options = start_options,
+	.details = "Prints the machine's directory once it can be used. Programs find it by GRANTIO_MACHINE=DIR, and "
+		   "libxenstore\n"
+		   "by XENSTORED_PATH=DIR/store. eval $(grantio model start --env) sets GRANTIO_MACHINE, and "
+		   "GRANTIO_PLUGIN to the\n"
+		   "nbdkit plugin.\n",
+	.run = start_run,
+};
+
+/* ---- stop ---- */
+
+static const struct gc_option stop_options[] = {
+	GC_OPTION_MACHINE,
+	{0},
+};
+
+static int process_open(pid_t pid)
+{
+	return (int)syscall(SYS_pidfd_open, pid, 0);
+}
+
+static bool process_end(int process, int signal_number, int wait_ms)
+{
+	struct pollfd wait = {.fd = process, .events = POLLIN};
+
+	syscall(SYS_pidfd_send_signal, process, signal_number, NULL, 0);
+	return poll(&wait, 1, wait_ms) == 1;
+}
+
+/* The daemon, by a descriptor that cannot come to mean another process; -1: it has ended. */
+static int daemon_open(const char *dir, pid_t *pid)
+{
+	int process = -1;
+
+	*pid = gc_machine_pid(dir);
+	if (*pid)
+		process = process_open(*pid);
+	/* Still the one that holds the lock: then the number was not used again before it was opened. */
+	if (process >= 0 && gc_machine_pid(dir) != *pid) {
+		close(process);
+		process = -1;
+	}
+	return process;
+}
+
+static int stop_run(int argc, char **argv)
+{
+	struct gc_args args;
+	const char *dir;
+	int process, rc;
+	bool ended;
+	pid_t pid;
+
+	if (!gc_args_parse(&args, stop_options, argc, argv, 0, 0))
+		return GC_USAGE;
+	dir = gc_machine_dir(args.option[0]);
+	process = daemon_open(dir, &pid);
+	if (process < 0 && !gc_machine_there(dir))
+		return gc_fail("machine %s: there is none", dir);
+	if (process >= 0) {
+		ended = process_end(process, SIGTERM, STOP_WAIT_MS);
+		if (!ended)
+			gc_warn("machine %s: process %d did not end in %d s, and is killed", dir, (int)pid,
+				STOP_WAIT_MS / 1000);
+		ended = ended || process_end(process, SIGKILL, KILL_WAIT_MS);
+		close(process);
+		if (!ended)
+			return gc_fail("machine %s: process %d cannot be killed", dir, (int)pid);
+	}
+	rc = gc_machine_remove(dir);
+	if (rc == -ENOTEMPTY)
+		gc_warn("machine %s: the directory stays, it holds other files", dir);
+	else if (rc)
+		return gc_fail("machine %s: %s", dir, strerror(-rc));
+	return GC_OK;
+}
+
+const struct gc_command gc_model_stop_command = {
+	.name = "stop",
+	.summary = "End a machine's daemon and remove the machine",
+	.options = stop_options,
+	.run = stop_run,
+};
