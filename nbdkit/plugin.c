@@ -3,8 +3,9 @@
  * An nbdkit plugin that is a guest of the Xen model: its virtio-blk driver, over grants, serves an NBD export in
  * parallel. So every NBD client is a client of the whole path, from guest to disk image.
  *
- * The plugin says what is wrong before nbdkit goes to the background (get_ready) as far as it can, and starts the
- * guest with its interrupt thread after it (after_fork).
+ * A guest is one process, and nbdkit forks after get_ready: so the disk is opened in after_fork. What fails there
+ * cannot be told to anybody: with --run, nbdkit's parent goes on listening, and its command waits for ever for the
+ * child's first byte. Therefore get_ready opens the disk once for a trial, and closes it again.
  */
 #include "client/disk.h"
 #include "model/machine.h"
@@ -55,6 +56,16 @@ static int ring_size(const char *value)
 	return 0;
 }
 
+/* nbdkit's own words for a name here would say nothing of domains. */
+static int guest_number(const char *value)
+{
+	if (!*value || value[strspn(value, "0123456789")]) {
+		nbdkit_error("domid=%s: must be the number of a domain, as 'grantio model status' shows it", value);
+		return -1;
+	}
+	return number("domid", value, 1, 0x7fef, &settings.domid);
+}
+
 static int text(const char *key, const char *value, char **out)
 {
 	free(*out);
@@ -69,7 +80,7 @@ static int guest_config(const char *key, const char *value)
 	if (!strcmp(key, "disk"))
 		return text(key, value, &settings.disk);
 	if (!strcmp(key, "domid"))
-		return number(key, value, 1, 0x7fef, &settings.domid);
+		return guest_number(value);
 	if (!strcmp(key, "queues"))
 		return number(key, value, 1, 16, &settings.queues);
 	if (!strcmp(key, "queue_size"))
@@ -99,15 +110,16 @@ static int guest_config_complete(void)
 
 /* ---- life --------------------------------------------------------------------------------------------------- */
 
-/* While there is a terminal to tell: is there such a machine, and such a guest? */
-static int guest_get_ready(void)
+/* Is there such a machine, and such a guest? This is asked first, since the disk's error would not say it so plainly.
+ */
+static int domain_check(void)
 {
 	struct gm_machine *machine;
 	enum gm_domain_state state;
-	int ret = gm_machine_open(&machine, settings.machine);
+	int err = gm_machine_open(&machine, settings.machine);
 
-	if (ret) {
-		nbdkit_error("machine=%s: %s", settings.machine, strerror(-ret));
+	if (err) {
+		nbdkit_error("machine=%s: %s (see 'grantio model start')", settings.machine, strerror(-err));
 		return -1;
 	}
 	state = gm_domain_state(machine, (uint16_t)settings.domid);
@@ -119,7 +131,7 @@ static int guest_get_ready(void)
 	return 0;
 }
 
-static int guest_after_fork(void)
+static int disk_open(void)
 {
 	const struct gp_disk_config config = {
 		.machine = settings.machine,
@@ -140,8 +152,7 @@ static int guest_after_fork(void)
 	return 0;
 }
 
-/* Every connection is closed by now. */
-static void guest_cleanup(void)
+static void disk_close(void)
 {
 	struct gp_disk_leaks leaks;
 
@@ -149,6 +160,26 @@ static void guest_cleanup(void)
 		nbdkit_error("domain %u: not given back: %u grants (%u held by the backend), %zu pages", settings.domid,
 			     leaks.grants, leaks.held, leaks.pages);
 	guest_disk = NULL;
+}
+
+/* The trial, while there is a terminal to tell. No thread of it is left when nbdkit forks. */
+static int guest_get_ready(void)
+{
+	if (domain_check() < 0 || disk_open() < 0)
+		return -1;
+	disk_close();
+	return 0;
+}
+
+static int guest_after_fork(void)
+{
+	return disk_open();
+}
+
+/* Every connection is closed by now. */
+static void guest_cleanup(void)
+{
+	disk_close();
 }
 
 static void guest_unload(void)
@@ -256,34 +287,34 @@ static int guest_can_multi_conn(void *handle)
 
 /* NBD knows a few errors only, and nbdkit makes EINVAL of the others: the client is not to blame for a backend's
  * silence. */
-static int nbd_error(int ret)
+static int nbd_error(int err)
 {
-	switch (ret) {
+	switch (err) {
 	case -EINVAL:
 	case -ENOSPC:
 	case -ENOMEM:
 	case -EROFS:
 	case -EOPNOTSUPP:
-		return -ret;
+		return -err;
 	default:
 		return EIO;
 	}
 }
 
-static int result(int ret, const char *what, uint64_t offset, uint64_t count)
+static int result(int err, const char *what, uint64_t offset, uint64_t count)
 {
 	const uint32_t block = gp_disk_limits(guest_disk)->block;
 
-	if (!ret)
+	if (!err)
 		return 0;
-	if (ret == -EINVAL)
+	if (err == -EINVAL)
 		nbdkit_error(
 			"%s of %llu bytes at %llu: not whole blocks of %u bytes on the disk (--filter=blocksize helps)",
 			what, (unsigned long long)count, (unsigned long long)offset, block);
 	else
 		nbdkit_error("%s of %llu bytes at %llu: %s", what, (unsigned long long)count,
-			     (unsigned long long)offset, strerror(-ret));
-	nbdkit_set_error(nbd_error(ret));
+			     (unsigned long long)offset, strerror(-err));
+	nbdkit_set_error(nbd_error(err));
 	return -1;
 }
 

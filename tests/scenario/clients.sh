@@ -85,6 +85,21 @@ plugin_says() { # TEXT ARGUMENT...
 	ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=0 LD_PRELOAD=$sanitizer one_line 1 "$text" nbdkit -f -U "$work/bad.sock" "$plugin" "$@"
 }
 
+# As README has it: nbdkit with a command of its own, which would wait for ever for a child that has died behind its back.
+run_says() { # TEXT ARGUMENT...
+	local text=$1 status=0
+	shift
+	ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=0 LD_PRELOAD=$sanitizer timeout -k 5 60 \
+		nbdkit -U - "$plugin" "$@" --run 'nbdinfo --size "$uri"' >"$work/run.out" 2>"$work/run.err" || status=$?
+	cat "$work/run.out" "$work/run.err"
+	[ $status = 1 ] && grep -q -- "$text" "$work/run.err"
+}
+run_serves() {
+	ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=0 LD_PRELOAD=$sanitizer timeout -k 5 60 \
+		nbdkit -U - "$plugin" machine="$machine" domid=1 disk=xvda --run 'nbdinfo --size "$uri"' | grep -qx 1073741824
+}
+run_as_taken_guest() { run_says 'cannot be its guest' machine="$machine" domid=1; }
+
 # A guest on Arm, as those of the plugin, cannot be told to let go.
 in_use_refused() {
 	one_line 1 'in use by domain 1' "$grantio" disk detach 1 xvda --control "$work/control" &&
@@ -210,6 +225,7 @@ check 'a write with FUA is in the file when it is answered' fua
 check 'sectors that share a page' odd_offsets
 check 'the last sectors' past_the_end
 check 'a second program cannot be the same guest' second_guest_refused
+check 'nor can nbdkit with a command, which ends' run_as_taken_guest
 check 'a disk that the guest uses is not detached' in_use_refused
 check 'the guest leaves its disk in order' stop
 check 'the disk is not used any more' not_in_use
@@ -236,6 +252,10 @@ check 'plugin: no such machine' plugin_says 'No such file or directory' machine=
 check 'plugin: a ring that is no power of two' plugin_says 'queue_size=100: not a power of two' domid=1 queue_size=100
 check 'plugin: a number out of range' plugin_says 'queues=17: not between 1 and 16' domid=1 queues=17
 check 'plugin: an unknown parameter' plugin_says "unknown parameter 'speed'" domid=1 speed=11
+check 'plugin: a name where a number is needed' plugin_says 'domid=web: must be the number' machine="$machine" domid=web
+check 'plugin with a command: no such disk' run_says 'domain 1 has no disk xvdz' machine="$machine" domid=1 disk=xvdz
+check 'plugin with a command: no such domain' run_says 'domid=9: no such domain' machine="$machine" domid=9
+check 'plugin with a command: the disk' run_serves
 
 check 'bench: what it wrote is there, on two queues' bench_verifies
 check 'bench: JSON that adds up' bench_json
