@@ -85,6 +85,15 @@ int gc_daemon_ask(const char *path, const char *question, char *text, size_t siz
 	return ret;
 }
 
+const char *gc_daemon_hint(int err)
+{
+	if (err == -EACCES || err == -EPERM)
+		return " (run this as root)";
+	if (err == -ENOENT || err == -ECONNREFUSED)
+		return " (no grantiod answers there: start it, or name its socket by --control)";
+	return "";
+}
+
 /* ---- what it knows of its disks ---- */
 
 void gc_daemon_look(struct gc_daemon *daemon, const char *path)

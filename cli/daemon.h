@@ -33,6 +33,9 @@ const char *gc_daemon_path(const char *option, const char *machine);
  */
 int gc_daemon_ask(const char *path, const char *question, char *text, size_t size);
 
+/* What a person can do about that error, to follow strerror()'s text in a message; "": nothing is known. */
+const char *gc_daemon_hint(int err);
+
 /* What a grantiod knows of its disks, asked for once. */
 struct gc_daemon {
 	int error;  /* 0, or why it said nothing: -ENOENT, -ECONNREFUSED (nobody listens any more) ... */

@@ -33,14 +33,39 @@ static bool on_xen(void)
 	       access("/dev/xen/xenbus", F_OK) == 0 || access("/proc/xen/xenbus", F_OK) == 0;
 }
 
+/*
+ * What is wrong when no xenstore answers. Whoever runs a first command on a machine without Xen has asked for neither a
+ * machine nor a path, and learns what there is to start. `machine`: where one was looked for; NULL: it was another
+ * store. `chosen`: the user named it.
+ */
+static void unanswered_say(const char *machine, bool chosen, int err)
+{
+	const char *path = getenv("XENSTORED_PATH");
+	bool absent = err == ENOENT || err == ECONNREFUSED;
+
+	if (machine && absent && chosen)
+		gc_fail("machine %s: it does not run (see 'grantio model start')", machine);
+	else if (machine && absent)
+		gc_fail("there is no xenstore: this machine does not run Xen, and no model of Xen runs in %s "
+			"('grantio model start' starts one)",
+			machine);
+	else
+		gc_fail("xenstore %s: %s%s", path ? path : "of Xen", strerror(err),
+			err == EACCES || err == EPERM ? " (run this as root)"
+			: absent && !path	      ? " ('grantio doctor' says what is missing)"
+						      : "");
+}
+
 struct xs_handle *gc_store_open(const char *machine)
 {
-	const char *env = getenv("GRANTIO_MACHINE");
+	const char *env = getenv("GRANTIO_MACHINE"), *dir = NULL;
+	bool chosen = machine || (env && *env);
 	char path[128];
 	struct xs_handle *xs;
 
-	if (machine || (!getenv("XENSTORED_PATH") && ((env && *env) || !on_xen()))) {
-		snprintf(path, sizeof(path), "%s/store", gc_machine_dir(machine));
+	if (machine || (!getenv("XENSTORED_PATH") && (chosen || !on_xen()))) {
+		dir = gc_machine_dir(machine);
+		snprintf(path, sizeof(path), "%s/store", dir);
 		if (setenv("XENSTORED_PATH", path, 1)) {
 			gc_fail("xenstore: %s", strerror(errno));
 			return NULL;
@@ -48,8 +73,7 @@ struct xs_handle *gc_store_open(const char *machine)
 	}
 	xs = xs_open(0);
 	if (!xs)
-		gc_fail("xenstore %s: %s%s", getenv("XENSTORED_PATH") ? getenv("XENSTORED_PATH") : "of Xen",
-			strerror(errno), errno == EACCES || errno == EPERM ? " (run this as root)" : "");
+		unanswered_say(dir, chosen, errno);
 	return xs;
 }
 

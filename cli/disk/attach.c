@@ -168,9 +168,8 @@ static int attach_wait(struct xs_handle *xs, const struct gc_disk *disk)
 	else if (rc != -ETIMEDOUT)
 		gc_fail("vdev '%s': xenstore: %s", disk->name, strerror(-rc));
 	else
-		gc_fail("vdev '%s': the backend in domain %u is not ready after %d s, its state is %s: does grantiod "
-			"run "
-			"there?",
+		gc_fail("vdev '%s': the backend in domain %u is not ready after %d s, its state is %s: "
+			"does grantiod run there?",
 			disk->name, disk->backend, GC_DISK_WAIT_MS / 1000, gc_disk_state_name(state));
 	free(error);
 	gc_disk_remove(xs, disk); /* as if it had not been asked for */
@@ -250,8 +249,8 @@ static int detach_allowed(struct xs_handle *xs, const struct gc_disk *disk, cons
 			"(or see --force)",
 			disk->name, disk->domid);
 	if (!known && gc_store_number(xs, 0, "%s/state", paths.backend) == 4)
-		return gc_fail("vdev '%s': domain %u has used it, and no grantiod at %s says whether it still does "
-			       "(see --control, --force)",
+		return gc_fail("vdev '%s': domain %u has used it, and no grantiod answers at %s that could say whether "
+			       "it still does: start it, or name its socket by --control (or see --force)",
 			       disk->name, disk->domid, control);
 	return GC_OK;
 }
@@ -264,8 +263,8 @@ static int detach(struct xs_handle *xs, const struct gc_disk *disk, bool force)
 	if (!rc && !force)
 		rc = gc_disk_wait_closed(xs, disk, GC_DISK_WAIT_MS, &state);
 	if (rc == -ETIMEDOUT)
-		return gc_fail("vdev '%s': the backend in domain %u has not let go of it after %d s, its state is %s "
-			       "(see --force)",
+		return gc_fail("vdev '%s': the backend in domain %u has not let go of it after %d s, its state is %s: "
+			       "does grantiod run there? (or see --force)",
 			       disk->name, disk->backend, GC_DISK_WAIT_MS / 1000, gc_disk_state_name(state));
 	if (!rc)
 		rc = gc_disk_remove(xs, disk);

@@ -31,8 +31,7 @@ static char *answer(const struct gc_args *args, const char *question)
 
 	if (!ret)
 		return text;
-	gc_fail("control socket '%s': %s%s", path, strerror(-ret),
-		ret == -EACCES || ret == -EPERM ? " (run this as root)" : "");
+	gc_fail("control socket '%s': %s%s", path, strerror(-ret), gc_daemon_hint(ret));
 	free(text);
 	return NULL;
 }

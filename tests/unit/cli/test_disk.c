@@ -352,9 +352,8 @@ static void test_detach_in_use(void **state)
 	DISK("attach", "1", "/a");
 	backend_stop();
 	put("/local/domain/0/backend/virtio_disk/1/51712/state", "4");
-	FAILED("detach: vdev 'xvda': domain 1 has used it, and no grantiod at /nonexistent/control says whether it "
-	       "still does "
-	       "(see --control, --force)",
+	FAILED("detach: vdev 'xvda': domain 1 has used it, and no grantiod answers at /nonexistent/control that could "
+	       "say whether it still does: start it, or name its socket by --control (or see --force)",
 	       "detach", "1", "xvda");
 	expect("/local/domain/0/backend/virtio_disk/1/51712", "online", "1");
 	DISK("detach", "1", "xvda", "--force");
@@ -488,7 +487,7 @@ static void test_bad_input(void **state)
 	expect("/local/domain/0/backend/virtio_disk/1/51712", "params", "/a");
 	setenv("XENSTORED_PATH", "/nonexistent/store", 1);
 	FAILED("list: xenstore /nonexistent/store: No such file or directory", "list");
-	FAILED("list: xenstore /none/store: No such file or directory", "list", "--machine", "/none");
+	FAILED("list: machine /none: it does not run (see 'grantio model start')", "list", "--machine", "/none");
 }
 
 int main(void)

@@ -266,7 +266,7 @@ static void test_nobody_answers(void **state)
 			       "its state is Initialising: does grantiod run there?\n"));
 	assert_non_null(strstr(out,
 			       "grantio: disk detach: vdev 'xvda': the backend in domain 0 has not let go of it after "
-			       "10 s, its state is Closing (see --force)\n"));
+			       "10 s, its state is Closing: does grantiod run there? (or see --force)\n"));
 	assert_ptr_equal(strstr(out, "1 1\n"), out + strlen(out) - 4);
 	expect(NULL, "/libxl/1/device/virtio_disk/51728");		  /* undone */
 	expect("5", "/local/domain/0/backend/virtio_disk/1/51712/state"); /* and this one is still there */
@@ -321,8 +321,10 @@ static void test_stats_and_refresh(void **state)
 	memset(line, '7', 70);
 	line[70] = '\0';
 	assert_int_equal(th_grantio(out, sizeof(out), "disk", "refresh", line, "--control", control, NULL), 2);
-	REFUSED(1, "disk stats: control socket '/none': No such file or directory", "disk", "stats", "--control",
-		"/none");
+	REFUSED(1,
+		"disk stats: control socket '/none': No such file or directory (no grantiod answers there: start it, "
+		"or name its socket by --control)",
+		"disk", "stats", "--control", "/none");
 	assert_true(WIFSIGNALED(th_grantiod_stop(host, SIGKILL)));
 	DONE("disk", "list", "--control", control);
 	assert_non_null(strstr(out, " xvda   51712   0       InitWait     no     -            w "));
@@ -331,6 +333,24 @@ static void test_stats_and_refresh(void **state)
 	snprintf(line, sizeof(line), "disk refresh: control socket '%s': No such file or directory", control);
 	assert_int_equal(th_grantio(out, sizeof(out), "disk", "refresh", "d1/xvda", "--control", control, NULL), 1);
 	assert_non_null(strstr(out, line));
+}
+
+/* Where there is neither Xen nor a machine, the first command says what can be started. */
+static void test_nothing_runs(void **state)
+{
+	const char *const script = "unset GRANTIO_MACHINE XENSTORED_PATH; for at in run/xenstored dev/xen "
+				   "proc/xen dev/shm/grantio-$(id -u); do [ ! -e /$at ] || exit 77; done; "
+				   "! \"$0\" disk list";
+
+	(void)state;
+	REFUSED(1, "disk list: machine /none: it does not run (see 'grantio model start')", "disk", "list", "--machine",
+		"/none");
+	if (th_run(out, sizeof(out), "sh", "-c", script, getenv("GRANTIO"), NULL) == 77)
+		skip(); /* this is a domain of Xen, or a machine is where the default is */
+	assert_ptr_equal(strstr(out, "grantio: disk list: there is no xenstore: this machine does not run Xen, and no "
+				     "model of Xen runs in /dev/shm/grantio-"),
+			 out);
+	assert_non_null(strstr(out, " ('grantio model start' starts one)\n"));
 }
 
 static void test_start_and_stop(void **state)
@@ -431,6 +451,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_bad_image, setup, th_teardown),
 		cmocka_unit_test_setup_teardown(test_nobody_answers, setup, th_teardown),
 		cmocka_unit_test_setup_teardown(test_stats_and_refresh, setup, th_teardown),
+		cmocka_unit_test_setup_teardown(test_nothing_runs, setup, th_teardown),
 		cmocka_unit_test_setup_teardown(test_start_and_stop, setup, teardown_other),
 		cmocka_unit_test_setup_teardown(test_bad_input, setup, th_teardown),
 	};
