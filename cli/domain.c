@@ -56,6 +56,24 @@ static void control_write(struct gc_tx *tx, const char *home, unsigned domid)
 	gc_tx_key(tx, home, "control/platform-feature-xs_reset_watches", "1");
 }
 
+/* xl refuses a second domain of the same name, since most of its commands take a name. */
+static void name_check(struct gc_tx *tx, const char *name)
+{
+	char path[GC_PATH_MAX], *other;
+	unsigned count;
+	char **ids = gc_tx_list(tx, "/local/domain", &count);
+
+	for (unsigned i = 0; i < count; i++) {
+		if ((size_t)snprintf(path, sizeof(path), "/local/domain/%s/name", ids[i]) >= sizeof(path))
+			continue; /* no domain: its name is not a number */
+		other = gc_tx_read(tx, path);
+		if (other && strcmp(other, name) == 0)
+			gc_tx_fail(tx, -EEXIST);
+		free(other);
+	}
+	free(ids);
+}
+
 /* In the order of xl, but for what the model has not: rings of store and console. */
 static void domain_write(struct gc_tx *tx, void *arg)
 {
@@ -63,6 +81,7 @@ static void domain_write(struct gc_tx *tx, void *arg)
 	const struct gc_domain *domain = arg;
 	char home[GC_PATH_MAX], libxl[GC_PATH_MAX], key[64];
 
+	name_check(tx, domain->name);
 	snprintf(home, sizeof(home), "/local/domain/%u", domain->domid);
 	gc_tx_dir(tx, home, 0, domain->domid);
 	gc_tx_key(tx, home, "vm", "/vm/%s", domain->uuid);

@@ -30,7 +30,7 @@ bool gc_domain_known(struct xs_handle *xs, unsigned domid);
 /* Its name, to be freed; NULL: it has none. */
 char *gc_domain_name(struct xs_handle *xs, unsigned domid);
 
-/* Write its nodes and introduce it. On failure nothing of it is left. */
+/* Write its nodes and introduce it. On failure nothing of it is left. -EEXIST: another domain has its name. */
 int gc_domain_write(struct xs_handle *xs, struct gc_domain *domain);
 /* Release it and remove its nodes: /local/domain/N, /vm/<uuid>, /libxl/N. */
 int gc_domain_remove(struct xs_handle *xs, unsigned domid);

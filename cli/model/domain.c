@@ -86,10 +86,12 @@ static int create(struct gm_machine *machine, struct xs_handle *xs, const struct
 		domain.name = default_name;
 	}
 	rc = gc_domain_write(xs, &domain);
-	if (rc) {
+	if (rc)
 		gm_domain_destroy(machine, domid);
+	if (rc == -EEXIST)
+		return gc_fail("name '%s': another domain has this name", domain.name);
+	if (rc)
 		return gc_fail("domain %u: xenstore: %s", domid, strerror(-rc));
-	}
 	printf("%u\n", domid);
 	return GC_OK;
 }

@@ -434,6 +434,8 @@ static void test_bad_input(void **state)
 	     "--help");
 	assert_string_equal(out, "1 store.1 --help\n");
 	DONE("model", "create", "--name", "web", "--memory=1M", "--arch=x86");
+	REFUSED(1, "model create: name 'web': another domain has this name", "model", "create", "--name", "web");
+	assert_int_equal(gm_domain_state(th_machine_model(m), 4), GM_DOMAIN_NONE);
 	DONE("disk", "attach", "web", "/a", "--no-wait");
 	expect("0", "/local/domain/0/backend/virtio_disk/3/51712/base");
 	DONE("model", "destroy", "web", "--force");
