@@ -132,13 +132,33 @@ static bool nearly(const char *a, const char *b)
 	return (la <= 1 && lb <= 1) || (la == 2 && lb == 2 && a[same] == b[same + 1] && a[same + 1] == b[same]);
 }
 
+/* "disk stats' or 'model stats": where the groups have a command of this name. False: nowhere. */
+static bool groups_find(const struct gc_command *const *commands, const char *name, char *text, size_t size)
+{
+	size_t used = 0;
+
+	for (; *commands; commands++) {
+		if (!(*commands)->commands || !command_find((*commands)->commands, name))
+			continue;
+		used += (size_t)snprintf(text + used, size - used, "%s%s %s", used ? "' or '" : "", (*commands)->name,
+					 name);
+		if (used >= size)
+			break; /* cut; what is there is right */
+	}
+	return used != 0;
+}
+
+/* Whoever knows xl types `grantio attach`, and whoever types fast `grantio dsik`. */
 static int unknown_say(const struct gc_command *const *commands, const char *name)
 {
-	for (; *commands; commands++) {
-		if (nearly((*commands)->name, name))
-			return gc_usage("command '%s': no such command, is it '%s' (see --help)?", name,
-					(*commands)->name);
+	char others[64];
+
+	for (const struct gc_command *const *at = commands; *at; at++) {
+		if (nearly((*at)->name, name))
+			return gc_usage("command '%s': no such command, is it '%s' (see --help)?", name, (*at)->name);
 	}
+	if (groups_find(commands, name, others, sizeof(others)))
+		return gc_usage("command '%s': no such command, is it '%s' (see --help)?", name, others);
 	return gc_usage("command '%s': no such command (see --help)", name);
 }
 

@@ -93,6 +93,15 @@ static void shown_free(struct shown *shown)
 	free(shown->error);
 }
 
+/* The reason is the backend domain's text, and a driver domain may write anything into it: no control characters. */
+static void reason_print(const char *reason)
+{
+	printf("%-5s error: ", "");
+	for (; *reason; reason++)
+		putchar((unsigned char)*reason < ' ' || *reason == 0x7f ? '?' : *reason);
+	putchar('\n');
+}
+
 struct list_job {
 	const struct gc_daemon *daemon;
 	bool first;
@@ -113,6 +122,8 @@ static int row_print(struct xs_handle *xs, const struct gc_disk *disk, void *arg
 	       shown.name ? shown.name : "-", disk->name, disk->devid, disk->backend,
 	       gc_disk_state_name(shown.backend_state), shown.served, shown.guest, shown.mode ? shown.mode : "-",
 	       disk->grants ? "yes" : "no", place, irq, shown.target ? shown.target : "-");
+	if (shown.error)
+		reason_print(shown.error);
 	shown_free(&shown);
 	return 0;
 }
@@ -222,7 +233,8 @@ const struct gc_command gc_disk_list_command = {
 	.details = "DOMAIN is a domain's number, name or UUID; default: all. SERVED is what grantiod says at its "
 		   "control socket,\n"
 		   "? where it cannot be asked; GUEST is the state of the guest's frontend, or whether its driver uses "
-		   "the disk.\n",
+		   "the disk.\n"
+		   "Below a disk that the backend refuses or has trouble with, a line 'error:' has the reason.\n",
 	.run = list_run,
 };
 

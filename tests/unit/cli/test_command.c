@@ -72,6 +72,8 @@ static void test_usage(void **state)
 	one_line("grantio: a command is missing (see --help)\n");
 	assert_int_equal(ERR("nothing"), GC_USAGE);
 	one_line("grantio: command 'nothing': no such command (see --help)\n");
+	assert_int_equal(ERR("leaf"), GC_USAGE);
+	one_line("grantio: command 'leaf': no such command, is it 'group leaf' (see --help)?\n");
 	assert_int_equal(ERR("group", "nothing"), GC_USAGE);
 	one_line("grantio: group: command 'nothing': no such command (see --help)\n");
 	assert_int_equal(ERR("group", "leaf"), GC_USAGE);

@@ -306,6 +306,8 @@ static void test_stats_and_refresh(void **state)
 	DONE("disk", "list", "domain-1", "--control", control);
 	assert_non_null(strstr(out, " xvda   51712   0       InitWait     yes    -            w "));
 	assert_non_null(strstr(out, " idle   -            w "));
+	snprintf(line, sizeof(line), "late.raw\n      error: %s: cannot open: No such file or directory\n", late);
+	assert_non_null(strstr(out, line));
 	DONE("disk", "list", "--json", "--control", control);
 	assert_non_null(strstr(out, "late.raw\", \"error\": \""));
 	fd = open(late, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
@@ -421,6 +423,8 @@ static void test_bad_input(void **state)
 	REFUSED(1, "model allow: domain 1: no such domain", "model", "allow", "1", "2");
 	REFUSED(1, "bench: option --domid 'web': no such domain", "bench", "--domid", "web");
 	REFUSED(2, "model: a command is missing (see --help)", "model");
+	REFUSED(2, "command 'attach': no such command, is it 'disk attach' (see --help)?", "attach");
+	REFUSED(2, "command 'stats': no such command, is it 'disk stats' or 'model stats' (see --help)?", "stats");
 	create("1M");
 	REFUSED(1, "model create: domid 1: there is such a domain", "model", "create", "--domid", "1");
 	REFUSED(2, "model allow: target '1': the domain itself", "model", "allow", "1", "1");
@@ -435,7 +439,7 @@ static void test_bad_input(void **state)
 	assert_string_equal(out, "1 store.1 --help\n");
 	DONE("model", "create", "--name", "web", "--memory=1M", "--arch=x86");
 	REFUSED(1, "model create: name 'web': another domain has this name", "model", "create", "--name", "web");
-	assert_int_equal(gm_domain_state(th_machine_model(m), 4), GM_DOMAIN_NONE);
+	assert_int_equal(gm_domain_state(host->machine, 4), GM_DOMAIN_NONE);
 	DONE("disk", "attach", "web", "/a", "--no-wait");
 	expect("0", "/local/domain/0/backend/virtio_disk/3/51712/base");
 	DONE("model", "destroy", "web", "--force");
