@@ -85,6 +85,25 @@ bool gc_machine_there(const char *dir)
 	return fd >= 0;
 }
 
+/* Each grantiod holds a lock on its domain's byte of this file, for as long as it lives. */
+pid_t gc_machine_grantiod(const char *dir)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET}; /* the whole file */
+	pid_t pid = 0;
+	char path[256];
+	int fd;
+
+	if ((size_t)snprintf(path, sizeof(path), "%s/grantiod.lock", dir) >= sizeof(path))
+		return 0;
+	fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return 0;
+	if (!fcntl(fd, F_GETLK, &lock) && lock.l_type != F_UNLCK)
+		pid = lock.l_pid;
+	close(fd);
+	return pid;
+}
+
 static bool is_machines(const char *name)
 {
 	static const char *const names[] = {"machine",	     ".machine.*", "keeper",  "daemon.pid", "control",

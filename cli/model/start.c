@@ -194,8 +194,11 @@ const struct gc_command gc_model_start_command = {
 
 /* ---- stop ---- */
 
+enum { FORCE, STOP_MACHINE };
+
 static const struct gc_option stop_options[] = {
-	GC_OPTION_MACHINE,
+	[FORCE] = {"force", NULL, "though a grantiod runs on it"},
+	[STOP_MACHINE] = GC_OPTION_MACHINE,
 	{0},
 };
 
@@ -228,30 +231,48 @@ static int daemon_open(const char *dir, pid_t *pid)
 	return process;
 }
 
+/* grantiod outlives its xenstore, as guests on Xen need it to: it would wait for this machine's for ever. */
+static int grantiod_gone(const char *dir)
+{
+	pid_t pid = gc_machine_grantiod(dir);
+
+	return pid ? gc_fail("machine %s: process %d is a grantiod that runs on it: end that first (or see --force)",
+			     dir, (int)pid)
+		   : GC_OK;
+}
+
+static int daemon_end(const char *dir, int process, pid_t pid)
+{
+	bool ended = process_end(process, SIGTERM, STOP_WAIT_MS);
+
+	if (!ended)
+		gc_warn("machine %s: process %d did not end in %d s, and is killed", dir, (int)pid,
+			STOP_WAIT_MS / 1000);
+	ended = ended || process_end(process, SIGKILL, KILL_WAIT_MS);
+	return ended ? GC_OK : gc_fail("machine %s: process %d cannot be killed", dir, (int)pid);
+}
+
 static int stop_run(int argc, char **argv)
 {
+	int process, rc = GC_OK;
 	struct gc_args args;
 	const char *dir;
-	int process, rc;
-	bool ended;
 	pid_t pid;
 
 	if (!gc_args_parse(&args, stop_options, argc, argv, 0, 0))
 		return GC_USAGE;
-	dir = gc_machine_dir(args.option[0]);
+	dir = gc_machine_dir(args.option[STOP_MACHINE]);
 	process = daemon_open(dir, &pid);
 	if (process < 0 && !gc_machine_there(dir))
 		return gc_fail("machine %s: there is none", dir);
-	if (process >= 0) {
-		ended = process_end(process, SIGTERM, STOP_WAIT_MS);
-		if (!ended)
-			gc_warn("machine %s: process %d did not end in %d s, and is killed", dir, (int)pid,
-				STOP_WAIT_MS / 1000);
-		ended = ended || process_end(process, SIGKILL, KILL_WAIT_MS);
+	if (!args.option[FORCE])
+		rc = grantiod_gone(dir);
+	if (!rc && process >= 0)
+		rc = daemon_end(dir, process, pid);
+	if (process >= 0)
 		close(process);
-		if (!ended)
-			return gc_fail("machine %s: process %d cannot be killed", dir, (int)pid);
-	}
+	if (rc)
+		return rc;
 	rc = gc_machine_remove(dir);
 	if (rc == -ENOTEMPTY)
 		gc_warn("machine %s: the directory stays, it holds other files", dir);
@@ -264,5 +285,7 @@ const struct gc_command gc_model_stop_command = {
 	.name = "stop",
 	.summary = "End a machine's daemon and remove the machine",
 	.options = stop_options,
+	.details = "Refuses while a grantiod runs on the machine: that would go on, and wait for a xenstore that is "
+		   "gone.\n",
 	.run = stop_run,
 };

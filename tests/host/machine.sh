@@ -40,7 +40,7 @@ machine_close() {
 	for pid in $nbd_pid "${qemu_pids[@]}" $grantiod_pid; do
 		process_end "$pid"
 	done
-	"$grantio" model stop >/dev/null 2>&1 || true
+	"$grantio" model stop --force >/dev/null 2>&1 || true
 	rm -rf "$machine" "$work"
 	exit $status
 }

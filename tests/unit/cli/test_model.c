@@ -402,6 +402,24 @@ static void test_start_and_stop(void **state)
 	assert_int_equal(access(dir, F_OK), -1);
 }
 
+/* A grantiod would wait for the xenstore of a machine that is gone: the machine stays until it has ended. */
+static void test_stop_under_grantiod(void **state)
+{
+	char line[192];
+
+	(void)state;
+	th_grantiod_start(host, NULL);
+	snprintf(line, sizeof(line),
+		 "grantio: model stop: machine %s: process %d is a grantiod that runs on it: end that first (or see "
+		 "--force)\n",
+		 host->dir, (int)host->grantiod);
+	assert_int_equal(th_grantio(out, sizeof(out), "model", "stop", "--machine", host->dir, NULL), 1);
+	assert_string_equal(out, line);
+	DONE("model", "status");
+	create("1M"); /* it goes on */
+	th_grantiod_end(host, guests);
+}
+
 static void test_bad_input(void **state)
 {
 	(void)state;
@@ -459,6 +477,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_stats_and_refresh, setup, th_teardown),
 		cmocka_unit_test_setup_teardown(test_nothing_runs, setup, th_teardown),
 		cmocka_unit_test_setup_teardown(test_start_and_stop, setup, teardown_other),
+		cmocka_unit_test_setup_teardown(test_stop_under_grantiod, setup, th_teardown),
 		cmocka_unit_test_setup_teardown(test_bad_input, setup, th_teardown),
 	};
 
