@@ -66,7 +66,7 @@ unsigned gc_look_each(struct gc_doctor *doctor, const char *pattern,
 __attribute__((format(printf, 4, 5))) bool gc_look_name(const struct gc_doctor *doctor, char *name, size_t size,
 							const char *format, ...);
 
-/* ---- doctor.c: findings ---- */
+/* ---- finding.c: findings ---- */
 
 __attribute__((format(printf, 3, 4))) void gc_doctor_ok(struct gc_doctor *doctor, const char *name, const char *format,
 							...);
