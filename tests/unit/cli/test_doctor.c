@@ -203,6 +203,8 @@ static void test_no_xen(void **state)
 	(void)state;
 	assert_int_equal(DOCTOR(), 1);
 	HAS("missing  xen: this machine does not run on Xen -> ");
+	assert_int_equal(DOCTOR("--role", "host", ), 1); /* all else would follow from it */
+	assert_ptr_equal(strchr(cli_out, '\n'), cli_out + strlen(cli_out) - 1);
 	put("/sys/hypervisor/type", "kvm\n");
 	assert_int_equal(DOCTOR(), 1);
 	HAS("missing  xen: ");
