@@ -44,6 +44,18 @@ def page_options(path, sections):
     return found
 
 
+def synopsis_options(path):
+    """The options in a page's SYNOPSIS."""
+    text = open(path, encoding="utf-8").read().split(".Sh SYNOPSIS\n")[1].split("\n.Sh ")[0]
+    return set(re.findall(r"^\.(?:Op )?Fl -([a-z-]+)", text, re.M)) | set(re.findall(r"\| -([a-z-]+)", text))
+
+
+def sockets_outside(path, allowed):
+    """Sockets of NBD servers in a page's examples that the example of nbd-allow would refuse."""
+    found = re.findall(r"(?:socket=|-k |-U )(/[^ '`&\n]+)", open(path, encoding="utf-8").read())
+    return [f"{path}: {socket} is not below {allowed}" for socket in found if not socket.startswith(allowed + "/")]
+
+
 def compare(program, page, printed):
     wrong = []
     written = page_options(page, len(printed) > 1)
@@ -65,7 +77,14 @@ def compare(program, page, printed):
 
 def main():
     pages, grantiod, grantio = sys.argv[1:]
-    wrong = compare("grantiod", f"{pages}/grantiod.8", {"": printed_options(helped(grantiod))})
+    options = printed_options(helped(grantiod))
+    wrong = compare("grantiod", f"{pages}/grantiod.8", {"": options})
+    listed = synopsis_options(f"{pages}/grantiod.8")
+    wrong += [f"grantiod --{name}: in one of SYNOPSIS and --help only" for name in sorted(listed ^ set(options))]
+    settings = open(f"{pages}/../../packaging/debian/grantiod.conf", encoding="utf-8").read()
+    allowed = re.search(r"^#nbd-allow = unix:(.*)$", settings, re.M).group(1)
+    for page in (f"{pages}/grantiod.8", f"{pages}/grantio.1", f"{pages}/../../README.md"):
+        wrong += sockets_outside(page, allowed)
     wrong += compare("grantio", f"{pages}/grantio.1", printed_commands(grantio))
     print("\n".join(wrong) or "ok")
     sys.exit(bool(wrong))
