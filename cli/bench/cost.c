@@ -4,7 +4,7 @@
  * work of the backend's domain in the meantime is counted with it.
  */
 #include "cli/bench/bench.h"
-#include "cli/daemon.h"
+#include "cli/grantiod.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -41,8 +41,8 @@ static char *device_line(char *text, const char *device)
 
 static int daemon_cost(struct gc_cost *cost, const char *path, const char *device, char *error, size_t size)
 {
-	char *text = malloc(GC_DAEMON_TEXT), *line;
-	int ret = text ? gc_daemon_ask(path, "stats\n", text, GC_DAEMON_TEXT) : -ENOMEM;
+	char *text = malloc(GC_GRANTIOD_TEXT), *line;
+	int ret = text ? gc_grantiod_ask(path, "stats\n", text, GC_GRANTIOD_TEXT) : -ENOMEM;
 
 	if (ret) {
 		snprintf(error, size, "control socket %s: %s", path, strerror(-ret));

@@ -2,7 +2,7 @@
 /* grantio disk attach, detach: what xl does with a disk of specification=virtio. */
 #include "cli/disk/disk.h"
 
-#include "cli/daemon.h"
+#include "cli/grantiod.h"
 #include "cli/domain.h"
 #include "cli/vdev.h"
 
@@ -233,16 +233,16 @@ static const struct gc_option detach_options[] = {
 static int detach_allowed(struct xs_handle *xs, const struct gc_disk *disk, const char *control)
 {
 	struct gc_disk_paths paths;
-	struct gc_daemon_disk of;
-	struct gc_daemon daemon;
+	struct gc_grantiod_disk of;
+	struct gc_grantiod daemon;
 	bool known;
 
 	if (!disk->placed)
 		return GC_OK;
 	gc_disk_paths(disk, &paths);
-	gc_daemon_look(&daemon, control);
-	known = gc_daemon_find(&daemon, disk, &of) && of.told;
-	gc_daemon_free(&daemon);
+	gc_grantiod_look(&daemon, control);
+	known = gc_grantiod_find(&daemon, disk, &of) && of.told;
+	gc_grantiod_free(&daemon);
 	if (known && of.in_use)
 		return gc_fail(
 			"vdev '%s': in use by domain %u, which would wait for it for ever: let its driver go first "
@@ -289,7 +289,7 @@ static int detach_run(int argc, char **argv)
 	if (!rc && gc_disk_find(xs, disk.domid, disk.devid, &disk))
 		rc = gc_fail("vdev '%s': domain %u has no such virtio disk", args.arg[1], disk.domid);
 	if (!rc && !force)
-		rc = detach_allowed(xs, &disk, gc_daemon_path(args.option[CONTROL], args.option[DETACH_MACHINE]));
+		rc = detach_allowed(xs, &disk, gc_grantiod_path(args.option[CONTROL], args.option[DETACH_MACHINE]));
 	if (!rc)
 		rc = detach(xs, &disk, force);
 	xs_close(xs);

@@ -2,7 +2,7 @@
 /* grantio disk, grantio disk list. */
 #include "cli/disk/disk.h"
 
-#include "cli/daemon.h"
+#include "cli/grantiod.h"
 #include "cli/domain.h"
 #include "cli/json.h"
 
@@ -40,7 +40,7 @@ struct shown {
  * Who serves it: the grantiod that we can ask says so. A socket where nobody listens any more is one that has died; of
  * one that cannot be asked, or of another domain's, nothing is known.
  */
-static const char *served_word(const struct gc_daemon *daemon, const struct gc_daemon_disk *of, struct shown *shown)
+static const char *served_word(const struct gc_grantiod *daemon, const struct gc_grantiod_disk *of, struct shown *shown)
 {
 	if (of->served)
 		return "yes";
@@ -54,7 +54,7 @@ static const char *served_word(const struct gc_daemon *daemon, const struct gc_d
  * What the guest does with it. On x86 its frontend has a state. Where the toolstack has placed the device the guest has
  * nothing in xenstore: its driver has told grantiod, whose state 4 says only that there was one.
  */
-static const char *guest_word(const struct gc_disk *disk, const struct gc_daemon_disk *of, const struct shown *shown)
+static const char *guest_word(const struct gc_disk *disk, const struct gc_grantiod_disk *of, const struct shown *shown)
 {
 	if (!disk->placed)
 		return gc_disk_state_name(shown->frontend_state);
@@ -63,17 +63,17 @@ static const char *guest_word(const struct gc_disk *disk, const struct gc_daemon
 	return shown->backend_state == 4 ? "has used it" : "-";
 }
 
-static void shown_load(struct xs_handle *xs, const struct gc_disk *disk, const struct gc_daemon *daemon,
+static void shown_load(struct xs_handle *xs, const struct gc_disk *disk, const struct gc_grantiod *daemon,
 		       struct shown *shown)
 {
 	struct gc_disk_paths paths;
-	struct gc_daemon_disk of;
+	struct gc_grantiod_disk of;
 	char error[GC_PATH_MAX];
 
 	gc_disk_paths(disk, &paths);
 	gc_disk_error_path(disk, error);
 	shown->error = gc_store_read(xs, "%s", error);
-	gc_daemon_find(daemon, disk, &of);
+	gc_grantiod_find(daemon, disk, &of);
 	shown->backend_state = (unsigned)gc_store_number(xs, 0, "%s/state", paths.backend);
 	shown->frontend_state = (unsigned)gc_store_number(xs, 0, "%s/state", paths.frontend);
 	shown->name = gc_domain_name(xs, disk->domid);
@@ -103,7 +103,7 @@ static void reason_print(const char *reason)
 }
 
 struct list_job {
-	const struct gc_daemon *daemon;
+	const struct gc_grantiod *daemon;
 	bool first;
 };
 
@@ -161,28 +161,28 @@ static int row_json(struct xs_handle *xs, const struct gc_disk *disk, void *arg)
 
 int gc_disk_table(struct xs_handle *xs, int domid, const char *control)
 {
-	struct gc_daemon daemon;
+	struct gc_grantiod daemon;
 	struct list_job job = {.daemon = &daemon};
 	int rc;
 
-	gc_daemon_look(&daemon, control);
+	gc_grantiod_look(&daemon, control);
 	printf("%-5s %-12s %-6s %-7s %-7s %-12s %-6s %-12s %-4s %-6s %-10s %-3s %s\n", "DOMID", "NAME", "VDEV", "DEVID",
 	       "BACKEND", "STATE", "SERVED", "GUEST", "MODE", "GRANTS", "BASE", "IRQ", "TARGET");
 	rc = gc_disk_each(xs, domid, row_print, &job);
-	gc_daemon_free(&daemon);
+	gc_grantiod_free(&daemon);
 	return rc;
 }
 
 static void json_list(struct xs_handle *xs, int domid, const char *control)
 {
-	struct gc_daemon daemon;
+	struct gc_grantiod daemon;
 	struct list_job job = {.daemon = &daemon, .first = true};
 
-	gc_daemon_look(&daemon, control);
+	gc_grantiod_look(&daemon, control);
 	printf("[");
 	gc_disk_each(xs, domid, row_json, &job);
 	printf("%s]\n", job.first ? "" : "\n");
-	gc_daemon_free(&daemon);
+	gc_grantiod_free(&daemon);
 }
 
 /* The domain that is asked for, -1: all of them. */
@@ -213,7 +213,7 @@ static int list_run(int argc, char **argv)
 	xs = gc_store_open(args.option[MACHINE]);
 	if (!xs)
 		return GC_FAILED;
-	control = gc_daemon_path(args.option[CONTROL], args.option[MACHINE]);
+	control = gc_grantiod_path(args.option[CONTROL], args.option[MACHINE]);
 	rc = domain_wanted(xs, &args, &wanted);
 	if (!rc && args.option[JSON])
 		json_list(xs, wanted, control);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* grantio disk stats, grantio disk refresh: what the grantiod of this domain knows of its disks. */
-#include "cli/daemon.h"
+#include "cli/grantiod.h"
 #include "cli/disk/disk.h"
 #include "cli/json.h"
 
@@ -25,13 +25,13 @@ static const struct gc_option stats_options[] = {
 /* The answer, or NULL after an error line. The caller's to free. */
 static char *answer(const struct gc_args *args, const char *question)
 {
-	const char *path = gc_daemon_path(args->option[CONTROL], NULL);
-	char *text = malloc(GC_DAEMON_TEXT);
-	int ret = text ? gc_daemon_ask(path, question, text, GC_DAEMON_TEXT) : -ENOMEM;
+	const char *path = gc_grantiod_path(args->option[CONTROL], NULL);
+	char *text = malloc(GC_GRANTIOD_TEXT);
+	int ret = text ? gc_grantiod_ask(path, question, text, GC_GRANTIOD_TEXT) : -ENOMEM;
 
 	if (!ret)
 		return text;
-	gc_fail("control socket '%s': %s%s", path, strerror(-ret), gc_daemon_hint(ret));
+	gc_fail("control socket '%s': %s%s", path, strerror(-ret), gc_grantiod_hint(ret));
 	free(text);
 	return NULL;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/doctor/doctor.h"
 
-#include "cli/daemon.h"
+#include "cli/grantiod.h"
 #include "cli/json.h"
 
 #include <errno.h>
@@ -159,7 +159,7 @@ static int doctor_run(int argc, char **argv)
 	if (!gc_args_parse(&args, doctor_options, argc, argv, 0, 0))
 		return GC_USAGE;
 	doctor = (struct gc_doctor){.root = args.option[ROOT] ? args.option[ROOT] : "",
-				    .control = gc_daemon_path(args.option[CONTROL], NULL)};
+				    .control = gc_grantiod_path(args.option[CONTROL], NULL)};
 	doctor.role = role_find(&doctor);
 	if (args.option[ROLE] && !role_given(args.option[ROLE], &doctor.role))
 		return gc_usage("role '%s': must be host, driver or guest", args.option[ROLE]);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What a domain that serves disks needs: dom0 or a driver domain. */
-#include "cli/daemon.h"
+#include "cli/grantiod.h"
 #include "cli/doctor/doctor.h"
 
 #include <errno.h>
@@ -17,12 +17,12 @@ struct daemon_state {
 
 static void daemon_look(const struct gc_doctor *doctor, struct daemon_state *state)
 {
-	struct gc_daemon daemon;
+	struct gc_grantiod daemon;
 	char path[4096];
 
 	*state = (struct daemon_state){0};
 	snprintf(path, sizeof(path), "%s%s", doctor->root, doctor->control);
-	gc_daemon_look(&daemon, path);
+	gc_grantiod_look(&daemon, path);
 	state->error = daemon.error == -EMSGSIZE ? 0 : daemon.error; /* there is more than is counted here */
 	for (const char *at = daemon.text; at && !state->error && (at = strchr(at, '\n')); at++)
 		state->devices++;
@@ -30,9 +30,9 @@ static void daemon_look(const struct gc_doctor *doctor, struct daemon_state *sta
 		char target[8];
 
 		state->served++;
-		state->file |= gc_daemon_value(at, "target", target, sizeof(target)) && target[0] == '/';
+		state->file |= gc_grantiod_value(at, "target", target, sizeof(target)) && target[0] == '/';
 	}
-	gc_daemon_free(&daemon);
+	gc_grantiod_free(&daemon);
 }
 
 /* Where a shell or the service would find it. */

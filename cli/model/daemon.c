@@ -105,7 +105,7 @@ static void daemon_close(struct daemon *daemon)
 	close(daemon->signals);
 }
 
-int gc_daemon_run(const char *dir, void (*ready)(int error, const char *what, void *arg), void *arg)
+int gc_model_run(const char *dir, void (*ready)(int error, const char *what, void *arg), void *arg)
 {
 	struct daemon daemon = {0};
 	const char *what;

@@ -56,6 +56,6 @@ bool gc_machine_open_store(struct gm_machine **machine, struct xs_handle **xs, c
  * Be the daemon of the machine in `dir` until SIGTERM or SIGINT: make the machine, say so through `ready` (called with
  * 0, or with -errno and what failed), run keeper and store. The caller holds the lock. An exit code.
  */
-int gc_daemon_run(const char *dir, void (*ready)(int error, const char *what, void *arg), void *arg);
+int gc_model_run(const char *dir, void (*ready)(int error, const char *what, void *arg), void *arg);
 
 #endif

@@ -126,7 +126,7 @@ static int background_child(const char *dir, int lock, int fd)
 		ready_send(rc, "daemon", &fd);
 		return GC_FAILED;
 	}
-	return gc_daemon_run(dir, ready_send, &fd);
+	return gc_model_run(dir, ready_send, &fd);
 }
 
 static int background(struct place *place, int lock)
@@ -175,7 +175,7 @@ static int start_run(int argc, char **argv)
 	if (lock < 0)
 		return gc_fail("machine %s: daemon.pid: %s", dir, strerror(-lock));
 	gc_machine_clear(dir); /* what a daemon that was killed has left */
-	rc = args.option[FOREGROUND] ? gc_daemon_run(dir, ready_print, &place) : background(&place, lock);
+	rc = args.option[FOREGROUND] ? gc_model_run(dir, ready_print, &place) : background(&place, lock);
 	close(lock);
 	return rc;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* grantio model, and its commands that look: status, stats. */
-#include "cli/daemon.h"
+#include "cli/grantiod.h"
 #include "cli/disk/disk.h"
 #include "cli/json.h"
 #include "cli/model/machine.h"
@@ -79,7 +79,7 @@ static int status_run(int argc, char **argv)
 	for (uint16_t domid = 0; domid < GM_MAX_DOMAINS; domid++)
 		domain_print(machine, xs, domid);
 	printf("\n");
-	gc_disk_table(xs, -1, gc_daemon_path(NULL, gm_machine_dir(machine)));
+	gc_disk_table(xs, -1, gc_grantiod_path(NULL, gm_machine_dir(machine)));
 	xs_close(xs);
 	gm_machine_close(machine);
 	return output_end();

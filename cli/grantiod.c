@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Questions to grantiod. */
-#include "cli/daemon.h"
+#include "cli/grantiod.h"
 
 #include "cli/disk/disk.h"
 
@@ -17,7 +17,7 @@
 #define WAIT_MS		 5000
 #define STATUS_DRIVER_OK 4 /* virtio 1.2, 2.1 */
 
-const char *gc_daemon_path(const char *option, const char *machine)
+const char *gc_grantiod_path(const char *option, const char *machine)
 {
 	const char *env = getenv("GRANTIO_MACHINE");
 	static char path[256];
@@ -25,7 +25,7 @@ const char *gc_daemon_path(const char *option, const char *machine)
 	if (option)
 		return option;
 	if (!machine && (!env || !*env))
-		return GC_DAEMON_SOCKET;
+		return GC_GRANTIOD_SOCKET;
 	snprintf(path, sizeof(path), "%s/control", machine ? machine : env);
 	return path;
 }
@@ -71,7 +71,7 @@ static int daemon_read(int fd, char *text, size_t size)
 	}
 }
 
-int gc_daemon_ask(const char *path, const char *question, char *text, size_t size)
+int gc_grantiod_ask(const char *path, const char *question, char *text, size_t size)
 {
 	size_t length = strlen(question);
 	int fd = daemon_connect(path), ret;
@@ -85,7 +85,7 @@ int gc_daemon_ask(const char *path, const char *question, char *text, size_t siz
 	return ret;
 }
 
-const char *gc_daemon_hint(int err)
+const char *gc_grantiod_hint(int err)
 {
 	if (err == -EACCES || err == -EPERM)
 		return " (run this as root)";
@@ -96,13 +96,13 @@ const char *gc_daemon_hint(int err)
 
 /* ---- what it knows of its disks ---- */
 
-void gc_daemon_look(struct gc_daemon *daemon, const char *path)
+void gc_grantiod_look(struct gc_grantiod *daemon, const char *path)
 {
-	daemon->text = calloc(1, GC_DAEMON_TEXT);
-	daemon->error = daemon->text ? gc_daemon_ask(path, "stats\n", daemon->text, GC_DAEMON_TEXT) : -ENOMEM;
+	daemon->text = calloc(1, GC_GRANTIOD_TEXT);
+	daemon->error = daemon->text ? gc_grantiod_ask(path, "stats\n", daemon->text, GC_GRANTIOD_TEXT) : -ENOMEM;
 }
 
-void gc_daemon_free(struct gc_daemon *daemon)
+void gc_grantiod_free(struct gc_grantiod *daemon)
 {
 	free(daemon->text);
 	daemon->text = NULL;
@@ -120,7 +120,7 @@ static const char *line_find(const char *text, const char *name)
 	return NULL;
 }
 
-bool gc_daemon_value(const char *line, const char *key, char *value, size_t size)
+bool gc_grantiod_value(const char *line, const char *key, char *value, size_t size)
 {
 	size_t length = strlen(key), more;
 
@@ -138,12 +138,12 @@ bool gc_daemon_value(const char *line, const char *key, char *value, size_t size
 	return false;
 }
 
-bool gc_daemon_find(const struct gc_daemon *daemon, const struct gc_disk *disk, struct gc_daemon_disk *out)
+bool gc_grantiod_find(const struct gc_grantiod *daemon, const struct gc_disk *disk, struct gc_grantiod_disk *out)
 {
 	const char *line = NULL;
 	char name[64], status[24];
 
-	*out = (struct gc_daemon_disk){0};
+	*out = (struct gc_grantiod_disk){0};
 	if (daemon->error)
 		return false;
 	snprintf(name, sizeof(name), "d%u/%s", disk->domid, disk->name);
@@ -153,10 +153,10 @@ bool gc_daemon_find(const struct gc_daemon *daemon, const struct gc_disk *disk, 
 			 strcmp(disk->class, "virtio") == 0 ? "virtio" : "", disk->devid);
 		line = line_find(daemon->text, name);
 	}
-	if (!line || !gc_daemon_value(line, "phase", out->phase, sizeof(out->phase)))
+	if (!line || !gc_grantiod_value(line, "phase", out->phase, sizeof(out->phase)))
 		return false;
 	out->served = strcmp(out->phase, "served") == 0;
-	out->told = gc_daemon_value(line, "status", status, sizeof(status));
+	out->told = gc_grantiod_value(line, "status", status, sizeof(status));
 	out->in_use = out->told && strtoul(status, NULL, 0) & STATUS_DRIVER_OK;
 	return true;
 }
