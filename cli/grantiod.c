@@ -2,10 +2,7 @@
 /* Questions to grantiod. */
 #include "cli/grantiod.h"
 
-#include "cli/disk/disk.h"
-
 #include <errno.h>
-#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,8 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define WAIT_MS		 5000
-#define STATUS_DRIVER_OK 4 /* virtio 1.2, 2.1 */
+#define WAIT_MS 5000
 
 const char *gc_grantiod_path(const char *option, const char *machine)
 {
@@ -96,21 +92,21 @@ const char *gc_grantiod_hint(int err)
 
 /* ---- what it knows of its disks ---- */
 
-void gc_grantiod_look(struct gc_grantiod *daemon, const char *path)
+void gc_grantiod_look(struct gc_grantiod *grantiod, const char *path)
 {
-	daemon->text = calloc(1, GC_GRANTIOD_TEXT);
-	daemon->error = daemon->text ? gc_grantiod_ask(path, "stats\n", daemon->text, GC_GRANTIOD_TEXT) : -ENOMEM;
+	grantiod->text = calloc(1, GC_GRANTIOD_TEXT);
+	grantiod->error = grantiod->text ? gc_grantiod_ask(path, "stats\n", grantiod->text, GC_GRANTIOD_TEXT) : -ENOMEM;
 }
 
-void gc_grantiod_free(struct gc_grantiod *daemon)
+void gc_grantiod_free(struct gc_grantiod *grantiod)
 {
-	free(daemon->text);
-	daemon->text = NULL;
+	free(grantiod->text);
+	grantiod->text = NULL;
 }
 
-/* The line of the disk that is called so; what follows its name. NULL: none. */
-static const char *line_find(const char *text, const char *name)
+const char *gc_grantiod_line(const struct gc_grantiod *grantiod, const char *name)
 {
+	const char *text = grantiod->error ? NULL : grantiod->text;
 	size_t length = strlen(name);
 
 	for (; text && *text; text = strchr(text, '\n') ? strchr(text, '\n') + 1 : NULL) {
@@ -136,27 +132,4 @@ bool gc_grantiod_value(const char *line, const char *key, char *value, size_t si
 			break;
 	}
 	return false;
-}
-
-bool gc_grantiod_find(const struct gc_grantiod *daemon, const struct gc_disk *disk, struct gc_grantiod_disk *out)
-{
-	const char *line = NULL;
-	char name[64], status[24];
-
-	*out = (struct gc_grantiod_disk){0};
-	if (daemon->error)
-		return false;
-	snprintf(name, sizeof(name), "d%u/%s", disk->domid, disk->name);
-	line = line_find(daemon->text, name);
-	if (!line) { /* as it names devices that have no name */
-		snprintf(name, sizeof(name), "d%u/%s%" PRIu32, disk->domid,
-			 strcmp(disk->class, "virtio") == 0 ? "virtio" : "", disk->devid);
-		line = line_find(daemon->text, name);
-	}
-	if (!line || !gc_grantiod_value(line, "phase", out->phase, sizeof(out->phase)))
-		return false;
-	out->served = strcmp(out->phase, "served") == 0;
-	out->told = gc_grantiod_value(line, "status", status, sizeof(status));
-	out->in_use = out->told && strtoul(status, NULL, 0) & STATUS_DRIVER_OK;
-	return true;
 }

@@ -19,8 +19,6 @@
 			"grantiod's control socket; default $GRANTIO_MACHINE/control, else " GC_GRANTIOD_SOCKET \
 	}
 
-struct gc_disk;
-
 /*
  * Where the socket is: `option` (NULL: none); else `control` in the directory of the machine that `machine` (NULL:
  * none) or GRANTIO_MACHINE names; else where the service has it. In a static buffer, until the next call.
@@ -42,18 +40,12 @@ struct gc_grantiod {
 	char *text; /* its lines */
 };
 
-/* What it says of one disk. */
-struct gc_grantiod_disk {
-	char phase[16]; /* "served" ...; "" : it does not know the disk */
-	bool served;
-	bool told, in_use; /* a driver of the guest's uses it, if that was told */
-};
-
 /* Ask the daemon at `path`. To be freed by gc_grantiod_free(), whether it has answered or not. */
-void gc_grantiod_look(struct gc_grantiod *daemon, const char *path);
-void gc_grantiod_free(struct gc_grantiod *daemon);
-/* What it said of the disk; false: it did not answer, or does not know the disk. */
-bool gc_grantiod_find(const struct gc_grantiod *daemon, const struct gc_disk *disk, struct gc_grantiod_disk *out);
+void gc_grantiod_look(struct gc_grantiod *grantiod, const char *path);
+void gc_grantiod_free(struct gc_grantiod *grantiod);
+/* The line of the disk that it calls `name` ("d1/xvda"), behind that name. NULL: it did not answer, or has no such
+ * disk. */
+const char *gc_grantiod_line(const struct gc_grantiod *grantiod, const char *name);
 /* The value of `key` in a line of its statistics, up to its end: in a buffer of `size`. False: there is none. */
 bool gc_grantiod_value(const char *line, const char *key, char *value, size_t size);
 

@@ -233,16 +233,16 @@ static const struct gc_option detach_options[] = {
 static int detach_allowed(struct xs_handle *xs, const struct gc_disk *disk, const char *control)
 {
 	struct gc_disk_paths paths;
-	struct gc_grantiod_disk of;
-	struct gc_grantiod daemon;
+	struct gc_disk_served of;
+	struct gc_grantiod grantiod;
 	bool known;
 
 	if (!disk->placed)
 		return GC_OK;
 	gc_disk_paths(disk, &paths);
-	gc_grantiod_look(&daemon, control);
-	known = gc_grantiod_find(&daemon, disk, &of) && of.told;
-	gc_grantiod_free(&daemon);
+	gc_grantiod_look(&grantiod, control);
+	known = gc_disk_served_find(&grantiod, disk, &of) && of.told;
+	gc_grantiod_free(&grantiod);
 	if (known && of.in_use)
 		return gc_fail(
 			"vdev '%s': in use by domain %u, which would wait for it for ever: let its driver go first "

@@ -57,6 +57,17 @@ int gc_disk_find(struct xs_handle *xs, unsigned domid, uint32_t devid, struct gc
 int gc_disk_each(struct xs_handle *xs, int domid,
 		 int (*each)(struct xs_handle *xs, const struct gc_disk *disk, void *arg), void *arg);
 
+/* What grantiod says of one disk. */
+struct gc_disk_served {
+	char phase[16]; /* "served" ...; "": it does not know the disk */
+	bool served;
+	bool told, in_use; /* a driver of the guest's uses it, if that was told */
+};
+
+struct gc_grantiod;
+/* False: it did not answer, or does not know the disk. */
+bool gc_disk_served_find(const struct gc_grantiod *grantiod, const struct gc_disk *disk, struct gc_disk_served *out);
+
 /* "Connected" and so on; "-" for what is none. */
 const char *gc_disk_state_name(unsigned state);
 /* The table of `disk list`; `domid` -1: of all domains. What is served says grantiod at `control`. -errno. */

@@ -40,21 +40,21 @@ struct shown {
  * Who serves it: the grantiod that we can ask says so. A socket where nobody listens any more is one that has died; of
  * one that cannot be asked, or of another domain's, nothing is known.
  */
-static const char *served_word(const struct gc_grantiod *daemon, const struct gc_grantiod_disk *of, struct shown *shown)
+static const char *served_word(const struct gc_grantiod *grantiod, const struct gc_disk_served *of, struct shown *shown)
 {
 	if (of->served)
 		return "yes";
 	snprintf(shown->phase, sizeof(shown->phase), "%s", of->phase);
 	if (of->phase[0])
 		return shown->phase;
-	return !daemon->error || daemon->error == -ECONNREFUSED ? "no" : "?";
+	return !grantiod->error || grantiod->error == -ECONNREFUSED ? "no" : "?";
 }
 
 /*
  * What the guest does with it. On x86 its frontend has a state. Where the toolstack has placed the device the guest has
  * nothing in xenstore: its driver has told grantiod, whose state 4 says only that there was one.
  */
-static const char *guest_word(const struct gc_disk *disk, const struct gc_grantiod_disk *of, const struct shown *shown)
+static const char *guest_word(const struct gc_disk *disk, const struct gc_disk_served *of, const struct shown *shown)
 {
 	if (!disk->placed)
 		return gc_disk_state_name(shown->frontend_state);
@@ -63,23 +63,23 @@ static const char *guest_word(const struct gc_disk *disk, const struct gc_granti
 	return shown->backend_state == 4 ? "has used it" : "-";
 }
 
-static void shown_load(struct xs_handle *xs, const struct gc_disk *disk, const struct gc_grantiod *daemon,
+static void shown_load(struct xs_handle *xs, const struct gc_disk *disk, const struct gc_grantiod *grantiod,
 		       struct shown *shown)
 {
 	struct gc_disk_paths paths;
-	struct gc_grantiod_disk of;
+	struct gc_disk_served of;
 	char error[GC_PATH_MAX];
 
 	gc_disk_paths(disk, &paths);
 	gc_disk_error_path(disk, error);
 	shown->error = gc_store_read(xs, "%s", error);
-	gc_grantiod_find(daemon, disk, &of);
+	gc_disk_served_find(grantiod, disk, &of);
 	shown->backend_state = (unsigned)gc_store_number(xs, 0, "%s/state", paths.backend);
 	shown->frontend_state = (unsigned)gc_store_number(xs, 0, "%s/state", paths.frontend);
 	shown->name = gc_domain_name(xs, disk->domid);
 	shown->mode = gc_store_read(xs, "%s/mode", paths.libxl);
 	shown->target = gc_store_read(xs, "%s/params", paths.libxl);
-	shown->served = served_word(daemon, &of, shown);
+	shown->served = served_word(grantiod, &of, shown);
 	if (of.phase[0] == '\0' && disk->backend != 0)
 		shown->served = "?";
 	shown->guest = guest_word(disk, &of, shown);
@@ -103,7 +103,7 @@ static void reason_print(const char *reason)
 }
 
 struct list_job {
-	const struct gc_grantiod *daemon;
+	const struct gc_grantiod *grantiod;
 	bool first;
 };
 
@@ -113,7 +113,7 @@ static int row_print(struct xs_handle *xs, const struct gc_disk *disk, void *arg
 	char place[32] = "-", irq[12] = "-";
 	struct shown shown;
 
-	shown_load(xs, disk, job->daemon, &shown);
+	shown_load(xs, disk, job->grantiod, &shown);
 	if (disk->placed) {
 		snprintf(place, sizeof(place), "0x%08" PRIx64, disk->base);
 		snprintf(irq, sizeof(irq), "%u", disk->irq);
@@ -139,7 +139,7 @@ static int row_json(struct xs_handle *xs, const struct gc_disk *disk, void *arg)
 	struct list_job *job = arg;
 	struct shown shown;
 
-	shown_load(xs, disk, job->daemon, &shown);
+	shown_load(xs, disk, job->grantiod, &shown);
 	printf("%s\n  {\"domid\": %u", job->first ? "" : ",", disk->domid);
 	json_member("domain", shown.name);
 	json_member("vdev", disk->name);
@@ -161,28 +161,28 @@ static int row_json(struct xs_handle *xs, const struct gc_disk *disk, void *arg)
 
 int gc_disk_table(struct xs_handle *xs, int domid, const char *control)
 {
-	struct gc_grantiod daemon;
-	struct list_job job = {.daemon = &daemon};
+	struct gc_grantiod grantiod;
+	struct list_job job = {.grantiod = &grantiod};
 	int rc;
 
-	gc_grantiod_look(&daemon, control);
+	gc_grantiod_look(&grantiod, control);
 	printf("%-5s %-12s %-6s %-7s %-7s %-12s %-6s %-12s %-4s %-6s %-10s %-3s %s\n", "DOMID", "NAME", "VDEV", "DEVID",
 	       "BACKEND", "STATE", "SERVED", "GUEST", "MODE", "GRANTS", "BASE", "IRQ", "TARGET");
 	rc = gc_disk_each(xs, domid, row_print, &job);
-	gc_grantiod_free(&daemon);
+	gc_grantiod_free(&grantiod);
 	return rc;
 }
 
 static void json_list(struct xs_handle *xs, int domid, const char *control)
 {
-	struct gc_grantiod daemon;
-	struct list_job job = {.daemon = &daemon, .first = true};
+	struct gc_grantiod grantiod;
+	struct list_job job = {.grantiod = &grantiod, .first = true};
 
-	gc_grantiod_look(&daemon, control);
+	gc_grantiod_look(&grantiod, control);
 	printf("[");
 	gc_disk_each(xs, domid, row_json, &job);
 	printf("%s]\n", job.first ? "" : "\n");
-	gc_grantiod_free(&daemon);
+	gc_grantiod_free(&grantiod);
 }
 
 /* The domain that is asked for, -1: all of them. */
