@@ -84,11 +84,11 @@ static void *irq_main(void *arg)
 
 	pthread_setname_np(pthread_self(), "guest-irq");
 	while (!atomic_load_explicit(&disk->stop, memory_order_relaxed)) {
-		int ret = gm_guest_irq_wait(disk->guest, disk->place.irq, -1);
+		int err = gm_guest_irq_wait(disk->guest, disk->place.irq, -1);
 
-		if (ret == -EINTR)
+		if (err == -EINTR)
 			continue;
-		if (ret)
+		if (err)
 			break; /* the domain goes down */
 		gio_blk_interrupt_ack(disk->blk);
 		reap_while_busy(disk);
@@ -104,13 +104,13 @@ static void *irq_main(void *arg)
 static int irq_start(struct gp_disk *disk)
 {
 	sigset_t all, before;
-	int ret;
+	int err;
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	ret = pthread_create(&disk->irq_thread, NULL, irq_main, disk);
+	err = pthread_create(&disk->irq_thread, NULL, irq_main, disk);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return -ret;
+	return -err;
 }
 
 static void irq_stop(struct gp_disk *disk)
@@ -134,20 +134,20 @@ static int guest_refused(const struct gp_disk_config *config, int error, const s
 
 static int guest_open(struct gp_disk *disk, const struct gp_disk_config *config, const struct report *to)
 {
-	int ret = gm_guest_open(&disk->guest, config->machine, config->domid);
+	int err = gm_guest_open(&disk->guest, config->machine, config->domid);
 
-	if (ret)
-		return guest_refused(config, ret, to);
-	ret = gio_os_model_open(&disk->os, disk->guest);
-	if (ret) {
-		report(to, ret, "domain %u: no memory for the guest's system", config->domid);
+	if (err)
+		return guest_refused(config, err, to);
+	err = gio_os_model_open(&disk->os, disk->guest);
+	if (err) {
+		report(to, err, "domain %u: no memory for the guest's system", config->domid);
 		goto close_guest;
 	}
 	if (config->timeout_ms)
 		gio_os_model_patience(disk->os, (int)config->timeout_ms);
-	ret = gio_grants_init(&disk->grants, disk->os, FIRST_GREF);
-	if (ret) {
-		report(to, ret, "domain %u: grant table", config->domid);
+	err = gio_grants_init(&disk->grants, disk->os, FIRST_GREF);
+	if (err) {
+		report(to, err, "domain %u: grant table", config->domid);
 		goto close_os;
 	}
 	return 0;
@@ -156,7 +156,7 @@ close_os:
 	gio_os_model_close(disk->os);
 close_guest:
 	gm_guest_close(disk->guest);
-	return ret;
+	return err;
 }
 
 static int guest_close(struct gp_disk *disk, struct gp_disk_leaks *leaks)
@@ -190,48 +190,48 @@ static int device_open(struct gp_disk *disk, const struct gp_disk_config *config
 		.no_event_idx = config->no_event_idx,
 	};
 	struct gio_blk_info info;
-	int ret;
+	int err;
 
-	ret = gm_guest_find_disk(disk->guest, config->name, (int)config->wait_ms, &disk->place);
-	if (ret == -ENOENT)
-		return report(to, ret, "domain %u has no disk %s", config->domid, name);
-	if (ret == -ETIMEDOUT)
-		return report(to, ret, "domain %u, disk %s: no backend within %u ms", config->domid, name,
+	err = gm_guest_find_disk(disk->guest, config->name, (int)config->wait_ms, &disk->place);
+	if (err == -ENOENT)
+		return report(to, err, "domain %u has no disk %s", config->domid, name);
+	if (err == -ETIMEDOUT)
+		return report(to, err, "domain %u, disk %s: no backend within %u ms", config->domid, name,
 			      config->wait_ms);
-	if (ret)
-		return report(to, ret, "domain %u, disk %s: its store entries", config->domid, name);
+	if (err)
+		return report(to, err, "domain %u, disk %s: its store entries", config->domid, name);
 	blk.backend = disk->place.backend;
 	blk.base = disk->place.base;
-	ret = gio_blk_open(&disk->blk, &blk);
-	if (ret)
-		return report(to, ret, "domain %u, disk %s at 0x%llx: virtio-blk driver", config->domid, name,
+	err = gio_blk_open(&disk->blk, &blk);
+	if (err)
+		return report(to, err, "domain %u, disk %s at 0x%llx: virtio-blk driver", config->domid, name,
 			      (unsigned long long)disk->place.base);
 	gio_blk_info(disk->blk, &info);
 	disk->queues = info.queues ? info.queues : 1;
-	ret = gp_limits_init(&disk->limits, &info);
-	if (ret) {
-		report(to, ret,
+	err = gp_limits_init(&disk->limits, &info);
+	if (err) {
+		report(to, err,
 		       "domain %u, disk %s: no block of %u bytes fits in a request (size_max %u, seg_max %u, ring %u)",
 		       config->domid, name, info.block_size, info.size_max, info.seg_max, info.queue_size);
 		gio_blk_close(disk->blk);
 	}
-	return ret;
+	return err;
 }
 
 static int parts_open(struct gp_disk *disk, const struct gp_disk_config *config, const struct report *to)
 {
-	int ret = device_open(disk, config, to);
+	int err = device_open(disk, config, to);
 
-	if (ret)
-		return ret;
-	ret = gp_pool_init(disk, config->buffers);
-	if (ret) {
-		report(to, ret, "domain %u: buffers in guest RAM", config->domid);
+	if (err)
+		return err;
+	err = gp_pool_init(disk, config->buffers);
+	if (err) {
+		report(to, err, "domain %u: buffers in guest RAM", config->domid);
 		goto close_device;
 	}
-	ret = irq_start(disk);
-	if (ret) {
-		report(to, ret, "interrupt thread");
+	err = irq_start(disk);
+	if (err) {
+		report(to, err, "interrupt thread");
 		goto exit_pool;
 	}
 	return 0;
@@ -240,7 +240,7 @@ exit_pool:
 	gp_pool_exit(disk);
 close_device:
 	gio_blk_close(disk->blk);
-	return ret;
+	return err;
 }
 
 int gp_disk_open(struct gp_disk **disk, const struct gp_disk_config *config, char *error, size_t size)
@@ -248,18 +248,18 @@ int gp_disk_open(struct gp_disk **disk, const struct gp_disk_config *config, cha
 	const struct report to = {error, size};
 	struct gp_disk_leaks leaks;
 	struct gp_disk *d = calloc(1, sizeof(*d));
-	int ret;
+	int err;
 
 	if (!d)
 		return report(&to, -ENOMEM, "disk");
 	d->timeout_ms = config->timeout_ms;
 	d->reaped = config->reaped;
 	d->opaque = config->opaque;
-	ret = guest_open(d, config, &to);
-	if (ret)
+	err = guest_open(d, config, &to);
+	if (err)
 		goto free_disk;
-	ret = parts_open(d, config, &to);
-	if (ret)
+	err = parts_open(d, config, &to);
+	if (err)
 		goto close_guest;
 	*disk = d;
 	return 0;
@@ -268,7 +268,7 @@ close_guest:
 	guest_close(d, &leaks);
 free_disk:
 	free(d);
-	return ret;
+	return err;
 }
 
 void gp_disk_stop(struct gp_disk *disk)
@@ -283,7 +283,7 @@ void gp_disk_stop(struct gp_disk *disk)
 int gp_disk_close(struct gp_disk *disk, struct gp_disk_leaks *leaks)
 {
 	struct gp_disk_leaks mine = {0};
-	int ret;
+	int err;
 
 	if (leaks)
 		*leaks = mine;
@@ -291,11 +291,11 @@ int gp_disk_close(struct gp_disk *disk, struct gp_disk_leaks *leaks)
 		return 0;
 	gp_disk_stop(disk);
 	gp_pool_exit(disk);
-	ret = guest_close(disk, &mine);
+	err = guest_close(disk, &mine);
 	if (leaks)
 		*leaks = mine;
 	free(disk);
-	return ret;
+	return err;
 }
 
 /* ---- what it is --------------------------------------------------------------------------------------------- */

@@ -49,7 +49,7 @@ int gp_disk_open(struct gp_disk **disk, const struct gp_disk_config *config, cha
  */
 void gp_disk_stop(struct gp_disk *disk);
 
-/* What was still there when the disk closed; all zero in an orderly world. */
+/* What was still there when the disk closed; all zero if the backend behaved. */
 struct gp_disk_leaks {
 	uint32_t grants; /* references in use after the driver closed, those in quarantine included */
 	uint32_t held;	 /* of those: still held by the backend */

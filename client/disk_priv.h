@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The inside of a guest program's disk: shared by disk.c (its life) and io.c (synchronous transfers). */
+/*
+ * The inside of a guest program's disk: disk.c has its life, pool.c the buffers of synchronous transfers, io.c these
+ * transfers.
+ */
 #ifndef GP_DISK_PRIV_H
 #define GP_DISK_PRIV_H
 
@@ -52,7 +55,24 @@ struct gp_disk {
 	atomic_bool stop;
 };
 
+/* ---- pool.c ---- */
+
+/* -ENOMEM when there is room for no buffer at all; a small guest has fewer than were asked for. */
 int gp_pool_init(struct gp_disk *disk, unsigned buffers);
 void gp_pool_exit(struct gp_disk *disk);
+/* When a wait that begins now must end. */
+struct timespec gp_pool_deadline(const struct gp_disk *disk);
+/* Under the pool's lock. 0 or -ETIMEDOUT. */
+int gp_pool_wait(struct gp_disk *disk, pthread_cond_t *cond, const struct timespec *until);
+
+/*
+ * A free chunk. With `wait` until there is one, at most until the deadline (-ETIMEDOUT); otherwise -EAGAIN when there
+ * is none: a call that has chunks of its own never waits for those of others, so that callers cannot wait for each
+ * other. -EOPNOTSUPP: the disk was opened without buffers.
+ */
+int gp_chunk_get(struct gp_disk *disk, bool wait, struct gp_chunk **out);
+void gp_chunk_put(struct gp_chunk *chunk);
+/* The same under the pool's lock. */
+void gp_chunk_put_locked(struct gp_chunk *chunk);
 
 #endif

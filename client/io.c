@@ -1,143 +1,12 @@
 /* SPDX-License-Identifier: MIT */
+/* Synchronous transfers: each is cut into requests that fit the device, with a few of them in flight at once. */
 #include "disk_priv.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 /* Most chunks of one call in flight: a large transfer is pipelined, and leaves buffers to the other callers. */
 #define CALL_WINDOW 8
-
-/* When a wait that begins now must end. */
-static struct timespec deadline(const struct gp_disk *disk)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	t.tv_sec += disk->timeout_ms / 1000;
-	t.tv_nsec += (long)(disk->timeout_ms % 1000) * 1000000;
-	if (t.tv_nsec >= 1000000000) {
-		t.tv_sec++;
-		t.tv_nsec -= 1000000000;
-	}
-	return t;
-}
-
-/* Under the pool's lock. 0 or -ETIMEDOUT. */
-static int pool_wait(struct gp_disk *disk, pthread_cond_t *cond, const struct timespec *until)
-{
-	if (!disk->timeout_ms)
-		return -pthread_cond_wait(cond, &disk->pool.lock);
-	return -pthread_cond_timedwait(cond, &disk->pool.lock, until);
-}
-
-/* ---- the pool of chunks ------------------------------------------------------------------------------------- */
-
-static void chunk_put_locked(struct gp_chunk *chunk)
-{
-	struct gp_pool *pool = &chunk->disk->pool;
-
-	chunk->state = GP_CHUNK_IDLE;
-	chunk->next = pool->free;
-	pool->free = chunk;
-	pthread_cond_signal(&pool->freed);
-}
-
-static void chunk_put(struct gp_chunk *chunk)
-{
-	struct gp_pool *pool = &chunk->disk->pool;
-
-	pthread_mutex_lock(&pool->lock);
-	chunk_put_locked(chunk);
-	pthread_mutex_unlock(&pool->lock);
-}
-
-/*
- * A free chunk. With `wait` until there is one, -ETIMEDOUT at the latest; otherwise -EAGAIN when there is none: a call
- * that has chunks of its own never waits for those of others, so that callers cannot wait for each other.
- */
-static int chunk_get(struct gp_disk *disk, bool wait, struct gp_chunk **out)
-{
-	struct gp_pool *pool = &disk->pool;
-	struct timespec until = deadline(disk);
-	int ret = pool->count ? 0 : -EOPNOTSUPP;
-
-	pthread_mutex_lock(&pool->lock);
-	while (!pool->free && !ret)
-		ret = wait ? pool_wait(disk, &pool->freed, &until) : -EAGAIN;
-	if (!ret) {
-		*out = pool->free;
-		pool->free = pool->free->next;
-	}
-	pthread_mutex_unlock(&pool->lock);
-	return ret;
-}
-
-static void cond_init(pthread_cond_t *cond)
-{
-	pthread_condattr_t attr;
-
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(cond, &attr);
-	pthread_condattr_destroy(&attr);
-}
-
-static void chunk_exit(struct gp_disk *disk, struct gp_chunk *chunk)
-{
-	gio_os_pages_free(disk->os, chunk->buf, GP_CHUNK_PAGES);
-	free(chunk->sg);
-	pthread_cond_destroy(&chunk->done);
-}
-
-static int chunk_init(struct gp_disk *disk, struct gp_chunk *chunk)
-{
-	chunk->disk = disk;
-	chunk->buf = gio_os_pages_alloc(disk->os, GP_CHUNK_PAGES);
-	if (!chunk->buf)
-		return -ENOMEM;
-	chunk->sg = calloc(disk->limits.segments, sizeof(*chunk->sg));
-	if (!chunk->sg) {
-		gio_os_pages_free(disk->os, chunk->buf, GP_CHUNK_PAGES);
-		return -ENOMEM;
-	}
-	cond_init(&chunk->done);
-	chunk->next = disk->pool.free;
-	disk->pool.free = chunk;
-	return 0;
-}
-
-/* A small guest has fewer buffers than were asked for; one is enough to work. */
-int gp_pool_init(struct gp_disk *disk, unsigned buffers)
-{
-	struct gp_pool *pool = &disk->pool;
-
-	pthread_mutex_init(&pool->lock, NULL);
-	cond_init(&pool->freed);
-	cond_init(&pool->completed);
-	pool->chunks = calloc(buffers ? buffers : 1, sizeof(*pool->chunks));
-	if (pool->chunks)
-		while (pool->count < buffers && !chunk_init(disk, &pool->chunks[pool->count]))
-			pool->count++;
-	if (!pool->chunks || (buffers && !pool->count)) {
-		gp_pool_exit(disk);
-		return -ENOMEM;
-	}
-	return 0;
-}
-
-void gp_pool_exit(struct gp_disk *disk)
-{
-	struct gp_pool *pool = &disk->pool;
-
-	while (pool->count)
-		chunk_exit(disk, &pool->chunks[--pool->count]);
-	free(pool->chunks);
-	pthread_cond_destroy(&pool->completed);
-	pthread_cond_destroy(&pool->freed);
-	pthread_mutex_destroy(&pool->lock);
-}
 
 /* ---- one request -------------------------------------------------------------------------------------------- */
 
@@ -152,7 +21,7 @@ static void chunk_done(struct gio_blk_req *req)
 	pool->in_flight--;
 	pthread_cond_broadcast(&pool->completed);
 	if (chunk->state == GP_CHUNK_ABANDONED) {
-		chunk_put_locked(chunk);
+		gp_chunk_put_locked(chunk);
 	} else {
 		chunk->state = GP_CHUNK_DONE;
 		pthread_cond_signal(&chunk->done);
@@ -164,14 +33,14 @@ static void chunk_done(struct gio_blk_req *req)
 static int completion_wait(struct gp_disk *disk, uint64_t seen)
 {
 	struct gp_pool *pool = &disk->pool;
-	struct timespec until = deadline(disk);
-	int ret = 0;
+	struct timespec until = gp_pool_deadline(disk);
+	int err = 0;
 
 	pthread_mutex_lock(&pool->lock);
-	while (pool->completions == seen && !ret)
-		ret = pool->in_flight ? pool_wait(disk, &pool->completed, &until) : -ENOSPC;
+	while (pool->completions == seen && !err)
+		err = pool->in_flight ? gp_pool_wait(disk, &pool->completed, &until) : -ENOSPC;
 	pthread_mutex_unlock(&pool->lock);
-	return ret;
+	return err;
 }
 
 /* Count the request in before the device can complete it; the count of completions so far. */
@@ -195,9 +64,9 @@ static void flight_cancel(struct gp_pool *pool)
 }
 
 /* What a completion may mend: the ring, the grant references or the driver's memory ran out. */
-static bool full(int ret)
+static bool full(int err)
 {
-	return ret == -GIO_ENOSPC || ret == -GIO_ENOMEM;
+	return err == -GIO_ENOSPC || err == -GIO_ENOMEM;
 }
 
 /* Submit and kick, waiting while the ring or the grant references are full. On failure the chunk stays the caller's. */
@@ -206,51 +75,51 @@ static int chunk_submit(struct gp_chunk *chunk)
 	struct gp_disk *disk = chunk->disk;
 	unsigned queue = atomic_fetch_add_explicit(&disk->next_queue, 1, memory_order_relaxed) % disk->queues;
 	uint64_t seen;
-	int ret;
+	int err;
 
 	chunk->req.done = chunk_done;
 	chunk->req.opaque = chunk;
 	do {
 		seen = flight_begin(&disk->pool, chunk);
-		ret = gio_blk_submit(disk->blk, queue, &chunk->req);
-		if (ret)
+		err = gio_blk_submit(disk->blk, queue, &chunk->req);
+		if (err)
 			flight_cancel(&disk->pool);
-	} while (full(ret) && !(ret = completion_wait(disk, seen)));
-	if (!ret)
+	} while (full(err) && !(err = completion_wait(disk, seen)));
+	if (!err)
 		gio_blk_kick(disk->blk, queue);
-	return ret;
+	return err;
 }
 
 /* 0, or -ETIMEDOUT, at once if not `patient`: the chunk is then abandoned, and no longer the caller's. */
 static int chunk_wait(struct gp_chunk *chunk, bool patient)
 {
 	struct gp_disk *disk = chunk->disk;
-	struct timespec until = deadline(disk);
-	int ret = patient ? 0 : -ETIMEDOUT;
+	struct timespec until = gp_pool_deadline(disk);
+	int err = patient ? 0 : -ETIMEDOUT;
 
 	pthread_mutex_lock(&disk->pool.lock);
-	while (chunk->state == GP_CHUNK_IN_FLIGHT && !ret)
-		ret = pool_wait(disk, &chunk->done, &until);
+	while (chunk->state == GP_CHUNK_IN_FLIGHT && !err)
+		err = gp_pool_wait(disk, &chunk->done, &until);
 	if (chunk->state == GP_CHUNK_IN_FLIGHT)
 		chunk->state = GP_CHUNK_ABANDONED;
 	else
-		ret = 0;
+		err = 0;
 	pthread_mutex_unlock(&disk->pool.lock);
-	return ret;
+	return err;
 }
 
 /* Wait for the chunk's request, hand out what was read, and give the chunk back. */
 static int chunk_finish(struct gp_chunk *chunk, bool patient)
 {
-	int ret = chunk_wait(chunk, patient);
+	int err = chunk_wait(chunk, patient);
 
-	if (ret)
-		return ret;
-	ret = chunk->req.result;
-	if (!ret && chunk->user)
+	if (err)
+		return err;
+	err = chunk->req.result;
+	if (!err && chunk->user)
 		memcpy(chunk->user, chunk->buf, chunk->len);
-	chunk_put(chunk);
-	return ret;
+	gp_chunk_put(chunk);
+	return err;
 }
 
 /* ---- calls -------------------------------------------------------------------------------------------------- */
@@ -277,9 +146,9 @@ static int call_reap(struct call *call, bool patient)
 static int call_finish(struct call *call, int error)
 {
 	while (call->first) {
-		int ret = call_reap(call, error != -ETIMEDOUT);
+		int err = call_reap(call, error != -ETIMEDOUT);
 
-		error = error ? error : ret;
+		error = error ? error : err;
 	}
 	return error;
 }
@@ -287,24 +156,24 @@ static int call_finish(struct call *call, int error)
 /* A chunk for the call's next request, made by finishing the oldest if need be. */
 static int call_chunk(struct gp_disk *disk, struct call *call, struct gp_chunk **out)
 {
-	int ret = call->count < CALL_WINDOW ? chunk_get(disk, !call->count, out) : -EAGAIN;
+	int err = call->count < CALL_WINDOW ? gp_chunk_get(disk, !call->count, out) : -EAGAIN;
 
-	while (ret == -EAGAIN) {
-		ret = call_reap(call, true);
-		if (!ret)
-			ret = chunk_get(disk, !call->count, out);
+	while (err == -EAGAIN) {
+		err = call_reap(call, true);
+		if (!err)
+			err = gp_chunk_get(disk, !call->count, out);
 	}
-	return ret;
+	return err;
 }
 
 /* Submit a chunk that is filled in, and keep it in the call's list; on failure it goes back to the pool. */
 static int call_submit(struct call *call, struct gp_chunk *chunk)
 {
-	int ret = chunk_submit(chunk);
+	int err = chunk_submit(chunk);
 
-	if (ret) {
-		chunk_put(chunk);
-		return ret;
+	if (err) {
+		gp_chunk_put(chunk);
+		return err;
 	}
 	chunk->next = NULL;
 	*call->last = chunk;
@@ -330,46 +199,46 @@ static void chunk_fill(struct gp_chunk *chunk, enum gio_blk_op op, uint8_t *data
 static int transfer(struct gp_disk *disk, enum gio_blk_op op, uint8_t *data, uint64_t offset, size_t bytes)
 {
 	struct call call = {.last = &call.first};
-	int ret = gp_limits_range(&disk->limits, gp_disk_size(disk), offset, bytes);
+	int err = gp_limits_range(&disk->limits, gp_disk_size(disk), offset, bytes);
 
-	while (bytes && !ret) {
+	while (bytes && !err) {
 		size_t len = bytes < disk->limits.request ? bytes : disk->limits.request;
 		struct gp_chunk *chunk;
 
-		ret = call_chunk(disk, &call, &chunk);
-		if (ret)
+		err = call_chunk(disk, &call, &chunk);
+		if (err)
 			break;
 		chunk_fill(chunk, op, data, offset, len);
-		ret = call_submit(&call, chunk);
+		err = call_submit(&call, chunk);
 		data += len;
 		offset += len;
 		bytes -= len;
 	}
-	return call_finish(&call, ret);
+	return call_finish(&call, err);
 }
 
 /* DISCARD and WRITE_ZEROES: no data, at most `most` bytes a request. */
 static int range(struct gp_disk *disk, struct gio_blk_req req, uint64_t most, uint64_t offset, uint64_t bytes)
 {
 	struct call call = {.last = &call.first};
-	int ret = most ? gp_limits_range(&disk->limits, gp_disk_size(disk), offset, bytes) : -EOPNOTSUPP;
+	int err = most ? gp_limits_range(&disk->limits, gp_disk_size(disk), offset, bytes) : -EOPNOTSUPP;
 
-	while (bytes && !ret) {
+	while (bytes && !err) {
 		uint64_t len = bytes < most ? bytes : most;
 		struct gp_chunk *chunk;
 
-		ret = call_chunk(disk, &call, &chunk);
-		if (ret)
+		err = call_chunk(disk, &call, &chunk);
+		if (err)
 			break;
 		req.sector = offset / GIO_BLK_SECTOR;
 		req.sectors = len / GIO_BLK_SECTOR;
 		chunk->req = req;
 		chunk->user = NULL;
-		ret = call_submit(&call, chunk);
+		err = call_submit(&call, chunk);
 		offset += len;
 		bytes -= len;
 	}
-	return call_finish(&call, ret);
+	return call_finish(&call, err);
 }
 
 int gp_disk_read(struct gp_disk *disk, void *buf, uint64_t offset, size_t bytes)
@@ -398,23 +267,23 @@ int gp_disk_zero(struct gp_disk *disk, uint64_t offset, uint64_t bytes, bool unm
 static int single(struct gp_chunk *chunk)
 {
 	struct call call = {.last = &call.first};
-	int ret = call_submit(&call, chunk);
+	int err = call_submit(&call, chunk);
 
-	return call_finish(&call, ret);
+	return call_finish(&call, err);
 }
 
 int gp_disk_flush(struct gp_disk *disk)
 {
 	struct gp_chunk *chunk;
 	struct gio_blk_info info;
-	int ret;
+	int err;
 
 	gio_blk_info(disk->blk, &info);
 	if (!info.flush)
 		return 0; /* virtio 1.2, 5.2.6.2: without the feature every write is stable when it completes */
-	ret = chunk_get(disk, true, &chunk);
-	if (ret)
-		return ret;
+	err = gp_chunk_get(disk, true, &chunk);
+	if (err)
+		return err;
 	chunk->req = (struct gio_blk_req){.op = GIO_BLK_FLUSH};
 	chunk->user = NULL;
 	return single(chunk);
@@ -423,10 +292,10 @@ int gp_disk_flush(struct gp_disk *disk)
 int gp_disk_id(struct gp_disk *disk, char id[GIO_BLK_ID_BYTES + 1])
 {
 	struct gp_chunk *chunk;
-	int ret = chunk_get(disk, true, &chunk);
+	int err = gp_chunk_get(disk, true, &chunk);
 
-	if (ret)
-		return ret;
+	if (err)
+		return err;
 	memset(id, 0, GIO_BLK_ID_BYTES + 1);
 	memset(chunk->buf, 0, GIO_BLK_ID_BYTES);
 	chunk_fill(chunk, GIO_BLK_READ, (uint8_t *)id, 0, GIO_BLK_ID_BYTES);
