@@ -14,7 +14,8 @@ cp -r packaging/debian "$out/source/debian"
 cd "$out/source"
 # The version is said in three places.
 version=$(sed -n "s/^project(.* version: '\([^']*\)'.*/\1/p" meson.build)
-for said in "$(dpkg-parsechangelog -S Version | sed 's/-[^-]*$//')" "$(sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' packaging/dkms/dkms.conf)"; do
+for said in "$(dpkg-parsechangelog -S Version | sed 's/-[^-]*$//')" \
+	"$(sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' packaging/dkms/dkms.conf)"; do
 	[ "$said" = "$version" ] || { echo "deb.sh: version '$said': meson.build has '$version'" >&2; exit 1; }
 done
 # The settings of a make that calls this are none of the build's.

@@ -1,8 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Install what the release build has made. Usage: install.sh BUILD_DIR PREFIX DESTDIR
-# Below PREFIX: grantiod, grantio, the model's library, the nbdkit plugin, the guest library, the man pages. The service's unit, its settings and
-# the hook for initramfs-tools go to where these are looked for. Settings that are there already are an administrator's, and stay.
+# Below PREFIX: grantiod, grantio, the model's library, the nbdkit plugin, the guest library, the man pages. The
+# service's unit, its settings and the hook for initramfs-tools go to where these are looked for. Settings that are
+# there already are an administrator's, and stay.
 set -eu
 build=$1 prefix=$2 dest=$3
 top=$(cd "$(dirname "$0")/.." && pwd)
@@ -25,7 +26,8 @@ case $prefix in
 *) units=/etc/systemd/system hooks=/etc/initramfs-tools/hooks ;;
 esac
 run install -d "$dest$units" "$dest$hooks" "$dest/etc/grantio"
-sed "s|^ExecStart=/usr/sbin/|ExecStart=$prefix/sbin/|" "$top/packaging/debian/grantiod.service" >"$dest$units/grantiod.service"
+sed "s|^ExecStart=/usr/sbin/|ExecStart=$prefix/sbin/|" "$top/packaging/debian/grantiod.service" \
+	>"$dest$units/grantiod.service"
 chmod 644 "$dest$units/grantiod.service"
 run install -m 755 "$top/packaging/initramfs-tools/grantio" "$dest$hooks/grantio"
 settings=$dest/etc/grantio/grantiod.conf

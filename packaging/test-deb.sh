@@ -1,12 +1,17 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Are the Debian packages what they should be? Usage: test-deb.sh OUT   (deb.sh OUT has made them)
-# One line a check, then "N passed, N failed". Nothing is installed on this machine: the packages are unpacked below OUT/root.
+# One line a check, then "N passed, N failed". Nothing is installed on this machine: the packages are unpacked below
+# OUT/root.
 set -u
 cd "$1" || exit 2
 out=$PWD root=$PWD/root passed=0 failed=0
 report() { # NAME STATUS
-	if [ "$2" = 0 ]; then echo "ok - $1"; passed=$((passed + 1)); else echo "not ok - $1"; failed=$((failed + 1)); fi
+	if [ "$2" = 0 ]; then
+		echo "ok - $1"; passed=$((passed + 1))
+	else
+		echo "not ok - $1"; failed=$((failed + 1))
+	fi
 }
 deb() { find "$out" -maxdepth 1 -name "$1_*.deb"; }
 
@@ -19,7 +24,9 @@ contents() { # PACKAGE PATTERN...: extended regular expressions of whole paths
 lib='/usr/lib/[a-z0-9_]+-linux-gnu[a-z]*'
 
 # The tag that is left out asks for the bug report that announces a new package to Debian: these are not uploaded there.
-no_lintian() { lintian --fail-on warning --allow-root --suppress-tags initial-upload-closes-no-bugs "$(ls "$out"/*.changes)"; }
+no_lintian() {
+	lintian --fail-on warning --allow-root --suppress-tags initial-upload-closes-no-bugs "$(ls "$out"/*.changes)"
+}
 
 unpack() {
 	rm -rf "$root"
@@ -44,18 +51,21 @@ pages() {
 	done
 	return $bad
 }
-# systemd-analyze loads units and starts nothing. It wants the program that a unit runs, so the root gets it that is not ours.
+# systemd-analyze loads units and starts nothing. It wants the program that a unit runs, so the root gets it that is not
+# ours.
 unit() {
 	mkdir -p "$root/etc" "$root/usr/bin" "$root/bin"
 	cp -r /usr/lib/systemd "$root/usr/lib/" && cp /bin/kill "$root/bin/"
-	[ -f "$root/lib/systemd/system/grantiod.service" ] && cp "$root/lib/systemd/system/grantiod.service" "$root/usr/lib/systemd/system/"
+	[ -f "$root/lib/systemd/system/grantiod.service" ] &&
+		cp "$root/lib/systemd/system/grantiod.service" "$root/usr/lib/systemd/system/"
 	said=$(systemd-analyze verify --recursive-errors=no --man=no --root="$root" grantiod.service 2>&1)
 	status=$?
 	[ $status = 0 ] && ! echo "$said" | grep grantiod && return 0
 	echo "$said" | sed 's/^/  /'
 	return 1
 }
-# Does a header compile, and the library link, that a user of libgrantio-guest-dev has? What it needs of its system is his.
+# Does a header compile, and the library link, that a user of libgrantio-guest-dev has? What it needs of its system is
+# his.
 development() {
 	printf '#include <grantio/dma.h>\n#include <grantio/virtio_blk.h>\n' >"$out/user.c"
 	gcc -ffreestanding -std=c11 -Wall -Werror -c -o "$out/user.o" -I"$root/usr/include" "$out/user.c" &&
@@ -63,35 +73,42 @@ development() {
 }
 kernel_source() {
 	dkms=$root/usr/src/grantio-$upstream
-	for include in $(sed -n 's/^#include "\(.*\)"$/\1/p; s/^#include <\(abi\/.*\|grantio\/.*\)>$/\1/p' "$dkms"/kmod/*.[ch] "$dkms"/guest/*/*.[ch] | sort -u); do
-		find "$dkms" -path "*/${include#../}" | grep -q . || { echo "  $include is not among the sources"; return 1; }
+	for include in $(sed -n 's/^#include "\(.*\)"$/\1/p; s/^#include <\(abi\/.*\|grantio\/.*\)>$/\1/p' \
+		"$dkms"/kmod/*.[ch] "$dkms"/guest/*/*.[ch] | sort -u); do
+		find "$dkms" -path "*/${include#../}" | grep -q . ||
+			{ echo "  $include is not among the sources"; return 1; }
 	done
 }
 # Installing makes the module; a running backend is not restarted behind its guests' backs.
 scripts() {
 	rm -rf "$out/scripts"
 	dpkg-deb -e "$(deb grantio-dkms)" "$out/scripts" && grep -q 'dkms' "$out/scripts/postinst" || return 1
-	dpkg-deb -e "$(deb grantiod)" "$out/scripts" && grep -q 'deb-systemd-invoke start\|deb-systemd-invoke $_dh_action' "$out/scripts/postinst" || return 1
+	dpkg-deb -e "$(deb grantiod)" "$out/scripts" &&
+		grep -q 'deb-systemd-invoke start\|deb-systemd-invoke $_dh_action' "$out/scripts/postinst" || return 1
 	! grep -q '_dh_action=restart' "$out/scripts/postinst"
 }
 conffile() { dpkg-deb -I "$(deb grantiod)" conffiles | grep -qx /etc/grantio/grantiod.conf; }
-# The file that is installed is one that grantiod takes where its folders are, also with all of its commented settings put in force.
+# The file that is installed is one that grantiod takes where its folders are, also with all of its commented settings
+# put in force.
 settings() {
-	mkdir -p "$root/run/grantiod" "$root/srv/images" && : >"$root/srv/images/b.raw" && : >"$root/srv/images/nested.raw"
+	mkdir -p "$root/run/grantiod" "$root/srv/images" && : >"$root/srv/images/b.raw" &&
+		: >"$root/srv/images/nested.raw"
 	sed -e "s|/run/grantiod|$root&|; s|/srv/images|$root&|" "$root/etc/grantio/grantiod.conf" >"$out/settings"
 	says grantiod "$root/usr/sbin/grantiod" --config "$out/settings" --version || return 1
 	sed -i -E 's/^#([a-z-]+ =)/\1/' "$out/settings"
 	says grantiod "$root/usr/sbin/grantiod" --config "$out/settings" --version
 }
 
-contents grantiod /usr/sbin/grantiod /etc/grantio/grantiod.conf '(/usr)?/lib/systemd/system/grantiod.service' /usr/share/man/man8/grantiod.8.gz
+contents grantiod /usr/sbin/grantiod /etc/grantio/grantiod.conf '(/usr)?/lib/systemd/system/grantiod.service' \
+	/usr/share/man/man8/grantiod.8.gz
 report "grantiod: the daemon, its settings, its unit, its page" $?
 contents grantio /usr/bin/grantio "$lib/grantio/libgrantio-model.so" /usr/share/man/man1/grantio.1.gz
 report "grantio: the command, the model, its page" $?
 contents grantio-dkms "/usr/src/grantio-$upstream/dkms.conf" "/usr/src/grantio-$upstream/kmod/main.c" \
 	"/usr/src/grantio-$upstream/guest/grant/run.c" /usr/share/initramfs-tools/hooks/grantio
 report "grantio-dkms: the module's source, the initramfs hook" $?
-contents nbdkit-plugin-grantio "$lib/nbdkit/plugins/nbdkit-grantio-plugin.so" /usr/share/man/man1/nbdkit-grantio-plugin.1.gz
+contents nbdkit-plugin-grantio "$lib/nbdkit/plugins/nbdkit-grantio-plugin.so" \
+	/usr/share/man/man1/nbdkit-grantio-plugin.1.gz
 report "nbdkit-plugin-grantio: the plugin, its page" $?
 contents libgrantio-guest-dev "$lib/libgrantio-guest.a" /usr/include/grantio/os.h "$lib/pkgconfig/grantio-guest.pc"
 report "libgrantio-guest-dev: the library, its headers" $?

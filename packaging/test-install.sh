@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Does `make install` install all of it, and nothing elsewhere? Usage: test-install.sh BUILD   One line a check; exit 1 if any failed.
-# Nothing is installed on this machine: it goes below BUILD/install-test.
+# Does `make install` install all of it, and nothing elsewhere? Usage: test-install.sh BUILD   One line a check; exit 1
+# if any failed. Nothing is installed on this machine: it goes below BUILD/install-test.
 set -u
 cd "$(dirname "$0")/.." || exit 2
 build=$1 root=$PWD/$1/install-test failures=0
@@ -11,8 +11,10 @@ report() { # NAME STATUS
 }
 install_to() { # PREFIX
 	rm -rf "$root"
-	make -s install PREFIX="$1" DESTDIR="$root" BUILD="$build" >"$build/install-test.log" 2>&1 || { tail "$build/install-test.log"; return 1; }
-	[ "$(grep -vc '^ninja: no work to do' "$build/install-test.log")" = 1 ] || { echo "  it says more than a line:"; head -n 5 "$build/install-test.log"; return 1; }
+	make -s install PREFIX="$1" DESTDIR="$root" BUILD="$build" >"$build/install-test.log" 2>&1 ||
+		{ tail "$build/install-test.log"; return 1; }
+	[ "$(grep -vc '^ninja: no work to do' "$build/install-test.log")" = 1 ] ||
+		{ echo "  it says more than a line:"; head -n 5 "$build/install-test.log"; return 1; }
 }
 files() { # FILE...: these are there
 	bad=0
@@ -20,21 +22,25 @@ files() { # FILE...: these are there
 	return $bad
 }
 programs() { # PREFIX
-	"$root$1/sbin/grantiod" --version | grep -q '^grantiod ' && "$root$1/bin/grantio" --version | grep -q '^grantio ' &&
+	"$root$1/sbin/grantiod" --version | grep -q '^grantiod ' && "$root$1/bin/grantio" --version |
+		grep -q '^grantio ' &&
 		grep -qx "ExecStart=$1/sbin/grantiod --config /etc/grantio/grantiod.conf" "$root$2/grantiod.service"
 }
 # Whatever is not in the prefix is in one of the folders that others look into.
 elsewhere() { # PREFIX
-	! find "$root" -type f | sed "s|^$root||" | grep -v -e "^$1/" -e '^/etc/grantio/' -e '^/etc/initramfs-tools/hooks/' -e '^/etc/systemd/system/'
+	! find "$root" -type f | sed "s|^$root||" |
+		grep -v -e "^$1/" -e '^/etc/grantio/' -e '^/etc/initramfs-tools/hooks/' -e '^/etc/systemd/system/'
 }
 # This machine's pkg-config looks there by itself.
 pkg_config() { # PREFIX
 	pkg-config --variable pc_path pkg-config | tr : '\n' | grep -qx "$1/lib/$triplet/pkgconfig" &&
-		PKG_CONFIG_LIBDIR="$root$1/lib/$triplet/pkgconfig" PKG_CONFIG_SYSROOT_DIR=$root pkg-config --cflags --libs grantio-guest | grep -q -e "-L$root$1/lib"
+		PKG_CONFIG_LIBDIR="$root$1/lib/$triplet/pkgconfig" PKG_CONFIG_SYSROOT_DIR=$root pkg-config \
+		--cflags --libs grantio-guest | grep -q -e "-L$root$1/lib"
 }
 kept() {
 	echo '# mine' >"$root/etc/grantio/grantiod.conf"
-	make -s install PREFIX=/usr DESTDIR="$root" BUILD="$build" >/dev/null && [ "$(cat "$root/etc/grantio/grantiod.conf")" = '# mine' ]
+	make -s install PREFIX=/usr DESTDIR="$root" BUILD="$build" >/dev/null &&
+		[ "$(cat "$root/etc/grantio/grantiod.conf")" = '# mine' ]
 }
 
 make -s build BUILD="$build" >/dev/null || exit 1 # what is new since the last time may have more to say
@@ -46,9 +52,11 @@ for prefix in /usr /usr/local /opt/grantio; do
 	esac
 	install_to $prefix; report "make install PREFIX=$prefix, in one line" $?
 	files $prefix/sbin/grantiod $prefix/bin/grantio "$prefix/lib/$triplet/grantio/libgrantio-model.so" \
-		"$prefix/lib/$triplet/nbdkit/plugins/nbdkit-grantio-plugin.so" "$prefix/lib/$triplet/libgrantio-guest.a" $prefix/include/grantio/os.h \
-		$prefix/share/man/man8/grantiod.8 $prefix/share/man/man1/grantio.1 $prefix/share/man/man1/nbdkit-grantio-plugin.1 \
-		/etc/grantio/grantiod.conf $units/grantiod.service $hooks/grantio
+		"$prefix/lib/$triplet/nbdkit/plugins/nbdkit-grantio-plugin.so" \
+		"$prefix/lib/$triplet/libgrantio-guest.a" $prefix/include/grantio/os.h \
+		$prefix/share/man/man8/grantiod.8 $prefix/share/man/man1/grantio.1 \
+		$prefix/share/man/man1/nbdkit-grantio-plugin.1 /etc/grantio/grantiod.conf $units/grantiod.service \
+		$hooks/grantio
 	report "$prefix: all of it is there" $?
 	elsewhere $prefix; report "$prefix: and nothing elsewhere" $?
 	programs $prefix $units; report "$prefix: the programs run, and the unit starts that grantiod" $?

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# A bare Debian, a fresh copy of this tree in it, and a command run there as root: what a new machine makes of the project.
+# A bare Debian, a fresh copy of this tree in it, and a command run there as root: what a new machine makes of the
+# project.
 # Usage: bare.sh [--with PATH] SUITE COMMAND...   e.g. bare.sh trixie make run
 #
 # What git knows of the tree is copied, and PATH of it, if named, which git need not know.
-# Needs root. The archive is the one that this host's own apt uses. The base, and what apt fetched, are kept in the cache
-# ($LAB_CACHE, scripts/cache.sh); the root, its mounts and its processes end with this script: they are in namespaces of their own.
+# Needs root. The archive is the one that this host's own apt uses. The base, and what apt fetched, are kept in the
+# cache ($LAB_CACHE, scripts/cache.sh); the root, its mounts and its processes end with this script: they are in
+# namespaces of their own.
 set -eu
 cd "$(dirname "$0")/.."
 with=
@@ -26,7 +28,10 @@ trap 'exit 143' TERM HUP
 
 sources() {
 	local site security
-	site=$(archive_site debian) || { echo "bare.sh: this host's apt has no Debian archive to fetch from" >&2; return 1; }
+	site=$(archive_site debian) || {
+		echo "bare.sh: this host's apt has no Debian archive to fetch from" >&2
+		return 1
+	}
 	printf 'deb %s %s main\ndeb %s %s-updates main\n' "$site" "$suite" "$site" "$suite"
 	security=$(archive_site debian-security) || return 0
 	printf 'deb %s %s-security main\n' "$security" "$suite"
@@ -37,7 +42,8 @@ base() {
 	local new=$cache/base.new
 	[ ! -d "$cache/base" ] || return 0
 	rm -rf "$new"
-	debootstrap --variant=minbase --include=ca-certificates,git,make "$suite" "$new" "$(archive_site debian)" >"$cache/debootstrap.log" 2>&1 ||
+	debootstrap --variant=minbase --include=ca-certificates,git,make "$suite" "$new" "$(archive_site debian)" \
+		>"$cache/debootstrap.log" 2>&1 ||
 		{ tail -n 20 "$cache/debootstrap.log" >&2; echo "bare.sh: debootstrap of $suite failed" >&2; return 1; }
 	mv "$new" "$cache/base"
 }
@@ -45,10 +51,12 @@ base() {
 # This host's way to the network; that no service starts in a chroot is what policy-rc.d says.
 furnish() {
 	sources >"$root/etc/apt/sources.list"
-	apt-config dump | grep -iE '^(Acquire::[a-z]+::(Proxy|CAInfo|Verify)|Acquire::Retries)' >"$root/etc/apt/apt.conf.d/host" || :
+	apt-config dump | grep -iE '^(Acquire::[a-z]+::(Proxy|CAInfo|Verify)|Acquire::Retries)' \
+		>"$root/etc/apt/apt.conf.d/host" || :
 	cp -L /etc/resolv.conf /etc/hosts "$root/etc/"
 	cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
-	find /usr/local/share/ca-certificates -name '*.crt' -exec cp {} "$root/usr/local/share/ca-certificates/" \; 2>/dev/null || :
+	find /usr/local/share/ca-certificates -name '*.crt' -exec cp {} "$root/usr/local/share/ca-certificates/" \; \
+		2>/dev/null || :
 	printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d"
 	chmod 755 "$root/usr/sbin/policy-rc.d"
 	# debootstrap leaves some of these there. On another file system they are copied.
@@ -57,15 +65,16 @@ furnish() {
 	mkdir "$root/root/grantio"
 	git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -P -t "$root/root/grantio"
 	[ -z "$with" ] || cp -r --parents -t "$root/root/grantio" "$with"
-	(cd "$root/root/grantio" && git init -q -b main && git add -A && git -c user.name=bare -c user.email=bare@localhost commit -q -m 'the tree under test')
+	(cd "$root/root/grantio" && git init -q -b main && git add -A &&
+		git -c user.name=bare -c user.email=bare@localhost commit -q -m 'the tree under test')
 }
 
 (flock 9 && base) 9>"$cache/lock"
 cp -a --reflink=auto "$cache/base/." "$root/"
 furnish
 status=0
-env -i HOME=/root TERM=dumb PATH=/usr/sbin:/usr/bin:/sbin:/bin http_proxy="${http_proxy:-}" https_proxy="${https_proxy:-}" \
-	unshare --mount --pid --fork --kill-child=KILL --propagation private bash -ec '
+env -i HOME=/root TERM=dumb PATH=/usr/sbin:/usr/bin:/sbin:/bin http_proxy="${http_proxy:-}" \
+	https_proxy="${https_proxy:-}" unshare --mount --pid --fork --kill-child=KILL --propagation private bash -ec '
 	root=$1
 	shift
 	mount -t proc proc "$root/proc"

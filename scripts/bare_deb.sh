@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# On a bare Debian: do the packages do what README says of them? Installed, tried on the model as a person would, and removed.
-# Run by bare.sh. Usage: bare_deb.sh DIR   (the packages). One line a check, then "N passed, N failed".
+# On a bare Debian: do the packages do what README says of them? Installed, tried on the model as a person would, and
+# removed. Run by bare.sh. Usage: bare_deb.sh DIR   (the packages). One line a check, then "N passed, N failed".
 set -u
 debs=$1 passed=0 failed=0
 work=$(mktemp -d)
@@ -13,12 +13,20 @@ report() { # NAME STATUS
 		failed=$((failed + 1))
 	fi
 }
-apt() { DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 -qq -y --no-install-recommends "$@" >"$work/log" 2>&1; }
+apt() {
+	DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 -qq -y --no-install-recommends "$@" >"$work/log" \
+		2>&1
+}
 deb() { find "./$debs" -maxdepth 1 -name "$1_*.deb"; }
 
-services() { apt install "$(deb grantiod)" "$(deb grantio)" && [ -x /usr/sbin/grantiod ] && [ -f /etc/grantio/grantiod.conf ]; }
+services() {
+	apt install "$(deb grantiod)" "$(deb grantio)" && [ -x /usr/sbin/grantiod ] && [ -f /etc/grantio/grantiod.conf ]
+}
 # What is missing on a machine without Xen is said, each with its remedy; that is what its status says, too.
-doctor() { grantio doctor >"$work/log" 2>&1; [ $? = 1 ] && grep -q '^missing ' "$work/log" && ! grep '^missing ' "$work/log" | grep -v ' -> '; }
+doctor() {
+	grantio doctor >"$work/log" 2>&1
+	[ $? = 1 ] && grep -q '^missing ' "$work/log" && ! grep '^missing ' "$work/log" | grep -v ' -> '
+}
 says_version() { grantiod --version >"$work/log" 2>&1 && grep -q "^grantiod [0-9]" "$work/log"; }
 
 # A machine of the model, its backend and a load, by installed programs only.
@@ -38,10 +46,15 @@ model() {
 	return $status
 }
 plugin() {
-	nbdkit grantio machine="$GRANTIO_MACHINE" domid=1 disk=xvda --run 'nbdinfo --size "$uri"' >"$work/size" && grep -qx 8388608 "$work/size"
+	nbdkit grantio machine="$GRANTIO_MACHINE" domid=1 disk=xvda --run 'nbdinfo --size "$uri"' >"$work/size" &&
+		grep -qx 8388608 "$work/size"
 }
 clients() { apt install "$(deb nbdkit-plugin-grantio)" nbdkit libnbd-bin; }
-pages() { for page in grantiod.8 grantio.1 nbdkit-grantio-plugin.1; do find /usr/share/man -name "$page.gz" | grep -q . || return 1; done; }
+pages() {
+	for page in grantiod.8 grantio.1 nbdkit-grantio-plugin.1; do
+		find /usr/share/man -name "$page.gz" | grep -q . || return 1
+	done
+}
 
 develops() {
 	apt install "$(deb libgrantio-guest-dev)" gcc libc6-dev pkg-config || return 1
@@ -59,8 +72,8 @@ module() {
 
 removed() {
 	apt purge grantiod grantio grantio-dkms nbdkit-plugin-grantio libgrantio-guest-dev || return 1
-	find / -xdev \( -path /proc -o -path /sys -o -path /root -o -path /tmp -o -path /var/cache -o -path /var/log -o -path /var/lib/dpkg -o -path /var/lib/apt \) \
-		-prune -o -name '*grantio*' -print >"$work/log"
+	find / -xdev \( -path /proc -o -path /sys -o -path /root -o -path /tmp -o -path /var/cache -o -path /var/log \
+		-o -path /var/lib/dpkg -o -path /var/lib/apt \) -prune -o -name '*grantio*' -print >"$work/log"
 	[ ! -s "$work/log" ]
 }
 

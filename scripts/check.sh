@@ -12,16 +12,21 @@ report() { # NAME STATUS
 
 headers_alone() {
 	bad=0
-	for header in $(git ls-files 'include/*.h' 'guest/*.h' 'backend/*.h' 'model/*.h' 'cli/*.h' 'client/*.h' 'tests/*.h'); do
+	for header in $(git ls-files 'include/*.h' 'guest/*.h' 'backend/*.h' 'model/*.h' 'cli/*.h' 'client/*.h' \
+		'tests/*.h'); do
 		case $header in include/*|guest/*) std=c11 ;; *) std=gnu11 ;; esac
-		case $header in */arm64/*) cc='aarch64-linux-gnu-gcc -idirafter /usr/include' ;; *) cc=gcc ;; esac # for Xen's
+		# for Xen's
+		case $header in */arm64/*) cc='aarch64-linux-gnu-gcc -idirafter /usr/include' ;; *) cc=gcc ;; esac
 		$cc -std=$std -D_GNU_SOURCE -Wall -Wextra -Werror -fsyntax-only -I. -Iinclude -x c "$header" || bad=1
 	done
 	return $bad
 }
 
 # Symbols that a library or program defines for others to see, without those of the C runtime and the sanitizers.
-exported() { nm --defined-only --extern-only --format=posix "$@" 2>/dev/null | awk 'NF > 1 && $2 ~ /[TDBRVWC]/ { print $1 }' | sort -u; }
+exported() {
+	nm --defined-only --extern-only --format=posix "$@" 2>/dev/null |
+		awk 'NF > 1 && $2 ~ /[TDBRVWC]/ { print $1 }' | sort -u
+}
 
 symbols() { # PREFIX-REGEX FILE...
 	pattern=$1; shift
@@ -42,7 +47,8 @@ guest_needs() { # LIBRARY NM
 
 # Versions of clang-format differ in what they make of the same style: one is the measure, Debian 12's.
 formatted() {
-	case $(clang-format --version) in *version\ 14.*) ;; *) echo "  not looked at: this is not clang-format 14"; return 0 ;; esac
+	case $(clang-format --version) in *version\ 14.*) ;; *) echo \
+		"  not looked at: this is not clang-format 14"; return 0 ;; esac
 	git ls-files '*.c' '*.h' | xargs clang-format --dry-run -Werror
 }
 

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# grantio.ko against the headers of Debian's kernels, oldest to newest, without a warning; sparse, checkpatch, what modpost
-# finds, the names it exports to the linker, and DKMS. Headers come from Debian's archive into the lab's cache
-# (scripts/cache.sh). Usage: check_kmod.sh BUILD_ROOT [NAME...]; names as in `matrix`. The last line is "N passed, N failed".
+# grantio.ko against the headers of Debian's kernels, oldest to newest, without a warning; sparse, checkpatch, what
+# modpost finds, the names it exports to the linker, and DKMS. Headers come from Debian's archive into the lab's cache
+# (scripts/cache.sh). Usage: check_kmod.sh BUILD_ROOT [NAME...]; names as in `matrix`. The last line is "N passed, N
+# failed".
 set -u
 cd "$(dirname "$0")/.."
 build=$(mkdir -p "$1/kmod" && cd "$1/kmod" && pwd)
@@ -42,11 +43,14 @@ report() { # NAME STATUS [LOG]
 	fi
 }
 
-# headers NAME SUITE DEBARCH PACKAGE: unpack them; prints their folder. Lists that were fetched long ago may name packages
-# that are gone: fetched again, once.
+# headers NAME SUITE DEBARCH PACKAGE: unpack them; prints their folder. Lists that were fetched long ago may name
+# packages that are gone: fetched again, once.
 headers() {
 	local place
-	place=$(headers_now "$@") || { rm -f "$cache/$2-$3/ready" "$cache/$2-amd64/ready"; place=$(headers_now "$@"); } && echo "$place"
+	place=$(headers_now "$@") || {
+		rm -f "$cache/$2-$3/ready" "$cache/$2-amd64/ready"
+		place=$(headers_now "$@")
+	} && echo "$place"
 }
 # One list of several that a mirror has not in order is no reason to stop: what counts is whether the package is found.
 headers_now() {
@@ -54,7 +58,10 @@ headers_now() {
 	apt_private "$apt" "$2" "$3" deb >&2
 	apt_private "$tools" "$2" amd64 deb >&2
 	case $package in
-	^*) package=$(APT_CONFIG=$apt/apt.conf apt-cache search --names-only "$package" | cut -d' ' -f1 | sort -V | tail -n 1) ;;
+	^*)
+		package=$(APT_CONFIG=$apt/apt.conf apt-cache search --names-only "$package" | cut -d' ' -f1 | sort -V |
+			tail -n 1)
+		;;
 	*) package=$(headers_newest "$apt" "$package") ;;
 	esac
 	[ -n "$package" ] || { echo "no package $4 in $2" >&2; return 1; }
@@ -64,15 +71,18 @@ headers_now() {
 kbuild() { # NAME ARGUMENT...: build the module as `make -C kmod` does for a person.
 	local name=$1
 	shift
-	make -C kmod -j"$(nproc)" KDIR="${dir[$name]}" OUT="$build/$name" CC="${cross[$name]}gcc" ARCH="${arch[$name]}" CROSS_COMPILE="${cross[$name]}" "$@"
+	make -C kmod -j"$(nproc)" KDIR="${dir[$name]}" OUT="$build/$name" CC="${cross[$name]}gcc" \
+		ARCH="${arch[$name]}" CROSS_COMPILE="${cross[$name]}" "$@"
 }
 
-# What this host's compiler knows nothing of, of kernels that were built by a newer one: left out. It changes no code that
-# is ours.
+# What this host's compiler knows nothing of, of kernels that were built by a newer one: left out. It changes no code
+# that is ours.
 tolerate() { # NAME [FLAG]
 	local cc="${cross[$1]}gcc" flags="-Werror ${2-}"
-	echo 'int x;' | $cc -Werror -fmin-function-alignment=16 -xc -c -o /dev/null - 2>/dev/null || echo "CONFIG_CC_HAS_MIN_FUNCTION_ALIGNMENT="
-	echo 'struct s { int n; int v[] __attribute__((__counted_by__(n))); };' | $cc -Werror -xc -c -o /dev/null - 2>/dev/null ||
+	echo 'int x;' | $cc -Werror -fmin-function-alignment=16 -xc -c -o /dev/null - 2>/dev/null ||
+		echo "CONFIG_CC_HAS_MIN_FUNCTION_ALIGNMENT="
+	echo 'struct s { int n; int v[] __attribute__((__counted_by__(n))); };' |
+		$cc -Werror -xc -c -o /dev/null - 2>/dev/null ||
 		flags="$flags -Wno-attributes"
 	echo "KCFLAGS=$flags"
 }
@@ -81,19 +91,21 @@ tolerate() { # NAME [FLAG]
 module() { # NAME
 	local more
 	mapfile -t more < <(tolerate "$1")
-	kbuild "$1" "${more[@]}" >"$build/$1.log" 2>&1 && ! grep -i 'warning' "$build/$1.log" | grep -v 'pahole version differs'
+	kbuild "$1" "${more[@]}" >"$build/$1.log" 2>&1 && ! grep -i 'warning' "$build/$1.log" |
+		grep -v 'pahole version differs'
 }
 
 # What the module defines for the linker to see; init_module, cleanup_module and __this_module are kbuild's.
 prefixes() { # NAME
 	local wrong
-	wrong=$("${cross[$1]}nm" --defined-only --extern-only --format=posix "$build/$1"/kmod/*.o | awk 'NF > 1 { print $1 }' |
+	wrong=$("${cross[$1]}nm" --defined-only --extern-only --format=posix "$build/$1"/kmod/*.o |
+		awk 'NF > 1 { print $1 }' |
 		grep -Ev '^(gk_|gio_|init_module$|cleanup_module$|__this_module$|__mod_|__module|__key|__export|__pfx_|__cfi_|__CFI)' | sort -u)
 	[ -z "$wrong" ] || { echo "$wrong" | sed 's/^/  without its prefix: /'; return 1; }
 }
 
-# With the kernel's own layer, which no Debian kernel has: what is left out then must not be missed, and the device tree's
-# devices are not ours: nothing calls iommu.c.
+# With the kernel's own layer, which no Debian kernel has: what is left out then must not be missed, and the device
+# tree's devices are not ours: nothing calls iommu.c.
 beside_xen_virtio() { # NAME
 	local more
 	mapfile -t more < <(tolerate "$1" -DCONFIG_XEN_VIRTIO=1)
@@ -117,8 +129,10 @@ checkpatch_get() {
 	[ -f "$cache/scripts/const_structs.checkpatch" ] && return 0
 	apt_private "$apt" bookworm amd64 deb
 	mkdir -p "$work" && (cd "$work" && APT_CONFIG=$apt/apt.conf apt-get -qq download linux-source-6.1) || return 1
-	dpkg-deb --fsys-tarfile "$work"/linux-source-6.1_*.deb | tar -xO --wildcards './usr/src/linux-source-*.tar.xz' | xz -dc |
-		tar -x -C "$cache" --strip-components=1 --wildcards '*/scripts/checkpatch.pl' '*/scripts/spelling.txt' '*/scripts/const_structs.checkpatch'
+	dpkg-deb --fsys-tarfile "$work"/linux-source-6.1_*.deb | tar -xO --wildcards './usr/src/linux-source-*.tar.xz' |
+		xz -dc |
+		tar -x -C "$cache" --strip-components=1 --wildcards '*/scripts/checkpatch.pl' '*/scripts/spelling.txt' \
+		'*/scripts/const_structs.checkpatch'
 	rm -r "$work"
 }
 
@@ -141,8 +155,9 @@ dkms_builds() { # NAME
 	packaging/dkms/install.sh "$tree" || return 1
 	version=$(sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' packaging/dkms/dkms.conf)
 	for step in add build install; do
-		dkms $step -m grantio -v "$version" -k "$kernel" -a x86_64 --kernelsourcedir "${dir[$1]}" --dkmstree "$tree/dkms" \
-			--sourcetree "$tree/usr/src" --installtree "$tree/modules" --no-depmod || return 1
+		dkms $step -m grantio -v "$version" -k "$kernel" -a x86_64 --kernelsourcedir "${dir[$1]}" \
+			--dkmstree "$tree/dkms" --sourcetree "$tree/usr/src" --installtree "$tree/modules" \
+			--no-depmod || return 1
 	done
 	module=$(find "$tree/modules/$kernel" -name 'grantio.ko*')
 	[ -n "$module" ] || { echo "no grantio.ko in $tree/modules/$kernel"; return 1; }
@@ -174,7 +189,10 @@ while IFS=$'\t' read -r name suite debarch karch package prefix; do
 		report "grantio.ko for $version with CONFIG_XEN_VIRTIO" $? "$build/$name-xen-virtio.log"
 	esac
 	case " $SPARSE " in *" $name "*)
-		! present sparse "sparse" || { sparse_clean "$name"; report "sparse, with the headers of $version" $? "$build/sparse.log"; }
+		! present sparse "sparse" || {
+			sparse_clean "$name"
+			report "sparse, with the headers of $version" $? "$build/sparse.log"
+		}
 	esac
 	case " $DKMS " in *" $name "*)
 		! { present dkms "DKMS for $version" && present gcc-12 "DKMS for $version"; } || {

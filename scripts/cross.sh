@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# The build matrix: the guest library for arm64, armhf and i386; grantiod, grantio and the model for arm64 and armhf, against
-# Debian 12's libraries for those. Warnings are errors. One line a build; exit 1 if any failed.
+# The build matrix: the guest library for arm64, armhf and i386; grantiod, grantio and the model for arm64 and armhf,
+# against Debian 12's libraries for those. Warnings are errors. One line a build; exit 1 if any failed.
 # Usage: cross.sh BUILD_ROOT
 #
-# Libraries of other architectures are fetched into a cache ($LAB_CACHE, scripts/cache.sh) by a private apt, and unpacked there:
-# nothing foreign is installed on the host but compilers (scripts/setup.sh ci). grantio.ko is built by the lab and by kmod/.
+# Libraries of other architectures are fetched into a cache ($LAB_CACHE, scripts/cache.sh) by a private apt, and
+# unpacked there: nothing foreign is installed on the host but compilers (scripts/setup.sh ci). grantio.ko is built by
+# the lab and by kmod/.
 set -u
 cd "$(dirname "$0")/.."
 top=$PWD
@@ -59,7 +60,8 @@ configured() { # DIR OPTION...
 
 programs() { # ARCH TRIPLET
 	local dir=$build/cross-$1-programs
-	mkdir -p "$build" && programs_file "$1" "$2" | sed "/^\[binaries\]/a pkgconfig = 'pkg-config'" >"$build/cross-$1.ini" || return 1
+	mkdir -p "$build" && programs_file "$1" "$2" |
+		sed "/^\[binaries\]/a pkgconfig = 'pkg-config'" >"$build/cross-$1.ini" || return 1
 	configured "$dir" -Ddevelop=false --cross-file "$build/cross-$1.ini" && ninja -C "$dir" --quiet
 }
 
@@ -67,7 +69,8 @@ programs() { # ARCH TRIPLET
 guest_library() { # ARCH TRIPLET
 	local dir=$build/cross-$1 extra
 	configured "$dir" -Dguest_only=true --cross-file "scripts/cross/$1.ini" && ninja -C "$dir" --quiet || return 1
-	extra=$("$2-nm" --undefined-only --format=posix "$dir/guest/libgrantio-guest.a" 2>/dev/null | awk 'NF > 1 { print $1 }' | sort -u |
+	extra=$("$2-nm" --undefined-only --format=posix "$dir/guest/libgrantio-guest.a" 2>/dev/null |
+		awk 'NF > 1 { print $1 }' | sort -u |
 		grep -Ev '^(gio_|memcpy$|memset$|memmove$|memcmp$|_GLOBAL_OFFSET_TABLE_$|__stack_chk)')
 	[ -z "$extra" ] || { echo "$extra" | sed 's/^/needs: /'; return 1; }
 }
@@ -82,7 +85,8 @@ while read -r arch triplet machine; do
 	report "the guest library for $arch" $?
 	[ "$machine" != - ] || continue
 	quiet "sysroot-$arch" sysroot "$arch" && quiet "programs-$arch" programs "$arch" "$triplet" &&
-		built_for "$build/cross-$arch-programs/backend/grantiod" "$machine" && built_for "$build/cross-$arch-programs/cli/grantio" "$machine"
+		built_for "$build/cross-$arch-programs/backend/grantiod" "$machine" &&
+		built_for "$build/cross-$arch-programs/cli/grantio" "$machine"
 	report "grantiod and grantio for $arch" $?
 done <<-MATRIX
 	arm64 aarch64-linux-gnu AArch64

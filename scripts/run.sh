@@ -20,7 +20,8 @@ step() { # WHAT RESULT COMMAND...
 		exit 1
 	fi
 	[ -n "$result" ] || result=$(tail -n 1 "$work/step.log")
-	printf '  %sok%s %5.1f s  %-46s %s\n' "$green" "$plain" "$(awk "BEGIN { print $EPOCHREALTIME - $begin }")" "$what" "$result"
+	printf '  %sok%s %5.1f s  %-46s %s\n' "$green" "$plain" "$(awk "BEGIN { print $EPOCHREALTIME - $begin }")" \
+		"$what" "$result"
 }
 
 refuses() { ! "$@" >"$work/refused.log" 2>&1 && grep -q "$expected" "$work/refused.log" && echo "refused: $expected"; }
@@ -61,7 +62,8 @@ show_machine() {
 # fio leaves its state file where it runs.
 fio_verify() {
 	(cd "$work" && fio --name=verify --ioengine=nbd --uri="$nbd_uri" --rw=randrw --bsrange=4k-64k --iodepth=32 \
-		--size=128M --verify=crc32c --verify_fatal=1 --do_verify=1 --output-format=terse --terse-version=3 >fio.log)
+		--size=128M --verify=crc32c --verify_fatal=1 --do_verify=1 --output-format=terse --terse-version=3 \
+		>fio.log)
 	awk -F ';' '$5 == 0 && $6 > 0 && $47 > 0 { printf "%d MiB read, %d MiB written, no error\n", $6 / 1024, $47 / 1024; ok = 1 }
 		END { exit !ok }' "$work/fio.log"
 }
@@ -75,7 +77,8 @@ show_clients() {
 	step '              fio, 32 deep, crc32c verify' '' fio_verify
 	guest_stop
 	guest_start 1 xvdb
-	step 'guest 1, qcow2: qemu-img convert to the disk' '1 GiB' qemu-img convert -n -f raw -O raw "$work/tree.raw" "$nbd_uri"
+	step 'guest 1, qcow2: qemu-img convert to the disk' '1 GiB' qemu-img convert -n -f raw -O raw "$work/tree.raw" \
+		"$nbd_uri"
 	step '              qemu-img compare' '' qemu-img compare -f raw -F raw "$nbd_uri" "$work/tree.raw"
 	guest_stop
 	guest_start 2 xvda
@@ -99,12 +102,14 @@ value() { grep -o "\"$1\":[0-9.]*" "$work/bench.json" | head -n 1 | cut -d : -f 
 bench() { # NAME OPTION...
 	local name=$1
 	shift
-	"$grantio" bench --domid 1 --disk xvda --time 2s --json --control "$work/control" "$@" >"$work/bench.json" 2>"$work/step.log" || {
+	"$grantio" bench --domid 1 --disk xvda --time 2s --json --control "$work/control" "$@" >"$work/bench.json" \
+		2>"$work/step.log" || {
 		cat "$work/step.log" >&2
 		exit 1
 	}
-	printf '  %-24s %8.0f %9.1f %9.1f %8.3f %8.3f %8.3f %8.3f %8.3f\n' "$name" "$(value iops)" "$(value median)" "$(value p99)" \
-		"$(value hypercalls)" "$(value syscalls)" "$(value grant_copy_calls)" "$(value kicks)" "$(value interrupts)"
+	printf '  %-24s %8.0f %9.1f %9.1f %8.3f %8.3f %8.3f %8.3f %8.3f\n' "$name" "$(value iops)" "$(value median)" \
+		"$(value p99)" "$(value hypercalls)" "$(value syscalls)" "$(value grant_copy_calls)" "$(value kicks)" \
+		"$(value interrupts)"
 }
 
 show_costs() {
@@ -178,7 +183,8 @@ show_end() {
 	local left
 	grantiod_stop
 	qemu_nbd_stop
-	left=$("$grantio" model stats | awk '/^(grants_active|mappings_held|ioreq_servers)/ { for (i = 2; i <= NF; i++) n += $i } END { print n }')
+	left=$("$grantio" model stats | awk \
+		'/^(grants_active|mappings_held|ioreq_servers)/ { for (i = 2; i <= NF; i++) n += $i } END { print n }')
 	[ "$left" = 0 ] || { "$grantio" model stats >&2; exit 1; }
 	qemu-img check -q "$work/disk.qcow2"
 	printf '\nAll of it went well; nothing is left granted, mapped or served. (%d s)\n' "$SECONDS"

@@ -6,14 +6,17 @@ set -eu
 
 packages() {
 	case $1 in
-	build) echo gcc libc6-dev meson ninja-build pkg-config libxen-dev liburing-dev libnbd-dev libfdt-dev nbdkit-plugin-dev libcmocka-dev device-tree-compiler ;;
+	build)
+		echo gcc libc6-dev meson ninja-build pkg-config libxen-dev liburing-dev libnbd-dev libfdt-dev \
+			nbdkit-plugin-dev libcmocka-dev device-tree-compiler
+		;;
 	run)   echo nbdkit libnbd-bin qemu-utils fio e2fsprogs xenstore-utils ;;
 	test)  echo nbdkit libnbd-bin qemu-utils fio e2fsprogs xenstore-utils strace util-linux ;;
 	bench) echo gnuplot-nox ;;
 	ci)    echo procps clang clang-format gcc-aarch64-linux-gnu gcc-arm-linux-gnueabihf \
 		gcc-i686-linux-gnu libc6-dev-arm64-cross libc6-dev-armhf-cross binutils dt-schema ;;
-	deb)   echo build-essential debhelper dh-dkms meson pkg-config libxen-dev liburing-dev libnbd-dev libfdt-dev nbdkit-plugin-dev \
-		lintian mandoc groff-base systemd git ;;
+	deb)   echo build-essential debhelper dh-dkms meson pkg-config libxen-dev liburing-dev libnbd-dev libfdt-dev \
+		nbdkit-plugin-dev lintian mandoc groff-base systemd git ;;
 	kmod)  echo gcc make perl xz-utils kmod sparse dkms gcc-aarch64-linux-gnu gcc-arm-linux-gnueabihf ;;
 	bare)  echo debootstrap util-linux git ;;
 	*)     echo "setup.sh: group '$1': must be build, run, test, bench, ci, deb, kmod or bare" >&2; exit 2 ;;
@@ -37,7 +40,10 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 export DEBIAN_FRONTEND=noninteractive
 # The package lists may be absent (a bare machine) or stale (a file gone from the mirror): refresh, then install.
-if ! { apt-get update && apt-get -o DPkg::Lock::Timeout=600 -o Acquire::Retries=3 install -y --no-install-recommends $missing; } >"$log" 2>&1; then
+if ! {
+	apt-get update && apt-get -o DPkg::Lock::Timeout=600 -o Acquire::Retries=3 install \
+		-y --no-install-recommends $missing
+} >"$log" 2>&1; then
 	tail -n 20 "$log" >&2
 	echo "setup.sh: apt-get could not install: $missing" >&2
 	exit 1

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Fetch Debian's own xenstored, which the store is held against (tests/unit/store/test_oracle.c), into DIR. Its package is
-# not installed: it would bring init scripts to a machine without Xen. The libraries that it needs come with libxen-dev.
+# Fetch Debian's own xenstored, which the store is held against (tests/unit/store/test_oracle.c), into DIR. Its package
+# is not installed: it would bring init scripts to a machine without Xen. The libraries that it needs come with
+# libxen-dev.
 # Usage: xenstored.sh DIR
 set -eu
 dir=$1

@@ -27,7 +27,8 @@ machine_open() {
 	"$grantio" model start >"$work/model.log"
 }
 
-# End a process that is not waited for otherwise: SIGTERM, and SIGKILL after a minute (qemu-nbd writes what it has kept).
+# End a process that is not waited for otherwise: SIGTERM, and SIGKILL after a minute (qemu-nbd writes what it has
+# kept).
 process_end() { # PID
 	kill "$1" 2>/dev/null || return 0
 	timeout 60 tail --pid="$1" -s 0.05 -f /dev/null || kill -KILL "$1" 2>/dev/null || true
@@ -62,7 +63,8 @@ grantiod_start() { # OPTION...
 
 # Wait until grantiod's log holds TEXT.
 grantiod_says() { # TEXT
-	timeout 60 bash -c 'grep -q -m 1 "$2" < <(exec tail -n +1 -f --pid=$$ -s 0.05 "$1")' bash "$work/grantiod.log" "$1"
+	timeout 60 bash -c 'grep -q -m 1 "$2" < <(exec tail -n +1 -f --pid=$$ -s 0.05 "$1")' bash "$work/grantiod.log" \
+		"$1"
 }
 
 grantiod_stop() {
@@ -86,9 +88,8 @@ qemu_nbd_stop() {
 	qemu_pids=()
 }
 
-# Be a guest, and serve its disk over NBD: $nbd_uri. nbdkit writes its pid, into a pipe here, once it can be connected to;
-# it answers once the guest has its disk.
-# $filter may name an nbdkit filter.
+# Be a guest, and serve its disk over NBD: $nbd_uri. nbdkit writes its pid, into a pipe here, once it can be connected
+# to; it answers once the guest has its disk. $filter may name an nbdkit filter.
 guest_start() { # DOMID DISK [PLUGIN PARAMETER...]
 	local domid=$1 disk=$2 pipe=$work/nbdkit.up
 	shift 2
@@ -97,8 +98,9 @@ guest_start() { # DOMID DISK [PLUGIN PARAMETER...]
 	(
 		trap - EXIT
 		status=0
-		ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=0 LD_PRELOAD=$sanitizer nbdkit -f -P "$pipe" -U "$work/nbd.sock" \
-			${filter:+--filter="$filter"} "$plugin" machine="$machine" domid="$domid" disk="$disk" "$@" 2>>"$work/nbdkit.log" || status=$?
+		ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=0 LD_PRELOAD=$sanitizer nbdkit -f -P "$pipe" \
+			-U "$work/nbd.sock" ${filter:+--filter="$filter"} "$plugin" machine="$machine" domid="$domid" \
+			disk="$disk" "$@" 2>>"$work/nbdkit.log" || status=$?
 		echo ended 1<>"$pipe" # for who still waits
 		exit $status
 	) &

@@ -9,17 +9,19 @@ LAB_DOM0_SUFFIX=.gz
 CROSS=aarch64-linux-gnu-
 
 lab_host_packages() {
-	echo qemu-system-arm gcc-aarch64-linux-gnu libc6-dev-arm64-cross build-essential flex bison bc libelf-dev libssl-dev \
-		cpio kmod binutils xz-utils e2fsprogs meson ninja-build pkg-config python3 checkpolicy m4 \
+	echo qemu-system-arm gcc-aarch64-linux-gnu libc6-dev-arm64-cross build-essential flex bison bc libelf-dev \
+		libssl-dev cpio kmod binutils xz-utils e2fsprogs meson ninja-build pkg-config python3 checkpolicy m4 \
 		device-tree-compiler libfdt-dev
 }
 
 lab_packages() {
-	echo xen-utils-4.20 xen-utils-common xenstore-utils libxenmisc4.20 libxencall1 libxendevicemodel1 libxenevtchn1 \
-		libxenforeignmemory1 libxengnttab1 libxenhypfs1 libxenstore4 libxentoolcore1 libxentoollog1 libxen-dev busybox-static \
-		libc6 libgcc-s1 liburing2 liburing-dev libnbd0 libnbd-dev linux-libc-dev libyajl2 libuuid1 zlib1g liblzma5 libbz2-1.0 libzstd1 \
-		liblzo2-2 libfdt1 libfdt-dev libnl-3-200 libnl-route-3-200 libxml2 libgnutls30t64 libp11-kit0 libidn2-0 libunistring5 \
-		libtasn1-6 libhogweed6t64 libnettle8t64 libgmp10 libffi8 e2fsprogs libext2fs2t64 libcom-err2 libss2 libblkid1 $(arm64_stock_package)
+	echo xen-utils-4.20 xen-utils-common xenstore-utils libxenmisc4.20 libxencall1 libxendevicemodel1 \
+		libxenevtchn1 libxenforeignmemory1 libxengnttab1 libxenhypfs1 libxenstore4 libxentoolcore1 \
+		libxentoollog1 libxen-dev busybox-static libc6 libgcc-s1 liburing2 liburing-dev libnbd0 libnbd-dev \
+		linux-libc-dev libyajl2 libuuid1 zlib1g liblzma5 libbz2-1.0 libzstd1 liblzo2-2 libfdt1 libfdt-dev \
+		libnl-3-200 libnl-route-3-200 libxml2 libgnutls30t64 libp11-kit0 libidn2-0 libunistring5 libtasn1-6 \
+		libhogweed6t64 libnettle8t64 libgmp10 libffi8 e2fsprogs libext2fs2t64 libcom-err2 libss2 libblkid1 \
+		$(arm64_stock_package)
 }
 
 # Of the same stable series as the suite's, so that its tools fit.
@@ -47,15 +49,18 @@ arm64_xen() {
 	cp "$out" "$LAB_BUILD/xen" && arm64_policies "$out.flask"
 }
 
-# Xen's example policy with our module; the same with a module that lacks the rules for backends; and these rules, a line each.
+# Xen's example policy with our module; the same with a module that lacks the rules for backends; and these rules, a
+# line each.
 arm64_policies() { # SOURCE
 	local bare=$LAB_BUILD/flask-bare
 	mkdir -p "$bare" && cp "$LAB_TOP"/packaging/flask/grantio.* "$bare" || return 1
 	sed -i '/^grantio_serve(/d' "$bare/grantio.te"
 	"$LAB_TOP/packaging/flask/build.sh" "$1" "$LAB_BUILD/policy" &&
 		"$LAB_TOP/packaging/flask/build.sh" "$1" "$LAB_BUILD/policy-bare" "$bare" &&
-		(cat "$LAB_TOP/packaging/flask/grantio.if"; grep '^grantio_serve(' "$LAB_TOP/packaging/flask/grantio.te") | m4 |
-		tr ':{};' '    ' | awk '$1 == "allow" { for (i = 5; i <= NF; i++) print $2, $3, $4, $i }' | sort -u >"$LAB_BUILD/rules"
+		(cat "$LAB_TOP/packaging/flask/grantio.if"; grep '^grantio_serve(' \
+		"$LAB_TOP/packaging/flask/grantio.te") | m4 |
+		tr ':{};' '    ' | awk '$1 == "allow" { for (i = 5; i <= NF; i++) print $2, $3, $4, $i }' |
+		sort -u >"$LAB_BUILD/rules"
 }
 
 arm64_kernel() {
@@ -67,9 +72,11 @@ arm64_kernel() {
 		tar -xf "$LAB_BUILD"/linux/usr/src/linux-source-6.12.tar.xz -C "$LAB_BUILD/linux"
 		src=$LAB_BUILD/linux/linux-source-6.12
 		make -C "$src" ARCH=arm64 CROSS_COMPILE=$CROSS allnoconfig
-		(cd "$src" && CROSS_COMPILE=$CROSS ARCH=arm64 scripts/kconfig/merge_config.sh -m .config "$LAB_DIR/arm64-kernel.config")
+		(cd "$src" && CROSS_COMPILE=$CROSS ARCH=arm64 scripts/kconfig/merge_config.sh -m .config \
+			"$LAB_DIR/arm64-kernel.config")
 		make -C "$src" ARCH=arm64 CROSS_COMPILE=$CROSS olddefconfig
-		make -C "$src" ARCH=arm64 CROSS_COMPILE=$CROSS -j2 Image modules && arm64_headers "$src" "$out.headers" &&
+		make -C "$src" ARCH=arm64 CROSS_COMPILE=$CROSS -j2 Image modules &&
+			arm64_headers "$src" "$out.headers" &&
 			cp "$src/arch/arm64/boot/Image" "$out.new" && mv "$out.new" "$out" || return 1
 		rm -rf "$LAB_BUILD/linux"
 	fi
@@ -78,37 +85,50 @@ arm64_kernel() {
 
 # What modules are built with: of the kernel's folder, what is neither source nor object.
 arm64_headers() { # FROM TO
-	rm -rf "$2" && mkdir -p "$2" && (cd "$1" && cp -a --parents Makefile .config Module.symvers include scripts arch/arm64/Makefile \
-		arch/arm64/include arch/arm64/kernel/vdso "$2")
+	rm -rf "$2" && mkdir -p "$2" && (cd "$1" &&
+		cp -a --parents Makefile .config Module.symvers include scripts arch/arm64/Makefile arch/arm64/include \
+		arch/arm64/kernel/vdso "$2")
 }
 
 # `driver` is the same kernel with another RAM disk: a driver domain. `stock` is Debian's own, with grantio.ko.
 lab_guest_kernels() { echo mainline driver stock; }
 lab_kernels() {
 	[ -e "$LAB_ROOT/lib" ] || ln -s usr/lib "$LAB_ROOT/lib" || return 1 # where depmod looks
-	[ -f "$LAB_ROOT/lib/modules/$(arm64_stock_version)/modules.dep" ] || depmod -b "$LAB_ROOT" "$(arm64_stock_version)" || return 1
+	[ -f "$LAB_ROOT/lib/modules/$(arm64_stock_version)/modules.dep" ] ||
+		depmod -b "$LAB_ROOT" "$(arm64_stock_version)" || return 1
 	arm64_xen && arm64_kernel && arm64_late
 }
-arm64_stock_package() { APT_CONFIG=$LAB_APT/apt.conf apt-cache depends linux-image-arm64 | sed -n 's/ *Depends: \(linux-image-.*\)/\1/p' | head -n 1; }
-arm64_stock_version() { ls "$LAB_ROOT/lib/modules" "$LAB_ROOT/usr/lib/modules" 2>/dev/null | grep -e '-arm64$' | sort -V | tail -n 1; }
+arm64_stock_package() {
+	APT_CONFIG=$LAB_APT/apt.conf apt-cache depends linux-image-arm64 |
+		sed -n 's/ *Depends: \(linux-image-.*\)/\1/p' | head -n 1
+}
+arm64_stock_version() {
+	ls "$LAB_ROOT/lib/modules" "$LAB_ROOT/usr/lib/modules" 2>/dev/null | grep -e '-arm64$' | sort -V | tail -n 1
+}
 
 # grantio.ko for that kernel. The programs that its headers build with are the host's, of the same version; its compiler
 # may be newer than ours, which then knows less.
 arm64_module() {
-	local tools=$LAB_CACHE/$LAB_SUITE-$(dpkg --print-architecture) headers=$LAB_CACHE/arm64/headers version more=-Werror align=
+	local tools=$LAB_CACHE/$LAB_SUITE-$(dpkg --print-architecture) headers=$LAB_CACHE/arm64/headers version \
+		more=-Werror align=
 	version=$(arm64_stock_version)
 	apt_private "$tools" "$LAB_SUITE" "$(dpkg --print-architecture)" || return 1
 	mkdir -p "$headers" && headers_unpack "$LAB_APT" "$headers" "linux-headers-$version" "$tools" || return 1
-	echo 'int x;' | ${CROSS}gcc -Werror -fmin-function-alignment=16 -xc -c -o /dev/null - 2>/dev/null || align=CONFIG_CC_HAS_MIN_FUNCTION_ALIGNMENT=
-	echo 'struct s { int n; int v[] __attribute__((__counted_by__(n))); };' | ${CROSS}gcc -Werror -xc -c -o /dev/null - 2>/dev/null ||
+	echo 'int x;' | ${CROSS}gcc -Werror -fmin-function-alignment=16 -xc -c -o /dev/null - 2>/dev/null ||
+		align=CONFIG_CC_HAS_MIN_FUNCTION_ALIGNMENT=
+	echo 'struct s { int n; int v[] __attribute__((__counted_by__(n))); };' |
+		${CROSS}gcc -Werror -xc -c -o /dev/null - 2>/dev/null ||
 		more="$more -Wno-attributes"
-	make -C "$LAB_TOP/kmod" KDIR="$headers/usr/src/linux-headers-$version" OUT="$LAB_BUILD/module-$version" ARCH=arm64 \
-		CC="${CROSS}gcc" CROSS_COMPILE=$CROSS KCFLAGS="$more" $align || return 1
+	make -C "$LAB_TOP/kmod" KDIR="$headers/usr/src/linux-headers-$version" OUT="$LAB_BUILD/module-$version" \
+		ARCH=arm64 CC="${CROSS}gcc" CROSS_COMPILE=$CROSS KCFLAGS="$more" $align || return 1
 	# And for our own kernel, which needs none.
-	make -C "$LAB_TOP/kmod" KDIR="$LAB_BUILD/headers-mainline" OUT="$LAB_BUILD/module-mainline" ARCH=arm64 CROSS_COMPILE=$CROSS KCFLAGS=-Werror
+	make -C "$LAB_TOP/kmod" KDIR="$LAB_BUILD/headers-mainline" OUT="$LAB_BUILD/module-mainline" ARCH=arm64 \
+		CROSS_COMPILE=$CROSS KCFLAGS=-Werror
 }
 
-lab_plain_qemu() { echo qemu-system-aarch64 -machine virt,gic-version=3 -cpu cortex-a57 -m 1024 -smp 1 -accel tcg,thread=multi; }
+lab_plain_qemu() {
+	echo qemu-system-aarch64 -machine virt,gic-version=3 -cpu cortex-a57 -m 1024 -smp 1 -accel tcg,thread=multi
+}
 lab_libdirs() { echo "$LAB_ROOT/usr/lib/aarch64-linux-gnu" "$LAB_ROOT/lib/aarch64-linux-gnu"; }
 
 # grantiod and grantio for arm64, against the unpacked development packages.
@@ -133,7 +153,8 @@ lab_programs() {
 		endian = 'little'
 	INI
 	programs_setup "$dir" --cross-file "$LAB_BUILD/cross.ini" || return 1
-	ninja -C "$dir" -j2 --quiet all $LAB_TOOLS tests/guest/guest-xen tests/guest/guest-peer && arm64_module || return 1
+	ninja -C "$dir" -j2 --quiet all $LAB_TOOLS tests/guest/guest-xen tests/guest/guest-peer && arm64_module ||
+		return 1
 	${CROSS}objcopy -O binary "$dir/tests/guest/guest-xen" "$LAB_BUILD/guest-xen" || return 1 # xl takes an Image
 	arm64_dt_emit && arm64_tool "$LAB_DIR/tools/reach.c" -lxenctrl -lxendevicemodel -lxenforeignmemory &&
 		arm64_tool "$LAB_TOP/tests/hostile/steal.c" -lxengnttab -lxenforeignmemory
@@ -143,24 +164,29 @@ arm64_dt_emit() {
 	mkdir -p "$LAB_BUILD/tools"
 	gcc -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -I"$LAB_TOP" -o "$LAB_BUILD/tools/dt" "$LAB_DIR/tools/dt.c" \
 		"$LAB_TOP"/cli/dt/*.c "$LAB_TOP"/cli/args.c "$LAB_TOP"/cli/command.c -lfdt &&
-		"$LAB_BUILD/tools/dt" dt emit --dom0less --device base=0x2000000,irq=33,backend=0 --output "$LAB_BUILD/dom0less.dtb"
+		"$LAB_BUILD/tools/dt" dt emit --dom0less --device base=0x2000000,irq=33,backend=0 \
+		--output "$LAB_BUILD/dom0less.dtb"
 }
 arm64_tool() { # SOURCE LIBRARY...
 	local source=$1
 	shift
 	mkdir -p "$LAB_BUILD/tools"
-	${CROSS}gcc -Wall -Wextra -Werror -O2 -o "$LAB_BUILD/tools/$(basename "$source" .c)" "$source" -I"$LAB_ROOT/usr/include" \
-		-L"$LAB_ROOT/usr/lib/aarch64-linux-gnu" -Wl,--allow-shlib-undefined "$@"
+	${CROSS}gcc -Wall -Wextra -Werror -O2 -o "$LAB_BUILD/tools/$(basename "$source" .c)" "$source" \
+		-I"$LAB_ROOT/usr/include" -L"$LAB_ROOT/usr/lib/aarch64-linux-gnu" -Wl,--allow-shlib-undefined "$@"
 }
 
 lab_guest_modules() { # TREE KERNEL
 	local version
 	case $2 in
-	driver) arm64_programs "$1" "$LAB_BUILD/programs/backend/grantiod" "$LAB_ROOT"/usr/bin/xenstore-read "$LAB_ROOT"/usr/bin/xenstore-write "$LAB_ROOT"/usr/bin/xenstore-watch ;;
+	driver)
+		arm64_programs "$1" "$LAB_BUILD/programs/backend/grantiod" "$LAB_ROOT"/usr/bin/xenstore-read \
+			"$LAB_ROOT"/usr/bin/xenstore-write "$LAB_ROOT"/usr/bin/xenstore-watch
+		;;
 	mainline) mkdir -p "$1/lib/modules" && cp "$LAB_BUILD/module-mainline/kmod/grantio.ko" "$1/lib/modules/" ;;
 	stock)
 		version=$(arm64_stock_version)
-		initramfs_modules "$1" "$LAB_ROOT" "$version" crc32c_generic virtio_mmio virtio_blk ext4 xen-blkfront || return 1
+		initramfs_modules "$1" "$LAB_ROOT" "$version" crc32c_generic virtio_mmio virtio_blk ext4 xen-blkfront ||
+			return 1
 		cp "$LAB_BUILD/module-$version/kmod/grantio.ko" "$1/lib/modules/" && initramfs_grantio "$1"
 		initramfs_program "$1" "$LAB_ROOT/usr/sbin/mke2fs" $(lab_libdirs)
 		;;
@@ -169,7 +195,9 @@ lab_guest_modules() { # TREE KERNEL
 arm64_programs() { # TREE FILE...: files, and the tools that try what is not allowed
 	local tree=$1 file
 	shift
-	for file in "$@" "$LAB_BUILD/tools/reach" "$LAB_BUILD/tools/steal"; do initramfs_program "$tree" "$file" $(lab_libdirs) || return 1; done
+	for file in "$@" "$LAB_BUILD/tools/reach" "$LAB_BUILD/tools/steal"; do
+		initramfs_program "$tree" "$file" $(lab_libdirs) || return 1
+	done
 }
 lab_dom0_modules() { :; }
 
@@ -192,8 +220,10 @@ lab_disk_spec='format=raw,specification=virtio,backendtype=standalone,grant_usag
 lab_dom0_files() {
 	local version
 	version=$(arm64_stock_version)
-	debian_initramfs "$version" "$LAB_BUILD/module-$version/kmod/grantio.ko" "$LAB_BUILD/root-initrd.img" || return 1
-	cp "$LAB_BUILD/guest-xen" "$1/lab/" && sed -f "$LAB_TOP/tests/guest/transcript-arm64.sed" "$LAB_TOP/tests/guest/transcript.txt" >"$1/lab/transcript.txt" &&
+	debian_initramfs "$version" "$LAB_BUILD/module-$version/kmod/grantio.ko" "$LAB_BUILD/root-initrd.img" ||
+		return 1
+	cp "$LAB_BUILD/guest-xen" "$1/lab/" && sed -f "$LAB_TOP/tests/guest/transcript-arm64.sed" \
+		"$LAB_TOP/tests/guest/transcript.txt" >"$1/lab/transcript.txt" &&
 		initramfs_program "$1" "$LAB_BUILD/programs/tests/guest/guest-peer" $(lab_libdirs) || return 1
 	debian_root "$LAB_BUILD/root.raw" && cp "$LAB_BUILD/root-initrd.img" "$LAB_BUILD/root.raw" "$1/lab/" || return 1
 	cp "$LAB_BUILD/Image" "$LAB_BUILD/policy" "$LAB_BUILD/policy-bare" "$LAB_BUILD/rules" "$1/lab/" &&
@@ -208,7 +238,8 @@ lab_host_programs() { :; }
 # A kernel that waits for its device, and the same in a file of its own: guest/late.S.
 arm64_late() {
 	local image=$LAB_BUILD/Image-late object=$LAB_BUILD/late.o
-	${CROSS}gcc -c -DSIZE="$((0x200000 + 0x2000000))" -o "$object" "$LAB_DIR/guest/late.S" && ${CROSS}objcopy -O binary -j .text "$object" "$image" &&
+	${CROSS}gcc -c -DSIZE="$((0x200000 + 0x2000000))" -o "$object" "$LAB_DIR/guest/late.S" &&
+		${CROSS}objcopy -O binary -j .text "$object" "$image" &&
 		truncate -s 2M "$image" && cat "$LAB_BUILD/Image" >>"$image"
 }
 
@@ -228,9 +259,11 @@ arm64_modules() { # NAME: the lines of a list "NODE FILE ADDRESS COMPATIBLE [BOO
 arm64_tree() { # NAME TREE: add them
 	local node file address compatible bootargs
 	if [ "$1" = dom0less ]; then
-		fdtput -p -t s "$2" /chosen/domU1 compatible xen,domain && fdtput -t i "$2" /chosen/domU1 '#address-cells' 2 &&
+		fdtput -p -t s "$2" /chosen/domU1 compatible xen,domain &&
+			fdtput -t i "$2" /chosen/domU1 '#address-cells' 2 &&
 			fdtput -t i "$2" /chosen/domU1 '#size-cells' 2 && fdtput -t i "$2" /chosen/domU1 cpus 1 &&
-			fdtput -t i "$2" /chosen/domU1 memory 0 131072 && fdtput -t s "$2" /chosen/domU1 xen,enhanced enabled || return 1
+			fdtput -t i "$2" /chosen/domU1 memory 0 131072 &&
+			fdtput -t s "$2" /chosen/domU1 xen,enhanced enabled || return 1
 	fi
 	arm64_modules "$1" | while read -r node file address compatible bootargs; do
 		fdtput -p -t s "$2" "$node" compatible "$compatible" multiboot,module &&
@@ -245,14 +278,18 @@ lab_qemu() {
 	name=$(echo "$LAB_XEN_ARGS" | tr ' ' '\n' | sed -n 's/^lab=//p')
 	set -- -machine virt,virtualization=on,gic-version=3 -cpu cortex-a57 -m 2048 -smp 1 \
 		-accel tcg,thread=multi,tb-size=512 -display none -monitor none -no-reboot -nic none \
-		-kernel "$LAB_BUILD/xen" -append "console=dtuart dom0_mem=1024M dom0_max_vcpus=1 bootscrub=0 $LAB_XEN_ARGS" \
+		-kernel "$LAB_BUILD/xen" -append \
+		"console=dtuart dom0_mem=1024M dom0_max_vcpus=1 bootscrub=0 $LAB_XEN_ARGS" \
 		-device "guest-loader,addr=0x49000000,kernel=$LAB_BUILD/Image,bootargs=console=hvc0 panic=1 rdinit=/init $LAB_DOM0_ARGS" \
 		-device "guest-loader,addr=0x4e000000,initrd=$LAB_BUILD/dom0.cpio.gz"
 	if [ -n "$name" ]; then
 		# QEMU's own tree, with what it says of the modules above, and more of them.
 		tree=$LAB_BUILD/tree-$name.dtb
-		timeout 60 qemu-system-aarch64 "$@" -machine dumpdtb="$tree" -serial none && arm64_tree "$name" "$tree" || return 1
-		set -- "$@" -dtb "$tree" $(arm64_modules "$name" | awk '{ print "-device loader,force-raw=on,file=" $2 ",addr=" $3 }')
+		timeout 60 qemu-system-aarch64 "$@" -machine dumpdtb="$tree" -serial none &&
+			arm64_tree "$name" "$tree" || return 1
+		set -- "$@" -dtb "$tree" $(arm64_modules "$name" |
+			awk '{ print "-device loader,force-raw=on,file=" $2 ",addr=" $3 }')
 	fi
-	exec timeout --foreground -k 5 "${LAB_TIMEOUT:-86400}" qemu-system-aarch64 "$@" -chardev stdio,id=console,signal=off -serial chardev:console
+	exec timeout --foreground -k 5 "${LAB_TIMEOUT:-86400}" qemu-system-aarch64 "$@" \
+		-chardev stdio,id=console,signal=off -serial chardev:console
 }

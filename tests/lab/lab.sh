@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: MIT
 # Run scenarios on real Xen, under QEMU. Usage: lab.sh x86|x86-bookworm|arm64|all [SCENARIO...]
 #
-# Fetches Debian packages, and builds kernels, in a cache that checkouts share ($LAB_CACHE, scripts/cache.sh); builds programs and
-# images in this checkout ($LAB_BUILD, default build/lab-ARCH); boots, and runs the scenarios in dom0 (lib/drive.py); prints a line each and, at the end, "N passed, N failed". docs/lab.md has the rest.
-# Other words than scenarios: `prepare` does all but boot; `boot` boots what is prepared, its console is this terminal's;
-# `shell` does both and gives a shell in dom0 (and `lab-shell` is the scenario that tests it); `demo` is `make run-xen`.
+# Fetches Debian packages, and builds kernels, in a cache that checkouts share ($LAB_CACHE, scripts/cache.sh); builds
+# programs and images in this checkout ($LAB_BUILD, default build/lab-ARCH); boots, and runs the scenarios in dom0
+# (lib/drive.py); prints a line each and, at the end, "N passed, N failed". docs/lab.md has the rest. Other words than
+# scenarios: `prepare` does all but boot; `boot` boots what is prepared, its console is this terminal's; `shell` does
+# both and gives a shell in dom0 (and `lab-shell` is the scenario that tests it); `demo` is `make run-xen`.
 set -u
 arch=${1-}
 labs='x86 x86-bookworm arm64'
@@ -23,16 +24,19 @@ scenario_is_of() {
 	grep -qE "^# Labs:.* $1( |\$)" "$2" && { [ -n "${LAB_FULL-}" ] || ! grep -qE "^# Full:.* $1( |\$)" "$2"; }
 }
 
-# scenarios_of ARCH [SCENARIO...]: the named ones, or those that the lab has a list of, or all, with commas between them.
+# scenarios_of ARCH [SCENARIO...]: the named ones, or those that the lab has a list of, or all, with commas between
+# them.
 scenarios_of() {
 	local arch=$1 s
 	shift
 	[ $# -gt 0 ] || set -- $(. "$LAB_DIR/${arch%%-*}.sh" && echo $LAB_SCENARIOS)
-	[ $# -gt 0 ] || set -- $(for s in "$LAB_DIR"/scenarios/*.sh; do scenario_is_of "$arch" "$s" && basename "$s" .sh; done) $(lab_more_scenarios "$arch")
+	[ $# -gt 0 ] || set -- $(for s in "$LAB_DIR"/scenarios/*.sh; do scenario_is_of "$arch" "$s" &&
+		basename "$s" .sh; done) $(lab_more_scenarios "$arch")
 	echo "$*" | tr ' ' ,
 }
 
-# drive ARCH...: one machine for scenarios that were named; two at a time, and a second try for what fails, for all of them.
+# drive ARCH...: one machine for scenarios that were named; two at a time, and a second try for what fails, for all of
+# them.
 drive() {
 	local machines=2 retry=--retry arch build labs=
 	[ -z "$named" ] || machines=1 retry=
@@ -81,11 +85,15 @@ step() {
 
 host_packages() {
 	local missing
-	missing=$(for p in $(lab_host_packages); do dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || echo "$p"; done)
-	[ -z "$missing" ] || { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 install -y --no-install-recommends $missing; }
+	missing=$(for p in $(lab_host_packages); do dpkg-query -W -f='${Status}' "$p" 2>/dev/null |
+		grep -q 'ok installed' || echo "$p"; done)
+	[ -z "$missing" ] || { apt-get -qq update &&
+		DEBIAN_FRONTEND=noninteractive apt-get -qq -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 install \
+		-y --no-install-recommends $missing; }
 }
 
-# programs_setup DIR OPTION...: a build folder belongs to one checkout, one root of libraries and one set of options: for others it is made anew.
+# programs_setup DIR OPTION...: a build folder belongs to one checkout, one root of libraries and one set of options:
+# for others it is made anew.
 programs_setup() {
 	local dir=$1 key
 	shift
@@ -98,7 +106,8 @@ programs_setup() {
 # What nobody has used for two months.
 cache_prune() {
 	touch "$LAB_ROOT"
-	find "$LAB_APT" -maxdepth 1 \( -name 'root-*' -o -name 'debian-*' -o -name 'systemd-*' -o -name 'qemu-*' \) -mtime +60 -exec rm -rf {} +
+	find "$LAB_APT" -maxdepth 1 \( -name 'root-*' -o -name 'debian-*' -o -name 'systemd-*' -o -name 'qemu-*' \) \
+		-mtime +60 -exec rm -rf {} +
 	find "$LAB_APT/debs" -name '*.deb' -atime +60 -mtime +60 -delete
 }
 
@@ -115,13 +124,15 @@ guest_image() { # KERNEL
 dom0_image() {
 	local tree=$LAB_BUILD/dom0 name file
 	initramfs_new "$tree" "$LAB_ROOT" || return 1
-	for name in xl xen-init-dom0 xenconsoled xenstored libxl-save-helper xenstore-ls xenstore-read xenstore-write xenstore-list \
-		xenstore-exists xenstore-rm xenstore-watch xenstore-chmod; do
-		file=$(find "$LAB_ROOT/usr/lib" "$LAB_ROOT/usr/bin" "$LAB_ROOT/usr/sbin" -path "*/$name" -type f -o -path "*/bin/$name" -type l 2>/dev/null | grep -v 'xen-common' | head -n 1)
+	for name in xl xen-init-dom0 xenconsoled xenstored libxl-save-helper xenstore-ls xenstore-read xenstore-write \
+		xenstore-list xenstore-exists xenstore-rm xenstore-watch xenstore-chmod; do
+		file=$(find "$LAB_ROOT/usr/lib" "$LAB_ROOT/usr/bin" "$LAB_ROOT/usr/sbin" -path "*/$name" -type f \
+			-o -path "*/bin/$name" -type l 2>/dev/null | grep -v 'xen-common' | head -n 1)
 		[ -n "$file" ] || { echo "lab: no program '$name' in the packages"; return 1; }
 		initramfs_program "$tree" "$file" $(lab_libdirs) || return 1
 	done
-	for file in "$LAB_BUILD"/programs/backend/grantiod "$LAB_BUILD"/programs/cli/grantio $(printf "$LAB_BUILD/programs/%s " $LAB_TOOLS); do
+	for file in "$LAB_BUILD"/programs/backend/grantiod "$LAB_BUILD"/programs/cli/grantio \
+		$(printf "$LAB_BUILD/programs/%s " $LAB_TOOLS); do
 		initramfs_program "$tree" "$file" $(lab_libdirs) || return 1
 	done
 	# `xl console` runs this one by its full name.
@@ -130,14 +141,17 @@ dom0_image() {
 		ln -s /bin/xenconsole "$tree${file#"$LAB_ROOT"}" || return 1
 	# And `xl save` this one.
 	file=$(find "$LAB_ROOT/usr/lib" -name libxl-save-helper -type f | head -n 1)
-	mkdir -p "$tree$(dirname "${file#"$LAB_ROOT"}")" && ln -sf /bin/libxl-save-helper "$tree${file#"$LAB_ROOT"}" || return 1
+	mkdir -p "$tree$(dirname "${file#"$LAB_ROOT"}")" && ln -sf /bin/libxl-save-helper "$tree${file#"$LAB_ROOT"}" ||
+		return 1
 	# pthread_cancel() loads it by name: without it xl aborts.
 	for file in $(lab_libdirs); do [ -e "$file/libgcc_s.so.1" ] && cp -L "$file/libgcc_s.so.1" "$tree/lib/"; done
 	mkdir -p "$tree/etc/xen" && : >"$tree/etc/xen/xl.conf" # xl complains of its absence each time
 	lab_dom0_modules "$tree" || return 1
 	cp "$LAB_DIR/dom0/init" "$tree/init" && chmod 755 "$tree/init"
-	mkdir -p "$tree/lab/scenarios" && cp "$LAB_DIR"/dom0/*.sh "$tree/lab/" && cp "$LAB_DIR"/scenarios/*.sh "$tree/lab/scenarios/"
-	mkdir -p "$tree/etc/xen/scripts" && cp "$LAB_DIR/dom0/block" "$tree/etc/xen/scripts/" && chmod 755 "$tree/etc/xen/scripts/block"
+	mkdir -p "$tree/lab/scenarios" && cp "$LAB_DIR"/dom0/*.sh "$tree/lab/" &&
+		cp "$LAB_DIR"/scenarios/*.sh "$tree/lab/scenarios/"
+	mkdir -p "$tree/etc/xen/scripts" && cp "$LAB_DIR/dom0/block" "$tree/etc/xen/scripts/" &&
+		chmod 755 "$tree/etc/xen/scripts/block"
 	echo "DISK_SPEC='$lab_disk_spec' GUEST_ARGS='$lab_guest_args'" >>"$tree/lab/lib.sh"
 	for name in $(lab_guest_kernels); do
 		lab_guest_cfg "$name" >"$tree/lab/guest-$name.cfg"
@@ -169,9 +183,11 @@ step prune locked "$LAB_APT.prune.lock" cache_prune
 [ "$named" != prepare ] || exit 0
 if [ "$named" = demo ]; then
 	echo "lab $arch: booting"
-	LAB_DOM0_ARGS="$LAB_DOM0_ARGS lab=demo" LAB_TIMEOUT=${LAB_TIMEOUT:-600} "$0" "$arch" boot </dev/null 2>&1 | tee "$LAB_BUILD/demo.log" |
+	LAB_DOM0_ARGS="$LAB_DOM0_ARGS lab=demo" LAB_TIMEOUT=${LAB_TIMEOUT:-600} "$0" "$arch" boot </dev/null 2>&1 |
+		tee "$LAB_BUILD/demo.log" |
 		sed -u -n 's/\r$//; s/^LAB show \?//p'
-	grep -aq '^LAB show All of it went well' "$LAB_BUILD/demo.log" || die "the demonstration did not end well: $LAB_BUILD/demo.log"
+	grep -aq '^LAB show All of it went well' "$LAB_BUILD/demo.log" ||
+		die "the demonstration did not end well: $LAB_BUILD/demo.log"
 	exit
 fi
 if [ "$named" = shell ]; then

@@ -5,11 +5,13 @@
 LAB_DEBARCH=amd64
 LAB_DOM0_SUFFIX=
 
-# What a Debian is made of: its Xen, dom0's kernel, what guests run on (the first one is dom0's), and, of the older one, which
-# scenarios.
+# What a Debian is made of: its Xen, dom0's kernel, what guests run on (the first one is dom0's), and, of the older one,
+# which scenarios.
 case $arch in
 x86) LAB_SUITE=trixie LAB_XEN=4.20 LAB_DOM0_KERNEL=6.12 LAB_SCENARIOS= ;;
-x86-bookworm) LAB_SUITE=bookworm LAB_XEN=4.17 LAB_DOM0_KERNEL=6.1 LAB_SCENARIOS='one-disk filesystem resume offers two-guests' ;;
+x86-bookworm)
+	LAB_SUITE=bookworm LAB_XEN=4.17 LAB_DOM0_KERNEL=6.1 LAB_SCENARIOS='one-disk filesystem resume offers two-guests'
+	;;
 esac
 lab_guest_kernels() { [ $LAB_SUITE = bookworm ] && echo 6.1 || echo 6.12 6.1; }
 
@@ -19,17 +21,26 @@ lab_host_packages() {
 }
 
 lab_packages() {
-	echo xen-hypervisor-$LAB_XEN-amd64 xen-utils-$LAB_XEN xen-utils-common xenstore-utils busybox-static $(x86_kernel_package "$LAB_APT") \
-		libxenmisc$LAB_XEN libxencall1 libxendevicemodel1 libxenevtchn1 libxenforeignmemory1 libxengnttab1 libxenhypfs1 \
-		libxenstore4 libxentoolcore1 libxentoollog1 libxen-dev liburing2 liburing-dev libnbd0 libnbd-dev libfdt1 libfdt-dev libc6 libgcc-s1 \
-		linux-libc-dev libyajl2 libuuid1 zlib1g liblzma5 libbz2-1.0 libzstd1 liblzo2-2 libnl-3-200 libnl-route-3-200 libxml2 \
-		libp11-kit0 libidn2-0 libtasn1-6 libgmp10 libffi8 libstdc++6 e2fsprogs libcom-err2 libss2 libblkid1 util-linux libcap-ng0
+	echo xen-hypervisor-$LAB_XEN-amd64 xen-utils-$LAB_XEN xen-utils-common xenstore-utils busybox-static \
+		$(x86_kernel_package "$LAB_APT") libxenmisc$LAB_XEN libxencall1 libxendevicemodel1 libxenevtchn1 \
+		libxenforeignmemory1 libxengnttab1 libxenhypfs1 libxenstore4 libxentoolcore1 libxentoollog1 libxen-dev \
+		liburing2 liburing-dev libnbd0 libnbd-dev libfdt1 libfdt-dev libc6 libgcc-s1 linux-libc-dev libyajl2 \
+		libuuid1 zlib1g liblzma5 libbz2-1.0 libzstd1 liblzo2-2 libnl-3-200 libnl-route-3-200 libxml2 \
+		libp11-kit0 libidn2-0 libtasn1-6 libgmp10 libffi8 libstdc++6 e2fsprogs libcom-err2 libss2 libblkid1 \
+		util-linux libcap-ng0
 	case $LAB_SUITE in
-	bookworm) echo libgnutls30 libunistring2 libhogweed6 libnettle8 libicu72 libsystemd0 libcap2 libgcrypt20 libgpg-error0 liblz4-1 libext2fs2 ;;
+	bookworm)
+		echo libgnutls30 libunistring2 libhogweed6 libnettle8 libicu72 libsystemd0 libcap2 libgcrypt20 \
+			libgpg-error0 liblz4-1 libext2fs2
+		;;
 	trixie) echo libgnutls30t64 libunistring5 libhogweed6t64 libnettle8t64 libext2fs2t64 ;;
 	esac
 }
-x86_kernel_package() { APT_CONFIG=$1/apt.conf apt-cache depends linux-image-amd64 | sed -n 's/ *Depends: \(linux-image-.*\)/\1/p' | head -n 1; } # APT
+# APT
+x86_kernel_package() {
+	APT_CONFIG=$1/apt.conf apt-cache depends linux-image-amd64 | sed -n 's/ *Depends: \(linux-image-.*\)/\1/p' |
+		head -n 1
+}
 
 # Debian 12's kernel as a guest on Debian 13's Xen: out of that suite, in a root of its own.
 x86_other_kernel() {
@@ -39,26 +50,30 @@ x86_other_kernel() {
 	[ -n "$package" ] && apt_unpack "$apt" "$apt/kernels" "$package"
 }
 lab_kernel_apt() { [ "$1" = "$LAB_DOM0_KERNEL" ] && echo "$LAB_APT" || echo "$LAB_CACHE/bookworm-amd64"; } # KERNEL
-lab_kernel_root() { [ "$1" = "$LAB_DOM0_KERNEL" ] && echo "$LAB_ROOT" || echo "$LAB_CACHE/bookworm-amd64/kernels"; } # KERNEL
+# KERNEL
+lab_kernel_root() { [ "$1" = "$LAB_DOM0_KERNEL" ] && echo "$LAB_ROOT" || echo "$LAB_CACHE/bookworm-amd64/kernels"; }
 lab_kernel_version() { ls "$(lab_kernel_root "$1")/lib/modules" | grep "^$1\." | sort -V | tail -n 1; } # KERNEL
 
-# grantio.ko for a kernel; a warning is an error. Debian's headers name the compiler that the kernel was built with, which
-# the host need not have: an older one knows less.
+# grantio.ko for a kernel; a warning is an error. Debian's headers name the compiler that the kernel was built with,
+# which the host need not have: an older one knows less.
 lab_module() { # KERNEL
 	local cc=gcc-12 root version align= more=-Werror
 	root=$(lab_kernel_root "$1") version=$(lab_kernel_version "$1")
 	command -v $cc >/dev/null || cc=gcc
 	headers_unpack "$(lab_kernel_apt "$1")" "$root" "linux-headers-$version" || return 1
-	echo 'int x;' | $cc -Werror -fmin-function-alignment=16 -xc -c -o /dev/null - 2>/dev/null || align=CONFIG_CC_HAS_MIN_FUNCTION_ALIGNMENT=
-	echo 'struct s { int n; int v[] __attribute__((__counted_by__(n))); };' | $cc -Werror -xc -c -o /dev/null - 2>/dev/null ||
+	echo 'int x;' | $cc -Werror -fmin-function-alignment=16 -xc -c -o /dev/null - 2>/dev/null ||
+		align=CONFIG_CC_HAS_MIN_FUNCTION_ALIGNMENT=
+	echo 'struct s { int n; int v[] __attribute__((__counted_by__(n))); };' |
+		$cc -Werror -xc -c -o /dev/null - 2>/dev/null ||
 		more="$more -Wno-attributes"
-	make -C "$LAB_TOP/kmod" KDIR="$root/usr/src/linux-headers-$version" OUT="$LAB_BUILD/module-$version" CC=$cc KCFLAGS="$more" $align
+	make -C "$LAB_TOP/kmod" KDIR="$root/usr/src/linux-headers-$version" OUT="$LAB_BUILD/module-$version" CC=$cc \
+		KCFLAGS="$more" $align
 }
 
 lab_libdirs() { echo "$LAB_ROOT/usr/lib/x86_64-linux-gnu" "$LAB_ROOT/lib/x86_64-linux-gnu"; }
 
-# dom0's kernel, and most guests', as an ELF file out of the bzImage: it saves Xen and xl eight seconds of unpacking each.
-# The other one stays as it is: xl unpacks it, and dom0's memory has no room for a second one.
+# dom0's kernel, and most guests', as an ELF file out of the bzImage: it saves Xen and xl eight seconds of unpacking
+# each. The other one stays as it is: xl unpacks it, and dom0's memory has no room for a second one.
 lab_kernels() {
 	local kernel version
 	[ -e "$LAB_ROOT/lib" ] || ln -s usr/lib "$LAB_ROOT/lib" # where depmod looks
@@ -67,11 +82,13 @@ lab_kernels() {
 	for kernel in $(lab_guest_kernels); do
 		version=$(lab_kernel_version "$kernel")
 		[ -n "$version" ] || { echo "lab: no kernel $kernel in the packages"; return 1; }
-		[ -f "$(lab_kernel_root "$kernel")/lib/modules/$version/modules.dep" ] || depmod -b "$(lab_kernel_root "$kernel")" "$version" || return 1
+		[ -f "$(lab_kernel_root "$kernel")/lib/modules/$version/modules.dep" ] ||
+			depmod -b "$(lab_kernel_root "$kernel")" "$version" || return 1
 		ln -sf "$(lab_kernel_root "$kernel")/boot/vmlinuz-$version" "$LAB_BUILD/vmlinux-$kernel"
 	done
 	version=$(lab_kernel_version $LAB_DOM0_KERNEL)
-	[ -f "$LAB_BUILD/elf-$version" ] || python3 "$LAB_DIR/lib/vmlinux.py" "$LAB_ROOT/boot/vmlinuz-$version" "$LAB_BUILD/elf-$version" || return 1
+	[ -f "$LAB_BUILD/elf-$version" ] || python3 "$LAB_DIR/lib/vmlinux.py" "$LAB_ROOT/boot/vmlinuz-$version" \
+		"$LAB_BUILD/elf-$version" || return 1
 	ln -sf "elf-$version" "$LAB_BUILD/vmlinux-$LAB_DOM0_KERNEL"
 }
 
@@ -94,14 +111,16 @@ lab_programs() {
 lab_guest_modules() { # TREE KERNEL
 	local version
 	version=$(lab_kernel_version "$2")
-	initramfs_modules "$1" "$(lab_kernel_root "$2")" "$version" crc32c_generic virtio_mmio virtio_blk ext4 xen-blkfront || return 1
+	initramfs_modules "$1" "$(lab_kernel_root "$2")" "$version" crc32c_generic virtio_mmio virtio_blk ext4 \
+		xen-blkfront || return 1
 	cp "$LAB_BUILD/module-$version/kmod/grantio.ko" "$1/lib/modules/"
 	initramfs_grantio "$1"
 	initramfs_program "$1" "$(x86_sbin mke2fs)" $(lab_libdirs)
 }
 x86_sbin() { find "$LAB_ROOT/sbin/$1" "$LAB_ROOT/usr/sbin/$1" 2>/dev/null | head -n 1; } # PROGRAM
 lab_dom0_modules() {
-	initramfs_modules "$1" "$LAB_ROOT" "$(lab_kernel_version $LAB_DOM0_KERNEL)" xen-evtchn xen-gntdev xen-gntalloc xen-privcmd xenfs crc32c_generic ext4 loop xen-blkback
+	initramfs_modules "$1" "$LAB_ROOT" "$(lab_kernel_version $LAB_DOM0_KERNEL)" xen-evtchn xen-gntdev xen-gntalloc \
+		xen-privcmd xenfs crc32c_generic ext4 loop xen-blkback
 }
 
 lab_guest_cfg() { # KERNEL
@@ -135,13 +154,14 @@ lab_dom0_files() {
 # dom0s for scenarios that ask for them ("# Dom0: NAME").
 lab_more_images() { [ -n "$LAB_SCENARIOS" ] || systemd_image "$LAB_BUILD/dom0-systemd.cpio"; }
 
-# QEMU from 8 on (10.0.2 was tried) ends PVH guests early: it decodes their `mov %cr2` as something else. Where the host's is
-# one of these, Debian 12's runs out of a private root, with its own libraries.
+# QEMU from 8 on (10.0.2 was tried) ends PVH guests early: it decodes their `mov %cr2` as something else. Where the
+# host's is one of these, Debian 12's runs out of a private root, with its own libraries.
 x86_qemu_of_host() {
 	local version
 	[ "${LAB_QEMU-}" != private ] || return 1
 	version=$(qemu-system-x86_64 --version 2>/dev/null | sed -n 's/^QEMU emulator version \([0-9]*\).*/\1/p')
-	[ -n "$version" ] || version=$(apt-cache policy qemu-system-x86 | sed -n 's/ *Candidate: \([0-9]*:\)\?\([0-9]*\).*/\2/p')
+	[ -n "$version" ] || version=$(apt-cache policy qemu-system-x86 |
+		sed -n 's/ *Candidate: \([0-9]*:\)\?\([0-9]*\).*/\2/p')
 	[ "${version:-8}" -lt 8 ]
 }
 lab_host_programs() {
@@ -149,7 +169,8 @@ lab_host_programs() {
 	rm -f "$program"
 	! x86_qemu_of_host || return 0
 	apt_private "$apt" bookworm amd64 || return 1
-	packages=$(APT_CONFIG=$apt/apt.conf apt-get -s --no-install-recommends install qemu-system-x86 | awk '$1 == "Inst" { print $2 }')
+	packages=$(APT_CONFIG=$apt/apt.conf apt-get -s --no-install-recommends install qemu-system-x86 |
+		awk '$1 == "Inst" { print $2 }')
 	root=$apt/qemu-$(apt_key "$apt" $packages) lib=$apt/qemu-$(apt_key "$apt" $packages)/usr/lib/x86_64-linux-gnu
 	[ -n "$packages" ] && apt_unpack "$apt" "$root" $packages || return 1
 	cat >"$program" <<-RUN
@@ -165,8 +186,10 @@ lab_host_programs() {
 lab_qemu() {
 	local program=$LAB_BUILD/qemu-system-x86_64
 	[ -x "$program" ] || program=qemu-system-x86_64
-	exec timeout --foreground -k 5 "${LAB_TIMEOUT:-86400}" "$program" -machine q35 -cpu qemu64,+svm,+npt -accel tcg,thread=multi -m 1536 -smp 1 \
-		-display none -vga none -nic none -chardev stdio,id=console,signal=off -serial chardev:console -monitor none -no-reboot -kernel "$LAB_BUILD/xen" \
+	exec timeout --foreground -k 5 "${LAB_TIMEOUT:-86400}" "$program" -machine q35 -cpu qemu64,+svm,+npt \
+		-accel tcg,thread=multi -m 1536 -smp 1 \
+		-display none -vga none -nic none -chardev stdio,id=console,signal=off -serial chardev:console \
+		-monitor none -no-reboot -kernel "$LAB_BUILD/xen" \
 		-append "console=com1 com1=115200,8n1 dom0_mem=768M,max:768M dom0_max_vcpus=1 loglvl=all guest_loglvl=all $LAB_XEN_ARGS" \
 		-initrd "$LAB_BUILD/vmlinux-$LAB_DOM0_KERNEL console=hvc0 earlyprintk=xen loglevel=4 $LAB_DOM0_ARGS,$LAB_BUILD/dom0${LAB_DOM0:+-$LAB_DOM0}.cpio"
 }

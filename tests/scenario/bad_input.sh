@@ -3,8 +3,9 @@
 # What a host's administrator meets: a full file system, an NBD server that goes, bad command lines. Each is said in one
 # clear line, and the disk beside it goes on. Prints TAP. Usage: bad_input.sh BUILD_DIR
 set -uo pipefail
-# A mount namespace of our own: nobody else sees the small file system, and it is gone with this script, however it ends.
-# Where / is no mount point (a chroot) its mounts cannot be made private; the small one is then unmounted below as ever.
+# A mount namespace of our own: nobody else sees the small file system, and it is gone with this script, however it
+# ends. Where / is no mount point (a chroot) its mounts cannot be made private; the small one is then unmounted below as
+# ever.
 if [ -z "${GRANTIO_UNSHARED-}" ]; then
 	export GRANTIO_UNSHARED=1
 	unshare --mount true 2>/dev/null && exec unshare --mount "$0" "$@"
@@ -57,7 +58,8 @@ disk_full_mended() { exec 9>&- && bench --disk xvdb --rw write --bs 64k --depth 
 server_gone() {
 	log_mark
 	nbd_server_kill
-	! bench --disk xvdc --requests 10 2>"$work/err" && cat "$work/err" && grep -q 'read of 4096 bytes at' "$work/err" &&
+	! bench --disk xvdc --requests 10 2>"$work/err" && cat "$work/err" &&
+		grep -q 'read of 4096 bytes at' "$work/err" &&
 		[ "$(log_new | grep -c 'd1/xvdc')" -le 3 ] && log_new | grep -q 'd1/xvdc'
 }
 server_back() { nbd_server_start && until_true bench --disk xvdc --requests 10; }
@@ -90,8 +92,10 @@ check 'grantiod: a number out of range' refused "--queues '99'" --queues 99
 check 'grantiod: no power of two' refused "--queue-size '100'" --queue-size 100
 check 'grantiod: a word that is no level' refused "--log-level 'loud'" --log-level loud
 check 'grantiod: no such option' refused 'fast' --fast
-check 'grantiod: a configuration that is not there' one_line 2 "$work/none" "$build/backend/grantiod" --config "$work/none"
+check 'grantiod: a configuration that is not there' one_line 2 "$work/none" "$build/backend/grantiod" \
+	--config "$work/none"
 printf 'queues = 2\ncolour = red\n' >"$work/conf"
-check 'grantiod: an unknown key, with its line' one_line 2 "$work/conf:2" "$build/backend/grantiod" --config "$work/conf"
+check 'grantiod: an unknown key, with its line' one_line 2 "$work/conf:2" "$build/backend/grantiod" \
+	--config "$work/conf"
 check 'grantiod ends' grantiod_stop
 checks_end

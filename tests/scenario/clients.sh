@@ -46,8 +46,8 @@ virtual_size() { qemu-img info --output=json "$nbd_uri" | grep '"virtual-size": 
 # Connections in parallel on one disk; fio leaves its state file where it runs.
 fio_verify() {
 	cd "$work" && timeout 120 fio --name=verify --ioengine=nbd --uri="$nbd_uri" --rw=randrw --bsrange=512-128k \
-		--bs_unaligned=0 --blockalign=512 --iodepth=16 --numjobs=2 --offset_increment=256M --size=32M --verify=crc32c \
-		--verify_fatal=1 --do_verify=1 --randseed=11
+		--bs_unaligned=0 --blockalign=512 --iodepth=16 --numjobs=2 --offset_increment=256M --size=32M \
+		--verify=crc32c --verify_fatal=1 --do_verify=1 --randseed=11
 }
 
 # qemu-io says what went wrong, and not always by its exit status.
@@ -70,8 +70,14 @@ zero_and_trim() {
 	[ "$after" -lt "$before" ] && io -c 'read -P 0 16M 8M'
 }
 
-fua() { io -c 'write -f -P 0x77 1M 64k' && io -c 'read -P 0x77 1M 64k' && cmp -n 65536 -i 1048576:0 "$work/disk.raw" <(head -c 65536 /dev/zero | tr '\0' '\167'); }
-odd_offsets() { io -c 'write -P 0x11 4k 12k' -c 'write -P 0x22 4608 1536' && io -c 'read -P 0x11 4096 512' -c 'read -P 0x22 4608 1536' -c 'read -P 0x11 6144 512'; }
+fua() {
+	io -c 'write -f -P 0x77 1M 64k' && io -c 'read -P 0x77 1M 64k' &&
+		cmp -n 65536 -i 1048576:0 "$work/disk.raw" <(head -c 65536 /dev/zero | tr '\0' '\167')
+}
+odd_offsets() {
+	io -c 'write -P 0x11 4k 12k' -c 'write -P 0x22 4608 1536' &&
+		io -c 'read -P 0x11 4096 512' -c 'read -P 0x22 4608 1536' -c 'read -P 0x11 6144 512'
+}
 past_the_end() { io -c 'write -P 0x33 1073737728 4096' && io -c 'read -P 0x33 1073737728 4096'; }
 write_refused() { ! io -c 'write 0 4k' && ! nbdcopy "$work/tree.raw" "$nbd_uri"; }
 stop() { guest_stop; }
@@ -82,10 +88,12 @@ plugin_says() { # TEXT ARGUMENT...
 	local text=$1
 	shift
 	rm -f "$work/bad.sock"
-	ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=0 LD_PRELOAD=$sanitizer one_line 1 "$text" nbdkit -f -U "$work/bad.sock" "$plugin" "$@"
+	ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=0 LD_PRELOAD=$sanitizer one_line 1 "$text" nbdkit \
+		-f -U "$work/bad.sock" "$plugin" "$@"
 }
 
-# As README has it: nbdkit with a command of its own, which would wait for ever for a child that has died behind its back.
+# As README has it: nbdkit with a command of its own, which would wait for ever for a child that has died behind its
+# back.
 run_says() { # TEXT ARGUMENT...
 	local text=$1 status=0
 	shift
@@ -95,8 +103,8 @@ run_says() { # TEXT ARGUMENT...
 	[ $status = 1 ] && grep -q -- "$text" "$work/run.err"
 }
 run_serves() {
-	ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=0 LD_PRELOAD=$sanitizer timeout -k 5 60 \
-		nbdkit -U - "$plugin" machine="$machine" domid=1 disk=xvda --run 'nbdinfo --size "$uri"' | grep -qx 1073741824
+	ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=0 LD_PRELOAD=$sanitizer timeout -k 5 60 nbdkit -U - "$plugin" \
+		machine="$machine" domid=1 disk=xvda --run 'nbdinfo --size "$uri"' | grep -qx 1073741824
 }
 run_as_taken_guest() { run_says 'cannot be its guest' machine="$machine" domid=1; }
 
@@ -122,7 +130,10 @@ disk_stats_lines() {
 		[ "$(grep -cE '^d[0-9]+/xvd[a-z] phase=served .*requests=[0-9]+ .*copy_hypercalls=[0-9]+' "$work/stats")" = "$("$grantio" disk list --json | grep -c domid)" ]
 }
 bench() { "$grantio" bench --domid 1 --disk xvda --control "$work/control" "$@" 2>"$work/progress"; }
-bench_verifies() { bench --rw randrw --requests 20000 --size 64M --verify --queues 2 | tee /dev/stderr | grep -q '^verified  *[1-9]'; }
+bench_verifies() {
+	bench --rw randrw --requests 20000 --size 64M --verify --queues 2 | tee /dev/stderr |
+		grep -q '^verified  *[1-9]'
+}
 
 bench_json() {
 	bench --time 300ms --json >"$work/bench.json"
@@ -139,7 +150,8 @@ bench_json() {
 	PYTHON
 }
 
-# SIGINT as by Ctrl-C: a shell without job control starts what is in the background with SIGINT ignored; env undoes that.
+# SIGINT as by Ctrl-C: a shell without job control starts what is in the background with SIGINT ignored; env undoes
+# that.
 bench_interrupted() {
 	local pid status=0
 	env --default-signal=INT "$grantio" bench --domid 1 --disk xvda --time 60s >"$work/out" 2>"$work/err" &
@@ -187,8 +199,8 @@ lend_stop() {
 
 restart() { grantiod_start && grantiod_says 'd2/xvda: serving' && grantiod_says 'd1/xvda: serving'; }
 
-# As on Xen, its ioreq server stays, and nobody answers: the guest's patience ends it. What it finds first is a request that
-# does not complete, or a status register of all ones, which nobody answers either.
+# As on Xen, its ioreq server stays, and nobody answers: the guest's patience ends it. What it finds first is a request
+# that does not complete, or a status register of all ones, which nobody answers either.
 backend_dies() {
 	kill -KILL "$grantiod_pid"
 	wait "$grantiod_pid"
@@ -206,14 +218,17 @@ nothing_left() {
 }
 
 daemon_ends() { grantiod_stop; local status=$?; cat "$work/grantiod.log"; return $status; }
-qcow2_is_sound() { qemu_nbd_stop && qemu-img check "$work/disk.qcow2" && qemu-img compare -f qcow2 -F raw "$work/disk.qcow2" "$work/tree.raw"; }
+qcow2_is_sound() {
+	qemu_nbd_stop && qemu-img check "$work/disk.qcow2" &&
+		qemu-img compare -f qcow2 -F raw "$work/disk.qcow2" "$work/tree.raw"
+}
 
 machine_open "$1"
 check 'a machine with two guests and three disks' setup
 
 check 'guest 1, raw: the plugin starts' guest_start 1 xvda
-check 'nbdinfo: size, blocks, capabilities' nbdinfo_tells export-size 1073741824 is_read_only false can_flush true can_fua true \
-	can_trim true can_zero true can_multi_conn true block_size_minimum 512
+check 'nbdinfo: size, blocks, capabilities' nbdinfo_tells export-size 1073741824 is_read_only false can_flush true \
+	can_fua true can_trim true can_zero true can_multi_conn true block_size_minimum 512
 check 'nbdcopy of an ext4 image to the disk' copy_in
 check 'nbdcopy from the disk: the same checksum' copy_out
 check 'qemu-img info' virtual_size
@@ -242,7 +257,8 @@ check 'writes are refused' write_refused
 check 'the guest leaves its disk in order' stop
 
 filter=blocksize check 'guest 1 with a ring of 8, through a block-size filter' guest_start 1 xvda queue_size=8
-check 'requests of a few bytes' io -c 'write -P 0x44 8192 3' -c 'read -P 0x44 8192 3' -c 'write -P 0x55 8195 1' -c 'read -P 0x44 8194 1'
+check 'requests of a few bytes' io -c 'write -P 0x44 8192 3' -c 'read -P 0x44 8192 3' -c 'write -P 0x55 8195 1' \
+	-c 'read -P 0x44 8194 1'
 check 'the guest leaves its disk in order' stop
 
 check 'plugin: domid is missing' plugin_says 'domid=NUMBER is missing' machine="$machine"
@@ -264,13 +280,17 @@ check 'bench: a word that is no load' bench_says "option --rw 'sideways'" --rw s
 check 'bench: more than the disk has' bench_says 'more than the disk' --disk xvda --size 2G
 check 'bench: no such disk' one_line 1 'domain 1 has no disk xvdz' "$grantio" bench --domid 1 --disk xvdz
 check 'bench: writing to a read-only disk' one_line 2 'the disk is read-only' "$grantio" bench --domid 2 --rw randwrite
-check 'bench: no such control socket' one_line 1 'control socket' "$grantio" bench --domid 1 --disk xvda --control "$work/nowhere"
+check 'bench: no such control socket' one_line 1 'control socket' "$grantio" bench --domid 1 --disk xvda \
+	--control "$work/nowhere"
 
 check 'disk stats: a line for each disk' disk_stats_lines
 check 'disk refresh: a disk that is served' "$grantio" disk refresh d1/xvda --control "$work/control"
-check 'disk refresh: no such disk' one_line 1 "'d1/xvdz': no such device" "$grantio" disk refresh d1/xvdz --control "$work/control"
-check 'disk refresh: a name too long' one_line 2 "must be as" "$grantio" disk refresh "$(printf '%099d' 0)" --control "$work/control"
-check 'disk stats: no daemon there' one_line 1 "control socket '$work/nowhere': No such file" "$grantio" disk stats --control "$work/nowhere"
+check 'disk refresh: no such disk' one_line 1 "'d1/xvdz': no such device" "$grantio" disk refresh d1/xvdz \
+	--control "$work/control"
+check 'disk refresh: a name too long' one_line 2 "must be as" "$grantio" disk refresh "$(printf '%099d' 0)" \
+	--control "$work/control"
+check 'disk stats: no daemon there' one_line 1 "control socket '$work/nowhere': No such file" "$grantio" disk stats \
+	--control "$work/nowhere"
 
 check 'a guest lends a page' lend_start
 check 'hostile backend: reads what it was lent' steal 'read: "what the guest lends"' read 2 "$ref"

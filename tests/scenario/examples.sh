@@ -1,19 +1,22 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# The examples of README.md and of the man pages that a machine without Xen can run, as they stand there: a shell that has grantio in its path,
-# and an empty folder. Usage: examples.sh BUILD_DIR SOURCE_DIR
+# The examples of README.md and of the man pages that a machine without Xen can run, as they stand there: a shell that
+# has grantio in its path, and an empty folder. Usage: examples.sh BUILD_DIR SOURCE_DIR
 set -u
 . "$(dirname "$0")/../host/machine.sh"
 . "$(dirname "$0")/../host/tap.sh"
 
 # The one fenced block behind a heading.
-readme_block() { awk -v h="## $1" '$0 == h { in_part = 1; next } /^## / { in_part = 0 } in_part && /^```/ { n++; next } in_part && n == 1' "$source/README.md"; }
+readme_block() {
+	awk -v h="## $1" '$0 == h { in_part = 1; next } /^## / { in_part = 0 } in_part && /^```/ { n++; next } in_part && n == 1' "$source/README.md"
+}
 # The literal blocks of a page that hold a command of the model's.
 page_block() { # PAGE
 	awk '/^\.Bd -literal/ { block = ""; on = 1; next } /^\.Ed/ { if (on && block ~ /grantio model start/) printf "%s", block; on = 0 } on { block = block $0 "\n" }' "$source/docs/man/$1"
 }
 
-# A shell that runs a block from the beginning to its end, on a machine of its own. nbdkit is no program of ours: with sanitizers, theirs comes first.
+# A shell that runs a block from the beginning to its end, on a machine of its own. nbdkit is no program of ours: with
+# sanitizers, theirs comes first.
 run_block() { # BLOCK SAYS...
 	local block=$1 here text status=0
 	shift
@@ -35,7 +38,8 @@ run_block() { # BLOCK SAYS...
 
 source=$(realpath "$2")
 machine_open "$1"
-check 'README.md, the model by hand' run_block "$(readme_block 'The model, by hand')" 'xvda' 'export-size: 1073741824' ' IOPS, ' 'd1/xvda phase=served' '^grants_active'
+check 'README.md, the model by hand' run_block "$(readme_block 'The model, by hand')" 'xvda' 'export-size: 1073741824' \
+	' IOPS, ' 'd1/xvda phase=served' '^grants_active'
 check 'grantio(1), a machine without Xen' run_block "$(page_block grantio.1)" 'xvda' 'd1/xvda phase=served'
 check 'nbdkit-grantio-plugin(1)' run_block "$(page_block nbdkit-grantio-plugin.1)" 'export-size: 67108864'
 checks_end

@@ -51,7 +51,8 @@ nbdkit_works() { guest_start 1 xvda && timeout -k 5 120 nbdcopy "$nbd_uri" null:
 # Two programs cannot be one guest; the second is told who the first is.
 second_guest_refused() {
 	guest_start 1 xvda || return 1
-	one_line 1 "cannot be its guest, since process $nbd_pid is" "$grantio" bench --domid 1 --disk xvda --requests 1 &&
+	one_line 1 "cannot be its guest, since process $nbd_pid is" "$grantio" bench --domid 1 --disk xvda \
+		--requests 1 &&
 		guest_stop
 }
 

@@ -7,7 +7,9 @@ set -uo pipefail
 . "$(dirname "$0")/../host/tap.sh"
 
 # No sanitizer's leak check: what libxenvchan and libxenstore leave is theirs.
-vchan() { ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=0 as_domain "$1" timeout -k 5 120 "$build/tests/scenario/vchan" "${@:2}"; }
+vchan() {
+	ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=0 as_domain "$1" timeout -k 5 120 "$build/tests/scenario/vchan" "${@:2}"
+}
 
 server_start() { # DOMID PEER
 	local store=$machine/store

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-# The demonstration of `make run-xen`, in dom0: two stock guests with virtio disks, and what a program in the backend's domain is refused.
-# Sourced by init; ends with the machine. What the host shows begins with "LAB show".
+# The demonstration of `make run-xen`, in dom0: two stock guests with virtio disks, and what a program in the backend's
+# domain is refused. Sourced by init; ends with the machine. What the host shows begins with "LAB show".
 . /lab/lib.sh
 scenario_defaults
 SCENARIO=demo RUN=/run/demo PORTS=$(count_ports)
@@ -37,7 +37,8 @@ make_images() {
 create() { guest_create "$@" && echo "domain $(guest_domid "$1")"; }
 disk() { echo "'$DISK_SPEC,access=$3,vdev=$2,target=$1'"; } # IMAGE VDEV MODE
 
-# ---- what the guests do, checked from outside -------------------------------------------------------------------------
+# ---- what the guests do, checked from outside
+# -------------------------------------------------------------------------
 
 # finished NAME: the guest says how it went, and powers off.
 finished() { guest_finish "$1" 150; }
@@ -53,11 +54,18 @@ read_only() { guest_log_has guest-1 "readonly $ro_sum" && [ "$(sum "$ro")" = "$r
 first_read() { guest_log_has guest-2 "before $other_sum" && short "$other_sum"; }
 then_wrote() { guest_log_has guest-2 "after $(sum "$other")" && short "$(sum "$other")"; }
 
-# ---- a program in the backend's domain ---------------------------------------------------------------------------------
+# ---- a program in the backend's domain
+# ---------------------------------------------------------------------------------
 
-tell_guest() { printf '%s' "$1" | dd of="$other" conv=notrunc,fsync 2>/dev/null; } # the script in the guest reads its first sector
-idle() { wait_until 120 guest_log_has guest-3 'GUEST idle' && grants "$domid" list >"$RUN/idle" && echo "$(grep -c . "$RUN/idle") references granted: rings, console, xenstore"; }
-busy() { tell_guest busy && wait_until 90 guest_log_has guest-3 'GUEST busy' && echo "4 KiB writes beside 64 KiB reads"; }
+# the script in the guest reads its first sector
+tell_guest() { printf '%s' "$1" | dd of="$other" conv=notrunc,fsync 2>/dev/null; }
+idle() {
+	wait_until 120 guest_log_has guest-3 'GUEST idle' && grants "$domid" list >"$RUN/idle" &&
+		echo "$(grep -c . "$RUN/idle") references granted: rings, console, xenstore"
+}
+busy() {
+	tell_guest busy && wait_until 90 guest_log_has guest-3 'GUEST busy' && echo "4 KiB writes beside 64 KiB reads"
+}
 probed() { grants "$domid" probe >"$RUN/probe" 2>&1 || { cat "$RUN/probe"; return 1; }; tail -n 1 "$RUN/probe"; }
 watched() {
 	local watch
@@ -86,7 +94,8 @@ show
 show "Two guests, three disks, grantiod in dom0"
 step 'make images' make_images
 step 'start grantiod' grantiod_start
-step 'xl create guest-1: xvda, 16 MiB; xvdb, 4 MiB, read-only' create guest-1 filesystem "disk=[$(disk "$rw" xvda rw),$(disk "$ro" xvdb ro)]"
+step 'xl create guest-1: xvda, 16 MiB; xvdb, 4 MiB, read-only' create guest-1 filesystem \
+	"disk=[$(disk "$rw" xvda rw),$(disk "$ro" xvdb ro)]"
 step 'xl create guest-2: xvda, 8 MiB' create guest-2 copy "disk=[$(disk "$other" xvda rw)]"
 step 'guest-1: mkfs.ext4, mount, write 3 MiB, mount again, read' finished guest-1
 step 'dom0: e2fsck of its image; the file is what it wrote' file_system
@@ -105,7 +114,8 @@ step 'copy from, copy to, map: each reference that there is, and more' probed
 step 'sample what can be reached while the disk is busy, then is not' watched
 show
 table
-refused 'not granted' '' && refused ended '' && refused read-only '\(to\|writable\)' || give_up 'something was let through'
+refused 'not granted' '' && refused ended '' && refused read-only '\(to\|writable\)' ||
+	give_up 'something was let through'
 xl destroy guest-3
 step 'xl destroy guest-3: nothing is left' no_leaks
 grantiod_stop

@@ -14,8 +14,8 @@ run_one() {
 	kill $watch 2>/dev/null
 }
 
-# The host says what to run: "run NUMBER SCENARIO LIMIT", or "end". We say how it went, again and again, since a line may be torn apart by one
-# of Xen's own; what is said twice to us is told by its number.
+# The host says what to run: "run NUMBER SCENARIO LIMIT", or "end". We say how it went, again and again, since a line
+# may be torn apart by one of Xen's own; what is said twice to us is told by its number.
 done=0 result="up $(cut -d' ' -f1 /proc/uptime)"
 while true; do
 	printf '\nLAB ready %s %s\n' $done "$result"

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-# A person's shell in dom0 (`make lab-shell`), with grantiod and a guest that has a virtio disk. Sourced by init; ends with the machine.
+# A person's shell in dom0 (`make lab-shell`), with grantiod and a guest that has a virtio disk. Sourced by init; ends
+# with the machine.
 . /lab/lib.sh
 scenario_defaults
 SCENARIO=shell RUN=/run/lab

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-# dom0 asks for things through xenstore (dom0/driver.sh): a command, its number before it; what it printed and its status go to the console.
+# dom0 asks for things through xenstore (dom0/driver.sh): a command, its number before it; what it printed and its
+# status go to the console.
 mkdir -p /run
 number=0
 xenstore-watch data/command | while read -r _; do

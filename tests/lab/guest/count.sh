@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-# Some I/O, and one more in the number that the disk begins with; times=N in the command line: the last round powers off.
+# Some I/O, and one more in the number that the disk begins with; times=N in the command line: the last round powers
+# off.
 . /guest/lib.sh
 wait_for 20 test -b /dev/vda
 round=$(head -c 8 /dev/vda | tr -dc 0-9)

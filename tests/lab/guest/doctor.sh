@@ -6,12 +6,17 @@ doctor() { # STATUS LINE...
 	shift
 	grantio doctor >/tmp/doctor 2>&1 || status=$?
 	for line; do
-		grep -q "^$line" /tmp/doctor || { sed 's/^/GUEST /' /tmp/doctor; echo "GUEST there is no line '$line'"; return 1; }
+		grep -q "^$line" /tmp/doctor || {
+			sed 's/^/GUEST /' /tmp/doctor
+			echo "GUEST there is no line '$line'"
+			return 1
+		}
 	done
 	[ $status = "$wanted" ] || { sed 's/^/GUEST /' /tmp/doctor; return 1; }
 }
 wait_for 20 test -b /dev/vda
-doctor 0 "ok       xen: Xen 4\..* guest$" "ok       xenstore: answers" "ok       virtio_blk: " "ok       virtio-disk: .* (vda): restricted to what is granted"
+doctor 0 "ok       xen: Xen 4\..* guest$" "ok       xenstore: answers" "ok       virtio_blk: " \
+	"ok       virtio-disk: .* (vda): restricted to what is granted"
 grep -qs grantio /etc/modules && doctor 0 "ok       disk: .* connected to domain 0, vda"
 echo "GUEST doctor is content"
 told() { dd if=/dev/vda bs=4k count=1 iflag=direct 2>/dev/null | grep -q 'dom0 has looked'; }

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-# Read all disks and write to each of them, all at once. What a disk is called stands in its first five bytes: disks come up in any order.
+# Read all disks and write to each of them, all at once. What a disk is called stands in its first five bytes: disks
+# come up in any order.
 . /guest/lib.sh
 disk() { # DEVICE
 	local name

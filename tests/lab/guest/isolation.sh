@@ -4,7 +4,8 @@
 . /guest/lib.sh
 wait_for 20 test -b /dev/vda
 granted() { cat /sys/bus/xen/devices/virtio_disk-*/grantio/grants 2>/dev/null || echo unknown; }
-# Not from the page cache, which has what was read before for as long as fio has the disk open; one page, and nothing ahead.
+# Not from the page cache, which has what was read before for as long as fio has the disk open; one page, and nothing
+# ahead.
 said() {
 	echo 1 >/proc/sys/vm/drop_caches
 	dd if=/dev/vda bs=512 count=1 iflag=direct 2>/dev/null | grep -q "$1"

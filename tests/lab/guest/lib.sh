@@ -11,10 +11,11 @@ wait_for() { # SECONDS COMMAND...
 	done
 }
 sum() { sha256sum "$1" | cut -d' ' -f1; }
-# run_fio JOB...: fio on /dev/vda, direct, with crc32c verified (GUEST_ADD=fio in the scenario). Its jobs run at once, as threads.
+# run_fio JOB...: fio on /dev/vda, direct, with crc32c verified (GUEST_ADD=fio in the scenario). Its jobs run at once,
+# as threads.
 run_fio() {
-	if fio --name=global --filename=/dev/vda --direct=1 --ioengine=psync --thread --verify=crc32c --verify_fatal=1 --do_verify=1 \
-		--randseed=1 --group_reporting --clocksource=clock_gettime "$@" >/tmp/fio 2>&1; then
+	if fio --name=global --filename=/dev/vda --direct=1 --ioengine=psync --thread --verify=crc32c --verify_fatal=1 \
+		--do_verify=1 --randseed=1 --group_reporting --clocksource=clock_gettime "$@" >/tmp/fio 2>&1; then
 		grep -e 'READ:' -e 'WRITE:' /tmp/fio | sed 's/^/GUEST fio/'
 	else
 		sed 's/^/GUEST fio: /' /tmp/fio

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-# I/O with a backend that keeps what it has mapped; then memory is wanted for something else, and the module goes and comes;
-# then the backend lets go. dom0 says when, in the image's last sector.
+# I/O with a backend that keeps what it has mapped; then memory is wanted for something else, and the module goes and
+# comes; then the backend lets go. dom0 says when, in the image's last sector.
 . /guest/lib.sh
 wait_for 20 test -b /dev/vda
-# The device of xenstore's on x86, of the device tree's on Arm, and the driver that it is taken from: grantio's own, or virtio-mmio.
+# The device of xenstore's on x86, of the device tree's on Arm, and the driver that it is taken from: grantio's own, or
+# virtio-mmio.
 stats=$(echo /sys/bus/xen/devices/virtio_disk-*/grantio)
 driver=/sys/bus/xen/drivers/grantio
 if [ ! -d "$stats" ]; then

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-# The backend's process is killed, while nothing is under way or (busy=1 in the command line) in the middle of I/O, and another one comes:
-# the disk goes, comes back, and works.
+# The backend's process is killed, while nothing is under way or (busy=1 in the command line) in the middle of I/O, and
+# another one comes: the disk goes, comes back, and works.
 . /guest/lib.sh
 wait_for 20 test -b /dev/vda
 dd if=/dev/urandom of=/tmp/data bs=64k count=8 2>/dev/null

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-# Write and read, a line each time, until dom0 says in the image's last sector that it is enough; it saves and restores this guest meanwhile.
+# Write and read, a line each time, until dom0 says in the image's last sector that it is enough; it saves and restores
+# this guest meanwhile.
 . /guest/lib.sh
 wait_for 20 test -b /dev/vda
 sequence=$(cat /sys/block/vda/diskseq)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-# Two disks: one of 2 MiB, written and read back, and a read-only one of 1 MiB; three times, when dom0 says so on the console.
+# Two disks: one of 2 MiB, written and read back, and a read-only one of 1 MiB; three times, when dom0 says so on the
+# console.
 . /guest/lib.sh
 wait_for 90 test -b /dev/vda
 wait_for 90 test -b /dev/vdb

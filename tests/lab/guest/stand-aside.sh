@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Modules: none
-# A mainline kernel, whose own layer its two disks use: grantio.ko comes, is not needed by them, takes nothing, and goes; the disks work all the
-# while, also when their driver lets go of one and takes it again.
+# A mainline kernel, whose own layer its two disks use: grantio.ko comes, is not needed by them, takes nothing, and
+# goes; the disks work all the while, also when their driver lets go of one and takes it again.
 . /guest/two-disks.sh
 mmio=/sys/bus/platform/drivers/virtio-mmio
 written="$(sum /dev/vda) $(sum /dev/vdb)"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Modules: none
-# Debian's own kernel on Arm, with two virtio disks of its device tree and a PV disk. Without grantio.ko there are no virtio
-# disks, and with it there are two. Drivers come and go, and so does the module, when nothing uses it.
+# Debian's own kernel on Arm, with two virtio disks of its device tree and a PV disk. Without grantio.ko there are no
+# virtio disks, and with it there are two. Drivers come and go, and so does the module, when nothing uses it.
 . /guest/lib.sh
 mmio=/sys/bus/platform/drivers/virtio-mmio
 load() { insmod "$(grep "/$1\.ko" /etc/modules)"; }
@@ -14,7 +14,8 @@ read_again() { # WHAT
 	echo "GUEST read again: $1"
 }
 
-for m in $(grep -v grantio /etc/modules); do insmod "$m" || true; done # a driver of an instruction that this CPU lacks refuses
+# a driver of an instruction that this CPU lacks refuses
+for m in $(grep -v grantio /etc/modules); do insmod "$m" || true; done
 wait_for 20 test -b /dev/xvdc
 [ ! -b /dev/vda ]
 load grantio

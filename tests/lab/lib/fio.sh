@@ -13,7 +13,8 @@ lab_fio() {
 	if [ ! -f "$out" ]; then
 		apt_private "$LAB_APT" bookworm amd64 && mkdir -p "$LAB_APT/debs" && apt_source_tarball fio || return 1
 		rm -rf "$src" && mkdir -p "$src" && tar -xf "$APT_TARBALL" -C "$src" --strip-components=1 || return 1
-		(cd "$src" && ./configure --cc="${cross}gcc" $FIO_OPTIONS && make -j2 fio && "${cross}strip" fio && cp fio "$out.new") || return 1
+		(cd "$src" && ./configure --cc="${cross}gcc" $FIO_OPTIONS && make -j2 fio && "${cross}strip" fio &&
+			cp fio "$out.new") || return 1
 		mv "$out.new" "$out"
 		rm -rf "$src"
 	fi

@@ -2,7 +2,9 @@
 # Kernel headers out of Debian's packages, unpacked where nothing is installed. Sourced, after packages.sh.
 
 # headers_newest APT META: the package of headers that a package such as linux-headers-amd64 stands for today.
-headers_newest() { APT_CONFIG=$1/apt.conf apt-cache depends "$2" | sed -n 's/ *Depends: \(linux-headers-.*\)/\1/p' | head -n 1; }
+headers_newest() {
+	APT_CONFIG=$1/apt.conf apt-cache depends "$2" | sed -n 's/ *Depends: \(linux-headers-.*\)/\1/p' | head -n 1
+}
 
 # headers_unpack APT ROOT PACKAGE [TOOLS_APT]: unpack headers, and the programs that build with them, into ROOT. Those
 # are taken from TOOLS_APT, of the host's architecture, where APT is of another. They name their folders by absolute
@@ -28,7 +30,8 @@ headers_wrap() {
 		apt_unpack "$apt" "$root" libc6 || return 1
 		loader=$(find "$root/usr/lib" "$root/lib" -name ld-linux-x86-64.so.2 2>/dev/null | head -n 1)
 		mv "$program" "$program.elf"
-		printf '#!/bin/sh\nexec "%s" --library-path "%s" --argv0 "$0" "%s.elf" "$@"\n' "$loader" "${loader%/*}" "$program" >"$program"
+		printf '#!/bin/sh\nexec "%s" --library-path "%s" --argv0 "$0" "%s.elf" "$@"\n' "$loader" \
+			"${loader%/*}" "$program" >"$program"
 		chmod 755 "$program"
 	done
 }

@@ -32,7 +32,8 @@ initramfs_libraries() {
 	if [ -n "$loader" ] && [ ! -e "$dir$loader" ]; then
 		mkdir -p "$dir$(dirname "$loader")"
 		for place; do
-			[ -e "$place/$(basename "$loader")" ] && { cp -L "$place/$(basename "$loader")" "$dir$loader"; break; }
+			[ -e "$place/$(basename "$loader")" ] &&
+				{ cp -L "$place/$(basename "$loader")" "$dir$loader"; break; }
 		done
 	fi
 	for name in $(elf_needed "$file"); do
@@ -41,7 +42,10 @@ initramfs_libraries() {
 		for place; do
 			[ -e "$place/$name" ] && { found=$place/$name; break; }
 		done
-		[ -n "$found" ] || { echo "lab: $(basename "$file") needs $name, which no package here has" >&2; return 1; }
+		[ -n "$found" ] || {
+			echo "lab: $(basename "$file") needs $name, which no package here has" >&2
+			return 1
+		}
 		mkdir -p "$dir/lib"
 		cp -L "$found" "$dir/lib/$name"
 		initramfs_libraries "$dir" "$found" "$@" || return 1
@@ -63,7 +67,8 @@ initramfs_modules() {
 	shift 3
 	[ -f "$root/lib/modules/$version/modules.dep" ] || depmod -b "$root" "$version"
 	for module; do
-		modprobe -d "$root" -S "$version" --show-depends "$module" 2>/dev/null | awk '$1 == "insmod" { print $2 }'
+		modprobe -d "$root" -S "$version" --show-depends "$module" 2>/dev/null |
+			awk '$1 == "insmod" { print $2 }'
 	done | awk '!seen[$0]++' | while read -r path; do
 		mkdir -p "$dir$(dirname "${path#"$root"}")"
 		cp "$path" "$dir${path#"$root"}"
@@ -73,8 +78,8 @@ initramfs_modules() {
 	done >"$dir/etc/modules"
 }
 
-# initramfs_grantio DIR: have grantio.ko, which lies in DIR's /lib/modules, loaded before the drivers of its devices, but after virtio.ko,
-# which it needs where that is a module.
+# initramfs_grantio DIR: have grantio.ko, which lies in DIR's /lib/modules, loaded before the drivers of its devices,
+# but after virtio.ko, which it needs where that is a module.
 initramfs_grantio() {
 	if grep -q '/virtio\.ko' "$1/etc/modules"; then
 		sed -i '/\/virtio\.ko/a /lib/modules/grantio.ko' "$1/etc/modules"

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-# Debian packages of any suite and architecture, without touching the host's: a private apt configuration whose lists and
-# downloads live in the lab's cache. Sourced by lab.sh.
+# Debian packages of any suite and architecture, without touching the host's: a private apt configuration whose lists
+# and downloads live in the lab's cache. Sourced by lab.sh.
 
 # archive_site NAME: the archive of that name that this host itself uses.
 archive_site() { apt-get indextargets --format '$(SITE)' | grep -m1 -E "/$1/?\$"; }
@@ -13,18 +13,23 @@ locked() {
 	(flock 9 && "$@") 9>"$file"
 }
 
-# apt_private DIR SUITE ARCH [TYPE...]: make DIR/apt.conf (once) and refresh its lists, of binary and source packages unless
-# said otherwise, and of security updates unless APT_SECURITY is no. "testing" has no updates of its own, and its lists
-# expire sooner than some mirrors follow. Lists that are a week old are fetched again; if that fails, they do for longer.
+# apt_private DIR SUITE ARCH [TYPE...]: make DIR/apt.conf (once) and refresh its lists, of binary and source packages
+# unless said otherwise, and of security updates unless APT_SECURITY is no. "testing" has no updates of its own, and its
+# lists expire sooner than some mirrors follow. Lists that are a week old are fetched again; if that fails, they do for
+# longer.
 apt_private() {
 	[ -z "$(find "$1/ready" -mtime -7 2>/dev/null)" ] || return 0
 	locked "$1.lock" apt_private_new "$@" || [ -f "$1/ready" ]
 }
 apt_private_new() {
-	local dir=$1 suite=$2 arch=$3 site key=/usr/share/keyrings/debian-archive-keyring.gpg type s suites security expire=true
+	local dir=$1 suite=$2 arch=$3 site key=/usr/share/keyrings/debian-archive-keyring.gpg type s suites security \
+		expire=true
 	shift 3
 	[ -z "$(find "$dir/ready" -mtime -7 2>/dev/null)" ] || return 0 # another one's work, while we waited
-	site=$(archive_site debian) || { echo "lab: this host's apt has no Debian archive to fetch from" >&2; return 1; }
+	site=$(archive_site debian) || {
+		echo "lab: this host's apt has no Debian archive to fetch from" >&2
+		return 1
+	}
 	mkdir -p "$dir"/lists/partial "$dir"/cache/archives/partial "$dir"/state "$dir"/etc/apt.conf.d \
 		"$dir"/etc/preferences.d "$dir"/etc/sources.list.d
 	: >"$dir/state/status"
@@ -33,9 +38,12 @@ apt_private_new() {
 	*) suites="$suite $suite-updates" security=$([ "${APT_SECURITY:-yes}" = no ] || archive_site debian-security) ;;
 	esac
 	for s in $suites; do
-		for type in ${*:-deb deb-src}; do printf '%s [signed-by=%s] %s %s main\n' "$type" "$key" "$site" "$s"; done
+		for type in ${*:-deb deb-src}; do
+			printf '%s [signed-by=%s] %s %s main\n' "$type" "$key" "$site" "$s"
+		done
 	done >"$dir/etc/sources.list"
-	[ -z "$security" ] || printf 'deb [signed-by=%s] %s %s-security main\n' "$key" "$security" "$suite" >>"$dir/etc/sources.list"
+	[ -z "$security" ] || printf 'deb [signed-by=%s] %s %s-security main\n' "$key" "$security" "$suite" \
+		>>"$dir/etc/sources.list"
 	cat >"$dir/apt.conf" <<-CONF
 		Dir "$dir"; Dir::Etc "$dir/etc"; Dir::Etc::sourcelist "$dir/etc/sources.list";
 		Dir::Etc::sourceparts "$dir/etc/sources.list.d"; Dir::State "$dir/state"; Dir::State::lists "$dir/lists";
@@ -90,19 +98,22 @@ apt_unpack_now() {
 # Versions and sources, for caching what is built from them.
 apt_binary_version() { APT_CONFIG=$LAB_APT/apt.conf apt-cache policy "$1" | sed -n 's/ *Candidate: //p'; }
 apt_source_fetch() { # PACKAGE FILE
-	(cd "$LAB_APT/debs" && APT_CONFIG=$LAB_APT/apt.conf apt-get -qq -o Acquire::Retries=3 source --download-only --only-source "$1") || [ -f "$2" ]
+	(cd "$LAB_APT/debs" && APT_CONFIG=$LAB_APT/apt.conf apt-get -qq -o Acquire::Retries=3 source \
+		--download-only --only-source "$1") || [ -f "$2" ]
 }
 # An older file of the archive, by its path there: for when its newest source is not to be had. Checked by its sum.
 apt_pool_fetch() { # PATH SHA256 FILE
 	local site
-	site=$(archive_site debian) && /usr/lib/apt/apt-helper download-file "${site%/}/$1" "$3.new" "SHA256:$2" >&2 && mv "$3.new" "$3"
+	site=$(archive_site debian) && /usr/lib/apt/apt-helper download-file "${site%/}/$1" "$3.new" "SHA256:$2" >&2 &&
+		mv "$3.new" "$3"
 }
 
-# apt_source_tarball PACKAGE [KNOWN SHA256]: fetch its upstream tarball; sets APT_TARBALL. The .dsc may be refused for the '+' in
-# its name: not needed. Mirrors do not keep sources as current as packages: KNOWN is one that will do, too.
+# apt_source_tarball PACKAGE [KNOWN SHA256]: fetch its upstream tarball; sets APT_TARBALL. The .dsc may be refused for
+# the '+' in its name: not needed. Mirrors do not keep sources as current as packages: KNOWN is one that will do, too.
 apt_source_tarball() {
 	local name debs=$LAB_APT/debs known=
-	name=$(APT_CONFIG=$LAB_APT/apt.conf apt-cache showsrc --only-source "$1" | grep -o '[^ ]*\.orig\.tar\.[a-z0-9]*$' | sort -uV | tail -n 1)
+	name=$(APT_CONFIG=$LAB_APT/apt.conf apt-cache showsrc --only-source "$1" |
+		grep -o '[^ ]*\.orig\.tar\.[a-z0-9]*$' | sort -uV | tail -n 1)
 	[ -z "${2-}" ] || known=$debs/$(basename "$2")
 	for APT_TARBALL in "$debs/$name" $known; do [ ! -f "$APT_TARBALL" ] || return 0; done
 	APT_TARBALL=$debs/$name
@@ -112,5 +123,6 @@ apt_source_tarball() {
 		APT_TARBALL=$known
 		return 0
 	fi
-	again apt_source_fetch "$1" "$APT_TARBALL" || { echo "lab: the source of '$1' ($name) cannot be downloaded" >&2; return 1; }
+	again apt_source_fetch "$1" "$APT_TARBALL" ||
+		{ echo "lab: the source of '$1' ($name) cannot be downloaded" >&2; return 1; }
 }

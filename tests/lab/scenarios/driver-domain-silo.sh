@@ -5,6 +5,7 @@
 scenario() {
 	driver_create || return 1
 	driver_guest g1 copy 2>/dev/null && { fail "xl takes a disk that is not served"; return 1; }
-	in_driver "grep 'd[0-9]*/xvda.*not permitted' /run/grantiod.log" || { in_driver "cat /run/grantiod.log"; fail "no word of it: $SAID"; return 1; }
+	in_driver "grep 'd[0-9]*/xvda.*not permitted' /run/grantiod.log" ||
+		{ in_driver "cat /run/grantiod.log"; fail "no word of it: $SAID"; return 1; }
 	in_driver "pidof grantiod" || { fail "grantiod has ended"; return 1; }
 }

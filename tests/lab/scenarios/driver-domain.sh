@@ -1,26 +1,33 @@
 # SPDX-License-Identifier: MIT
 # Labs: arm64
 # Xen: xsm=flask flask=enforcing lab=policy
-# grantiod and the image in a driver domain, under a policy, loaded at boot, that gives it what serving takes and no more: its guest's
-# disk works. It gets at nothing of dom0's or of another guest's, and at its guest's memory only where that is granted; nor
-# does dom0 get at what is granted to it, nor another domain, though the policy lets that one serve guests as well.
+# grantiod and the image in a driver domain, under a policy, loaded at boot, that gives it what serving takes and no
+# more: its guest's disk works. It gets at nothing of dom0's or of another guest's, and at its guest's memory only where
+# that is granted; nor does dom0 get at what is granted to it, nor another domain, though the policy lets that one serve
+# guests as well.
 . /lab/driver.sh
 scenario() {
 	local directory
 	domain_create other mainline idle domU_t && driver_create || return 1
-	driver_guest g1 copy && directory=/local/domain/$DRIVER/backend/virtio_disk/$(guest_domid g1) && guest_finish g1 60 || { in_driver "cat /run/grantiod.log" || :; say "$SAID"; return 1; }
+	driver_guest g1 copy && directory=/local/domain/$DRIVER/backend/virtio_disk/$(guest_domid g1) &&
+		guest_finish g1 60 || { in_driver "cat /run/grantiod.log" || :; say "$SAID"; return 1; }
 	guest_log_has g1 "before $(driver_image)" || { fail "the guest read something else than the image"; return 1; }
 	in_driver "sha256sum /run/a.raw" || { fail "no checksum: $SAID"; return 1; }
 	guest_log_has g1 "after ${SAID%% *}" || { fail "the image is not what the guest wrote"; return 1; }
 	wait_until 20 domain_gone g1 || { fail "the guest stays"; return 1; }
 	no_waits || return 1
-	[ -z "$(xenstore-ls "$directory" 2>/dev/null)" ] || { fail "grantiod leaves its directory: $(xenstore-ls "$directory" | tr '\n' ';')"; return 1; }
+	[ -z "$(xenstore-ls "$directory" 2>/dev/null)" ] ||
+		{ fail "grantiod leaves its directory: $(xenstore-ls "$directory" | tr '\n' ';')"; return 1; }
 
 	domain_create rival driver commands grantio_backend_t && driver_guest g2 rest || return 1
 	wait_until 60 guest_log_has g2 'GUEST rests' || { fail "no I/O"; guest_tail g2; return 1; }
 	xl dmesg -c >/dev/null
-	calls 0 && calls "$(guest_domid other)" && own_guest "$(guest_domid g2)" && grants "$(guest_domid g2)" "$(guest_domid other)" &&
-		others_grants "$(guest_domid g2)" || { say "Xen said: $(xl dmesg | tail -n 5 | tr '\n' ';')"; return 1; }
+	calls 0 && calls "$(guest_domid other)" && own_guest "$(guest_domid g2)" &&
+		grants "$(guest_domid g2)" "$(guest_domid other)" &&
+		others_grants "$(guest_domid g2)" || {
+			say "Xen said: $(xl dmesg | tail -n 5 | tr '\n' ';')"
+			return 1
+		}
 }
 driver_image() { sed -n 's/.*GUEST image \([0-9a-f]*\).*/\1/p' "$GUEST_LOG/guest-driver.log"; }
 domain_gone() { ! xl domid "$1" 2>/dev/null; }
@@ -35,9 +42,11 @@ said() {
 # Whoever is no guest of this driver domain: all is refused, and by Xen.
 calls() { # DOMID
 	local call expected=
-	for call in frame table pause info maxmem vcpu param server interrupt destroy; do expected="$expected$call refused: Permission denied
+	for call in frame table pause info maxmem vcpu param server interrupt \
+		destroy; do expected="$expected$call refused: Permission denied
 "; done
-	in_driver "reach $1 frame table pause info maxmem vcpu param server interrupt destroy" || { fail "domain $1: $SAID"; return 1; }
+	in_driver "reach $1 frame table pause info maxmem vcpu param server interrupt destroy" ||
+		{ fail "domain $1: $SAID"; return 1; }
 	said "domain $1" "$expected"
 }
 
@@ -65,5 +74,6 @@ others_grants() { # GUEST
 }
 nine() { for _ in 1 2 3 4 5 6 7 8 9; do echo "$1"; done; }
 bad_domain() { # DOMID: nine times
-	[ "$(xl dmesg | grep -c "d$1v0 Bad domain ($DRIVER != $1)")" = 9 ] || fail "domain $1 was refused for another reason"
+	[ "$(xl dmesg | grep -c "d$1v0 Bad domain ($DRIVER != $1)")" = 9 ] ||
+		fail "domain $1 was refused for another reason"
 }

@@ -26,8 +26,10 @@ eight_disks() { # DISKS
 	guest_finish g1 120 || return 1
 	wait_until 20 no_guests || { fail "the guest stays"; return 1; }
 	for n in 1 2 3 4 5 6 7 8; do
-		guest_log_has g1 "$(grep "^disk$n " "$RUN/before")" || { fail "disk $n is not the one that the guest read"; guest_tail g1; return 1; }
-		guest_log_has g1 "$(disk_said after $n)" || { fail "disk $n is not what the guest wrote"; guest_tail g1; return 1; }
+		guest_log_has g1 "$(grep "^disk$n " "$RUN/before")" ||
+			{ fail "disk $n is not the one that the guest read"; guest_tail g1; return 1; }
+		guest_log_has g1 "$(disk_said after $n)" ||
+			{ fail "disk $n is not what the guest wrote"; guest_tail g1; return 1; }
 	done
 }
 disk_said() { echo "disk$2 $1 $(sha256sum "$RUN/disk$2.raw" | cut -d' ' -f1)"; }

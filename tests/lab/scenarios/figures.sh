@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 # Labs: none (`make bench` runs it by name)
 # Limit: 1500
-# What grantiod's disk and xen-blkback's do on the same loop device, in the same guest, in turn; what a request costs grantiod.
-# A line for each run: "figure DISK RW BS DEPTH IOPS REQUESTS INTERRUPTS", those of grantiod with its counters' differences.
+# What grantiod's disk and xen-blkback's do on the same loop device, in the same guest, in turn; what a request costs
+# grantiod. A line for each run: "figure DISK RW BS DEPTH IOPS REQUESTS INTERRUPTS", those of grantiod with its
+# counters' differences.
 scenario() {
 	local loop domid tty runs=0 before after
 	image a.raw 32 >/dev/null

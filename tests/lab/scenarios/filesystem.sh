@@ -10,7 +10,10 @@ scenario() {
 	grantiod_start || return 1
 	guest_create g1 filesystem "disk=['$DISK_SPEC,access=rw,vdev=xvda,target=$rw','$DISK_SPEC,access=ro,vdev=xvdb,target=$ro']" || return 1
 	guest_finish g1 90 || return 1
-	guest_log_has g1 "readonly $before" || { fail "the guest read something else than the read-only image"; return 1; }
+	guest_log_has g1 "readonly $before" || {
+		fail "the guest read something else than the read-only image"
+		return 1
+	}
 	[ "$(sha256sum "$ro" | cut -d' ' -f1)" = "$before" ] || { fail "the read-only image changed"; return 1; }
 	e2fsck -fn "$rw" >"$RUN/fsck" 2>&1 || { fail "e2fsck: $(tail -n 1 "$RUN/fsck")"; return 1; }
 	mount -o loop,ro "$rw" /mnt || { fail "cannot mount what the guest made"; return 1; }

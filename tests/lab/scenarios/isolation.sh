@@ -11,7 +11,10 @@ scenario() {
 	return $status
 }
 # A debug build of Xen, which the Arm64 lab has, says each refusal on its console, which is slow.
-xen_says() { [ "$(uname -m)" != aarch64 ] || xl set-parameters "guest_loglvl=$1" || say "Xen's level of messages stays as it is"; }
+xen_says() {
+	[ "$(uname -m)" != aarch64 ] || xl set-parameters "guest_loglvl=$1" ||
+		say "Xen's level of messages stays as it is"
+}
 isolation() {
 	local disk domid watch idle line answer
 	disk=$(image a.raw 4)
@@ -25,9 +28,11 @@ isolation() {
 	grants_probe "$domid" || return 1
 	grants "$domid" watch >"$RUN/watch" 2>&1 &
 	watch=$!
-	wait_until 90 grep -q enough "$RUN/watch" || { kill $watch; fail "too few samples: $(tail -n 3 "$RUN/watch" | tr '\n' ';')"; return 1; }
+	wait_until 90 grep -q enough "$RUN/watch" ||
+		{ kill $watch; fail "too few samples: $(tail -n 3 "$RUN/watch" | tr '\n' ';')"; return 1; }
 	signal_guest "$disk" idle
-	wait_until 90 guest_log_has g1 'GUEST quiet' || { kill $watch; fail "the guest does not stop"; guest_tail g1; return 1; }
+	wait_until 90 guest_log_has g1 'GUEST quiet' ||
+		{ kill $watch; fail "the guest does not stop"; guest_tail g1; return 1; }
 	kill $watch
 	wait $watch || { fail "what can be reached: $(tail -n 3 "$RUN/watch" | tr '\n' ';')"; return 1; }
 	grants "$domid" list >"$RUN/idle" || { fail "cannot read the guest's table"; return 1; }
@@ -36,7 +41,8 @@ isolation() {
 	say "$line; $idle when idle, $(guest_granted) by the guest's own account; $(guest_requests) requests"
 	grep '^ended' "$RUN/watch" | while read -r answer; do say "$answer"; done
 	isolation_check $line || { fail "that is not rings and live requests: $line; idle $idle"; return 1; }
-	grants "$domid" idle >"$RUN/probe" 2>&1 || { fail "probe when idle: $(tail -n 3 "$RUN/probe" | tr '\n' ';')"; return 1; }
+	grants "$domid" idle >"$RUN/probe" 2>&1 ||
+		{ fail "probe when idle: $(tail -n 3 "$RUN/probe" | tr '\n' ';')"; return 1; }
 	grants "$domid" list | cmp - "$RUN/idle" || fail "what is granted when idle has changed"
 }
 signal_guest() { printf '%s' "$2" | dd of="$1" conv=notrunc,fsync 2>/dev/null; }
@@ -53,11 +59,12 @@ grants_probe() { # DOMID
 		grep -q "^$answer" "$RUN/probe" || { fail "probe has no '$answer'"; return 1; }
 	done
 }
-# "samples S constant C most M ever E now N ended X busy B". What is reached in all samples, and in the last one, is what is
-# granted when the guest is quiet: the rings' pages, console and xenstore. The guest stands still for each sample, so what is above that
-# belongs to requests that are on their way at that moment, at most three: fio's two jobs have one each, 4 KiB (1 page) and
-# 64 KiB (16), both from whole pages, and the script reads one sector (1). Each has a header and a status byte, two references
-# more; there are no indirect tables (grantiod offers them if told to). Some samples meet one, and one the 64 KiB.
+# "samples S constant C most M ever E now N ended X busy B". What is reached in all samples, and in the last one, is
+# what is granted when the guest is quiet: the rings' pages, console and xenstore. The guest stands still for each
+# sample, so what is above that belongs to requests that are on their way at that moment, at most three: fio's two jobs
+# have one each, 4 KiB (1 page) and 64 KiB (16), both from whole pages, and the script reads one sector (1). Each has a
+# header and a status byte, two references more; there are no indirect tables (grantiod offers them if told to). Some
+# samples meet one, and one the 64 KiB.
 isolation_check() {
 	local small=3 large=18 sector=3
 	[ "$2" -gt 50 ] && [ "$4" = "$idle" ] && [ "${10}" = "$idle" ] && [ "${12}" -gt 0 ] && [ "${14}" -ge 10 ] &&

@@ -8,8 +8,10 @@ scenario() {
 	offers_answer &
 	answer=$!
 	guest_create g1 offers "disk=['$DISK_SPEC,access=rw,vdev=xvda,target=$RUN/a.raw','$DISK_SPEC,access=rw,vdev=xvdb,target=$RUN/a.raw']" &&
-		domid=$(guest_domid g1) && back=/local/domain/0/backend/virtio_disk/$domid front=/local/domain/$domid/device/virtio_disk &&
-		offers_all && xenstore-rm "$front/$a" && xenstore-rm "$front/$b" && guest_finish g1 60 || { guest_tail g1; status=1; }
+		domid=$(guest_domid g1) && back=/local/domain/0/backend/virtio_disk/$domid \
+		front=/local/domain/$domid/device/virtio_disk &&
+		offers_all && xenstore-rm "$front/$a" && xenstore-rm "$front/$b" && guest_finish g1 60 ||
+		{ guest_tail g1; status=1; }
 	say "$(grep -ao 'refused, with .* lines' "$GUEST_LOG/guest-g1.log")"
 	xl destroy g1 2>/dev/null
 	wait_until 20 no_backends || { fail "the toolstack did not take the devices away"; status=1; }
@@ -33,20 +35,31 @@ offers_answer() {
 backends_paths() {
 	local guest
 	for guest in $(xenstore-list /local/domain/0/backend/virtio_disk 2>/dev/null); do
-		xenstore-list "/local/domain/0/backend/virtio_disk/$guest" 2>/dev/null | sed "s#^#/local/domain/0/backend/virtio_disk/$guest/#"
+		xenstore-list "/local/domain/0/backend/virtio_disk/$guest" 2>/dev/null |
+			sed "s#^#/local/domain/0/backend/virtio_disk/$guest/#"
 	done
 }
 
 # offer DEVICE VERSION TRANSPORT BASE: the state in the same transaction.
-offer() { xenstore-write "$back/$1/grantio-version" "$2" "$back/$1/transport" "$3" "$back/$1/mmio-base" "$4" "$back/$1/state" 2; }
-# refused DEVICE TEXT VERSION TRANSPORT BASE: the frontend ends in Closed, and the guest's log has one more line with the text.
+offer() {
+	xenstore-write "$back/$1/grantio-version" "$2" "$back/$1/transport" "$3" "$back/$1/mmio-base" "$4" \
+		"$back/$1/state" 2
+}
+# refused DEVICE TEXT VERSION TRANSPORT BASE: the frontend ends in Closed, and the guest's log has one more line with
+# the text.
 refused() {
 	local device=$1 text=$2 lines
 	shift 2
 	lines=$(said)
 	offer "$device" "$@" || { fail "cannot write the offer of $*"; return 1; }
-	wait_until 30 says_more || { fail "$*: not refused for its $text: state $(xenstore-read "$front/$device/state")"; return 1; }
-	wait_until 30 state_is "$device" 6 || { fail "$*: refused, and in state $(xenstore-read "$front/$device/state")"; return 1; }
+	wait_until 30 says_more || {
+		fail "$*: not refused for its $text: state $(xenstore-read "$front/$device/state")"
+		return 1
+	}
+	wait_until 30 state_is "$device" 6 || {
+		fail "$*: refused, and in state $(xenstore-read "$front/$device/state")"
+		return 1
+	}
 }
 said() { grep -ac "virtio_disk-$device: .*$text" "$GUEST_LOG/guest-g1.log"; }
 says_more() { [ "$(said)" -gt "$lines" ]; }
@@ -55,7 +68,8 @@ state_is() { [ "$(xenstore-read "$front/$1/state")" = "$2" ]; }
 offers_all() {
 	local good=4271898624 i # 0xfea00000
 	wait_until 120 guest_log_has g1 'GUEST waits' || { fail "the guest is not there"; return 1; }
-	wait_until 30 state_is $a 6 && wait_until 30 state_is $b 6 || { fail "grantio-version 7 is not refused"; return 1; }
+	wait_until 30 state_is $a 6 && wait_until 30 state_is $b 6 ||
+		{ fail "grantio-version 7 is not refused"; return 1; }
 	refused $a grantio-version '1x' mmio $good || return 1
 	refused $a transport 1 pci $good || return 1
 	refused $a mmio-base 1 mmio 1048576 || return 1 # its memory

@@ -19,9 +19,11 @@ scenario() {
 	for loop in $LOOPS; do losetup -d "$loop"; done
 	for vcpus in 1 2; do
 		for disk in virtio second; do
-			guest_log_has "g$vcpus" "virtio $(sha256sum "$RUN/$disk$vcpus.raw" | cut -d' ' -f1)" || { fail "$vcpus vCPU: $disk disk is not what the guest wrote"; return 1; }
+			guest_log_has "g$vcpus" "virtio $(sha256sum "$RUN/$disk$vcpus.raw" | cut -d' ' -f1)" ||
+				{ fail "$vcpus vCPU: $disk disk is not what the guest wrote"; return 1; }
 		done
-		guest_log_has "g$vcpus" "pv $(sha256sum "$RUN/pv$vcpus.raw" | cut -d' ' -f1)" || { fail "$vcpus vCPU: the PV disk is not what the guest wrote"; return 1; }
+		guest_log_has "g$vcpus" "pv $(sha256sum "$RUN/pv$vcpus.raw" | cut -d' ' -f1)" ||
+			{ fail "$vcpus vCPU: the PV disk is not what the guest wrote"; return 1; }
 	done
 }
 LOOPS=

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Labs: x86
-# grantiod is stopped and started with no guest, then killed and started under two: an idle guest's disk goes, comes back and
-# works; a guest in the middle of I/O may hang until it is destroyed, and disturbs nobody.
+# grantiod is stopped and started with no guest, then killed and started under two: an idle guest's disk goes, comes
+# back and works; a guest in the middle of I/O may hang until it is destroyed, and disturbs nobody.
 scenario() {
 	local a b
 	a=$(image a.raw 2)
@@ -17,7 +17,8 @@ scenario() {
 	wait "$GRANTIOD"
 	grantiod_start || return 1
 	guest_finish g1 60 || return 1
-	guest_log_has g1 "after $(sha256sum "$a" | cut -d' ' -f1)" || { fail "the image is not what g1 wrote"; return 1; }
+	guest_log_has g1 "after $(sha256sum "$a" | cut -d' ' -f1)" ||
+		{ fail "the image is not what g1 wrote"; return 1; }
 	# Its driver waits for what is under way before it lets go of the disk, and Linux has no time limit there.
 	guest_log_has g2 'GUEST after' && say "the disk in the middle of I/O came back as well"
 	guest_domid g2 >/dev/null || return 0

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Labs: x86 arm64
-# grantiod is killed, or stopped, in the middle of I/O and another one goes on where it ended, seven times: the guests lose no
-# request and no disk, and every byte is right. Two disks; on Arm a mainline and a stock guest at once.
+# grantiod is killed, or stopped, in the middle of I/O and another one goes on where it ended, seven times: the guests
+# lose no request and no disk, and every byte is right. Two disks; on Arm a mainline and a stock guest at once.
 scenario() {
 	local a b c round disks=2
 	a=$(image a.raw 2)
@@ -17,21 +17,37 @@ scenario() {
 	fi
 	at_work g1 || return 1
 	for round in 1 2 3 4 5 6 7; do
-		wait_until 30 busy || { fail "round $round: no requests come: $(grantio disk stats --control "$RUN/control" | cut -c1-120 | tr '\n' ';')"; guest_tail g1; return 1; }
+		wait_until 30 busy || {
+			fail "round $round: no requests come: $(grantio disk stats --control "$RUN/control" | cut -c1-120 | tr '\n' ';')"
+			guest_tail g1
+			return 1
+		}
 		kill $([ $((round % 3)) = 0 ] || echo -9) "$GRANTIOD"
 		wait "$GRANTIOD"
-		successor && wait_until 20 all_go_on || { fail "round $round: $(grep '^<[0-5]>' "$RUN/grantiod.log" | tr '\n' ';')"; return 1; }
+		successor && wait_until 20 all_go_on || {
+			fail "round $round: $(grep '^<[0-5]>' "$RUN/grantiod.log" | tr '\n' ';')"
+			return 1
+		}
 	done
 	enough g1 && { [ "$disks" = 2 ] || enough g2; } || return 1
 	guest_finish g1 120 && right g1 "$a" || return 1
 	[ "$disks" = 2 ] || { guest_finish g2 60 && right g2 "$c"; } || return 1
-	wait_until 20 no_guests && [ -z "$(ls "$RUN/state")" ] || { fail "ledgers are left: $(ls "$RUN/state" | tr '\n' ' ')"; return 1; }
+	wait_until 20 no_guests && [ -z "$(ls "$RUN/state")" ] ||
+		{ fail "ledgers are left: $(ls "$RUN/state" | tr '\n' ' ')"; return 1; }
 	say "$round times"
 }
 successor() { grantiod_start --state-dir "$RUN/state"; }
 enough() { echo enough >"$(xenstore-read "/local/domain/$(guest_domid "$1")/console/tty")"; } # NAME
-at_work() { wait_until 60 guest_log_has "$1" 'GUEST at work' || { fail "$1 has no disk"; guest_tail "$1"; return 1; }; } # NAME
+# NAME
+at_work() { wait_until 60 guest_log_has "$1" 'GUEST at work' || { fail "$1 has no disk"; guest_tail "$1"; return 1; }; }
 all_go_on() { [ "$(grep -c 'going on where a former grantiod ended' "$RUN/grantiod.log")" = "$disks" ]; }
 # This one has done some requests of each guest's.
-busy() { ! grantio disk stats --control "$RUN/control" | sed -n 's/.*xvda .*requests=\([0-9]*\).*/\1/p' | awk '$1 < 40 { few = 1 } END { exit !(few || !NR) }'; }
-right() { guest_log_has "$1" "after $(sha256sum "$2" | cut -d' ' -f1)" || { fail "the image is not what $1 wrote"; guest_tail "$1"; return 1; }; } # NAME IMAGE
+busy() {
+	! grantio disk stats --control "$RUN/control" | sed -n 's/.*xvda .*requests=\([0-9]*\).*/\1/p' |
+		awk '$1 < 40 { few = 1 } END { exit !(few || !NR) }'
+}
+# NAME IMAGE
+right() {
+	guest_log_has "$1" "after $(sha256sum "$2" | cut -d' ' -f1)" ||
+		{ fail "the image is not what $1 wrote"; guest_tail "$1"; return 1; }
+}

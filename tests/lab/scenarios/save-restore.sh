@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 # Labs: x86
 # Limit: 600
-# A guest in the middle of I/O is saved and goes on (xl save -c); then it is saved, and restored: it has its disk, the same one, loses no
-# request, and its kernel has nothing to complain of. What is at the port that its event channel had is not touched.
+# A guest in the middle of I/O is saved and goes on (xl save -c); then it is saved, and restored: it has its disk, the
+# same one, loses no request, and its kernel has nothing to complain of. What is at the port that its event channel had
+# is not touched.
 scenario() {
 	local a
 	a=$(image a.raw 8)
@@ -17,7 +18,10 @@ scenario() {
 	say "$(du -h "$RUN/saved" | cut -f1) saved"
 	xl restore "$RUN/saved" >"$RUN/restore.log" 2>&1 || { fail "xl restore: $(said restore)"; return 1; }
 	rm "$RUN/saved"
-	goes_on || { fail "its disk does not go on after the restore: $(xenstore-ls /local/domain/0/backend/virtio_disk | grep -e state -e base -e error | tr '\n' ';')"; return 1; }
+	goes_on || {
+		fail "its disk does not go on after the restore: $(xenstore-ls /local/domain/0/backend/virtio_disk | grep -e state -e base -e error | tr '\n' ';')"
+		return 1
+	}
 	printf '%-512s' enough | dd of="$a" bs=512 seek=$((8 * 2048 - 1)) conv=notrunc,fsync 2>/dev/null
 	guest_finish g1 60
 }

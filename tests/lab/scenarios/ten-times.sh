@@ -2,9 +2,10 @@
 # Labs: x86 arm64
 # Full: x86
 # Limit: 1500
-# Three guests: one reboots, one is destroyed in the middle of I/O and created again, one is shut down and created again,
-# $LAB_TIMES times each; at once on Arm. On x86 one boot takes 13 s of the only processor, and three of them left dom0 so little that xl's
-# limits of 10 s were run into: one after the other, in the same time. What they leave behind is for no_leaks to find.
+# Three guests: one reboots, one is destroyed in the middle of I/O and created again, one is shut down and created
+# again, $LAB_TIMES times each; at once on Arm. On x86 one boot takes 13 s of the only processor, and three of them left
+# dom0 so little that xl's limits of 10 s were run into: one after the other, in the same time. What they leave behind
+# is for no_leaks to find.
 scenario() {
 	local failed=0 job jobs=
 	grantiod_start || return 1
@@ -23,7 +24,11 @@ scenario() {
 }
 reboots() { # DISK: the guest counts on its disk
 	GUEST_EXTRA="end=reboot times=$LAB_TIMES" guest_create g1 count "$1" 'on_reboot="restart"' || return 1
-	wait_until 600 guest_log_has g1 "GUEST round $LAB_TIMES" || { fail "the guest did not come back: $(tail -n 5 /var/log/xen/xl-g1.log | tr '\n' ';')"; guest_tail g1; return 1; }
+	wait_until 600 guest_log_has g1 "GUEST round $LAB_TIMES" || {
+		fail "the guest did not come back: $(tail -n 5 /var/log/xen/xl-g1.log | tr '\n' ';')"
+		guest_tail g1
+		return 1
+	}
 	wait_until 30 gone g1 || fail "the guest that rebooted stays"
 }
 destroys() { # DISK
@@ -31,7 +36,8 @@ destroys() { # DISK
 	while [ $round -lt "$LAB_TIMES" ]; do
 		round=$((round + 1))
 		guest_create g2 busy "$1" || return 1
-		wait_until 120 guest_log_has g2 'GUEST busy' || { fail "round $round: no I/O"; guest_tail g2; return 1; }
+		wait_until 120 guest_log_has g2 'GUEST busy' ||
+			{ fail "round $round: no I/O"; guest_tail g2; return 1; }
 		guest_destroy g2 || { fail "round $round: xl destroy"; return 1; }
 	done
 }
@@ -40,8 +46,10 @@ shutdowns() { # DISK
 	while [ $round -lt "$LAB_TIMES" ]; do
 		round=$((round + 1))
 		GUEST_EXTRA=end=stay guest_create g3 count "$1" || return 1
-		wait_until 120 guest_log_has g3 'GUEST end' || { fail "round $round: nothing"; guest_tail g3; return 1; }
-		guest_log_has g3 "GUEST round $round" || { fail "round $round: the guest has another disk"; guest_tail g3; return 1; }
+		wait_until 120 guest_log_has g3 'GUEST end' ||
+			{ fail "round $round: nothing"; guest_tail g3; return 1; }
+		guest_log_has g3 "GUEST round $round" ||
+			{ fail "round $round: the guest has another disk"; guest_tail g3; return 1; }
 		xl shutdown g3 >/dev/null && wait_until 60 gone g3 || { fail "round $round: xl shutdown"; return 1; }
 	done
 }

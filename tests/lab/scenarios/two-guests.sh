@@ -12,6 +12,7 @@ scenario() {
 	wait $early || { fail "xl gave up on a guest that was there before grantiod"; return 1; }
 	guest_create g2 copy "disk=['$DISK_SPEC,access=rw,vdev=xvda,target=$b']" || return 1
 	guest_finish g1 90 && guest_finish g2 90 || return 1
-	guest_log_has g1 "after $(sha256sum "$a" | cut -d' ' -f1)" || { fail "g1's image is not what it wrote"; return 1; }
+	guest_log_has g1 "after $(sha256sum "$a" | cut -d' ' -f1)" ||
+		{ fail "g1's image is not what it wrote"; return 1; }
 	guest_log_has g2 "after $(sha256sum "$b" | cut -d' ' -f1)" || fail "g2's image is not what it wrote"
 }

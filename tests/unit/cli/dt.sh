@@ -22,7 +22,8 @@ echo "dtc: the text and the blob are the same tree"
 command -v dt-validate >/dev/null || { echo "dt-validate: not installed, the schema is not looked at"; exit 0; }
 dt-doc-validate -u "$bindings" "$bindings" >report 2>&1
 [ ! -s report ] || { echo "a schema is not one:"; cat report; exit 1; }
-validate() { dt-validate -l grant -s "$bindings" "$1" >report 2>&1; [ ! -s report ]; } # it prints what is wrong, exit code or not
+# it prints what is wrong, exit code or not
+validate() { dt-validate -l grant -s "$bindings" "$1" >report 2>&1; [ ! -s report ]; }
 # dt-validate wants to see the interrupt controller, which is the toolstack's in two layouts.
 gic='gic { #interrupt-cells = <3>; interrupt-controller; phandle = <0xfde8>; };'
 for layout in "" --partial --dom0less; do
