@@ -2,35 +2,8 @@
 #include "backend/disk/engine.h"
 
 #include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-_Alignas(4096) char gd_disk_zeroes[GD_DISK_ZEROES];
-
-int gd_disk_refuse(const struct gd_disk_opening *opening, int result, const char *format, ...)
-{
-	char text[768], line[1024];
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(text, sizeof(text), format, args);
-	va_end(args);
-	snprintf(line, sizeof(line), "%s: %s", opening->config->target, text);
-	gd_log_escape(opening->error, opening->size, line);
-	return result;
-}
-
-/* FNV-1a, 64 bits: names an image, proves nothing. */
-void gd_disk_serial(struct gd_disk_info *info, const char *identity)
-{
-	uint64_t hash = 0xcbf29ce484222325u;
-
-	for (; *identity; identity++)
-		hash = (hash ^ (unsigned char)*identity) * 0x100000001b3u;
-	snprintf(info->serial, sizeof(info->serial), "gio-%016llx", (unsigned long long)hash);
-}
 
 static int engine_open(struct gd_disk **disk, const struct gd_disk_opening *opening)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the engines share. disk.c opens and dispatches, queue.c accounts for I/O in flight, image.c opens files and
- * block devices, file.c runs them on io_uring, nbd*.c run NBD.
+ * What the engines share. disk.c opens and dispatches, opening.c says why a disk cannot be opened, queue.c accounts for
+ * I/O in flight, image.c opens files and block devices, file.c runs them on io_uring, nbd*.c run NBD.
  *
  * An I/O waits in the queue's list until it has a slot; the slot has it until it is finished. How far it came is in
  * io->progress alone, so an I/O may go back to the list at any time (no SQE free) and be taken up again where it was.
@@ -15,6 +15,7 @@
 #define GD_DISK_ENGINE_H
 
 #include "backend/disk/disk.h"
+#include "backend/disk/opening.h"
 
 #define GD_DISK_ZEROES	    (256u << 10) /* bytes of gd_disk_zeroes */
 #define GD_DISK_MAX_DISCARD (1ull << 30) /* longest discard and write-zeroes offered; engines cut as they must */
@@ -79,25 +80,13 @@ struct gd_disk_queue {
 	bool draining, cancelled;
 };
 
-/* What open needs, and where its error goes. */
-struct gd_disk_opening {
-	const struct gd_disk_config *config;
-	struct gd_log *log;
-	char *error;
-	size_t size;
-};
-
 extern char gd_disk_zeroes[GD_DISK_ZEROES]; /* page-aligned; never written */
 
 /* Engines. On success *disk is an allocated disk with all but target, log, discard and the serial filled in. */
 int gd_file_open(struct gd_disk **disk, const struct gd_disk_opening *opening);
 int gd_nbd_open(struct gd_disk **disk, const struct gd_disk_opening *opening);
 
-/* Fill the opening's error with "target: text"; returns `result`. */
-__attribute__((format(printf, 3, 4))) int gd_disk_refuse(const struct gd_disk_opening *opening, int result,
-							 const char *format, ...);
-/* A serial from an identity: "gio-" and 16 hexadecimal digits. */
-void gd_disk_serial(struct gd_disk_info *info, const char *identity);
+/* The size now. */
 static inline uint64_t gd_disk_size(const struct gd_disk *disk)
 {
 	return __atomic_load_n(&disk->size, __ATOMIC_RELAXED);

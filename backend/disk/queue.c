@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+_Alignas(4096) char gd_disk_zeroes[GD_DISK_ZEROES];
+
 #define DEPTH_MAX 32768u
 
 static void list_init(struct gd_disk_list *list)
