@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* An NBD export as a disk: what the server tells of it, and the connection that no queue uses. */
+/* The opening of an NBD export as a disk: it takes what the server tells of it, or refuses it. */
 #include "backend/disk/nbd.h"
 
 #include <errno.h>
@@ -7,91 +7,10 @@
 
 #include "backend/base/clock.h"
 
-#define PAYLOAD_MAX \
-	(32u << 20) /* longest request that every server takes (the NBD protocol, "Block size constraints") */
-
-static struct gd_nbd_disk *disk_of(struct gd_disk *disk)
-{
-	return (struct gd_nbd_disk *)disk;
-}
-
-struct nbd_handle *gd_nbd_spare_take(struct gd_nbd_disk *disk)
-{
-	struct nbd_handle *handle;
-
-	pthread_mutex_lock(&disk->lock);
-	handle = disk->spare;
-	disk->spare = NULL;
-	pthread_mutex_unlock(&disk->lock);
-	if (handle && !gd_nbd_alive(handle)) {
-		nbd_close(handle);
-		handle = NULL;
-	}
-	return handle;
-}
-
-void gd_nbd_spare_put(struct gd_nbd_disk *disk, struct nbd_handle *handle)
-{
-	pthread_mutex_lock(&disk->lock);
-	if (!disk->spare) {
-		disk->spare = handle;
-		handle = NULL;
-	}
-	pthread_mutex_unlock(&disk->lock);
-	gd_nbd_end(handle);
-}
-
-uint64_t gd_nbd_measure(struct gd_disk *disk)
-{
-	uint64_t latest = __atomic_load_n(&disk_of(disk)->latest, __ATOMIC_RELAXED);
-
-	return latest & ~(uint64_t)(disk->info.block_size - 1);
-}
-
-void gd_nbd_disk_close(struct gd_disk *base)
-{
-	struct gd_nbd_disk *disk = disk_of(base);
-
-	gd_nbd_end(disk->spare);
-	pthread_mutex_destroy(&disk->lock);
-	gd_nbd_server_close(&disk->server);
-	free(disk);
-}
-
-/* A block size that the server tells, 0 if it does not. */
-static uint64_t size_told(struct nbd_handle *handle, int which)
-{
-	int64_t size = nbd_get_block_size(handle, which);
-
-	return size > 0 ? (uint64_t)size : 0;
-}
-
-void gd_nbd_abilities_ask(struct nbd_handle *handle, struct gd_nbd_abilities *can)
-{
-	uint64_t least = size_told(handle, LIBNBD_SIZE_MINIMUM), most = size_told(handle, LIBNBD_SIZE_MAXIMUM);
-
-	can->flush = nbd_can_flush(handle) > 0;
-	can->fua = nbd_can_fua(handle) > 0;
-	can->zero = nbd_can_zero(handle) > 0;
-	can->trim = nbd_can_trim(handle) > 0;
-	can->multi_conn = nbd_can_multi_conn(handle) > 0;
-	can->least = least < UINT32_MAX ? (uint32_t)least : UINT32_MAX;
-	if (!most || most > PAYLOAD_MAX)
-		most = PAYLOAD_MAX;
-	can->payload = (uint32_t)most & ~((least > 512 && least <= 65536 ? (uint32_t)least : 512) - 1);
-}
-
-unsigned gd_nbd_queue_ms(const struct gd_nbd_disk *disk)
-{
-	uint64_t now = gd_clock_ms();
-
-	return now < disk->open_until ? (unsigned)(disk->open_until - now) : GD_NBD_LATER_MS;
-}
-
 static int blocks_describe(struct gd_disk_info *info, const struct gd_disk_opening *opening, struct nbd_handle *handle,
 			   const struct gd_nbd_abilities *can)
 {
-	uint64_t best = size_told(handle, LIBNBD_SIZE_PREFERRED);
+	uint64_t best = gd_nbd_size_told(handle, LIBNBD_SIZE_PREFERRED);
 
 	if (can->least > 65536 || can->least & (can->least - 1))
 		return gd_disk_refuse(opening, -EINVAL, "minimum block size %u is not a power of two up to 65536",
@@ -102,7 +21,8 @@ static int blocks_describe(struct gd_disk_info *info, const struct gd_disk_openi
 		info->physical_size = (uint32_t)best;
 	if (!can->payload)
 		return gd_disk_refuse(opening, -EINVAL, "maximum block size %llu is less than one block of %u",
-				      (unsigned long long)size_told(handle, LIBNBD_SIZE_MAXIMUM), info->block_size);
+				      (unsigned long long)gd_nbd_size_told(handle, LIBNBD_SIZE_MAXIMUM),
+				      info->block_size);
 	info->max_transfer = can->payload;
 	return 0;
 }

@@ -64,6 +64,8 @@ struct gd_nbd_disk {
 extern const struct gd_disk_engine gd_nbd_engine;
 void gd_nbd_disk_close(struct gd_disk *disk);
 uint64_t gd_nbd_measure(struct gd_disk *disk);
+/* A block size (LIBNBD_SIZE_*) that the server tells; 0: it does not. */
+uint64_t gd_nbd_size_told(struct nbd_handle *handle, int which);
 void gd_nbd_abilities_ask(struct nbd_handle *handle, struct gd_nbd_abilities *can);
 /* How long the connection of a queue that is opened now may take to come about, in milliseconds. */
 unsigned gd_nbd_queue_ms(const struct gd_nbd_disk *disk);

@@ -289,21 +289,3 @@ struct gd_nbd_lost gd_nbd_io_lose(struct gd_nbd_queue *queue, int result, bool a
 	queue->silent_since = 0;
 	return lost;
 }
-
-uint64_t gd_nbd_oldest(const struct gd_nbd_queue *queue, unsigned *count)
-{
-	uint64_t oldest = 0;
-	unsigned i;
-
-	*count = 0;
-	for (i = 0; i < queue->base.depth; i++) {
-		const struct gd_disk_slot *slot = &queue->base.slots[i];
-
-		if (!slot->io || !slot->owner)
-			continue;
-		++*count;
-		if (!oldest || slot->sent < oldest)
-			oldest = slot->sent;
-	}
-	return oldest;
-}

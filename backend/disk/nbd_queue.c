@@ -10,12 +10,6 @@
 #define RETRY_MOST_MS 5000
 #define RECONNECT_MS  8000 /* for one attempt to connect again */
 
-bool gd_nbd_serving(const struct gd_nbd_queue *queue)
-{
-	return queue->state == GD_NBD_SERVING && queue->handle && !nbd_aio_is_dead(queue->handle) &&
-	       !nbd_aio_is_closed(queue->handle);
-}
-
 /* --- losing the connection and making it again --- */
 
 /* Close the handle. What was in flight: see gd_nbd_io_lose(). */

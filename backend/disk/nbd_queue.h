@@ -49,7 +49,11 @@ static inline struct gd_nbd_queue *gd_nbd_queue_of(struct gd_disk_queue *queue)
 }
 
 /* The connection is there and works, as far as libnbd knows. */
-bool gd_nbd_serving(const struct gd_nbd_queue *queue);
+static inline bool gd_nbd_serving(const struct gd_nbd_queue *queue)
+{
+	return queue->state == GD_NBD_SERVING && queue->handle && !nbd_aio_is_dead(queue->handle) &&
+	       !nbd_aio_is_closed(queue->handle);
+}
 
 /* nbd_io.c: the engine's start(). */
 int gd_nbd_io_start(struct gd_disk_queue *queue, struct gd_disk_slot *slot);
@@ -64,8 +68,6 @@ void gd_nbd_answers_take(struct gd_nbd_queue *queue);
 struct gd_nbd_lost gd_nbd_io_lose(struct gd_nbd_queue *queue, int result, bool again);
 /* A connection is gone: writes that no flush covered are in doubt, and the next flush says so. */
 void gd_nbd_writes_doubt(struct gd_nbd_disk *disk);
-/* When the oldest request in flight was sent, and how many there are; 0: there is none. */
-uint64_t gd_nbd_oldest(const struct gd_nbd_queue *queue, unsigned *count);
 
 /* nbd_watch.c: have the ring wait for what libnbd waits for. False: there is no room in it. */
 bool gd_nbd_polls_arm(struct gd_nbd_queue *queue);

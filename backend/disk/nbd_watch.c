@@ -103,6 +103,25 @@ static unsigned silent_ms(const struct gd_nbd_disk *disk)
 	return disk->silent_ms ? disk->silent_ms : GD_NBD_SILENT_MS;
 }
 
+/* When the oldest request in flight was sent, and how many there are; 0: there is none. */
+static uint64_t oldest_sent(const struct gd_nbd_queue *queue, unsigned *count)
+{
+	uint64_t oldest = 0;
+	unsigned i;
+
+	*count = 0;
+	for (i = 0; i < queue->base.depth; i++) {
+		const struct gd_disk_slot *slot = &queue->base.slots[i];
+
+		if (!slot->io || !slot->owner)
+			continue;
+		++*count;
+		if (!oldest || slot->sent < oldest)
+			oldest = slot->sent;
+	}
+	return oldest;
+}
+
 uint64_t gd_nbd_silence_due(const struct gd_nbd_queue *queue)
 {
 	const struct gd_nbd_disk *disk = gd_nbd_disk_of(queue->base.disk);
@@ -113,7 +132,7 @@ uint64_t gd_nbd_silence_due(const struct gd_nbd_queue *queue)
 		return 0;
 	if (!queue->silent_since && (!limit || limit > silent_ms(disk)))
 		limit = silent_ms(disk);
-	oldest = limit ? gd_nbd_oldest(queue, &count) : 0;
+	oldest = limit ? oldest_sent(queue, &count) : 0;
 	return oldest ? oldest + limit : 0;
 }
 
@@ -135,7 +154,7 @@ bool gd_nbd_silence_look(struct gd_nbd_queue *queue)
 	const struct gd_nbd_disk *disk = gd_nbd_disk_of(queue->base.disk);
 	uint64_t now = gd_clock_ms(), age;
 	unsigned count;
-	uint64_t oldest = gd_nbd_oldest(queue, &count);
+	uint64_t oldest = oldest_sent(queue, &count);
 
 	if (!oldest)
 		return false;
@@ -157,7 +176,7 @@ void gd_nbd_silence_end(struct gd_nbd_queue *queue)
 
 	if (!queue->silent_since)
 		return;
-	oldest = gd_nbd_oldest(queue, &count);
+	oldest = oldest_sent(queue, &count);
 	if (oldest && now - oldest >= silent_ms(disk))
 		return; /* others are still without an answer */
 	gd_log_guest(disk->disk.log, GD_NOTICE, "%s: the server answers again, after %llu s", disk->disk.target,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "backend/disk/opening.h"
+#include "backend/disk/disk.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -3,7 +3,11 @@
 #ifndef GD_DISK_OPENING_H
 #define GD_DISK_OPENING_H
 
-#include "backend/disk/disk.h"
+#include <stddef.h>
+
+struct gd_disk_config;
+struct gd_disk_info;
+struct gd_log;
 
 struct gd_disk_opening {
 	const struct gd_disk_config *config;
