@@ -1,9 +1,28 @@
 /* SPDX-License-Identifier: MIT */
-/* Nodes by themselves: references, copies on change, the list of children. Used by tree.c. */
+/*
+ * Nodes by themselves: references, copies on change, the list of children. Only tree.c changes them; tree.h says what
+ * the generations mean.
+ */
 #ifndef GM_STORE_NODE_H
 #define GM_STORE_NODE_H
 
-#include "model/store/tree.h"
+#include "model/store/perms.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct gm_node {
+	uint32_t refs;
+	uint32_t children;
+	uint64_t generation, newest;
+	struct gm_perms perms;
+	struct gm_node **child;
+	size_t child_bytes; /* of the names, with their NULs: what DIRECTORY sends */
+	char *value;
+	size_t length;
+	char name[];
+};
 
 /* A node without value and children, with one reference; NULL: no memory. */
 struct gm_node *gm_node_new(const char *name, size_t length, const struct gm_perms *perms);

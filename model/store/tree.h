@@ -16,23 +16,11 @@
 #ifndef GM_STORE_TREE_H
 #define GM_STORE_TREE_H
 
-#include "model/store/perms.h"
+#include "model/store/node.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-struct gm_node {
-	uint32_t refs;
-	uint32_t children;
-	uint64_t generation, newest;
-	struct gm_perms perms;
-	struct gm_node **child;
-	size_t child_bytes; /* of the names, with their NULs: what DIRECTORY sends */
-	char *value;
-	size_t length;
-	char name[];
-};
 
 struct gm_tree {
 	struct gm_node *root, *introduce, *release;
