@@ -32,4 +32,5 @@ chmod 644 "$dest$units/grantiod.service"
 run install -m 755 "$top/packaging/initramfs-tools/grantio" "$dest$hooks/grantio"
 settings=$dest/etc/grantio/grantiod.conf
 [ -e "$settings" ] || run install -m 644 "$top/packaging/debian/grantiod.conf" "$settings"
-echo "installed below $dest$prefix; next: systemctl daemon-reload && systemctl enable --now grantiod && $prefix/bin/grantio doctor"
+next="systemctl daemon-reload && systemctl enable --now grantiod && $prefix/bin/grantio doctor"
+echo "installed below $dest$prefix; next: $next"

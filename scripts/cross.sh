@@ -27,8 +27,8 @@ quiet() {
 	"$@" >"$log" 2>&1 || { tail -n 20 "$log" | sed 's/^/  /'; return 1; }
 }
 
-packages="libxen-dev libxencall1 libxendevicemodel1 libxenevtchn1 libxenforeignmemory1 libxengnttab1 libxenstore4 libxentoolcore1
-	libxentoollog1 liburing-dev liburing2 libnbd-dev libnbd0 libfdt-dev libfdt1"
+packages="libxen-dev libxencall1 libxendevicemodel1 libxenevtchn1 libxenforeignmemory1 libxengnttab1 libxenstore4
+	libxentoolcore1 libxentoollog1 liburing-dev liburing2 libnbd-dev libnbd0 libfdt-dev libfdt1"
 
 sysroot() { # ARCH
 	mkdir -p "$cache/$1/apt" "$cache/$1/root" || return 1

@@ -64,7 +64,8 @@ fio_verify() {
 	(cd "$work" && fio --name=verify --ioengine=nbd --uri="$nbd_uri" --rw=randrw --bsrange=4k-64k --iodepth=32 \
 		--size=128M --verify=crc32c --verify_fatal=1 --do_verify=1 --output-format=terse --terse-version=3 \
 		>fio.log)
-	awk -F ';' '$5 == 0 && $6 > 0 && $47 > 0 { printf "%d MiB read, %d MiB written, no error\n", $6 / 1024, $47 / 1024; ok = 1 }
+	awk -F ';' '$5 == 0 && $6 > 0 && $47 > 0 { ok = 1
+			printf "%d MiB read, %d MiB written, no error\n", $6 / 1024, $47 / 1024 }
 		END { exit !ok }' "$work/fio.log"
 }
 

@@ -25,7 +25,8 @@ lab_packages() {
 }
 
 # Of the same stable series as the suite's, so that its tools fit.
-XEN_KNOWN='pool/main/x/xen/xen_4.20.3+127-gc42374a105.orig.tar.xz df0831854a55a8f31cb3cb85036f2edc928e2ef098d77f815f5714bfafac68f3'
+XEN_KNOWN='pool/main/x/xen/xen_4.20.3+127-gc42374a105.orig.tar.xz'
+XEN_KNOWN="$XEN_KNOWN df0831854a55a8f31cb3cb85036f2edc928e2ef098d77f815f5714bfafac68f3"
 
 # Xen, and the parts of its source that FLASK policies are built from.
 arm64_xen() {
@@ -133,7 +134,7 @@ lab_libdirs() { echo "$LAB_ROOT/usr/lib/aarch64-linux-gnu" "$LAB_ROOT/lib/aarch6
 
 # grantiod and grantio for arm64, against the unpacked development packages.
 lab_programs() {
-	local dir=$LAB_BUILD/programs
+	local dir=$LAB_BUILD/programs libs=$LAB_ROOT/usr/lib/aarch64-linux-gnu
 	cat >"$LAB_BUILD/cross.ini" <<-INI
 		[binaries]
 		c = '${CROSS}gcc'
@@ -142,10 +143,10 @@ lab_programs() {
 		pkgconfig = 'pkg-config'
 		[properties]
 		sys_root = '$LAB_ROOT'
-		pkg_config_libdir = '$LAB_ROOT/usr/lib/aarch64-linux-gnu/pkgconfig'
+		pkg_config_libdir = '$libs/pkgconfig'
 		needs_exe_wrapper = true
 		[built-in options]
-		c_link_args = ['-Wl,--allow-shlib-undefined', '-L$LAB_ROOT/usr/lib/aarch64-linux-gnu', '-Wl,-rpath-link=$LAB_ROOT/usr/lib/aarch64-linux-gnu']
+		c_link_args = ['-Wl,--allow-shlib-undefined', '-L$libs', '-Wl,-rpath-link=$libs']
 		[host_machine]
 		system = 'linux'
 		cpu_family = 'aarch64'
@@ -250,7 +251,8 @@ arm64_modules() { # NAME: the lines of a list "NODE FILE ADDRESS COMPATIBLE [BOO
 	case $1 in
 	policy) echo "/chosen/module@5c000000 $LAB_BUILD/policy 0x5c000000 xen,xsm-policy" ;;
 	dom0less)
-		echo "/chosen/domU1/module@58000000 $LAB_BUILD/Image-late 0x58000000 multiboot,kernel earlycon=xenboot keep_bootcon panic=1 rdinit=/init loglevel=5 lab=dom0less"
+		echo "/chosen/domU1/module@58000000 $LAB_BUILD/Image-late 0x58000000 multiboot,kernel" \
+			"earlycon=xenboot keep_bootcon panic=1 rdinit=/init loglevel=5 lab=dom0less"
 		echo "/chosen/domU1/module@5a000000 $LAB_BUILD/guest-mainline.cpio.gz 0x5a000000 multiboot,ramdisk"
 		echo "/chosen/domU1/module@5b000000 $LAB_BUILD/dom0less.dtb 0x5b000000 multiboot,device-tree"
 		;;
@@ -274,13 +276,13 @@ arm64_tree() { # NAME TREE: add them
 
 # The console is on standard input and output; Ctrl-C goes to it.
 lab_qemu() {
-	local name tree=
+	local name tree= dom0="console=hvc0 panic=1 rdinit=/init $LAB_DOM0_ARGS"
 	name=$(echo "$LAB_XEN_ARGS" | tr ' ' '\n' | sed -n 's/^lab=//p')
 	set -- -machine virt,virtualization=on,gic-version=3 -cpu cortex-a57 -m 2048 -smp 1 \
 		-accel tcg,thread=multi,tb-size=512 -display none -monitor none -no-reboot -nic none \
 		-kernel "$LAB_BUILD/xen" -append \
 		"console=dtuart dom0_mem=1024M dom0_max_vcpus=1 bootscrub=0 $LAB_XEN_ARGS" \
-		-device "guest-loader,addr=0x49000000,kernel=$LAB_BUILD/Image,bootargs=console=hvc0 panic=1 rdinit=/init $LAB_DOM0_ARGS" \
+		-device "guest-loader,addr=0x49000000,kernel=$LAB_BUILD/Image,bootargs=$dom0" \
 		-device "guest-loader,addr=0x4e000000,initrd=$LAB_BUILD/dom0.cpio.gz"
 	if [ -n "$name" ]; then
 		# QEMU's own tree, with what it says of the modules above, and more of them.

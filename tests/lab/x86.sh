@@ -94,13 +94,13 @@ lab_kernels() {
 
 # The same programs that a user of that Debian would build, against its libraries.
 lab_programs() {
-	local dir=$LAB_BUILD/programs kernel
+	local dir=$LAB_BUILD/programs libs=$LAB_ROOT/usr/lib/x86_64-linux-gnu kernel
 	cat >"$LAB_BUILD/native.ini" <<-INI
 		[properties]
 		sys_root = '$LAB_ROOT'
-		pkg_config_libdir = '$LAB_ROOT/usr/lib/x86_64-linux-gnu/pkgconfig'
+		pkg_config_libdir = '$libs/pkgconfig'
 		[built-in options]
-		c_link_args = ['-Wl,--allow-shlib-undefined', '-L$LAB_ROOT/usr/lib/x86_64-linux-gnu', '-Wl,-rpath-link=$LAB_ROOT/usr/lib/x86_64-linux-gnu']
+		c_link_args = ['-Wl,--allow-shlib-undefined', '-L$libs', '-Wl,-rpath-link=$libs']
 	INI
 	PKG_CONFIG_SYSROOT_DIR=$LAB_ROOT programs_setup "$dir" --native-file "$LAB_BUILD/native.ini" || return 1
 	ninja -C "$dir" -j2 --quiet all $LAB_TOOLS tests/guest/guest-xen tests/guest/guest-peer || return 1
@@ -176,20 +176,24 @@ lab_host_programs() {
 	cat >"$program" <<-RUN
 		#!/bin/sh
 		export QEMU_MODULE_DIR="$lib/qemu"
-		exec "$root/lib64/ld-linux-x86-64.so.2" --library-path "$lib:$root/lib/x86_64-linux-gnu:$lib/pulseaudio" "$root/usr/bin/qemu-system-x86_64" \
-			-L "$root/usr/share/qemu" -L "$root/usr/share/seabios" -L "$root/usr/lib/ipxe/qemu" "\$@"
+		exec "$root/lib64/ld-linux-x86-64.so.2" \
+			--library-path "$lib:$root/lib/x86_64-linux-gnu:$lib/pulseaudio" \
+			"$root/usr/bin/qemu-system-x86_64" -L "$root/usr/share/qemu" -L "$root/usr/share/seabios" \
+			-L "$root/usr/lib/ipxe/qemu" "\$@"
 	RUN
 	chmod 755 "$program" && "$program" --version
 }
 
 # The console is on standard input and output; Ctrl-C goes to it.
 lab_qemu() {
-	local program=$LAB_BUILD/qemu-system-x86_64
+	local program=$LAB_BUILD/qemu-system-x86_64 xen dom0
+	xen="console=com1 com1=115200,8n1 dom0_mem=768M,max:768M dom0_max_vcpus=1 loglvl=all guest_loglvl=all"
+	dom0="console=hvc0 earlyprintk=xen loglevel=4 $LAB_DOM0_ARGS"
 	[ -x "$program" ] || program=qemu-system-x86_64
 	exec timeout --foreground -k 5 "${LAB_TIMEOUT:-86400}" "$program" -machine q35 -cpu qemu64,+svm,+npt \
 		-accel tcg,thread=multi -m 1536 -smp 1 \
 		-display none -vga none -nic none -chardev stdio,id=console,signal=off -serial chardev:console \
 		-monitor none -no-reboot -kernel "$LAB_BUILD/xen" \
-		-append "console=com1 com1=115200,8n1 dom0_mem=768M,max:768M dom0_max_vcpus=1 loglvl=all guest_loglvl=all $LAB_XEN_ARGS" \
-		-initrd "$LAB_BUILD/vmlinux-$LAB_DOM0_KERNEL console=hvc0 earlyprintk=xen loglevel=4 $LAB_DOM0_ARGS,$LAB_BUILD/dom0${LAB_DOM0:+-$LAB_DOM0}.cpio"
+		-append "$xen $LAB_XEN_ARGS" \
+		-initrd "$LAB_BUILD/vmlinux-$LAB_DOM0_KERNEL $dom0,$LAB_BUILD/dom0${LAB_DOM0:+-$LAB_DOM0}.cpio"
 }

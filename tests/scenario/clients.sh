@@ -126,8 +126,11 @@ bench_says() { # TEXT ARGUMENT...
 # ---- bench ------------------------------------------------------------------------------------------------------
 
 disk_stats_lines() {
+	local served
 	"$grantio" disk stats --control "$work/control" >"$work/stats" &&
-		[ "$(grep -cE '^d[0-9]+/xvd[a-z] phase=served .*requests=[0-9]+ .*copy_hypercalls=[0-9]+' "$work/stats")" = "$("$grantio" disk list --json | grep -c domid)" ]
+		served=$(grep -cE '^d[0-9]+/xvd[a-z] phase=served .*requests=[0-9]+ .*copy_hypercalls=[0-9]+' \
+			"$work/stats") &&
+		[ "$served" = "$("$grantio" disk list --json | grep -c domid)" ]
 }
 bench() { "$grantio" bench --domid 1 --disk xvda --control "$work/control" "$@" 2>"$work/progress"; }
 bench_verifies() {
@@ -144,7 +147,8 @@ bench_json() {
 		p = r["per_request"]
 		assert r["requests"] > 0 and r["reads"] == r["requests"] and r["bytes"] == 4096 * r["requests"]
 		assert r["latency_us"]["min"] <= r["latency_us"]["median"] <= r["latency_us"]["max"]
-		# The data once, and of the headers' page what lies between those of a batch: how much depends on the machine.
+		# The data once, and of the headers' page what lies between those of a batch: how much depends on the
+		# machine.
 		assert 0 < p["hypercalls"] and 4096 + 16 + 1 <= p["bytes_copied"] < 2 * 4096 and p["syscalls"] > 0
 		assert r["requests_per_batch"] >= 1
 	PYTHON
@@ -214,7 +218,9 @@ backend_dies() {
 
 nothing_left() {
 	"$grantio" model stats
-	"$grantio" model stats | awk '/^(grants_active|mappings_held|ioreq_servers)/ { for (i = 2; i <= NF; i++) n += $i } END { exit n != 0 }'
+	"$grantio" model stats | awk '
+		/^(grants_active|mappings_held|ioreq_servers)/ { for (i = 2; i <= NF; i++) n += $i }
+		END { exit n != 0 }'
 }
 
 daemon_ends() { grantiod_stop; local status=$?; cat "$work/grantiod.log"; return $status; }

@@ -8,11 +8,18 @@ set -u
 
 # The one fenced block behind a heading.
 readme_block() {
-	awk -v h="## $1" '$0 == h { in_part = 1; next } /^## / { in_part = 0 } in_part && /^```/ { n++; next } in_part && n == 1' "$source/README.md"
+	awk -v h="## $1" '
+		$0 == h { in_part = 1; next }
+		/^## / { in_part = 0 }
+		in_part && /^```/ { n++; next }
+		in_part && n == 1' "$source/README.md"
 }
 # The literal blocks of a page that hold a command of the model's.
 page_block() { # PAGE
-	awk '/^\.Bd -literal/ { block = ""; on = 1; next } /^\.Ed/ { if (on && block ~ /grantio model start/) printf "%s", block; on = 0 } on { block = block $0 "\n" }' "$source/docs/man/$1"
+	awk '
+		/^\.Bd -literal/ { block = ""; on = 1; next }
+		/^\.Ed/ { if (on && block ~ /grantio model start/) printf "%s", block; on = 0 }
+		on { block = block $0 "\n" }' "$source/docs/man/$1"
 }
 
 # A shell that runs a block from the beginning to its end, on a machine of its own. nbdkit is no program of ours: with

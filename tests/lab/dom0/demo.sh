@@ -76,20 +76,24 @@ watched() {
 	wait_until 90 guest_log_has guest-3 'GUEST quiet' || { kill $watch; return 1; }
 	kill $watch
 	wait $watch || return 1
-	sed -n 's/^samples \([0-9]*\) constant [0-9]* most \([0-9]*\) ever \([0-9]*\) now \([0-9]*\) .*/\1 samples: at most \2 references at a time, \4 at the end/p' "$RUN/watch"
+	# samples N constant N most N ever N now N ...
+	awk '$1 == "samples" && $9 == "now" {
+		print $2 " samples: at most " $6 " references at a time, " $10 " at the end" }' "$RUN/watch"
 }
 # "CLASS, ATTEMPT: STATUS COUNT" as rows. What Xen lets through is what the guest grants just then.
 table() {
 	show "  $(printf '%-24s %-16s %8s  %s' 'a reference that is' 'attempt' 'times' "Xen's answer")"
 	sed -n 's/^\([a-z -]*\), \([a-z -]*\): \(GNTST_[a-z_]*\) \([0-9]*\)$/\1|\2|\4|\3/p' "$RUN/probe" "$RUN/watch" |
-		awk -F'|' '{ printf "LAB show   %-24s %-16s %8d  %s\n", $1, $2, $3, ($4 == "GNTST_okay" ? "let through: " : "refused: ") $4 }'
+		awk -F'|' '{ answer = ($4 == "GNTST_okay" ? "let through: " : "refused: ") $4
+			printf "LAB show   %-24s %-16s %8d  %s\n", $1, $2, $3, answer }'
 }
 refused() { # CLASS: nothing of it was let through, and something was tried
 	grep -h "^$1," "$RUN/probe" "$RUN/watch" >"$RUN/class"
 	[ -s "$RUN/class" ] && ! grep "$2.*GNTST_okay" "$RUN/class"
 }
 
-show "$(xl info | sed -n 's/^xen_version *: /Xen /p'), dom0 on Linux $(uname -r | cut -d- -f1), emulated by QEMU. Guests on Debian's own kernel, by Debian's own xl."
+system="$(xl info | sed -n 's/^xen_version *: /Xen /p'), dom0 on Linux $(uname -r | cut -d- -f1), emulated by QEMU."
+show "$system Guests on Debian's own kernel, by Debian's own xl."
 show
 show "Two guests, three disks, grantiod in dom0"
 step 'make images' make_images
@@ -120,5 +124,6 @@ xl destroy guest-3
 step 'xl destroy guest-3: nothing is left' no_leaks
 grantiod_stop
 show
-show "All of it went well: beyond what a request lends for as long as it runs, Xen gives the backend nothing. ($(cut -d. -f1 /proc/uptime) s)"
+moral="beyond what a request lends for as long as it runs, Xen gives the backend nothing"
+show "All of it went well: $moral. ($(cut -d. -f1 /proc/uptime) s)"
 poweroff -f

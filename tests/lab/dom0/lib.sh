@@ -23,6 +23,22 @@ wait_until() {
 
 # image NAME MEGABYTES: a sparse raw image; prints its path.
 image() { truncate_file "$RUN/$1" "$2"; echo "$RUN/$1"; }
+
+# disks_line "KIND VDEV IMAGE"...: the disk=[...] of a guest. KIND is rw or ro (a disk that grantiod serves) or pv (one
+# that blkback serves).
+disks_line() {
+	local disk kind place list=
+	for disk; do
+		kind=${disk%% *} place=${disk#* }
+		place="vdev=${place%% *},target=${place#* }"
+		case $kind in
+		pv) disk="format=raw,backendtype=phy,access=rw,$place" ;;
+		*) disk="$DISK_SPEC,access=$kind,$place" ;;
+		esac
+		list="$list${list:+,}'$disk'"
+	done
+	echo "disk=[$list]"
+}
 truncate_file() { dd if=/dev/zero of="$1" bs=1M count=0 seek="$2" 2>/dev/null; }
 
 # grantiod_start [ARGUMENT]...: $GRANTIOD_PROGRAM, which a scenario may set, until the scenario ends. Its control socket
@@ -95,7 +111,8 @@ guest_tail() { tail -n 25 "$GUEST_LOG/guest-$1.log" | sed 's/^/LAB guest: /'; }
 no_leaks() {
 	wait_until 20 no_domains || { fail "domains are left: $(xl list | tail -n +3 | tr '\n' ';')"; return 1; }
 	[ -z "$GRANTIOD" ] || wait_until 10 no_fds || {
-		fail "grantiod has $(count_fds) open files, and had $FDS: $(ls -l "/proc/$GRANTIOD/fd" | awk '{ print $NF }' | sort | uniq -c | tr '\n' ';')"
+		ls -l "/proc/$GRANTIOD/fd" | awk '{ print $NF }' | sort | uniq -c >"$RUN/files"
+		fail "grantiod has $(count_fds) open files, and had $FDS: $(tr '\n' ';' <"$RUN/files")"
 		return 1
 	}
 	[ -z "$GRANTIOD" ] || wait_until 10 no_maps ||

@@ -16,7 +16,8 @@ poweroff() { /bin/poweroff -f; }
 EOF_PROFILE
 cat <<EOF_HELP
 
-This is dom0 of a machine with $(xl info | sed -n 's/^xen_version *: /Xen /p'). grantiod serves guest g1, whose disk is $disk here, /dev/vda there.
+This is dom0 of a machine with $(xl info | sed -n 's/^xen_version *: /Xen /p'). grantiod serves guest g1, whose disk is
+$disk here, /dev/vda there.
 
   xl list                                the domains
   grantio doctor                         what this dom0 has, and lacks

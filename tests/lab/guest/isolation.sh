@@ -13,7 +13,8 @@ said() {
 echo 0 >/sys/block/vda/queue/read_ahead_kb
 # Two jobs at once with one request each at a time: 4 KiB and 64 KiB, of whole pages.
 both='--filename=/dev/vda --direct=1 --ioengine=psync --thread --clocksource=clock_gettime --randseed=1'
-jobs='--name=small --rw=randwrite --bs=4k --offset=2m --size=1m --name=large --rw=randread --bs=64k --offset=64k --size=1m'
+jobs='--name=small --rw=randwrite --bs=4k --offset=2m --size=1m'
+jobs="$jobs --name=large --rw=randread --bs=64k --offset=64k --size=1m"
 requests() { awk '{ print $1 + $5 }' /sys/block/vda/stat; }
 in_use() { [ "$(requests)" -gt $((before + 20)) ]; }
 fio --name=global $both --number_ios=32 $jobs >/tmp/fio 2>&1

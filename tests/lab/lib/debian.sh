@@ -28,7 +28,8 @@ debian_run() {
 	cat >"$tree/init" <<-'INIT'
 		#!/bin/sh
 		export PATH=/bin:/usr/sbin:/usr/bin:/sbin
-		mount -t devtmpfs dev /dev && mount -t ext4 /dev/vda /mnt && mount -t proc proc /mnt/proc && mount -t devtmpfs dev /mnt/dev &&
+		mount -t devtmpfs dev /dev && mount -t ext4 /dev/vda /mnt &&
+			mount -t proc proc /mnt/proc && mount -t devtmpfs dev /mnt/dev &&
 			mount -t tmpfs run /mnt/run && chroot /mnt /bin/sh -eu /tmp/run && : >/mnt/tmp/done
 		umount /mnt/dev /mnt/proc /mnt/run /mnt
 		poweroff -f

@@ -3,8 +3,8 @@
 # engines that no guest here has. Built once for each architecture. Sourced by lab.sh.
 
 FIO_OPTIONS='--build-static --disable-native --disable-numa --disable-rdma --disable-rados --disable-rbd --disable-http
---disable-gfapi --disable-libnfs --disable-pmem --disable-libzbc --disable-xnvme --disable-tcmalloc --disable-lex --disable-shm
---disable-dfs --extra-cflags=-w'
+--disable-gfapi --disable-libnfs --disable-pmem --disable-libzbc --disable-xnvme --disable-tcmalloc --disable-lex
+--disable-shm --disable-dfs --extra-cflags=-w'
 
 # lab_fio CROSS: $LAB_BUILD/fio, for the lab's architecture.
 lab_fio() {

@@ -2,10 +2,10 @@
 # Initial RAM disks made of busybox, chosen programs with the libraries they name, and kernel modules. Works for any
 # architecture: libraries are found by reading ELF headers, never by running anything. Sourced by lab.sh.
 
-BUSYBOX_APPLETS='sh mount umount mkdir ls cat echo sleep insmod rmmod lsmod grep sed awk cut dd cp rm mv ln ps kill poweroff
-reboot dmesg md5sum sha256sum sync head tail tr wc test [ mknod true false printf date timeout seq expr cmp od hexdump find
-xargs diff env uname id chmod tee sort uniq losetup pidof stat df free setsid touch basename dirname readlink mkfifo sysctl
-cttyhack stty vi more chroot'
+BUSYBOX_APPLETS='sh mount umount mkdir ls cat echo sleep insmod rmmod lsmod grep sed awk cut dd cp rm mv ln ps kill
+poweroff reboot dmesg md5sum sha256sum sync head tail tr wc test [ mknod true false printf date timeout seq expr cmp od
+hexdump find xargs diff env uname id chmod tee sort uniq losetup pidof stat df free setsid touch basename dirname
+readlink mkfifo sysctl cttyhack stty vi more chroot'
 
 # initramfs_new DIR ROOT: a tree with busybox out of ROOT.
 initramfs_new() {

@@ -46,9 +46,11 @@ apt_private_new() {
 		>>"$dir/etc/sources.list"
 	cat >"$dir/apt.conf" <<-CONF
 		Dir "$dir"; Dir::Etc "$dir/etc"; Dir::Etc::sourcelist "$dir/etc/sources.list";
-		Dir::Etc::sourceparts "$dir/etc/sources.list.d"; Dir::State "$dir/state"; Dir::State::lists "$dir/lists";
+		Dir::Etc::sourceparts "$dir/etc/sources.list.d";
+		Dir::State "$dir/state"; Dir::State::lists "$dir/lists";
 		Dir::State::status "$dir/state/status"; Dir::Cache "$dir/cache"; Acquire::Check-Valid-Until "$expire";
-		APT::Architecture "$arch"; APT::Architectures "$arch"; APT::Sandbox::User "root"; Acquire::Languages "none";
+		APT::Architecture "$arch"; APT::Architectures "$arch"; APT::Sandbox::User "root";
+		Acquire::Languages "none";
 	CONF
 	apt_update "$dir" && touch "$dir/ready"
 }

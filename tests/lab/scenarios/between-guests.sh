@@ -29,5 +29,7 @@ finished() { # NAME
 	wait_until 20 no_guests || { fail "$1 stays"; return 1; }
 }
 disk_waits() {
-	[ "$(xenstore-read "$(xenstore-ls -f /local/domain/0/backend/virtio_disk | sed -n 's/^\([^ ]*\/state\) = .*/\1/p' | head -n 1)")" = 1 ]
+	local state
+	state=$(xenstore-ls -f /local/domain/0/backend/virtio_disk | sed -n 's/^\([^ ]*\/state\) = .*/\1/p' | head -n 1)
+	[ "$(xenstore-read "$state")" = 1 ]
 }

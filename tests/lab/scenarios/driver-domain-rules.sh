@@ -31,7 +31,9 @@ driver_refused() { in_driver "grep -m1 'd[0-9]*/xvda.*ermission denied' /run/gra
 
 # What was refused to the driver domain, or in its name: "source target class permission", a line each.
 denials() {
-	xl dmesg | sed -n 's/.*avc: *denied *{ \([^}]*\) } .*scontext=[^ ]*:\([A-Za-z0-9_]*\) tcontext=[^ ]*:\([A-Za-z0-9_]*\) tclass=\([a-z0-9]*\).*/\2 \3 \4 \1/p' |
+	local name='\([A-Za-z0-9_]*\)'
+	local contexts=".*scontext=[^ ]*:$name tcontext=[^ ]*:$name tclass=$name.*"
+	xl dmesg | sed -n "s/.*avc: *denied *{ \([^}]*\) } $contexts/\2 \3 \4 \1/p" |
 		while read -r source target class permissions; do
 			for permission in $permissions; do echo "$source $target $class $permission"; done
 		done

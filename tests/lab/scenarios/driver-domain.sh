@@ -67,7 +67,8 @@ grants() { # GUEST OTHER
 
 # The three pages, to dom0 and to another backend: Xen says for whom they are.
 others_grants() { # GUEST
-	local each="for ref in 8 9 10; do for how in read write map; do steal \$how $1 \$ref 2>/dev/null | sed s/:.*//; done; done"
+	local each="steal \$how $1 \$ref 2>/dev/null | sed s/:.*//"
+	each="for ref in 8 9 10; do for how in read write map; do $each; done; done"
 	SAID=$(eval "$each")
 	said dom0 $(nine refused) && in_domain rival "$each" && said "another backend" $(nine refused) &&
 		bad_domain 0 && bad_domain "$(guest_domid rival)"

@@ -8,7 +8,7 @@ scenario() {
 	dd if=/dev/urandom of="$ro" bs=1M count=4 conv=notrunc 2>/dev/null
 	before=$(sha256sum "$ro" | cut -d' ' -f1)
 	grantiod_start || return 1
-	guest_create g1 filesystem "disk=['$DISK_SPEC,access=rw,vdev=xvda,target=$rw','$DISK_SPEC,access=ro,vdev=xvdb,target=$ro']" || return 1
+	guest_create g1 filesystem "$(disks_line "rw xvda $rw" "ro xvdb $ro")" || return 1
 	guest_finish g1 90 || return 1
 	guest_log_has g1 "readonly $before" || {
 		fail "the guest read something else than the read-only image"

@@ -7,7 +7,7 @@ scenario() {
 	truncate_file "$RUN/a.raw" 1
 	offers_answer &
 	answer=$!
-	guest_create g1 offers "disk=['$DISK_SPEC,access=rw,vdev=xvda,target=$RUN/a.raw','$DISK_SPEC,access=rw,vdev=xvdb,target=$RUN/a.raw']" &&
+	guest_create g1 offers "$(disks_line "rw xvda $RUN/a.raw" "rw xvdb $RUN/a.raw")" &&
 		domid=$(guest_domid g1) && back=/local/domain/0/backend/virtio_disk/$domid \
 		front=/local/domain/$domid/device/virtio_disk &&
 		offers_all && xenstore-rm "$front/$a" && xenstore-rm "$front/$b" && guest_finish g1 60 ||

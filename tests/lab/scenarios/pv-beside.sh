@@ -10,7 +10,7 @@ scenario() {
 		c=$(image "second$vcpus.raw" 2)
 		LOOPS="$LOOPS $(losetup -f)" && losetup "${LOOPS##* }" "$b" || { fail "no loop device"; return 1; }
 		guest_create "g$vcpus" pv-beside "vcpus=$vcpus" \
-			"disk=['$DISK_SPEC,access=rw,vdev=xvda,target=$a','format=raw,backendtype=phy,access=rw,vdev=xvdb,target=${LOOPS##* }','$DISK_SPEC,access=rw,vdev=xvdc,target=$c']" || return 1
+			"$(disks_line "rw xvda $a" "pv xvdb ${LOOPS##* }" "rw xvdc $c")" || return 1
 	done
 	for vcpus in 1 2; do
 		guest_finish "g$vcpus" 120 || return 1

@@ -10,7 +10,7 @@ scenario() {
 	mkdir "$RUN/state"
 	successor || return 1
 	GUEST_ADD=fio
-	guest_create g1 resume "disk=['$DISK_SPEC,access=rw,vdev=xvda,target=$a','$DISK_SPEC,access=rw,vdev=xvdb,target=$b']" || return 1
+	guest_create g1 resume "$(disks_line "rw xvda $a" "rw xvdb $b")" || return 1
 	if [ -f /lab/Image-stock ]; then
 		GUEST_KERNEL=stock disks=3
 		guest_create g2 resume "disk=['$DISK_SPEC,access=rw,vdev=xvda,target=$c']" && at_work g2 || return 1
@@ -18,7 +18,8 @@ scenario() {
 	at_work g1 || return 1
 	for round in 1 2 3 4 5 6 7; do
 		wait_until 30 busy || {
-			fail "round $round: no requests come: $(grantio disk stats --control "$RUN/control" | cut -c1-120 | tr '\n' ';')"
+			grantio disk stats --control "$RUN/control" | cut -c1-120 >"$RUN/stats"
+			fail "round $round: no requests come: $(tr '\n' ';' <"$RUN/stats")"
 			guest_tail g1
 			return 1
 		}

@@ -19,7 +19,8 @@ scenario() {
 	xl restore "$RUN/saved" >"$RUN/restore.log" 2>&1 || { fail "xl restore: $(said restore)"; return 1; }
 	rm "$RUN/saved"
 	goes_on || {
-		fail "its disk does not go on after the restore: $(xenstore-ls /local/domain/0/backend/virtio_disk | grep -e state -e base -e error | tr '\n' ';')"
+		xenstore-ls /local/domain/0/backend/virtio_disk | grep -e state -e base -e error >"$RUN/keys"
+		fail "its disk does not go on after the restore: $(tr '\n' ';' <"$RUN/keys")"
 		return 1
 	}
 	printf '%-512s' enough | dd of="$a" bs=512 seek=$((8 * 2048 - 1)) conv=notrunc,fsync 2>/dev/null

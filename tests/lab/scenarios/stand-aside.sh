@@ -7,7 +7,7 @@ scenario() {
 	ro=$(image ro.raw 1)
 	dd if=/dev/urandom of="$ro" bs=1M count=1 conv=notrunc 2>/dev/null
 	grantiod_start || return 1
-	guest_create g1 stand-aside "disk=['$DISK_SPEC,access=rw,vdev=xvda,target=$rw','$DISK_SPEC,access=ro,vdev=xvdb,target=$ro']" || return 1
+	guest_create g1 stand-aside "$(disks_line "rw xvda $rw" "ro xvdb $ro")" || return 1
 	guest_finish g1 60 || return 1
 	[ "$(grep -c 'GUEST works' "$GUEST_LOG/guest-g1.log")" = 3 ] ||
 		{ fail "the disk did not work three times"; return 1; }

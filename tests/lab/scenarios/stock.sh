@@ -13,7 +13,7 @@ scenario() {
 	loop=$(losetup -f) && losetup "$loop" "$pv" || { fail "no loop device"; return 1; }
 	grantiod_start || return 1
 	guest_create g1 stock "vcpus=2" \
-		"disk=['$DISK_SPEC,access=rw,vdev=xvda,target=$rw','$DISK_SPEC,access=ro,vdev=xvdb,target=$ro','format=raw,backendtype=phy,access=rw,vdev=xvdc,target=$loop']" || return 1
+		"$(disks_line "rw xvda $rw" "ro xvdb $ro" "pv xvdc $loop")" || return 1
 	guest_finish g1 120 || return 1
 	wait_until 20 no_guests || { fail "the guest stays"; return 1; }
 	losetup -d "$loop"

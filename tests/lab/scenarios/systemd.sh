@@ -8,7 +8,8 @@ unit() { systemctl show -P "$1" grantiod.service; }
 unit_is() { [ "$(unit "$1")" = "$2" ]; } # PROPERTY VALUE
 unit_must() {
 	wait_until 30 unit_is "$1" "$2" || {
-		fail "grantiod.service has $1=$(unit "$1"), not $2: $(systemctl -n 5 --no-pager status grantiod.service | tr '\n' ';')"
+		systemctl -n 5 --no-pager status grantiod.service >"$RUN/status"
+		fail "grantiod.service has $1=$(unit "$1"), not $2: $(tr '\n' ';' <"$RUN/status")"
 		return 1
 	}
 }
@@ -19,7 +20,7 @@ logged_must() { wait_until 10 logged "$@" || fail "the journal has no '$2' of pr
 running() { unit_must ActiveState active && GRANTIOD=$(unit MainPID); }
 
 booted() {
-	local up ready
+	local up ready begun store
 	running && unit_must NRestarts 0 || return 1
 	FDS=$(count_fds) MAPS=$(count_maps)
 	up=$(at xen.service ActiveEnterTimestampMonotonic) ready=$(at grantiod.service ActiveEnterTimestampMonotonic)
@@ -28,7 +29,10 @@ booted() {
 	[ "$ready" -le "$(at xendomains.service InactiveExitTimestampMonotonic)" ] ||
 		{ fail "xendomains.service did not wait for grantiod"; return 1; }
 	logged_must 5 '^ready$' || return 1
-	say "systemd $(systemctl --version | sed -n 's/^systemd \([0-9]*\).*/\1/p') and $(basename "$(readlink /proc/"$(cat /run/xenstore.pid)"/exe)"); grantiod ready at $((ready / 1000)) ms, $(((ready - $(at grantiod.service ExecMainStartTimestampMonotonic)) / 1000)) ms after its start"
+	begun=$(at grantiod.service ExecMainStartTimestampMonotonic)
+	store=$(basename "$(readlink /proc/"$(cat /run/xenstore.pid)"/exe)")
+	say "systemd $(systemctl --version | sed -n 's/^systemd \([0-9]*\).*/\1/p') and $store; grantiod ready at" \
+		"$((ready / 1000)) ms, $(((ready - begun) / 1000)) ms after its start"
 }
 
 # What the unit says is in force: its powers, its system calls, its devices.
@@ -36,7 +40,8 @@ confined() {
 	local word cgroup
 	for word in 'CapBnd:.*0000000000004002' 'CapEff:.*0000000000004002' 'NoNewPrivs:.*1' 'Seccomp:.*2'; do
 		grep -q "^$word" "/proc/$GRANTIOD/status" || {
-			fail "no '$word' in its status: $(grep -e ^Cap -e ^NoNew -e ^Secc "/proc/$GRANTIOD/status" | tr '\n' ';')"
+			grep -e ^Cap -e ^NoNew -e ^Secc "/proc/$GRANTIOD/status" >"$RUN/powers"
+			fail "no '$word' in its status: $(tr '\n' ';' <"$RUN/powers")"
 			return 1
 		}
 	done
@@ -55,10 +60,12 @@ reads_device() { sh -c 'echo $$ >"$1/cgroup.procs" && dd if="$2" bs=1 count=0 2>
 
 # round NUMBER: the guest is told to do it, has done it, and dom0 sees what it saw.
 round() {
+	local written constant
 	[ "$1" = 1 ] || echo go >"$(xenstore-read "/local/domain/$(guest_domid g1)/console/tty")"
 	wait_until 90 guest_log_has g1 "GUEST round $1:" ||
 		{ fail "the guest does not come to round $1"; guest_tail g1; return 1; }
-	guest_log_has g1 "GUEST round $1: written $(sha256sum "$disk" | cut -d' ' -f1) constant $(sha256sum "$RUN/b.raw" | cut -d' ' -f1)" ||
+	written=$(sha256sum "$disk" | cut -d' ' -f1) constant=$(sha256sum "$RUN/b.raw" | cut -d' ' -f1)
+	guest_log_has g1 "GUEST round $1: written $written constant $constant" ||
 		{ fail "round $1: dom0 sees other disks than the guest"; guest_tail g1; return 1; }
 }
 
@@ -85,14 +92,17 @@ under_guest() {
 	unit_must NRestarts 1 && running && [ "$GRANTIOD" != "$pid" ] && round 2 && goes_on 2 || return 1
 	# As grantiod(8) says: one directory of images, no network.
 	mkdir -p /run/systemd/system/grantiod.service.d
-	printf '[Service]\nProtectSystem=strict\nProtectHome=yes\nPrivateTmp=yes\nPrivateNetwork=yes\nReadWritePaths=%s\n' "$RUN" >/run/systemd/system/grantiod.service.d/strict.conf
+	printf '%s\n' '[Service]' ProtectSystem=strict ProtectHome=yes PrivateTmp=yes PrivateNetwork=yes \
+		"ReadWritePaths=$RUN" >/run/systemd/system/grantiod.service.d/strict.conf
 	systemctl daemon-reload && systemctl restart grantiod.service || { fail "systemctl restart"; return 1; }
 	logged_must 5 '^SIGTERM: stopping$' && running && round 3 && goes_on 4 && guest_finish g1 30 || return 1
 	xl destroy g1 && no_leaks
 }
 
 goes_on() { # DISKS: so many times so far
-	[ "$(journalctl -q -u grantiod.service -p 5..5 -o cat | grep -c 'going on where a former grantiod ended')" = "$1" ] || fail "the journal does not have $1 disks that went on"
+	local count
+	count=$(journalctl -q -u grantiod.service -p 5..5 -o cat | grep -c 'going on where a former grantiod ended')
+	[ "$count" = "$1" ] || fail "the journal has $count disks that went on, not $1"
 }
 
 alone() {

@@ -17,10 +17,7 @@ scenario() {
 	# Of the process that xl leaves to wait for the guest's end: a reboot and the end.
 	got 2 "$GUEST_LOG/../xl-g2.log" && got 6 "$GUEST_LOG/../xl-g2.log" && no_waits
 }
-# NAME
-disks() {
-	echo "disk=['$DISK_SPEC,access=rw,vdev=xvda,target=$(image "$1-a.raw" 8)','$DISK_SPEC,access=ro,vdev=xvdb,target=$(image "$1-b.raw" 2)']"
-}
+disks() { disks_line "rw xvda $(image "$1-a.raw" 8)" "ro xvdb $(image "$1-b.raw" 2)"; } # NAME
 got() { # STATE LOG
 	grep -q "backend .*/virtio_disk/.* wanted state $1 ok" "$2" || {
 		fail "xl did not get state $1 of a disk: $(grep 'wanted state' "$2" | tail -n 3 | tr '\n' ';')"
