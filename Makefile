@@ -6,7 +6,8 @@ JOBS  ?= $(shell nproc)
 MESON_FLAGS ?=
 
 .PHONY: help build run test test-bare test-tsan test-clang test-clang-full check check-cross check-kmod \
-	lab lab-full lab-prepare lab-x86 lab-x86-bookworm lab-arm64 lab-shell run-xen bench deb test-deb test-deb-bare install clean ci ci-full
+	lab lab-full lab-prepare lab-x86 lab-x86-bookworm lab-arm64 lab-shell run-xen \
+	bench deb test-deb test-deb-bare install clean ci ci-full
 
 help:
 	@echo 'make run      two guests, three disks, real clients, and a backend that is refused (no Xen needed)'

@@ -64,7 +64,8 @@ def measure(build, rounds, seconds):
 
 
 def section(build, rounds, seconds):
-    yield "| load | depth | fio's NBD engine, IOPS | grantio, IOPS | ratio (lowest to highest) | median latency | requests a batch |"
+    yield ("| load | depth | fio's NBD engine, IOPS | grantio, IOPS | ratio (lowest to highest) | median latency "
+           "| requests per batch |")
     yield "|---|--:|--:|--:|--:|--:|--:|"
     for rw, depth, fio, run, ratios in measure(build, rounds, seconds):
         yield (f"| {rw} 4k | {depth} | {fio:.0f} | {run['iops']:.0f} | {statistics.median(ratios):.2f} "

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT
 """Measure, and write docs/performance.md and docs/performance.svg.
 
-Each case is run by fio's io_uring engine on the raw file and by `grantio bench` on the same file through the whole path,
-in turn, several rounds; medians are reported, and the ratio of each pair. Then the same on real Xen, beside xen-blkback
-(xen.py), and NBD beside fio's engine for it (nbd.py). Usage: report.py BUILD_DIR [--quick]
+Each case is run by fio's io_uring engine on the raw file and by `grantio bench` on the same file through the whole
+path, in turn, several rounds; medians are reported, and the ratio of each pair. Then the same on real Xen, beside
+xen-blkback (xen.py), and NBD beside fio's engine for it (nbd.py). Usage: report.py BUILD_DIR [--quick]
 """
 import json
 import os

@@ -112,8 +112,8 @@ class Scale:
         devid = 51712 + 16 * index if index < 16 else (1 << 28) + 256 * index
         front = f"/local/domain/{domid}/device/virtio_disk/{devid}"
         back = f"/local/domain/0/backend/virtio_disk/{domid}/{devid}"
-        keys = {"frontend": front, "params": image, "frontend-id": domid, "online": 1, "type": "standalone", "mode": "w",
-                "device-type": "disk", "discard-enable": 1, "specification": "virtio", "transport": "mmio",
+        keys = {"frontend": front, "params": image, "frontend-id": domid, "online": 1, "type": "standalone",
+                "mode": "w", "device-type": "disk", "discard-enable": 1, "specification": "virtio", "transport": "mmio",
                 "base": 0x2000000 + 0x200 * index, "irq": 33 + index, "grant_usage": 1}
         for key, value in keys.items():
             self.store.write(f"{back}/{key}", value)

@@ -19,7 +19,10 @@ def counters(line):
 
 
 def run(top, arch):
-    """{(rw, bs, depth): {"grantio": [run, ...], "blkback": [...]}}; a run has iops, requests, guest_interrupts; grantio's counts."""
+    """{(rw, bs, depth): {"grantio": [run, ...], "blkback": [...]}}
+
+    A run has iops, requests and guest_interrupts, and grantio's has its counts, too.
+    """
     out = subprocess.run([f"{top}/tests/lab/lab.sh", arch, "figures"], text=True, stdout=subprocess.PIPE, check=False)
     cases = collections.defaultdict(lambda: {"grantio": [], "blkback": []})
     for disk, rw, bs, depth, iops, requests, interrupts, before, after in LINE.findall(out.stdout):

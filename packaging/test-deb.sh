@@ -4,15 +4,9 @@
 # One line a check, then "N passed, N failed". Nothing is installed on this machine: the packages are unpacked below
 # OUT/root.
 set -u
+. "$(dirname "$0")/../scripts/lib.sh"
 cd "$1" || exit 2
-out=$PWD root=$PWD/root passed=0 failed=0
-report() { # NAME STATUS
-	if [ "$2" = 0 ]; then
-		echo "ok - $1"; passed=$((passed + 1))
-	else
-		echo "not ok - $1"; failed=$((failed + 1))
-	fi
-}
+out=$PWD root=$PWD/root
 deb() { find "$out" -maxdepth 1 -name "$1_*.deb"; }
 
 contents() { # PACKAGE PATTERN...: extended regular expressions of whole paths
@@ -124,5 +118,4 @@ unit; report "grantiod.service: systemd-analyze verify" $?
 kernel_source; report "grantio-dkms has every file that it includes" $?
 development; report "libgrantio-guest-dev compiles" $?
 rm -rf "$root"
-echo "$passed passed, $failed failed"
-[ "$failed" = 0 ]
+report_end

@@ -4,11 +4,9 @@
 # if any failed. Nothing is installed on this machine: it goes below BUILD/install-test.
 set -u
 cd "$(dirname "$0")/.." || exit 2
-build=$1 root=$PWD/$1/install-test failures=0
+build=$1 root=$PWD/$1/install-test
+. scripts/lib.sh
 triplet=$(gcc -print-multiarch)
-report() { # NAME STATUS
-	if [ "$2" = 0 ]; then echo "ok - $1"; else echo "not ok - $1"; failures=$((failures + 1)); fi
-}
 install_to() { # PREFIX
 	rm -rf "$root"
 	make -s install PREFIX="$1" DESTDIR="$root" BUILD="$build" >"$build/install-test.log" 2>&1 ||
@@ -64,4 +62,4 @@ for prefix in /usr /usr/local /opt/grantio; do
 	[ $prefix != /usr ] || { kept; report "settings that are there stay" $?; }
 done
 rm -rf "$root"
-[ $failures = 0 ]
+[ "$failed" = 0 ]

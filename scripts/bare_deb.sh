@@ -3,16 +3,10 @@
 # On a bare Debian: do the packages do what README says of them? Installed, tried on the model as a person would, and
 # removed. Run by bare.sh. Usage: bare_deb.sh DIR   (the packages). One line a check, then "N passed, N failed".
 set -u
-debs=$1 passed=0 failed=0
+debs=$1
+. "$(dirname "$0")/lib.sh"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-report() { # NAME STATUS
-	if [ "$2" = 0 ]; then echo "ok - $1"; passed=$((passed + 1)); else
-		tail -n 25 "$work/log" | sed 's/^/  /'
-		echo "not ok - $1"
-		failed=$((failed + 1))
-	fi
-}
 apt() {
 	DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 -qq -y --no-install-recommends "$@" >"$work/log" \
 		2>&1
@@ -77,15 +71,14 @@ removed() {
 	[ ! -s "$work/log" ]
 }
 
-apt update; report "the package lists" $?
-services; report "grantiod and grantio install" $?
-says_version; report "grantiod --version" $?
-doctor; report "grantio doctor says what a machine without Xen lacks, and what to do" $?
-clients; report "nbdkit-plugin-grantio installs" $?
-model; report "a model machine, a backend, a load and an NBD client, by what is installed" $?
-pages; report "the man pages are there" $?
-develops; report "a program builds with libgrantio-guest-dev" $?
-module; report "grantio-dkms builds the module for Debian's kernel" $?
-removed; report "purge leaves nothing" $?
-echo "$passed passed, $failed failed"
-[ "$failed" = 0 ]
+apt update; report "the package lists" $? "$work/log"
+services; report "grantiod and grantio install" $? "$work/log"
+says_version; report "grantiod --version" $? "$work/log"
+doctor; report "grantio doctor says what a machine without Xen lacks, and what to do" $? "$work/log"
+clients; report "nbdkit-plugin-grantio installs" $? "$work/log"
+model; report "a model machine, a backend, a load and an NBD client, by what is installed" $? "$work/log"
+pages; report "the man pages are there" $? "$work/log"
+develops; report "a program builds with libgrantio-guest-dev" $? "$work/log"
+module; report "grantio-dkms builds the module for Debian's kernel" $? "$work/log"
+removed; report "purge leaves nothing" $? "$work/log"
+report_end

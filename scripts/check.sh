@@ -1,22 +1,21 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Static checks: every header compiles alone, external symbols carry their component's prefix, the guest library needs
-# nothing but its system services, sources are formatted. One line a check; exit 1 if any failed. See cross.sh, too.
+# nothing but its system services, sources are formatted. One line for each check; exit 1 if any failed. See cross.sh,
+# too.
 # Usage: check.sh BUILD_ROOT   (BUILD_ROOT/release must be built)
 set -u
 build=$1
-failures=0
-report() { # NAME STATUS
-	if [ "$2" = 0 ]; then echo "ok - $1"; else echo "not ok - $1"; failures=$((failures + 1)); fi
-}
+. "$(dirname "$0")/lib.sh"
 
 headers_alone() {
 	bad=0
 	for header in $(git ls-files 'include/*.h' 'guest/*.h' 'backend/*.h' 'model/*.h' 'cli/*.h' 'client/*.h' \
 		'tests/*.h'); do
 		case $header in include/*|guest/*) std=c11 ;; *) std=gnu11 ;; esac
-		# for Xen's
-		case $header in */arm64/*) cc='aarch64-linux-gnu-gcc -idirafter /usr/include' ;; *) cc=gcc ;; esac
+		cc=gcc
+		# For Xen's headers, which the cross compiler has none of.
+		case $header in */arm64/*) cc='aarch64-linux-gnu-gcc -idirafter /usr/include' ;; esac
 		$cc -std=$std -D_GNU_SOURCE -Wall -Wextra -Werror -fsyntax-only -I. -Iinclude -x c "$header" || bad=1
 	done
 	return $bad
@@ -33,15 +32,6 @@ symbols() { # PREFIX-REGEX FILE...
 	wrong=$(exported "$@" | grep -Ev "$pattern")
 	[ -z "$wrong" ] && return 0
 	echo "$wrong" | sed 's/^/  without its prefix: /'
-	return 1
-}
-
-# All that the freestanding library may leave to its host: system services, and the four functions that GCC asks of any.
-guest_needs() { # LIBRARY NM
-	extra=$($2 --undefined-only --format=posix "$1" 2>/dev/null | awk 'NF > 1 { print $1 }' | sort -u |
-		grep -Ev '^(gio_|memcpy$|memset$|memmove$|memcmp$|_GLOBAL_OFFSET_TABLE_$|__stack_chk)')
-	[ -z "$extra" ] && return 0
-	echo "$extra" | sed 's/^/  needs: /'
 	return 1
 }
 
@@ -63,4 +53,4 @@ symbols '^(gc_|main$)' $(objects cli); report "symbols of the command line: gc_"
 guest_needs "$build/release/guest/libgrantio-guest.a" nm; report "the guest library needs its system services only" $?
 formatted; report "formatting" $?
 ./scripts/conformance.py; report "docs/conformance.md names code and tests that exist" $?
-exit $((failures > 0))
+[ "$failed" = 0 ]

@@ -12,7 +12,7 @@ shift
 cache=$(mkdir -p "$LAB_CACHE/kmod" && cd "$LAB_CACHE/kmod" && pwd)
 . tests/lab/lib/packages.sh
 . tests/lab/lib/headers.sh
-passed=0 failed=0
+. scripts/lib.sh
 
 # Kernels: name, suite, Debian's architecture, kbuild's, package of headers (or a pattern, of which the newest counts),
 # compiler's prefix. "testing" has what the next Debian will. The pattern stands apart, since the line has no room.
@@ -32,17 +32,6 @@ matrix() {
 SPARSE="6.1-amd64 6.12-arm64" # whose headers sparse reads without complaints of its own
 DKMS="6.1-amd64 6.12-amd64" # whose compiler Debian 12 has
 XEN_VIRTIO="6.12-arm64"
-
-report() { # NAME STATUS [LOG]
-	if [ "$2" = 0 ]; then
-		echo "ok - $1"
-		passed=$((passed + 1))
-	else
-		[ -z "${3-}" ] || tail -n 25 "$3" | sed 's/^/  /'
-		echo "not ok - $1"
-		failed=$((failed + 1))
-	fi
-}
 
 # headers NAME SUITE DEBARCH PACKAGE: unpack them; prints their folder. Lists that were fetched long ago may name
 # packages that are gone: fetched again, once.
@@ -210,5 +199,4 @@ if checkpatch_get >"$build/checkpatch.log" 2>&1; then
 else
 	echo "skip - checkpatch: it cannot be had: $(tail -n 1 "$build/checkpatch.log")"
 fi
-echo "$passed passed, $failed failed"
-[ $failed = 0 ]
+report_end

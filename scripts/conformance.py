@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Every name in docs/conformance.md must exist: `FILE:FUNCTION` in that file, and each test below tests/. Usage: conformance.py"""
+"""Every name in docs/conformance.md must exist: `FILE:FUNCTION` in that file, and each test below tests/."""
 import pathlib
 import re
 import sys
@@ -30,8 +30,9 @@ def main():
         names = re.findall(r"`(\w+)`", shown)
         if not places or not names:
             wrong.append(f"docs/conformance.md:{number}: a requirement needs a place and a test")
-        wrong += [f"docs/conformance.md:{number}: no {name} in {path}" for path, name in places if not defined(path, name)]
-        wrong += [f"docs/conformance.md:{number}: no test {name}" for name in names if not re.search(rf"\b{name}\b", tests)]
+        missing = [f"no {name} in {path}" for path, name in places if not defined(path, name)]
+        missing += [f"no test {name}" for name in names if not re.search(rf"\b{name}\b", tests)]
+        wrong += [f"docs/conformance.md:{number}: {what}" for what in missing]
     if count < 50:
         wrong.append(f"docs/conformance.md: only {count} requirements were found")
     print("\n".join(wrong), end="\n" if wrong else "")

@@ -13,13 +13,10 @@ top=$PWD
 build=$1
 . scripts/cache.sh
 cache=$LAB_CACHE/cross
-failures=0
+. scripts/lib.sh
 . tests/lab/lib/packages.sh
 APT_SECURITY=no # what is linked against here is never run
 
-report() { # NAME STATUS
-	if [ "$2" = 0 ]; then echo "ok - $1"; else echo "not ok - $1"; failures=$((failures + 1)); fi
-}
 # quiet NAME COMMAND...: its output is shown only if it fails.
 quiet() {
 	local log=$build/cross-$1.log
@@ -65,14 +62,10 @@ programs() { # ARCH TRIPLET
 	configured "$dir" -Ddevelop=false --cross-file "$build/cross-$1.ini" && ninja -C "$dir" --quiet
 }
 
-# All that the freestanding library may leave to its host: system services, and the four functions that GCC asks of any.
 guest_library() { # ARCH TRIPLET
-	local dir=$build/cross-$1 extra
+	local dir=$build/cross-$1
 	configured "$dir" -Dguest_only=true --cross-file "scripts/cross/$1.ini" && ninja -C "$dir" --quiet || return 1
-	extra=$("$2-nm" --undefined-only --format=posix "$dir/guest/libgrantio-guest.a" 2>/dev/null |
-		awk 'NF > 1 { print $1 }' | sort -u |
-		grep -Ev '^(gio_|memcpy$|memset$|memmove$|memcmp$|_GLOBAL_OFFSET_TABLE_$|__stack_chk)')
-	[ -z "$extra" ] || { echo "$extra" | sed 's/^/needs: /'; return 1; }
+	guest_needs "$dir/guest/libgrantio-guest.a" "$2-nm"
 }
 
 built_for() { # FILE MACHINE: an ELF file for that machine
@@ -93,4 +86,4 @@ done <<-MATRIX
 	armhf arm-linux-gnueabihf ARM
 	i386 i686-linux-gnu -
 MATRIX
-exit $((failures > 0))
+[ "$failed" = 0 ]

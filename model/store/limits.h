@@ -7,7 +7,7 @@
 #define GM_STORE_LIMITS_H
 
 #define GM_STORE_NODES_MAX	 1000 /* nodes that a domain owns */
-#define GM_STORE_NODE_BYTES	 2048 /* of one node that a domain changes must be less: value, names of children, and */
+#define GM_STORE_NODE_BYTES	 2048 /* of a node that a domain changes must be less: value, children's names, and */
 #define GM_STORE_NODE_HEAD	 24   /* what is kept of any node */
 #define GM_STORE_NODE_PERM	 8    /* and of each of its permissions */
 #define GM_STORE_WATCHES_MAX	 128

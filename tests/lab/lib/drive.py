@@ -10,11 +10,11 @@ RESULT" there when it has nothing to do, again every few seconds (lines can get 
 "run N+1 SCENARIO LIMIT" or "end". Two machines share one queue. A scenario with a line "# Xen: ARGUMENTS" runs in a
 machine whose Xen was booted with these, one with "# Dom0: NAME" in a machine with that dom0, "dom0-NAME.cpio".
 
-What fails is run once more in a fresh machine, if --retry is given, and is reported as retried; many failures are no bad
-luck and are not retried. dom0 ends a scenario that takes longer than its limit; a machine in which even that does not
-work is killed. Nothing waits without a limit. LAB_TIMEOUT (seconds) bounds each machine's life, if set; LAB_BUDGET all of
-it: what has not begun by then is not run, and fails. Two machines of a kind that do not even boot are the last of their
-kind.
+What fails is run once more in a fresh machine, if --retry is given, and is reported as retried; many failures are no
+bad luck and are not retried. dom0 ends a scenario that takes longer than its limit; a machine in which even that does
+not work is killed. Nothing waits without a limit. LAB_TIMEOUT (seconds) bounds each machine's life, if set; LAB_BUDGET
+bounds the whole run: a scenario that has not begun by then is not run, and fails. When two machines of a kind do not
+even boot, no more machines of that kind are started.
 
 The last line is "N passed, N failed".
 """
@@ -50,7 +50,8 @@ def say(*lines):
             print(line, flush=True)
 
 
-# A kind of machine: what is booted, from where, what Xen's command line has beyond the usual, and which dom0 if not the usual one.
+# A kind of machine: what is booted, from where, what Xen's command line has beyond the usual, and which dom0 if not the
+# usual one.
 Kind = collections.namedtuple("Kind", "arch build xen dom0")
 
 
@@ -138,8 +139,8 @@ class Machine:
                    LAB_XEN_ARGS=f"{os.environ.get('LAB_XEN_ARGS', '')} {xen}", LAB_DOM0=dom0)
         self.until = time.monotonic() + float(os.environ.get("LAB_TIMEOUT") or 86400)
         with open(os.path.join(build, f"qemu-{number}.log"), "wb") as errors:
-            self.process = subprocess.Popen([os.path.join(LAB, "lab.sh"), arch, "boot"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                            stderr=errors, env=env, start_new_session=True)
+            self.process = subprocess.Popen([os.path.join(LAB, "lab.sh"), arch, "boot"], stdin=subprocess.PIPE,
+                                            stdout=subprocess.PIPE, stderr=errors, env=env, start_new_session=True)
         self.errors = errors.name
         Machine.machines.add(self)
         self.reader = threading.Thread(target=self.read, daemon=True)
@@ -180,7 +181,10 @@ class Machine:
             pass  # the machine is gone: its reader says so
 
     def ready(self, seconds, command=None):
-        """Wait for dom0's word that command number `sequence` is done: RESULT, or None with the reason. Says it again if dom0 asks again."""
+        """Wait for dom0's word that command number `sequence` is done: RESULT, or None with the reason.
+
+        Sends the command again if dom0 asks again.
+        """
         deadline = min(time.monotonic() + seconds, self.until)
         if command:
             self.sequence += 1
@@ -226,9 +230,9 @@ class Machine:
         return kept
 
     def shown(self, start, hung):
-        """What a person wants to see of a failure: dom0's words since then, and the last lines of a machine that hung."""
-        lines = self.lines[start:]
-        words = [line[4:] for line in lines if line.startswith("LAB ") and not line.startswith(("LAB ready", "LAB note"))]
+        """What a person wants to see of a failure: dom0's words since then, and the last lines if it hung."""
+        lines, chatter = self.lines[start:], ("LAB ready", "LAB note")
+        words = [line[4:] for line in lines if line.startswith("LAB ") and not line.startswith(chatter)]
         if hung:
             with open(self.errors, encoding="utf-8", errors="replace") as errors:
                 words += lines[-TAIL:] + errors.read().splitlines()[-5:]
@@ -238,8 +242,9 @@ class Machine:
 def run_shell(job, number, jobs):
     """Type into `make lab-shell`, and leave by poweroff."""
     start, machine = time.monotonic(), Machine(job.kind, number, "lab=shell")
-    talk = (("leave", "expr 40 + 2; xl list g1 | grep -c g1"), (r"42\n1\n", "xl console g1"), ("g1# ", "expr 50 + 5"), (r"55\n", CTRL_BRACKET),
-            ("dom0# ", "grantio doctor"), (r"ok +grantiod: answers at .*: 1 disks, 1 served", "grantio disk stats"),
+    talk = (("leave", "expr 40 + 2; xl list g1 | grep -c g1"), (r"42\n1\n", "xl console g1"),
+            ("g1# ", "expr 50 + 5"), (r"55\n", CTRL_BRACKET), ("dom0# ", "grantio doctor"),
+            (r"ok +grantiod: answers at .*: 1 disks, 1 served", "grantio disk stats"),
             (r"d1/xvda phase=served", "grantio disk list"), (r"xvda .*Connected +yes", "poweroff"))
     why = None
     for expected, typed in talk:

@@ -8,8 +8,12 @@ import zlib
 
 
 def zstd(data):
-    """Python has no such module before 3.14. What follows the kernel is an error to the program, which has written the kernel by then."""
-    return subprocess.run(["zstd", "-dcq"], input=data, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False).stdout
+    """Python has no such module before 3.14.
+
+    The program takes what follows the kernel for an error, but has written the kernel by then.
+    """
+    return subprocess.run(["zstd", "-dcq"], input=data, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                          check=False).stdout
 
 
 MAGICS = ((b"\xfd7zXZ\x00", lambda d: lzma.LZMADecompressor(lzma.FORMAT_XZ).decompress(d)),

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Entry of an arm64 guest, as Linux's booting protocol has it (Documentation/arch/arm64/booting.rst): EL1, no MMU,
- * x0: the device tree. Maps the first 4 GiB one to one, by tables that are part of the image, so that nothing is written
- * before caches are on, and calls gio_xen_start(tree).
+ * x0: the device tree. Maps the first 4 GiB one to one, by tables that are part of the image, so that nothing is
+ * written before caches are on, and calls gio_xen_start(tree).
  */
 #define NORMAL 0x705			/* block, attribute 1, inner shareable, accessed */
 #define DEVICE (0x401 | 3 << 53)	/* block, attribute 0, accessed, never executed */
@@ -50,8 +50,8 @@ start:
 
 	/*
 	 * Accesses to devices. One that Xen refuses, as no device is there, reads as ones, and is lost as a write: its
-	 * exception returns to the caller. So does one that is not aligned to its size, which the processor refuses, but not
-	 * every emulator of one.
+	 * exception returns to the caller. So does one that is not aligned to its size, which the processor refuses,
+	 * but not every emulator of one.
 	 */
 	.text
 	.balign 4
