@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Static checks: every header compiles alone, external symbols carry their component's prefix, the guest library needs
-# nothing but its system services, sources are formatted. One line for each check; exit 1 if any failed. See cross.sh,
-# too.
+# nothing but its system services, sources are formatted, no line is too long. One line for each check; exit 1 if any
+# failed. See cross.sh, too.
 # Usage: check.sh BUILD_ROOT   (BUILD_ROOT/release must be built)
 set -u
 build=$1
@@ -52,5 +52,6 @@ symbols '^gp_' $(objects client); report "symbols of the guest programs: gp_" $?
 symbols '^(gc_|main$)' $(objects cli); report "symbols of the command line: gc_" $?
 guest_needs "$build/release/guest/libgrantio-guest.a" nm; report "the guest library needs its system services only" $?
 formatted; report "formatting" $?
+./scripts/check_lines.py; report "no line is longer than 120 columns" $?
 ./scripts/conformance.py; report "docs/conformance.md names code and tests that exist" $?
 [ "$failed" = 0 ]
