@@ -53,6 +53,7 @@ struct fake_xen {
 	/* what goes wrong: the n-th next (1: the next) */
 	unsigned fail_open, fail_map, fail_copy, eagain;
 	int fail_errno;
+	bool no_errno; /* an opening that fails leaves errno alone, as Xen's libraries may */
 	bool eagain_always;
 };
 extern struct fake_xen xen;

@@ -55,7 +55,8 @@ xengnttab_handle *xengnttab_open(struct xentoollog_logger *logger, unsigned flag
 	(void)flags;
 	assert_non_null(logger); /* the library's own would let a guest fill the log */
 	if (strikes(&xen.fail_open)) {
-		errno = ENOENT;
+		if (!xen.no_errno)
+			errno = ENOENT;
 		return NULL;
 	}
 	add(&xen.handles, 1);
@@ -174,7 +175,8 @@ xenforeignmemory_handle *xenforeignmemory_open(struct xentoollog_logger *logger,
 	(void)flags;
 	assert_non_null(logger);
 	if (strikes(&xen.fail_open)) {
-		errno = ENOENT;
+		if (!xen.no_errno)
+			errno = ENOENT;
 		return NULL;
 	}
 	add(&xen.handles, 1);

@@ -448,6 +448,37 @@ static void test_open_fails(void **state)
 	assert_int_equal(gd_guestmem_open(&mem, FAKE_DOMID, &gd_way_grants), -ENOENT);
 }
 
+/* The error of some former call must not be taken for this one's. */
+static void test_open_fails_without_errno(void **state)
+{
+	const struct gd_way *ways[] = {&gd_way_grants, &gd_way_foreign};
+	struct gd_guestmem *mem;
+
+	(void)state;
+	xen.no_errno = true;
+	for (unsigned i = 0; i < 2; i++) {
+		xen.fail_open = 1;
+		errno = ENOTDIR;
+		assert_int_equal(gd_guestmem_open(&mem, FAKE_DOMID, ways[i]), -ENODEV);
+	}
+}
+
+/* An address of one way is none of the other: the bits above the page number tell them apart. */
+static void test_addresses_of_ways(void **state)
+{
+	(void)state;
+	assert_true(gd_guestmem_range_valid(&gd_way_foreign, 0x5000, 4096));
+	assert_false(gd_guestmem_range_valid(&gd_way_grants, 0x5000, 4096));
+	assert_true(gd_guestmem_range_valid(&gd_way_grants, gio_dma_addr(5, 0), 4096));
+	assert_false(gd_guestmem_range_valid(&gd_way_foreign, gio_dma_addr(5, 0), 4096));
+	for (unsigned bit = 44; bit < 64; bit++) {
+		uint64_t addr = gio_dma_addr(5, 0) ^ (UINT64_C(1) << bit);
+
+		assert_false(gd_guestmem_range_valid(&gd_way_grants, addr, 1));
+		assert_int_equal(gd_guestmem_range_valid(&gd_way_foreign, addr, 1), bit == 63);
+	}
+}
+
 static void test_counters(void **state)
 {
 	const struct gd_copy_stats *stats = gd_copy_counters(copy);
@@ -487,6 +518,8 @@ int main(void)
 		T(test_eagain_for_ever),
 		T(test_call_fails),
 		T(test_open_fails),
+		T(test_open_fails_without_errno),
+		T(test_addresses_of_ways),
 		T(test_counters),
 		T(test_nothing),
 	};
