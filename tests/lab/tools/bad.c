@@ -35,8 +35,8 @@
 #include <abi/virtio_ring.h>
 #include <xengnttab.h>
 
-#include "backend/virtio/mmio.h"
-#include "backend/virtio/queue.h"
+#include "backend/virtio/ring.h"
+#include "backend/virtio/vdev_priv.h"
 
 #define KEEP_STEP 150u /* by each "keep" */
 #define KEEP_MAX  (4 * KEEP_STEP)
@@ -49,12 +49,12 @@ uint64_t __real_gd_vdev_read(struct gd_vdev *vdev, uint64_t offset, unsigned siz
 uint64_t __wrap_gd_vdev_read(struct gd_vdev *vdev, uint64_t offset, unsigned size);
 void __real_gd_vdev_write(struct gd_vdev *vdev, uint64_t offset, unsigned size, uint64_t value);
 void __wrap_gd_vdev_write(struct gd_vdev *vdev, uint64_t offset, unsigned size, uint64_t value);
-int __real_gd_queue_open(struct gd_queue *queue, struct gd_guestmem *mem, const struct gd_queue_layout *layout,
-			 uint32_t size_max);
-int __wrap_gd_queue_open(struct gd_queue *queue, struct gd_guestmem *mem, const struct gd_queue_layout *layout,
-			 uint32_t size_max);
-bool __real_gd_queue_publish(struct gd_queue *queue);
-bool __wrap_gd_queue_publish(struct gd_queue *queue);
+int __real_gd_ring_open(struct gd_ring *ring, struct gd_guestmem *mem, const struct gd_ring_layout *layout,
+			uint32_t size_max);
+int __wrap_gd_ring_open(struct gd_ring *ring, struct gd_guestmem *mem, const struct gd_ring_layout *layout,
+			uint32_t size_max);
+bool __real_gd_ring_publish(struct gd_ring *ring);
+bool __wrap_gd_ring_publish(struct gd_ring *ring);
 
 /* ---- what it offers -----------------------------------------------------------------------------------------------
  */
@@ -112,7 +112,7 @@ void __wrap_gd_vdev_write(struct gd_vdev *vdev, uint64_t offset, unsigned size, 
 
 /* Of one ring, whose queue's thread alone uses it. */
 struct ring {
-	struct gd_queue *queue;
+	struct gd_ring *of;
 	gio_dma_t desc, avail;
 	uint32_t size;
 	unsigned rounds;
@@ -125,18 +125,18 @@ static struct {
 	uint16_t domid;
 } way;
 
-int __wrap_gd_queue_open(struct gd_queue *queue, struct gd_guestmem *mem, const struct gd_queue_layout *layout,
-			 uint32_t size_max)
+int __wrap_gd_ring_open(struct gd_ring *ring, struct gd_guestmem *mem, const struct gd_ring_layout *layout,
+			uint32_t size_max)
 {
-	int err = __real_gd_queue_open(queue, mem, layout, size_max);
+	int err = __real_gd_ring_open(ring, mem, layout, size_max);
 	const char *offers = getenv("GRANTIO_BAD");
 	unsigned i = 0;
 
 	if (err || !offers || !strstr(offers, "=ring-flags"))
 		return err;
-	while (i < RINGS - 1 && rings[i].queue && rings[i].queue != queue)
+	while (i < RINGS - 1 && rings[i].of && rings[i].of != ring)
 		i++;
-	rings[i] = (struct ring){queue, layout->desc, layout->driver, layout->size, 0};
+	rings[i] = (struct ring){ring, layout->desc, layout->driver, layout->size, 0};
 	return 0;
 }
 
@@ -168,12 +168,12 @@ static void ring_spoil(struct ring *ring)
 			refused, count, segments[count].status != GNTST_okay ? "refused" : "written");
 }
 
-bool __wrap_gd_queue_publish(struct gd_queue *queue)
+bool __wrap_gd_ring_publish(struct gd_ring *ring)
 {
 	for (unsigned i = 0; i < RINGS; i++)
-		if (rings[i].queue == queue && way.gnttab && queue->next_used != queue->published)
+		if (rings[i].of == ring && way.gnttab && ring->next_used != ring->published)
 			ring_spoil(&rings[i]);
-	return __real_gd_queue_publish(queue);
+	return __real_gd_ring_publish(ring);
 }
 
 /* ---- what it keeps ------------------------------------------------------------------------------------------------
