@@ -75,7 +75,7 @@ static struct gm_attach *batch_attach(struct batch *b, uint32_t domid)
 static int16_t side_pin(struct batch *b, struct side *s, bool write, uint32_t track)
 {
 	struct gm_attach *a;
-	int16_t rc;
+	int16_t status;
 
 	if (!s->gref)
 		return GNTST_okay;
@@ -83,9 +83,10 @@ static int16_t side_pin(struct batch *b, struct side *s, bool write, uint32_t tr
 	if (!a)
 		return GNTST_bad_domain;
 	batch_enter(b, a);
-	rc = gm_grant_pin(b->m, a, s->ref, write, true, track, &s->pin);
-	s->pinned = !rc;
-	return rc;
+	s->pin = (struct gm_pin){.attach = a, .ref = s->ref, .write = write, .copy = true, .track = track};
+	status = gm_grant_pin(b->m, &s->pin);
+	s->pinned = !status;
+	return status;
 }
 
 static void side_unpin(struct batch *b, struct side *s)

@@ -141,15 +141,15 @@ static void track_store(struct gm_machine *m, uint32_t slot, uint32_t index, uin
 
 /* The first pin, or the first that writes: ask the guest's entry. */
 static int16_t active_check(const struct gm_domain *d, const struct entry *e, struct gm_active *act, uint16_t domid,
-			    bool write, bool copy)
+			    const struct gm_pin *pin)
 {
 	bool pinned = act->readers || act->writers;
 	uint16_t flags = 0;
-	int16_t rc = e->v2 ? in_use_set_v2(e, domid, pinned, write, copy, &flags)
-			   : in_use_set_v1(e, domid, pinned, write, copy, &flags);
+	int16_t status = e->v2 ? in_use_set_v2(e, domid, pinned, pin->write, pin->copy, &flags)
+			       : in_use_set_v1(e, domid, pinned, pin->write, pin->copy, &flags);
 
-	if (rc || pinned)
-		return rc;
+	if (status || pinned)
+		return status;
 	entry_read(e, flags, act);
 	act->domid = domid;
 	if (act->frame < d->ram_frames)
@@ -158,38 +158,52 @@ static int16_t active_check(const struct gm_domain *d, const struct entry *e, st
 	return GNTST_bad_page;
 }
 
-int16_t gm_grant_pin(struct gm_machine *machine, struct gm_attach *attach, uint32_t ref, bool write, bool copy,
-		     uint32_t track, struct gm_pin *pin)
+/* May the caller take one pin more? Xen allows it only in the way that the first pin fixed. */
+static bool pin_allowed(const struct gm_machine *m, const struct gm_active *act, const struct gm_pin *pin)
 {
-	struct gm_domain *d = gm_dom(machine, attach->domid);
-	struct gm_active *act;
-	struct entry e;
-	bool pinned;
-	int16_t rc;
+	return act->domid == m->domid && (!act->sub_page || pin->copy) &&
+	       (pin->write ? act->writers : act->readers) < MAX_PINS;
+}
 
-	if (!gm_dom_alive(machine, attach->domid) || __atomic_load_n(&d->epoch, __ATOMIC_ACQUIRE) != attach->epoch)
-		return GNTST_bad_domain;
-	if (ref >= gm_grant_entries(machine, attach->domid))
-		return GNTST_bad_gntref;
-	act = &attach->active[ref];
-	pinned = act->readers || act->writers;
-	if (pinned && (act->domid != machine->domid || (act->sub_page && !copy) ||
-		       (write ? act->writers : act->readers) == MAX_PINS))
-		return GNTST_general_error;
-	if (!pinned || (write && !act->writers)) {
-		e = entry_at(d, attach, ref);
-		rc = active_check(d, &e, act, machine->domid, write, copy);
-		if (rc)
-			return rc;
-	}
-	if (write)
+static void pin_take(struct gm_machine *m, struct gm_active *act, struct gm_pin *pin)
+{
+	uint64_t flags = (pin->write ? GM_TRACK_WRITE : 0) | (pin->copy ? GM_TRACK_COPY : 0);
+
+	if (pin->write)
 		act->writers++;
 	else
 		act->readers++;
+	pin->frame = act->frame;
+	pin->start = act->start;
+	pin->length = act->length;
+	track_store(m, m->proc, pin->track, gm_track(pin->attach->domid, pin->ref, flags));
+}
+
+int16_t gm_grant_pin(struct gm_machine *machine, struct gm_pin *pin)
+{
+	uint16_t domid = pin->attach->domid;
+	struct gm_domain *d = gm_dom(machine, domid);
+	struct gm_active *act;
+	struct entry e;
+	bool pinned;
+	int16_t status;
+
+	if (!gm_dom_alive(machine, domid) || __atomic_load_n(&d->epoch, __ATOMIC_ACQUIRE) != pin->attach->epoch)
+		return GNTST_bad_domain;
+	if (pin->ref >= gm_grant_entries(machine, domid))
+		return GNTST_bad_gntref;
+	act = &pin->attach->active[pin->ref];
+	pinned = act->readers || act->writers;
+	if (pinned && !pin_allowed(machine, act, pin))
+		return GNTST_general_error;
+	if (!pinned || (pin->write && !act->writers)) {
+		e = entry_at(d, pin->attach, pin->ref);
+		status = active_check(d, &e, act, machine->domid, pin);
+		if (status)
+			return status;
+	}
+	pin_take(machine, act, pin);
 	__atomic_fetch_add(&d->active_count, !pinned, __ATOMIC_RELAXED);
-	*pin = (struct gm_pin){attach, act->frame, act->start, act->length, track};
-	track_store(machine, machine->proc, track,
-		    gm_track(attach->domid, ref, (write ? GM_TRACK_WRITE : 0) | (copy ? GM_TRACK_COPY : 0)));
 	return GNTST_okay;
 }
 
@@ -365,27 +379,32 @@ static void entry_grant(const struct entry *e, uint16_t domid, uint64_t frame, b
 	__atomic_store_n(e->header, h.raw, __ATOMIC_RELEASE);
 }
 
-int gm_grant_offer(struct gm_machine *machine, struct gm_attach *attach, uint32_t first, uint16_t domid, uint64_t frame,
-		   bool writable, uint32_t *ref)
+/* With grant_lock held: a bigger table, as far as the domain may have it. */
+static int table_grow(struct gm_domain *d)
+{
+	if (d->frames == d->max_frames)
+		return -ENOSPC;
+	__atomic_store_n(&d->frames, d->frames + 1, __ATOMIC_RELEASE);
+	return 0;
+}
+
+int gm_grant_offer(struct gm_machine *machine, struct gm_attach *attach, struct gm_offer *offer)
 {
 	struct gm_domain *d = gm_dom(machine, attach->domid);
-	int err = -ENOSPC;
+	struct entry e;
+	int err = 0;
 
 	gm_grant_lock(machine, attach);
-	for (uint32_t i = first; err; i++) {
-		struct entry e;
-
-		if (i >= gm_grant_entries(machine, attach->domid)) {
-			if (d->frames == d->max_frames)
-				break;
-			__atomic_store_n(&d->frames, d->frames + 1, __ATOMIC_RELEASE);
+	for (;; offer->ref++) {
+		if (offer->ref >= gm_grant_entries(machine, attach->domid))
+			err = table_grow(d);
+		if (err)
+			break;
+		e = entry_at(d, attach, offer->ref);
+		if (entry_free(&e, &attach->active[offer->ref])) {
+			entry_grant(&e, offer->domid, offer->frame, offer->writable);
+			break;
 		}
-		e = entry_at(d, attach, i);
-		if (!entry_free(&e, &attach->active[i]))
-			continue;
-		entry_grant(&e, domid, frame, writable);
-		*ref = i;
-		err = 0;
 	}
 	gm_grant_unlock(machine, attach->domid);
 	return err;

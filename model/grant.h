@@ -11,23 +11,25 @@
 
 #include "model/state.h"
 
+/* One use of one reference. The caller says which; gm_grant_pin() adds the page that it names. */
 struct gm_pin {
 	struct gm_attach *attach; /* the granting domain; the pin does not own it */
+	uint32_t ref;
+	bool write;
+	bool copy;	/* for the time of a copy only, for which sub-page grants will do */
+	uint32_t track; /* where the pin is noted */
+
 	uint64_t frame;
-	uint16_t start, length; /* what may be copied */
-	uint32_t track;
+	uint16_t start, length; /* the bytes that may be copied */
 };
 
 /* Take `n` free tracks of this process, or none: false. */
 bool gm_tracks_take(struct gm_machine *machine, uint32_t n, uint32_t *tracks);
 void gm_tracks_give(struct gm_machine *machine, uint32_t n, const uint32_t *tracks);
 
-/*
- * Pin reference `ref` of the attached domain for the caller, and note that in `track`. With grant_lock held.
- * `copy`: for the time of a copy (sub-page grants will do). GNTST_okay or the reason why not.
+/* Pin a reference for the caller, and note that in its track. With grant_lock held. GNTST_okay, or why it is refused.
  */
-int16_t gm_grant_pin(struct gm_machine *machine, struct gm_attach *attach, uint32_t ref, bool write, bool copy,
-		     uint32_t track, struct gm_pin *pin);
+int16_t gm_grant_pin(struct gm_machine *machine, struct gm_pin *pin);
 /* With grant_lock held. */
 void gm_grant_unpin(struct gm_machine *machine, const struct gm_pin *pin);
 
@@ -58,12 +60,17 @@ struct gm_mapping {
 	struct gm_mapping *next; /* the handle's */
 };
 
-/*
- * Map a run of references as one range of memory. 0, -EINVAL (a grant was refused: all is undone), -ENOMEM.
- * `domids` has one entry when `one_domain`. `prot` as for mmap.
- */
-int gm_grant_map(struct gm_machine *machine, uint32_t count, const uint32_t *domids, bool one_domain,
-		 const uint32_t *refs, int prot, struct gm_mapping **out);
+/* References that are mapped as one range of memory, in this order. */
+struct gm_run {
+	uint32_t count;
+	const uint32_t *domids; /* of each reference; with `one_domain` there is one for all */
+	bool one_domain;
+	const uint32_t *refs;
+	int prot; /* as for mmap */
+};
+
+/* Map them. 0, -EINVAL (a grant was refused: all is undone), -ENOMEM. */
+int gm_grant_map(struct gm_machine *machine, const struct gm_run *run, struct gm_mapping **out);
 /* Also when part of the mapping's pages were refused. Frees it. */
 void gm_grant_unmap(struct gm_machine *machine, struct gm_mapping *mapping);
 /* Set the unmap notification of a mapping's first pages: see struct gm_notify. 0 or -ENOMEM. */
@@ -73,9 +80,15 @@ int gm_grant_notify(struct gm_machine *machine, const struct gm_mapping *mapping
 
 /* Is there an entry of our table that names this frame? */
 bool gm_grant_names(struct gm_machine *machine, struct gm_attach *attach, uint64_t frame);
-/* Grant a frame by the first free entry from `first` on. 0 or -ENOSPC. */
-int gm_grant_offer(struct gm_machine *machine, struct gm_attach *attach, uint32_t first, uint16_t domid, uint64_t frame,
-		   bool writable, uint32_t *ref);
+/* A grant that a program makes of one of its domain's frames. */
+struct gm_offer {
+	uint16_t domid; /* who may use it */
+	bool writable;
+	uint64_t frame;
+	uint32_t ref; /* where to look first for a free entry; then the entry that was found */
+};
+/* 0 or -ENOSPC. */
+int gm_grant_offer(struct gm_machine *machine, struct gm_attach *attach, struct gm_offer *offer);
 /* End it for new users. While it has some it goes on naming its frame, and is not free. */
 void gm_grant_withdraw(struct gm_machine *machine, struct gm_attach *attach, uint32_t ref);
 

@@ -227,17 +227,18 @@ static void vcpu_give(struct gm_guest *g, unsigned vcpu)
 
 struct access {
 	struct gm_guest *g;
-	unsigned vcpu, server;
-	uint32_t gen, port; /* of the server, when it was chosen */
+	unsigned vcpu;
+	struct gm_choice server;
 	struct ioreq *p;
 	int64_t deadline;
 };
 
 static bool server_same(const struct access *ac)
 {
-	const struct gm_server *s = &ac->g->d->server[ac->server];
+	const struct gm_server *s = &ac->g->d->server[ac->server.id];
 
-	return __atomic_load_n(&s->used, __ATOMIC_ACQUIRE) && __atomic_load_n(&s->gen, __ATOMIC_ACQUIRE) == ac->gen;
+	return __atomic_load_n(&s->used, __ATOMIC_ACQUIRE) &&
+	       __atomic_load_n(&s->gen, __ATOMIC_ACQUIRE) == ac->server.gen;
 }
 
 /* Sleep until the state may have changed from `state`. 0 or -ETIMEDOUT. */
@@ -265,24 +266,24 @@ static int access_send(struct access *ac, uint64_t addr, unsigned size, bool wri
 			    .data = write ? value : 0,
 			    .count = 1,
 			    .size = size,
-			    .vp_eport = ac->port,
+			    .vp_eport = ac->server.port,
 			    .state = STATE_IOREQ_NONE,
 			    .dir = write ? IOREQ_WRITE : IOREQ_READ,
 			    .type = IOREQ_TYPE_COPY};
 
-	if (state != STATE_IOREQ_NONE || eport != ac->port) {
+	if (state != STATE_IOREQ_NONE || eport != ac->server.port) {
 		fprintf(stderr, "grantio model: d%uv%u: device model set %s %u: access to %#llx fails\n",
 			ac->g->m->domid, ac->vcpu, state ? "bad io state" : "bad event channel", state ? state : eport,
 			(unsigned long long)addr);
 		return -EFAULT;
 	}
 	*p = req;
-	__atomic_store_n(&ac->g->d->vcpu[ac->vcpu].pending, ac->server + 1, __ATOMIC_RELAXED);
+	__atomic_store_n(&ac->g->d->vcpu[ac->vcpu].pending, ac->server.id + 1, __ATOMIC_RELAXED);
 	req.state = STATE_IOREQ_READY;
 	/* Release: the request is there before its state; pairs with the backend's barrier after it read the state. */
 	__atomic_store_n(state_byte(p), ((uint8_t *)&req)[GM_IOREQ_STATE_OFFSET], __ATOMIC_RELEASE);
 	GM_COUNT(ac->g->m, ioreqs, 1);
-	gm_event_send(ac->g->m, ac->g->m->domid, ac->port);
+	gm_event_send(ac->g->m, ac->g->m->domid, ac->server.port);
 	return 0;
 }
 
@@ -326,14 +327,13 @@ static int access_wait(struct access *ac, uint64_t *data)
 
 static int access_run(struct access *ac, uint64_t addr, unsigned size, bool write, uint64_t *value)
 {
-	int server = gm_server_select(ac->g->m, ac->g->m->domid, addr, size, ac->vcpu, &ac->gen, &ac->port), err;
+	struct gm_range bytes = {.start = addr, .end = addr + size - 1};
 	uint64_t data = UINT64_MAX;
+	int err = 0;
 
-	if (server < 0) {
-		err = 0; /* nobody there */
-	} else {
-		ac->server = (unsigned)server;
-		ac->p = ioreq_of(ac->g, ac->server, ac->vcpu);
+	/* Without a server nobody is there to answer: ones. */
+	if (gm_server_select(ac->g->m, ac->g->m->domid, bytes, ac->vcpu, &ac->server)) {
+		ac->p = ioreq_of(ac->g, ac->server.id, ac->vcpu);
 		err = access_send(ac, addr, size, write, *value);
 		if (err)
 			return err;

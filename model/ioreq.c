@@ -285,58 +285,65 @@ static int range_cut(struct gm_server *s, enum gm_io_type type, uint64_t start, 
 	return 0;
 }
 
-int gm_server_map(struct gm_machine *machine, uint16_t domid, uint16_t id, enum gm_io_type type, uint64_t start,
-		  uint64_t end)
+/* A range that a server gets, of which it must have nothing, or gives back, of which it must have all. */
+struct range_change {
+	bool add;
+	enum gm_io_type type;
+	uint64_t start, end;
+};
+
+/* With io_lock held. */
+static int range_change(struct gm_server *s, const struct range_change *c)
+{
+	uint64_t covered = ranges_cover(s, c->type, c->start, c->end);
+
+	if (c->add)
+		return covered ? -EEXIST : range_add(s, c->type, c->start, c->end);
+	return covered != c->end - c->start + 1 ? -ENOENT : range_cut(s, c->type, c->start, c->end);
+}
+
+static int server_change(struct gm_machine *m, uint16_t domid, uint16_t id, const struct range_change *c)
 {
 	struct gm_server *s;
 	int err;
 
-	if (start > end)
+	if (c->start > c->end)
 		return -EINVAL;
-	gm_io_lock(machine, domid);
-	err = server_get(machine, domid, id, &s);
-	if (!err && ranges_cover(s, type, start, end))
-		err = -EEXIST;
+	gm_io_lock(m, domid);
+	err = server_get(m, domid, id, &s);
 	if (!err)
-		err = range_add(s, type, start, end);
-	gm_io_unlock(machine, domid);
+		err = range_change(s, c);
+	gm_io_unlock(m, domid);
 	return err;
+}
+
+int gm_server_map(struct gm_machine *machine, uint16_t domid, uint16_t id, enum gm_io_type type, uint64_t start,
+		  uint64_t end)
+{
+	return server_change(machine, domid, id, &(struct range_change){true, type, start, end});
 }
 
 int gm_server_unmap(struct gm_machine *machine, uint16_t domid, uint16_t id, enum gm_io_type type, uint64_t start,
 		    uint64_t end)
 {
-	struct gm_server *s;
-	int err;
-
-	if (start > end)
-		return -EINVAL;
-	gm_io_lock(machine, domid);
-	err = server_get(machine, domid, id, &s);
-	if (!err && ranges_cover(s, type, start, end) != end - start + 1)
-		err = -ENOENT;
-	if (!err)
-		err = range_cut(s, type, start, end);
-	gm_io_unlock(machine, domid);
-	return err;
+	return server_change(machine, domid, id, &(struct range_change){false, type, start, end});
 }
 
-int gm_server_select(struct gm_machine *machine, uint16_t domid, uint64_t addr, unsigned size, unsigned vcpu,
-		     uint32_t *gen, uint32_t *port)
+bool gm_server_select(struct gm_machine *machine, uint16_t domid, struct gm_range bytes, unsigned vcpu,
+		      struct gm_choice *choice)
 {
 	struct gm_domain *d = gm_dom(machine, domid);
-	int found = -1;
+	bool found = false;
 
 	gm_io_lock(machine, domid);
 	/* Newest id first, as Xen goes through them. */
-	for (int i = GM_MAX_SERVERS - 1; i >= 0 && found < 0; i--) {
+	for (unsigned i = GM_MAX_SERVERS; i-- && !found;) {
 		struct gm_server *s = &d->server[i];
 
-		if (!s->used || !s->enabled || ranges_cover(s, GM_IO_MMIO, addr, addr + size - 1) != size)
-			continue;
-		found = i;
-		*gen = s->gen;
-		*port = s->vcpu_port[vcpu];
+		found = s->used && s->enabled &&
+			ranges_cover(s, GM_IO_MMIO, bytes.start, bytes.end) == bytes.end - bytes.start + 1;
+		if (found)
+			*choice = (struct gm_choice){.id = i, .gen = s->gen, .port = s->vcpu_port[vcpu]};
 	}
 	gm_io_unlock(machine, domid);
 	return found;

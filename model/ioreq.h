@@ -27,9 +27,14 @@ int gm_server_pages(struct gm_machine *machine, uint16_t domid, uint16_t id, uin
 /* All of a dying domain's servers; with big held. */
 void gm_servers_destroy(struct gm_machine *machine, uint16_t domid);
 
-/* Which server gets an access: its id, or -1; its generation and the vCPU's port. */
-int gm_server_select(struct gm_machine *machine, uint16_t domid, uint64_t addr, unsigned size, unsigned vcpu,
-		     uint32_t *gen, uint32_t *port);
+/* The server that gets an access: its generation when it was chosen, and the port of the vCPU. */
+struct gm_choice {
+	unsigned id;
+	uint32_t gen, port;
+};
+/* Choose it for an access of these bytes. False: there is none. */
+bool gm_server_select(struct gm_machine *machine, uint16_t domid, struct gm_range bytes, unsigned vcpu,
+		      struct gm_choice *choice);
 
 /* Page of a server in its domain's ioreq file: the buffered one (0) or the synchronous one (1). */
 static inline uint8_t *gm_server_page(const struct gm_attach *attach, unsigned id, unsigned which)

@@ -9,67 +9,80 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* A run being mapped: which domain's lock is held now, and how far it has come. */
-struct run {
+/* A walk over a run: the attachment of the domain whose grant_lock is held now. */
+struct walk {
 	struct gm_machine *m;
-	struct gm_attach *attach; /* of the reference looked at last; its grant_lock is held */
-	uint32_t refused;
+	struct gm_attach *attach; /* NULL: no lock is held */
 };
 
-static void run_leave(struct run *r)
+static uint16_t run_domid(const struct gm_run *run, uint32_t i)
 {
-	if (r->attach)
-		gm_grant_unlock(r->m, r->attach->domid);
-	gm_attach_put(r->m, r->attach);
-	r->attach = NULL;
+	return (uint16_t)run->domids[run->one_domain ? 0 : i];
 }
 
-static bool run_enter(struct run *r, uint32_t domid)
+static void walk_leave(struct walk *w)
 {
-	if (r->attach && r->attach->domid == domid)
+	if (w->attach)
+		gm_grant_unlock(w->m, w->attach->domid);
+	gm_attach_put(w->m, w->attach);
+	w->attach = NULL;
+}
+
+static bool walk_enter(struct walk *w, uint32_t domid)
+{
+	if (w->attach && w->attach->domid == domid)
 		return true;
-	run_leave(r);
-	r->attach = domid < GM_MAX_DOMAINS ? gm_attach_get(r->m, (uint16_t)domid) : NULL;
-	if (r->attach)
-		gm_grant_lock(r->m, r->attach);
-	return r->attach;
+	walk_leave(w);
+	w->attach = domid < GM_MAX_DOMAINS ? gm_attach_get(w->m, (uint16_t)domid) : NULL;
+	if (w->attach)
+		gm_grant_lock(w->m, w->attach);
+	return w->attach;
 }
 
-/* Pin every reference; frames and their domains go to `frames` and `from`. How many succeeded, in order. */
-static uint32_t run_pin(struct run *r, uint32_t count, const uint32_t *domids, bool one, const uint32_t *refs,
-			bool write, const uint32_t *tracks, uint64_t *frames)
+/* Pin every reference by its track; the frames go to `frames`. Returns how many references, in order, succeeded. */
+static uint32_t run_pin(struct gm_machine *m, const struct gm_run *run, const uint32_t *tracks, uint64_t *frames)
 {
+	struct walk w = {.m = m};
 	uint32_t i;
 
-	for (i = 0; i < count; i++) {
-		struct gm_pin pin;
+	for (i = 0; i < run->count; i++) {
+		struct gm_pin pin = {.ref = run->refs[i], .write = run->prot & PROT_WRITE, .track = tracks[i]};
 
-		if (!run_enter(r, domids[one ? 0 : i]) ||
-		    gm_grant_pin(r->m, r->attach, refs[i], write, false, tracks[i], &pin))
+		if (!walk_enter(&w, run->domids[run->one_domain ? 0 : i]))
+			break;
+		pin.attach = w.attach;
+		if (gm_grant_pin(m, &pin))
 			break;
 		frames[i] = pin.frame;
 	}
-	run_leave(r);
+	walk_leave(&w);
 	return i;
 }
 
-/* Pages of consecutive frames of one domain become one mmap. */
-static int pages_place(struct gm_machine *m, uint8_t *addr, uint32_t count, const uint32_t *domids, bool one,
-		       const uint64_t *frames, int prot)
+/* How many pages from `i` on are consecutive frames of one domain. */
+static uint32_t pages_together(const struct gm_run *run, const uint64_t *frames, uint32_t i)
 {
-	for (uint32_t i = 0, n; i < count; i += n) {
-		uint16_t domid = (uint16_t)domids[one ? 0 : i];
-		struct gm_attach *a = gm_attach_get(m, domid);
+	uint32_t n = 1;
+
+	while (i + n < run->count && frames[i + n] == frames[i] + n && run_domid(run, i + n) == run_domid(run, i))
+		n++;
+	return n;
+}
+
+/* Such pages become one mmap. */
+static int pages_place(struct gm_machine *m, uint8_t *addr, const struct gm_run *run, const uint64_t *frames)
+{
+	for (uint32_t i = 0, n; i < run->count; i += n) {
+		struct gm_attach *a = gm_attach_get(m, run_domid(run, i));
 		void *p;
 		int err;
 
-		for (n = 1; i + n < count && frames[i + n] == frames[i] + n && (one || domids[i + n] == domid); n++)
-			;
+		n = pages_together(run, frames, i);
 		if (!a)
 			return -EINVAL; /* cannot be: our pins keep the domain's files */
 		/* Read-only by descriptor, so that mprotect cannot make more of it. */
-		p = mmap(addr + (size_t)i * GM_PAGE_SIZE, (size_t)n * GM_PAGE_SIZE, prot, MAP_SHARED | MAP_FIXED,
-			 prot & PROT_WRITE ? a->ram_fd : a->ram_ro_fd, (off_t)(frames[i] * GM_PAGE_SIZE));
+		p = mmap(addr + (size_t)i * GM_PAGE_SIZE, (size_t)n * GM_PAGE_SIZE, run->prot, MAP_SHARED | MAP_FIXED,
+			 run->prot & PROT_WRITE ? a->ram_fd : a->ram_ro_fd, (off_t)(frames[i] * GM_PAGE_SIZE));
 		err = p == MAP_FAILED ? -errno : 0;
 		gm_attach_put(m, a);
 		if (err)
@@ -78,15 +91,14 @@ static int pages_place(struct gm_machine *m, uint8_t *addr, uint32_t count, cons
 	return 0;
 }
 
-static uint8_t *pages_map(struct gm_machine *m, uint32_t count, const uint32_t *domids, bool one,
-			  const uint64_t *frames, int prot)
+static uint8_t *pages_map(struct gm_machine *m, const struct gm_run *run, const uint64_t *frames)
 {
-	size_t bytes = (size_t)count * GM_PAGE_SIZE;
+	size_t bytes = (size_t)run->count * GM_PAGE_SIZE;
 	uint8_t *addr = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	if (addr == MAP_FAILED)
 		return NULL;
-	if (pages_place(m, addr, count, domids, one, frames, prot)) {
+	if (pages_place(m, addr, run, frames)) {
 		munmap(addr, bytes);
 		return NULL;
 	}
@@ -121,13 +133,11 @@ static void tracks_drop(struct gm_machine *m, uint32_t n, const uint32_t *tracks
 		gm_track_drop(m, m->proc, tracks[i]);
 }
 
-int gm_grant_map(struct gm_machine *machine, uint32_t count, const uint32_t *domids, bool one_domain,
-		 const uint32_t *refs, int prot, struct gm_mapping **out)
+int gm_grant_map(struct gm_machine *machine, const struct gm_run *run, struct gm_mapping **out)
 {
-	struct run r = {.m = machine};
+	uint32_t count = run->count, pinned;
 	struct gm_mapping *map;
 	uint64_t *frames;
-	uint32_t pinned;
 	int err = -ENOMEM;
 
 	if (!count || count > GM_MAX_TRACKS)
@@ -140,14 +150,14 @@ int gm_grant_map(struct gm_machine *machine, uint32_t count, const uint32_t *dom
 		goto err_tracks;
 	GM_COUNT(machine, hypercalls, 1);
 	GM_COUNT(machine, grant_maps, 1);
-	pinned = run_pin(&r, count, domids, one_domain, refs, prot & PROT_WRITE, map->tracks, frames);
+	pinned = run_pin(machine, run, map->tracks, frames);
 	if (pinned < count) {
 		GM_COUNT(machine, grants_refused, 1);
 		err = -EINVAL; /* gntdev says the same whatever the status was */
 		goto err_pins;
 	}
 	GM_COUNT(machine, pages_mapped, count);
-	map->addr = pages_map(machine, count, domids, one_domain, frames, prot);
+	map->addr = pages_map(machine, run, frames);
 	if (!map->addr)
 		goto err_pins;
 	free(frames);

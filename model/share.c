@@ -53,13 +53,19 @@ static struct gm_share *share_new(uint32_t count)
 static int page_share(struct gm_machine *m, struct gm_attach *a, uint16_t domid, bool writable, uint64_t *end,
 		      struct gm_shared_page *page)
 {
+	struct gm_offer offer = {.domid = domid, .writable = writable, .ref = FIRST_REF};
+	int err;
+
 	while (*end > 1 && gm_grant_names(m, a, *end - 1))
 		--*end;
 	if (*end <= 1)
 		return -ENOMEM;
 	page->frame = --*end;
 	memset(a->ram + page->frame * GM_PAGE_SIZE, 0, GM_PAGE_SIZE);
-	return gm_grant_offer(m, a, FIRST_REF, domid, page->frame, writable, &page->ref);
+	offer.frame = page->frame;
+	err = gm_grant_offer(m, a, &offer);
+	page->ref = offer.ref;
+	return err;
 }
 
 static int pages_map(struct gm_share *s, const struct gm_attach *a)

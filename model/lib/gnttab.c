@@ -99,24 +99,46 @@ int xengnttab_set_max_grants(xengnttab_handle *xgt, uint32_t nr_grants)
 
 /* ---- map and unmap ------------------------------------------------------------------------------------------ */
 
-static void *map_refs(xengnttab_handle *xgt, uint32_t count, const uint32_t *domids, bool one, const uint32_t *refs,
-		      int prot, uint32_t notify_offset, evtchn_port_t notify_port)
+/* When the mapping goes: clear this byte of it (from GM_PAGE_SIZE on: none), raise this port (UINT32_MAX: none). */
+struct notify {
+	uint32_t offset;
+	evtchn_port_t port;
+};
+
+static int mapping_notify(xengnttab_handle *xgt, const struct gm_mapping *map, int prot, const struct notify *notify)
 {
-	struct gm_mapping *map;
+	if (notify->offset >= GM_PAGE_SIZE && notify->port == UINT32_MAX)
+		return 0;
+	/* The byte can be cleared only in a page that may be written. */
+	if (notify->offset < GM_PAGE_SIZE && !(prot & PROT_WRITE))
+		return -EINVAL;
+	return gm_grant_notify(xgt->ctx.m, map, notify->offset, notify->port);
+}
+
+static int run_map(xengnttab_handle *xgt, const struct gm_run *run, const struct notify *notify,
+		   struct gm_mapping **map)
+{
 	int err = handle_usable(xgt);
 
 	if (!err && gm_fault(xgt->ctx.m, GM_FAULT_MAP))
 		err = -ENOMEM;
 	if (!err)
-		err = gm_grant_map(xgt->ctx.m, count, domids, one, refs, prot & (PROT_READ | PROT_WRITE), &map);
-	if (!err && (notify_offset < GM_PAGE_SIZE || notify_port != UINT32_MAX)) {
-		/* The byte can be cleared only in a page that may be written. */
-		err = notify_offset < GM_PAGE_SIZE && !(prot & PROT_WRITE)
-			      ? -EINVAL
-			      : gm_grant_notify(xgt->ctx.m, map, notify_offset, notify_port);
-		if (err)
-			gm_grant_unmap(xgt->ctx.m, map);
-	}
+		err = gm_grant_map(xgt->ctx.m, run, map);
+	if (err)
+		return err;
+	err = mapping_notify(xgt, *map, run->prot, notify);
+	if (err)
+		gm_grant_unmap(xgt->ctx.m, *map);
+	return err;
+}
+
+static void *map_refs(xengnttab_handle *xgt, struct gm_run run, struct notify notify)
+{
+	struct gm_mapping *map;
+	int err;
+
+	run.prot &= PROT_READ | PROT_WRITE;
+	err = run_map(xgt, &run, &notify, &map);
 	if (err) {
 		errno = -err;
 		return NULL;
@@ -128,25 +150,27 @@ static void *map_refs(xengnttab_handle *xgt, uint32_t count, const uint32_t *dom
 	return map->addr;
 }
 
+static const struct notify no_notify = {.offset = UINT32_MAX, .port = UINT32_MAX};
+
 void *xengnttab_map_grant_ref(xengnttab_handle *xgt, uint32_t domid, uint32_t ref, int prot)
 {
-	return map_refs(xgt, 1, &domid, true, &ref, prot, UINT32_MAX, UINT32_MAX);
+	return map_refs(xgt, (struct gm_run){1, &domid, true, &ref, prot}, no_notify);
 }
 
 void *xengnttab_map_grant_refs(xengnttab_handle *xgt, uint32_t count, uint32_t *domids, uint32_t *refs, int prot)
 {
-	return map_refs(xgt, count, domids, false, refs, prot, UINT32_MAX, UINT32_MAX);
+	return map_refs(xgt, (struct gm_run){count, domids, false, refs, prot}, no_notify);
 }
 
 void *xengnttab_map_domain_grant_refs(xengnttab_handle *xgt, uint32_t count, uint32_t domid, uint32_t *refs, int prot)
 {
-	return map_refs(xgt, count, &domid, true, refs, prot, UINT32_MAX, UINT32_MAX);
+	return map_refs(xgt, (struct gm_run){count, &domid, true, refs, prot}, no_notify);
 }
 
 void *xengnttab_map_grant_ref_notify(xengnttab_handle *xgt, uint32_t domid, uint32_t ref, int prot,
 				     uint32_t notify_offset, evtchn_port_t notify_port)
 {
-	return map_refs(xgt, 1, &domid, true, &ref, prot, notify_offset, notify_port);
+	return map_refs(xgt, (struct gm_run){1, &domid, true, &ref, prot}, (struct notify){notify_offset, notify_port});
 }
 
 int xengnttab_unmap(xengnttab_handle *xgt, void *start_address, uint32_t count)

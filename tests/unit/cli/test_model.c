@@ -152,6 +152,7 @@ static void test_disk_is_served(void **state)
 static void leaked_grant_told(uint16_t backend, const char *told)
 {
 	uint32_t domid = 1, ref = 8;
+	struct gm_run run = {.count = 1, .domids = &domid, .one_domain = true, .refs = &ref, .prot = PROT_READ};
 	struct gm_grant_table table;
 	struct gm_machine *machine;
 	struct gm_mapping *mapping;
@@ -163,7 +164,7 @@ static void leaked_grant_told(uint16_t backend, const char *told)
 		(struct gio_grant_entry_v1){.flags = GIO_GTF_PERMIT_ACCESS, .domid = backend, .frame = 5};
 	assert_int_equal(gm_machine_open_as(&machine, host->dir, backend), 0);
 	assert_false(th_left_over(host, guests, out, sizeof(out))); /* granted is not mapped */
-	assert_int_equal(gm_grant_map(machine, 1, &domid, true, &ref, PROT_READ, &mapping), 0);
+	assert_int_equal(gm_grant_map(machine, &run, &mapping), 0);
 	leak(told);
 	gm_grant_unmap(machine, mapping);
 	th_quiet(host, guests);

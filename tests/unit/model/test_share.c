@@ -14,9 +14,11 @@ static const uint32_t dom0;
 
 static int peer_map(struct peer *p, struct world *w, uint32_t count, const uint32_t *refs, int prot)
 {
+	struct gm_run run = {count, &dom0, true, refs, prot};
+
 	if (!p->m)
 		assert_int_equal(gm_machine_open_as(&p->m, w->dir, 1), 0);
-	return gm_grant_map(p->m, count, &dom0, true, refs, prot, &p->map);
+	return gm_grant_map(p->m, &run, &p->map);
 }
 
 static void peer_close(struct peer *p)
