@@ -27,7 +27,7 @@ struct piece {
 	enum gd_copy_dir dir;
 };
 
-/* Whom a segment is for: one piece (`fault`), or `count` small ones from keys[first] on, by way of `stage`. */
+/* The pieces that a segment stands for: one (`fault`), or `count` small ones from keys[first] on, through `stage`. */
 struct owner {
 	int *fault;
 	char *stage;
@@ -43,12 +43,12 @@ struct list {
 
 struct gd_copy {
 	struct gd_guestmem *mem;
-	unsigned capacity; /* of each list, and of small: pieces and segments together never exceed it */
+	unsigned capacity; /* of each list, and of `small`: pieces and segments together never exceed it */
 	struct list now;   /* what the next call does */
 	struct list again; /* what is to be tried again */
 	struct piece *small;
 	unsigned smalls;
-	uint64_t *keys, *sorted; /* of the small pieces; scratch of the sort */
+	uint64_t *keys, *sorted; /* a key for each small piece; the sort's scratch space */
 	char *stage;		 /* page-aligned */
 	size_t staged;
 	struct gd_copy_stats stats;
@@ -127,29 +127,29 @@ const struct gd_copy_stats *gd_copy_counters(const struct gd_copy *copy)
 	return &copy->stats;
 }
 
-/* One segment into a list. Its owner's fields are the caller's to fill. */
-static struct owner *segment_add(struct gd_copy *copy, struct list *list, enum gd_copy_dir dir, uint32_t ref,
-				 uint16_t offset, void *local, uint16_t length)
+/* Add a piece to a list, as a segment of its own. Returns its owner, which is the piece alone. */
+static struct owner *segment_add(struct gd_copy *copy, struct list *list, const struct piece *p)
 {
 	xengnttab_grant_copy_segment_t *seg = &list->segments[list->count];
 	struct owner *owner = &list->owners[list->count++];
-	union xengnttab_copy_ptr guest = {.foreign = {.ref = ref, .offset = offset, .domid = copy->mem->domid}};
-	union xengnttab_copy_ptr ours = {.virt = local};
+	union xengnttab_copy_ptr guest = {.foreign = {.ref = p->ref, .offset = p->offset, .domid = copy->mem->domid}};
+	union xengnttab_copy_ptr ours = {.virt = p->local};
+	bool fetch = p->dir == GD_COPY_FETCH;
 
 	/*
-	 * offset + length <= 4096, or the ioctl would fail as a whole: every caller gets both from page_part(), or from
-	 * a union of such ranges within one page.
+	 * offset + length <= 4096, as otherwise the ioctl would fail as a whole: both come from page_part(), or from a
+	 * union of such ranges within one page.
 	 */
-	seg->source = dir == GD_COPY_FETCH ? guest : ours;
-	seg->dest = dir == GD_COPY_FETCH ? ours : guest;
-	seg->flags = dir == GD_COPY_FETCH ? GNTCOPY_source_gref : GNTCOPY_dest_gref;
-	seg->len = length;
+	seg->source = fetch ? guest : ours;
+	seg->dest = fetch ? ours : guest;
+	seg->flags = fetch ? GNTCOPY_source_gref : GNTCOPY_dest_gref;
+	seg->len = p->length;
 	seg->status = GNTST_general_error; /* until it is done */
-	*owner = (struct owner){0};
+	*owner = (struct owner){.fault = p->fault};
 	return owner;
 }
 
-/* How much of a range lies in its first page. */
+/* How many bytes of a range lie in its first page. */
 static uint16_t page_part(uint32_t offset, uint32_t length)
 {
 	uint32_t room = GIO_PAGE_SIZE - offset;
@@ -157,8 +157,7 @@ static uint16_t page_part(uint32_t offset, uint32_t length)
 	return (uint16_t)(length < room ? length : room);
 }
 
-/* Whether a cut just goes on where the last segment ends, in the same page and for the same owner; then it is longer.
- */
+/* True: the piece goes on where the last segment ends, in the same page and for the same owner, and lengthens it. */
 static bool segment_extend(struct gd_copy *copy, const struct piece *p)
 {
 	xengnttab_grant_copy_segment_t *seg;
@@ -185,7 +184,7 @@ static void piece_add(struct gd_copy *copy, const struct piece *p, bool small)
 	}
 	if (segment_extend(copy, p))
 		return;
-	segment_add(copy, &copy->now, p->dir, p->ref, p->offset, p->local, p->length)->fault = p->fault;
+	segment_add(copy, &copy->now, p);
 }
 
 int gd_copy_add(struct gd_copy *copy, enum gd_copy_dir dir, gio_dma_t addr, void *local, uint32_t length, int *fault)
@@ -239,7 +238,7 @@ static bool keys_in_order(const uint64_t *keys, unsigned count)
 	return true;
 }
 
-/* Merge sort: the guest chooses the order, and so the cost must not depend on it. Often it is in order already. */
+/* A merge sort, since the guest chooses the order, and the cost must not depend on it. Often it is in order already. */
 static void keys_sort(struct gd_copy *copy)
 {
 	unsigned count = copy->smalls;
@@ -259,8 +258,8 @@ static void keys_sort(struct gd_copy *copy)
 }
 
 /*
- * How many pieces from keys[first] on make one segment, and how long that is. A fetch may take the bytes between them
- * too: they lie in a page that the guest has granted. A push must touch nothing but its own bytes.
+ * How many pieces from keys[first] on make one segment, and how long that segment is. A fetch may take the bytes
+ * between the pieces as well: they lie in a page that the guest has granted. A push may touch its own bytes only.
  */
 static unsigned join_length(const struct gd_copy *copy, unsigned first, uint16_t *length)
 {
@@ -281,7 +280,7 @@ static unsigned join_length(const struct gd_copy *copy, unsigned first, uint16_t
 	return n;
 }
 
-/* Staging space that does not cross one of our pages, which would cost an operation; NULL when there is none left. */
+/* Staging space within one of our pages, as crossing into another costs an operation. NULL: there is none left. */
 static char *stage_get(struct gd_copy *copy, uint16_t length)
 {
 	char *stage;
@@ -295,7 +294,7 @@ static char *stage_get(struct gd_copy *copy, uint16_t length)
 	return stage;
 }
 
-/* Between the staging space and the pieces' own places. */
+/* Move bytes between the staging space and the pieces' own places. */
 static void stage_move(struct gd_copy *copy, const struct owner *owner)
 {
 	uint16_t base = key_piece(copy, owner->first)->offset;
@@ -313,20 +312,20 @@ static void stage_move(struct gd_copy *copy, const struct owner *owner)
 
 static void pieces_single(struct gd_copy *copy, struct list *list, unsigned first, unsigned count)
 {
-	for (unsigned i = first; i < first + count; i++) {
-		const struct piece *p = key_piece(copy, i);
-
-		segment_add(copy, list, p->dir, p->ref, p->offset, p->local, p->length)->fault = p->fault;
-	}
+	for (unsigned i = first; i < first + count; i++)
+		segment_add(copy, list, key_piece(copy, i));
 }
 
 static void pieces_joined(struct gd_copy *copy, unsigned first, unsigned count, char *stage, uint16_t length)
 {
-	const struct piece *p = key_piece(copy, first);
-	struct owner *owner = segment_add(copy, &copy->now, p->dir, p->ref, p->offset, stage, length);
+	struct piece whole = *key_piece(copy, first);
+	struct owner *owner;
 
+	whole.local = stage;
+	whole.length = length;
+	owner = segment_add(copy, &copy->now, &whole);
 	*owner = (struct owner){.stage = stage, .first = first, .count = count};
-	if (p->dir == GD_COPY_PUSH)
+	if (whole.dir == GD_COPY_PUSH)
 		stage_move(copy, owner);
 }
 
@@ -361,7 +360,7 @@ static void owner_fault(struct gd_copy *copy, const struct owner *owner, int err
 		*key_piece(copy, i)->fault = err;
 }
 
-/* Look at what became of each segment; those to be tried again are the next call's. */
+/* Look at the status of each segment. Those that are to be tried again are what the next call does. */
 static void statuses_collect(struct gd_copy *copy, bool retry)
 {
 	struct list done = copy->now;
@@ -408,8 +407,8 @@ int gd_copy_run(struct gd_copy *copy)
 
 	small_join(copy);
 	/*
-	 * Ends: after GD_COPY_TRIES calls nothing is tried again but the pieces of a joined segment, which are not
-	 * joined any more and so are not tried once more.
+	 * This loop ends: after GD_COPY_TRIES calls only the pieces of a joined segment are tried again. They are not
+	 * joined any more then, and so they are not tried once more.
 	 */
 	for (unsigned tries = 1; copy->now.count > 0; tries++) {
 		err = call(copy);

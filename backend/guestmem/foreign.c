@@ -16,7 +16,7 @@
 struct foreign {
 	struct gd_guestmem mem;
 	xenforeignmemory_handle *memory;
-	/* Of the call that is being made: frames, what became of each, and how many there are. */
+	/* Of the call that is being made: its frames, what became of each, and how many there are. */
 	xen_pfn_t frames[GD_FOREIGN_PAGES];
 	int errors[GD_FOREIGN_PAGES];
 	uint32_t pages;
@@ -55,7 +55,7 @@ static int foreign_map(struct gd_guestmem *mem, uint32_t first, uint32_t pages, 
 	for (uint32_t i = 0; i < pages; i++)
 		foreign->frames[i] = (xen_pfn_t)first + i;
 	errno = 0;
-	/* Without a place for errors of single frames: one that is refused refuses all. */
+	/* There is no array for the errors of single frames: if one is refused, the whole call fails. */
 	*base = xenforeignmemory_map(foreign->memory, mem->domid, write ? PROT_READ | PROT_WRITE : PROT_READ, pages,
 				     foreign->frames, NULL);
 	return *base ? 0 : gd_errno_or(EFAULT);
@@ -76,7 +76,10 @@ static uint32_t segment_frame(const xengnttab_grant_copy_segment_t *segment)
 	return segment_fetches(segment) ? segment->source.foreign.ref : segment->dest.foreign.ref;
 }
 
-/* How many segments the next mapping serves: those of one direction, in GD_FOREIGN_PAGES frames. Notes the frames. */
+/*
+ * Note the frames that the next mapping is to have, GD_FOREIGN_PAGES at most. Returns how many segments that serves:
+ * they all have the same direction, as a fetch must not need pages that may be written.
+ */
 static uint32_t frames_gather(struct foreign *foreign, const xengnttab_grant_copy_segment_t *segments, uint32_t count)
 {
 	uint32_t n = 0;

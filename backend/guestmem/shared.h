@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Loads and stores of memory that a guest shares with us and changes whenever it likes. Each call is exactly one access
- * of exactly that width: the compiler can neither repeat it nor tear it, so that what was checked is what is used.
- * Callers keep the result; nobody loads the same field twice and believes both.
+ * Loads and stores of memory that a guest shares with us, and may change at any time. Each call is exactly one access
+ * of exactly that width: the compiler can neither repeat nor split it, so that the value that was checked is the value
+ * that is used. Callers keep the result: a field that is loaded twice may have had two values.
  *
- * The plain ones order nothing; _acquire and _release order as C11 says. Virtio's fields are little-endian, and so is
- * every system this is built for (asserted in abi/virtio_ring.h).
+ * The plain functions order nothing; _acquire and _release order as C11 says. Virtio's fields are little-endian, and so
+ * is every system that grantio is built for (asserted in abi/virtio_ring.h).
  */
 #ifndef GD_SHARED_H
 #define GD_SHARED_H
