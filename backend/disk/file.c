@@ -17,12 +17,11 @@
 #ifndef BLOCK_URING_CMD_DISCARD /* Linux 6.12, <linux/blkdev.h>: _IO(0x12, 0) */
 #define BLOCK_URING_CMD_DISCARD 0x1200
 #endif
-#ifndef FALLOC_FL_NO_HIDE_STALE /* <linux/falloc.h> before it was taken out of the kernel; on a block device: discard \
-				 */
+#ifndef FALLOC_FL_NO_HIDE_STALE /* of older <linux/falloc.h>: on a block device it means to discard */
 #define FALLOC_FL_NO_HIDE_STALE 0x04
 #endif
 
-/* What a submission does. What the system refuses for good is noted in disk->bad_modes, and the next best is tried. */
+/* What a submission does. A mode that the system refuses for good is noted in disk->bad_modes, and another is tried. */
 enum mode { MODE_DATA, MODE_SYNC, MODE_DISCARD, MODE_PUNCH, MODE_UNMAP, MODE_ZERO_RANGE, MODE_WRITE_ZEROES };
 
 struct file_disk {
@@ -33,8 +32,8 @@ struct file_disk {
 
 struct file_queue {
 	struct gd_disk_queue queue;
-	bool measured; /* the image's size, by: */
-	unsigned head; /* how many SQEs of the ring had been submitted then */
+	bool measured; /* `end` is the image's size, as it was when */
+	unsigned head; /* so many SQEs of the ring had been submitted */
 	uint64_t end;
 };
 
@@ -48,7 +47,7 @@ static bool mode_good(const struct gd_disk *disk, enum mode mode)
 	return !(__atomic_load_n(&disk->bad_modes, __ATOMIC_RELAXED) & 1u << mode);
 }
 
-/* How to go on with this I/O; -EOPNOTSUPP if there is no way left. */
+/* The mode in which to go on with this I/O; -EOPNOTSUPP: none is left. */
 static int mode_choose(struct file_disk *file, const struct gd_disk_io *io)
 {
 	struct gd_disk *disk = &file->disk;
@@ -71,7 +70,7 @@ static int mode_choose(struct file_disk *file, const struct gd_disk_io *io)
 	}
 }
 
-/* Reads or writes, by as many bytes as the result says. */
+/* True for modes that read or write, whose result says how many bytes were moved. */
 static bool transfers(enum mode mode)
 {
 	return mode == MODE_DATA || mode == MODE_WRITE_ZEROES;
@@ -130,9 +129,9 @@ static void sqe_prep(struct io_uring_sqe *sqe, int fd, const struct gd_disk_io *
 }
 
 /*
- * An image that was cut short must not be made longer again by what its guest writes: whoever cut it meant to have the
- * space. So a file is measured before it is written to, once for all that is submitted together: an I/O that the ring
- * has taken is in the kernel's hands, and what cuts the file at that very moment may come before or after it.
+ * An image that was truncated must not grow again because its guest writes to it: the administrator who truncated it
+ * wants the space. So a file is measured before it is written to, once for all writes that are submitted together. A
+ * file that is truncated after that, while the kernel already has the writes, may still grow by them.
  */
 static bool file_ends_before(struct gd_disk_queue *queue, const struct gd_disk_io *io, enum mode mode)
 {
@@ -144,7 +143,7 @@ static bool file_ends_before(struct gd_disk_queue *queue, const struct gd_disk_i
 	if (image->block || io->op == GD_DISK_READ || !(transfers(mode) || mode == MODE_ZERO_RANGE))
 		return false;
 	if (!own->measured || own->head != head) {
-		/* By what this system knows: a server of files is not asked, for the thread would have to wait. */
+		/* A network file system answers from its cache: to ask its server would block the thread. */
 		own->measured = !statx(image->fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_SIZE, &stx) &&
 				stx.stx_mask & STATX_SIZE;
 		own->end = own->measured ? stx.stx_size : 0;
@@ -153,7 +152,7 @@ static bool file_ends_before(struct gd_disk_queue *queue, const struct gd_disk_i
 	return own->measured && io->offset + io->length > own->end;
 }
 
-/* What there is to read or write lies beyond the image's end: it has become shorter than the disk. */
+/* The I/O reaches beyond the image's end: the image has become shorter than the disk. */
 static void file_end(struct gd_disk_queue *queue, struct gd_disk_slot *slot)
 {
 	uint64_t bytes = 0;
@@ -203,8 +202,9 @@ static bool refused_for_good(enum mode mode, int result)
 }
 
 /*
- * Direct I/O in units of 512 bytes is refused, and nobody had said that it would be: from here on through the page
- * cache. What other queues have in flight fails and comes here as well. False: that is not what is wrong.
+ * Direct I/O in units of 512 bytes is refused, although the system had not said so: from here on the image is served
+ * through the page cache. I/O that other queues have in flight fails, too, and comes here. False: the error has another
+ * cause.
  */
 static bool undirect(struct gd_disk_queue *queue, struct gd_disk_slot *slot)
 {
@@ -254,7 +254,7 @@ static void file_cqe(struct gd_disk_queue *queue, enum gd_disk_kind kind, uint32
 		return;
 	}
 	if (transfers((enum mode)slot->mode)) {
-		/* A direct transfer goes on at a whole block only; a file's odd end is no block. */
+		/* A direct transfer can go on at a block only, and the end of a file may lie within one. */
 		uint32_t whole = (uint32_t)result & ~(queue->disk->info.block_size - 1);
 
 		if (!whole) {

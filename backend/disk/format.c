@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-/* Where each format's description has its magic bytes. Those of VHD are a footer, which a dynamic one begins with, too.
+/* Where each format has its magic bytes. VHD has them in a footer, of which a dynamic VHD has a copy at its beginning.
  */
 static const struct magic {
 	struct gd_format format;

@@ -13,7 +13,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-/* QEMU's locks (its block/file-posix.c): "I use" at 100 + permission, "I share not" at 200 + permission. */
+/* QEMU's locks (its block/file-posix.c): byte 100 + permission: "I use it"; 200 + permission: "nobody else may". */
 enum { QEMU_USES = 100, QEMU_SHARES_NOT = 200, QEMU_READ = 0, QEMU_WRITE = 1, QEMU_RESIZE = 3 };
 
 static const char *kind_refused(mode_t mode)
@@ -102,7 +102,7 @@ close_fd:
 	return result;
 }
 
-/* Open what image_locate() found. O_DIRECT goes where the file system does not have it. */
+/* Open the file that image_locate() found, without O_DIRECT where its file system has no such thing. */
 static int image_reopen(struct gd_image *image, const struct gd_disk_opening *opening, int located)
 {
 	const struct gd_disk_config *config = opening->config;
@@ -139,7 +139,7 @@ static int lock_range(int fd, int command, struct flock *lock, short type, off_t
 	return fcntl(fd, command, lock) ? -errno : 0;
 }
 
-/* Readers: "I read, and share neither writing nor resizing", and nobody writes now. */
+/* For a reader: lock "I read it" and "nobody else may write or resize", and look that nobody does so now. */
 static int lock_shared(int fd)
 {
 	static const short held[] = {QEMU_USES + QEMU_READ, QEMU_SHARES_NOT + QEMU_WRITE,
@@ -170,7 +170,7 @@ static int image_lock(struct gd_image *image, const struct gd_disk_opening *open
 	struct flock lock;
 	int result = readonly ? lock_shared(image->fd) : lock_range(image->fd, F_OFD_SETLK, &lock, F_WRLCK, 0, 0);
 
-	image->locked = !result || (image->block && !readonly); /* or O_EXCL holds it */
+	image->locked = !result || (image->block && !readonly); /* the latter is held by O_EXCL */
 	if (result == -EAGAIN || result == -EACCES)
 		return gd_disk_refuse(opening, -EBUSY, "is in use: another disk or program %s it",
 				      readonly ? "writes to" : "has opened");
@@ -190,7 +190,7 @@ static int direct_set(int fd, bool direct)
 	return 0;
 }
 
-/* What cannot be read has no format that we know: its reader will say so. */
+/* The format that the image looks like; NULL: raw data, or it cannot be read, which an I/O will report. */
 static const struct gd_format *format_read(const struct gd_image *image)
 {
 	uint8_t head[GD_FORMAT_BYTES], tail[GD_FORMAT_BYTES];
@@ -207,7 +207,7 @@ static const struct gd_format *format_read(const struct gd_image *image)
 	return gd_format_find(head, tail, size);
 }
 
-/* Through the page cache, where offsets and memory may be any. */
+/* Refuse an image of another format. It is read through the page cache, where any offset and any memory will do. */
 static int image_judge(const struct gd_image *image, const struct gd_disk_opening *opening)
 {
 	const struct gd_format *format;
@@ -236,8 +236,8 @@ int gd_image_undirect(const struct gd_image *image)
 }
 
 /*
- * Does a direct read in units of 512 bytes work? It alters nothing. It must be where there is data: of a hole the
- * kernel reads anything. An image without any data tells nothing: file.c finds out when the guest does I/O.
+ * Does a direct read in units of 512 bytes work? A read changes nothing. It must be of a place that has data: the
+ * kernel reads a hole in any unit. With an image that has no data at all, file.c finds out when the guest does I/O.
  */
 static bool direct_probe(int fd)
 {
@@ -247,14 +247,15 @@ static bool direct_probe(int fd)
 
 	if (data < 0)
 		return true;
-	n = pread(fd, area + 512, 512, (data | 512) & ~(off_t)511); /* memory, and offset, of 512 and no more */
+	n = pread(fd, area + 512, 512,
+		  (data | 512) & ~(off_t)511); /* both memory and offset are multiples of 512, and not of 1024 */
 	return n >= 0 || errno != EINVAL;
 }
 
 /*
- * What does O_DIRECT ask for on this file? A guest's disk has 512-byte blocks when it is a file, wherever the file lies
- * (its partition table counts in them), so where the system wants larger units the file is served through the page
- * cache. Systems before Linux 6.1, and some file systems, do not tell.
+ * Can O_DIRECT be used on this file? A disk that is a file has blocks of 512 bytes, wherever the file lies, as its
+ * partition table counts in them. So where the system needs larger units, the file is served through the page cache.
+ * Linux before 6.1, and some file systems, do not say what they need.
  */
 static bool direct_file(struct gd_image *image)
 {
@@ -288,14 +289,14 @@ static int image_describe_file(struct gd_image *image, const struct gd_disk_open
 			       "%s: no O_DIRECT in units of 512 bytes here: served through the page cache",
 			       opening->config->target);
 	}
-	/* Beyond the end there is nothing to lose: this asks, and alters nothing. */
+	/* A test that changes nothing: there is no data beyond the end. */
 	image->punches =
 		!opening->config->readonly &&
 		(!fallocate(image->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, end, 4096) || errno != EOPNOTSUPP);
 	return 0;
 }
 
-/* A number from the device's queue directory in sysfs; a partition's is its disk's. 0 if there is none. */
+/* A number from the device's queue directory in sysfs, which for a partition is that of its disk. 0: there is none. */
 static uint64_t queue_limit(dev_t dev, const char *name)
 {
 	static const char *const places[] = {"", "../"};
@@ -337,7 +338,8 @@ static int image_describe_block(struct gd_image *image, const struct gd_disk_ope
 				      logical);
 	image->block_size = (uint32_t)logical;
 	image->physical_size = physical > image->block_size ? physical : image->block_size;
-	image->align = image->direct ? image->block_size : 1; /* what every kernel accepts; newer ones tell better */
+	image->align =
+		image->direct ? image->block_size : 1; /* every kernel accepts that; newer ones say what they need */
 	if (image->direct && !statx(image->fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &stx) &&
 	    stx.stx_mask & STATX_DIOALIGN && stx.stx_dio_mem_align)
 		image->align = stx.stx_dio_mem_align;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Which NBD servers the administrator allows: unix:DIR, tcp:HOST, tcp:HOST:PORT, all; whatever else allows nothing. */
+/* Which NBD servers the administrator allows: unix:DIR, tcp:HOST, tcp:HOST:PORT, all. Anything else allows none. */
 #include "backend/disk/nbd.h"
 
 #include <errno.h>
@@ -8,7 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
-/* `path` is a real one: no links in it, and no dots. */
+/* `path` has neither symbolic links nor dots in it. */
 static bool socket_allowed(const char *path, const char *entry)
 {
 	char *directory = strncmp(entry, "unix:", 5) ? NULL : realpath(entry + 5, NULL);
@@ -24,7 +24,8 @@ static bool socket_allowed(const char *path, const char *entry)
 
 static bool host_allowed(const struct gd_nbd_server *server, const char *entry)
 {
-	bool brackets = strchr(server->host, ':'); /* as in URIs: a port could not be told from an address of IPv6 */
+	bool brackets = strchr(server->host,
+			       ':'); /* as in URIs: without them, a port would look like a part of an IPv6 address */
 	char host[300], with_port[320];
 
 	snprintf(host, sizeof(host), "tcp:%s%s%s", brackets ? "[" : "", server->host, brackets ? "]" : "");
@@ -55,7 +56,7 @@ int gd_nbd_allowed(struct gd_nbd_server *server, const char *const *allow, char 
 			snprintf(why, size, "socket \"%s\": %s", server->socket, gd_log_errno(result));
 			return result;
 		}
-		free(server->socket); /* from here on it is the one that was judged */
+		free(server->socket); /* from here on the path that was checked is used */
 		server->socket = real;
 	}
 	if (server_allowed(server, allow))

@@ -22,8 +22,7 @@ static void addresses_take(struct gd_nbd_server *server, const struct addrinfo *
 	}
 }
 
-/* A look-up in a thread of its own: getaddrinfo() has no limit to its time. The last of the two that hold it frees it.
- */
+/* A look-up in a thread of its own, as getaddrinfo() has no time limit. Both threads hold it; the last one frees it. */
 struct gd_nbd_lookup {
 	pthread_mutex_t lock;
 	pthread_cond_t done;
@@ -114,7 +113,7 @@ static int host_lookup(struct gd_nbd_server *server, unsigned milliseconds)
 		return EAI_MEMORY;
 	}
 	if (!lookup_await(lookup, milliseconds))
-		return EAI_AGAIN; /* the thread frees it */
+		return EAI_AGAIN; /* the look-up's thread frees it */
 	result = lookup->result;
 	if (!result)
 		addresses_take(server, lookup->info);
@@ -143,7 +142,7 @@ int gd_nbd_server_resolve(struct gd_nbd_server *server, unsigned milliseconds, c
 	return result == EAI_MEMORY ? -ENOMEM : -EHOSTUNREACH;
 }
 
-/* Use what it has found, if it is through; false: it is not. */
+/* Use the addresses that the look-up has found. False: it is not over yet. */
 static bool lookup_take(struct gd_nbd_server *server)
 {
 	struct gd_nbd_lookup *lookup = server->lookup;
@@ -154,7 +153,7 @@ static bool lookup_take(struct gd_nbd_server *server)
 	pthread_mutex_unlock(&lookup->lock);
 	if (!finished)
 		return false;
-	if (!lookup->result && lookup->info) { /* else what was found before is better than nothing */
+	if (!lookup->result && lookup->info) { /* otherwise the addresses from before are better than none */
 		server->count = 0;
 		addresses_take(server, lookup->info);
 	}
@@ -169,7 +168,7 @@ void gd_nbd_server_again(struct gd_nbd_server *server)
 		return;
 	pthread_mutex_lock(&server->lock);
 	if (!server->lookup || lookup_take(server)) {
-		server->lookup = lookup_make(server); /* NULL: the next attempt tries to */
+		server->lookup = lookup_make(server); /* NULL: the next attempt tries again */
 		if (server->lookup && thread_start(lookup_run, server->lookup)) {
 			lookup_free(server->lookup);
 			server->lookup = NULL;
@@ -181,15 +180,14 @@ void gd_nbd_server_again(struct gd_nbd_server *server)
 void gd_nbd_server_close(struct gd_nbd_server *server)
 {
 	if (server->lookup && lookup_await(server->lookup, 0))
-		lookup_free(server->lookup); /* else its thread does */
+		lookup_free(server->lookup); /* otherwise its thread does */
 	free(server->export);
 	free(server->socket);
 	free(server->host);
 	free(server->port);
 }
 
-/* A host that fell silent is noticed within half a minute, busy or idle. Best effort: without it, it takes TCP's own
- * time. */
+/* Have TCP notice a silent host within half a minute, busy or idle. If that cannot be set, TCP takes its usual time. */
 static void connection_guard(struct nbd_handle *handle)
 {
 	static const struct {
@@ -205,7 +203,7 @@ static void connection_guard(struct nbd_handle *handle)
 		setsockopt(fd, options[i].level, options[i].name, &options[i].value, sizeof(options[i].value));
 }
 
-/* The address for an attempt, if there is one; how many there are. */
+/* Choose the address for an attempt, if there is any. Returns how many there are. */
 static unsigned address_choose(struct gd_nbd_server *server, unsigned attempt, struct sockaddr_storage *address,
 			       socklen_t *length)
 {
@@ -231,8 +229,8 @@ struct nbd_handle *gd_nbd_start(struct gd_nbd_server *server, unsigned attempt)
 	if (!handle)
 		return NULL;
 	/*
-	 * Simple replies: half as many calls to read them. Then a read that the server calls good has all of its data,
-	 * and need not be filled with zeroes before.
+	 * Simple replies take half as many calls to read. With them, a read that the server calls successful has all of
+	 * its data, so that the buffer need not be cleared before.
 	 */
 	if (nbd_set_export_name(handle, server->export) || nbd_set_tls(handle, LIBNBD_TLS_DISABLE) ||
 	    nbd_set_request_structured_replies(handle, false) || nbd_set_pread_initialize(handle, false))
@@ -256,17 +254,18 @@ close_handle:
 
 void gd_nbd_why(struct nbd_handle *handle, char *why, size_t size)
 {
-	bool closed = handle && nbd_aio_is_closed(handle); /* in good order, which is no error to libnbd */
+	bool closed =
+		handle && nbd_aio_is_closed(handle); /* by an orderly end, which libnbd does not count as an error */
 	const char *text = closed ? NULL : nbd_get_error(), *colon = text ? strstr(text, ": ") : NULL;
 
-	if (colon && !strncmp(text, "nbd_", 4)) /* the function's name */
+	if (colon && !strncmp(text, "nbd_", 4)) /* drop the function's name */
 		text = colon + 2;
 	snprintf(why, size, "%s", text ? text : "the server closed the connection");
 }
 
 /*
- * Wait for what the handle waits for, and tell it. Not nbd_poll(): that takes the hang-up of a refused connection for
- * something to read, and complains of that.
+ * Wait for what the handle waits for, and tell it. nbd_poll() will not do: it takes the hang-up of a refused connection
+ * for something to read, and its error message then is about that.
  */
 static int handle_poll(struct nbd_handle *handle, int milliseconds)
 {
@@ -277,7 +276,7 @@ static int handle_poll(struct nbd_handle *handle, int milliseconds)
 		socket.events |= POLLIN;
 	if (direction & LIBNBD_AIO_DIRECTION_WRITE)
 		socket.events |= POLLOUT;
-	if (poll(&socket, 1, milliseconds) <= 0) /* time is up, or a signal: the caller looks at the clock */
+	if (poll(&socket, 1, milliseconds) <= 0) /* time is up, or a signal came: the caller looks at the clock */
 		return 0;
 	if (direction & LIBNBD_AIO_DIRECTION_READ && socket.revents & ~POLLOUT)
 		return nbd_aio_notify_read(handle);

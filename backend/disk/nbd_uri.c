@@ -31,7 +31,7 @@ static char *text_decode(const char *text, size_t length, bool *bad)
 		}
 		high = i + 2 < length ? hex_digit(text[i + 1]) : -1;
 		low = high >= 0 ? hex_digit(text[i + 2]) : -1;
-		if (low < 0 || !(high | low)) { /* a NUL would cut the name */
+		if (low < 0 || !(high | low)) { /* a NUL would end the name here */
 			*bad = true;
 			free(out);
 			return NULL;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What an NBD queue waits for: one-shot polls on the socket, armed for what libnbd waits for, and one timer in the
- * thread's io_uring.
+ * What an NBD queue waits for, in the thread's io_uring: one-shot polls of the socket, for the events that libnbd waits
+ * for, and one timer.
  *
- * Silence: how long the oldest request in flight has been without an answer. The timer is armed when there is one and
- * none is armed, and then looks at those that are in flight by then: so watching costs no request anything.
+ * Silence is how long the oldest request in flight has had no answer. The timer is armed when there is a request and
+ * the timer is not armed yet; when it expires, it looks at the requests that are in flight then. So watching costs
+ * nothing per request.
  */
 #include "backend/base/clock.h"
 #include "backend/disk/nbd_queue.h"
@@ -41,7 +42,7 @@ static void ring_cancel(struct gd_nbd_queue *queue, enum gd_disk_kind kind, uint
 	uint64_t user_data = gd_queue_user_data(&queue->base, kind, generation, 0);
 
 	if (!sqe)
-		return; /* it fires some time, and is not known any more */
+		return; /* it expires some time, and is then not taken for the current one */
 	if (kind == GD_KIND_TIMER)
 		io_uring_prep_timeout_remove(sqe, user_data, 0);
 	else
@@ -68,7 +69,7 @@ void gd_nbd_timer_cancel(struct gd_nbd_queue *queue)
 	queue->timer++;
 }
 
-/* The ring reads timer_span when it is submitted: before the next change of it, therefore. */
+/* The ring reads timer_span when it is submitted, and so it is submitted before timer_span changes again. */
 bool gd_nbd_timer_arm(struct gd_nbd_queue *queue, uint64_t due)
 {
 	struct io_uring_sqe *sqe;
@@ -178,9 +179,9 @@ void gd_nbd_silence_end(struct gd_nbd_queue *queue)
 		return;
 	oldest = oldest_sent(queue, &count);
 	if (oldest && now - oldest >= silent_ms(disk))
-		return; /* others are still without an answer */
+		return; /* other requests still have no answer */
 	gd_log_guest(disk->disk.log, GD_NOTICE, "%s: the server answers again, after %llu s", disk->disk.target,
 		     (unsigned long long)((now - queue->silent_since) / 1000));
 	queue->silent_since = 0;
-	gd_nbd_timer_cancel(queue); /* it stands for the time-out of what has been answered now */
+	gd_nbd_timer_cancel(queue); /* it was set for the time-out of a request that has been answered now */
 }

@@ -18,7 +18,7 @@ int gd_disk_refuse(const struct gd_disk_opening *opening, int err, const char *f
 	return err;
 }
 
-/* FNV-1a, 64 bits: names an image, proves nothing. */
+/* FNV-1a, 64 bits: it names an image, and protects against nothing. */
 void gd_disk_serial(struct gd_disk_info *info, const char *identity)
 {
 	uint64_t hash = 0xcbf29ce484222325u;

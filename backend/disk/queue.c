@@ -54,7 +54,7 @@ struct io_uring_sqe *gd_queue_sqe(struct gd_disk_queue *queue)
 
 	if (sqe)
 		return sqe;
-	io_uring_submit(queue->ring); /* an error shows as a ring that is still full */
+	io_uring_submit(queue->ring); /* if that fails, the ring is still full */
 	return io_uring_get_sqe(queue->ring);
 }
 
@@ -120,7 +120,7 @@ void gd_queue_run(struct gd_disk_queue *queue, struct gd_disk_slot *slot)
 
 	if (!result)
 		return;
-	if (result == -EAGAIN && queue->active > 1) { /* a completion of the others will take it up again */
+	if (result == -EAGAIN && queue->active > 1) { /* it is taken up again when another I/O completes */
 		gd_queue_later(queue, slot);
 		return;
 	}
@@ -152,7 +152,7 @@ void gd_queue_pump(struct gd_disk_queue *queue)
 	}
 }
 
-/* Run what is finished. Only the outermost call does: `done` may submit, and that may finish more. */
+/* Call `done` of what is finished. Only the outermost call does that: `done` may submit I/O, which may finish more. */
 static void queue_drain(struct gd_disk_queue *queue)
 {
 	struct gd_disk_io *io;
@@ -227,7 +227,8 @@ void gd_disk_queue_cancel(struct gd_disk_queue *queue)
 
 static int slots_alloc(struct gd_disk_queue *queue)
 {
-	static uint32_t seed; /* other queues on the same ring and tag: completions of theirs are not taken for ours */
+	static uint32_t seed; /* so that a completion of another queue with the same ring and tag is not taken for one
+				 of this */
 	uint32_t generation = __atomic_add_fetch(&seed, 0x01000193u, __ATOMIC_RELAXED);
 	unsigned i;
 
