@@ -129,6 +129,14 @@ void rig_image(struct rig *rig, const char *name, uint64_t bytes)
 	close(fd);
 }
 
+uint64_t rig_image_used(const struct rig *rig)
+{
+	struct stat st;
+
+	assert_int_equal(stat(rig->path, &st), 0);
+	return (uint64_t)st.st_blocks * 512;
+}
+
 void rig_image_read(struct rig *rig, void *out, uint64_t offset, size_t length)
 {
 	int fd = open(rig->path, O_RDONLY | O_CLOEXEC);

@@ -47,6 +47,8 @@ int rig_teardown(void **state); /* closes all, kills the server, checks that no 
 
 /* A file of `bytes` bytes, filled with a pattern of its offsets, at rig->path. */
 void rig_image(struct rig *rig, const char *name, uint64_t bytes);
+/* The bytes that it takes up in its file system. */
+uint64_t rig_image_used(const struct rig *rig);
 void rig_image_read(struct rig *rig, void *out, uint64_t offset, size_t length);
 
 int rig_disk_open(struct rig *rig, const char *target, unsigned flags); /* the disk alone */
