@@ -53,5 +53,6 @@ symbols '^(gc_|main$)' $(objects cli); report "symbols of the command line: gc_"
 guest_needs "$build/release/guest/libgrantio-guest.a" nm; report "the guest library needs its system services only" $?
 formatted; report "formatting" $?
 ./scripts/check_lines.py; report "no line is longer than 120 columns" $?
+./scripts/check_docs.py; report "README.md leads to every page of docs/, and no link is broken" $?
 ./scripts/conformance.py; report "docs/conformance.md names code and tests that exist" $?
 [ "$failed" = 0 ]

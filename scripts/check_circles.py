@@ -22,8 +22,8 @@ STRUCTURE = re.compile(r"\b(?:struct|union|enum)\s+\w+")  # a function may share
 INCLUDE = re.compile(r'^#include "([^"]+)"', re.MULTILINE)
 # At the beginning of a line, since nothing within a function stands there.
 FUNCTION = re.compile(r"^(?!static\b|typedef\b|#)[A-Za-z_][\w \t*(),\n]*?\b(\w+)\([^;{}=]*\)\s*\{", re.MULTILINE)
-VARIABLE = re.compile(r"^(?!static\b|typedef\b|extern\b|return\b|#)[A-Za-z_][\w \t*()]*?\b(\w+)(?:\[[^\]]*\])*\s*(?:=[^=]|;)",
-                      re.MULTILINE)
+VARIABLE = re.compile(r"^(?!static\b|typedef\b|extern\b|return\b|#)[A-Za-z_][\w \t*()]*?"
+                      r"\b(\w+)(?:\[[^\]]*\])*\s*(?:=[^=]|;)", re.MULTILINE)
 STATIC = re.compile(r"^static\b[^;{=]*?\b(\w+)\s*(?:\(|\[|=|;)", re.MULTILINE)
 WORD = re.compile(r"(?<![\w.])(?<!->)[A-Za-z_]\w*")
 

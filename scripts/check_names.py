@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Refuse one name for two things.
 
-In one program no two headers have the same include guard (the second would be skipped without a word), no structure that
-a header defines is defined a second time, and no two folders declare functions of the same prefix and noun
+In one program no two headers have the same include guard (the second would be skipped without a word), no structure
+that a header defines is defined a second time, and no two folders declare functions of the same prefix and noun
 (gd_queue_open in one folder and gd_queue_close in another). Rooms that are linked together are one program.
 
 Usage: check_names.py [ROOT]

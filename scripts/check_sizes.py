@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT
 """Measure the rooms: lines of functions and files, and how much of a room is comments.
 
-Refused are functions and files over their bounds, a room whose median function is longer than a dozen lines, and one with
-fewer or more comments than help a reader (tests are not asked for any). A comment behind code on the same line is not
-counted. -v shows the measures.
+Refused are functions and files over their bounds, a room whose median function is longer than a dozen lines, and
+one with fewer or more comments than help a reader (tests are not asked for any). A comment behind code on the same
+line is not counted. -v shows the measures.
 
 Usage: check_sizes.py [-v] [ROOT]
 """
