@@ -11,14 +11,14 @@
 struct gd_bus_place {
 	struct gd_bus_range range; /* constant, once `reserved` is false */
 	bool reserved;
-	unsigned calls; /* into the device, now */
+	unsigned calls; /* into the device, that are running */
 };
 
 struct gd_bus {
 	struct gd_log *log;
 	pthread_mutex_t lock;	      /* of what follows; never held while a device is called */
-	pthread_cond_t returned;      /* a call has */
-	struct gd_bus_place **places; /* by base */
+	pthread_cond_t returned;      /* signalled when a call into a device has returned */
+	struct gd_bus_place **places; /* sorted by base */
 	size_t count;
 };
 
@@ -47,7 +47,7 @@ void gd_bus_close(struct gd_bus *bus)
 	free(bus);
 }
 
-/* The first range that ends above `addr`: the one that holds it, if any does. */
+/* The first range that ends above `addr`: the one that `addr` lies in, if there is one. */
 static size_t bus_search(const struct gd_bus *bus, uint64_t addr)
 {
 	size_t low = 0, high = bus->count;
@@ -123,7 +123,7 @@ int gd_bus_reserve(struct gd_bus *bus, uint64_t base, uint64_t size)
 	return range_add(bus, &(struct gd_bus_range){.base = base, .size = size}, RESERVE);
 }
 
-/* Under the lock: nobody finds it from here on. */
+/* Called under the lock: from here on the range is not found any more. */
 static struct gd_bus_place *place_cut(struct gd_bus *bus, size_t at)
 {
 	struct gd_bus_place *place = bus->places[at];
@@ -153,11 +153,11 @@ void gd_bus_unreserve(struct gd_bus *bus)
 	pthread_mutex_lock(&bus->lock);
 	for (size_t at = bus->count; at > 0; at--)
 		if (bus->places[at - 1]->reserved)
-			free(place_cut(bus, at - 1)); /* nobody calls what is no device */
+			free(place_cut(bus, at - 1)); /* no call can be running: there is no device */
 	pthread_mutex_unlock(&bus->lock);
 }
 
-/* The value that `size` bytes can hold; nothing for sizes that are none. */
+/* The mask of the low `size` bytes; 0 for size 0. size_valid() refuses the other sizes that no register has. */
 static uint64_t size_mask(uint32_t size)
 {
 	return size >= 8 ? UINT64_MAX : (UINT64_C(1) << 8 * size) - 1;
@@ -226,7 +226,7 @@ void gd_bus_answer(struct gd_bus *bus, struct gd_bus_place *place, struct ioreq 
 		return;
 	}
 	if (request->type == IOREQ_TYPE_INVALIDATE || request->type == IOREQ_TYPE_TIMEOFFSET)
-		return; /* we cache no mappings, and keep no clock */
+		return; /* there is nothing to do: grantiod caches no mappings, and keeps no clock */
 	gd_log_guest(bus->log, GD_WARN, "refused access of type %u, %u x %u bytes at 0x%" PRIx64 "%s", request->type,
 		     request->count, request->size, request->addr, request->data_is_ptr ? ", by pointer" : "");
 	if (request->dir == IOREQ_READ && !request->data_is_ptr)

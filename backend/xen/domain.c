@@ -18,7 +18,7 @@ struct gd_domain {
 	struct gd_bus *bus;
 	struct gd_ioreq *ioreq;
 	unsigned attached, reserved;
-	uint8_t irqs[IRQS / 8]; /* a bit for each that a device has */
+	uint8_t irqs[IRQS / 8]; /* a bit for each line that a device has */
 };
 
 struct gd_domains {
@@ -55,7 +55,7 @@ static int domain_open(struct gd_domains *domains, uint16_t domid, const uint16_
 	if (ret) {
 		gd_bus_close(domain->bus);
 		free(domain);
-		return ret; /* with its line */
+		return ret; /* `error` is filled in */
 	}
 	domains->domain[domid] = domain;
 	return 0;
@@ -67,7 +67,7 @@ fail:
 	return ret;
 }
 
-/* With the last of its devices. What waits for one that did not come is answered. */
+/* Called when a device goes; the last one takes its domain along. Accesses that wait for a device are answered. */
 static void domain_put(struct gd_domains *domains, struct gd_domain *domain)
 {
 	if (domain->attached || domain->reserved)
@@ -89,7 +89,7 @@ static void irq_flip(struct gd_domain *domain, unsigned irq)
 		domain->irqs[irq % IRQS / 8] ^= (uint8_t)(1u << irq % 8);
 }
 
-/* On the bus first: an access finds its device from the moment that Xen sends it. */
+/* The bus comes first: the first access that Xen sends must find the device. */
 static int range_add(struct gd_domain *domain, const struct gd_domain_device *device, char *error, size_t size)
 {
 	int ret = device->reserved ? gd_bus_fill(domain->bus, &device->range) : gd_bus_add(domain->bus, &device->range);
@@ -148,7 +148,7 @@ void gd_domain_settled(struct gd_domains *domains, uint16_t domid)
 	if (!domain)
 		return;
 	ret = gd_ioreq_start(domain->ioreq);
-	if (ret) /* and again with each device that is attached */
+	if (ret) /* it is tried again whenever a device is attached */
 		gd_log(&domain->log, GD_ERR, "cannot start a thread: %s; its accesses wait", strerror(-ret));
 	domain_put(domains, domain);
 }
@@ -183,14 +183,14 @@ int gd_domain_attach(struct gd_domains *domains, uint16_t domid, struct gd_domai
 	ret = domain_attach(domain, device, error, size);
 	if (ret) {
 		domain_put(domains, domain);
-		return ret; /* what was reserved counts until it is detached */
+		return ret; /* a reservation counts as a device until it is detached */
 	}
 	domain->attached++;
 	irq_flip(domain, device->irq);
 	if (device->reserved) {
 		device->reserved = false;
 		domain->reserved--;
-		gd_ioreq_look(domain->ioreq); /* at what has waited for it */
+		gd_ioreq_look(domain->ioreq); /* some accesses may have waited for this device */
 	}
 	device->domain = domain;
 	return 0;

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PLACES_OWN 16u /* where a backend begins: its domain's number times this */
+#define PLACES_OWN 16u /* a backend begins at its domain's number times this */
 #define XVD_MAJOR  202u
 
 const char *const gd_front_key_names[GD_FRONT_KEYS] = {
@@ -28,7 +28,7 @@ void gd_front_keys_free(struct gd_front_keys *keys)
 	}
 }
 
-/* The value is the guest's: cut and made printable, since it ends up in a log. */
+/* The value is the guest's: it is cut and made printable, as it is written to a log. */
 static int refuse(char *error, enum gd_front_key key, const char *value, const char *must)
 {
 	char shown[33];
@@ -84,7 +84,7 @@ bool gd_front_place(uint64_t base)
 	return base >= GD_FRONT_BASE && base < GD_FRONT_END && base % GD_FRONT_STEP == 0;
 }
 
-/* Disks are counted by their letter, as xl numbers them (xen: docs/man/xen-vbd-interface), others as they are. */
+/* xl numbers disks by their letter (xen-vbd-interface(7)): that is what is counted. Other numbers stay as they are. */
 static uint32_t device_count(uint32_t devid)
 {
 	if (devid >> 28 == 1)

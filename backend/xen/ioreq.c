@@ -19,7 +19,7 @@
 #include <xenforeignmemory.h>
 
 #define FRAME_SIZE     4096u /* XC_PAGE_SIZE */
-#define VCPUS_MAX      4096u /* of any guest; bounds what Xen tells us */
+#define VCPUS_MAX      4096u /* of any guest: a bound for the number that Xen tells us */
 #define NOTIFY_RETRIES 3
 #define EVENT_FAILURES 16 /* in a row, before the event channel is given up */
 #define STACK_BYTES    (256u * 1024)
@@ -39,14 +39,14 @@ struct gd_ioreq {
 	evtchn_port_t *ports; /* ours, the other ends of the slots' vp_eport; `bound` of them */
 	unsigned bound;
 	bool *left;    /* for each vCPU: a former process may have left its request half done */
-	int wake;      /* eventfd: look again, or: */
+	int wake;      /* an eventfd: look again at all slots, or stop if: */
 	bool stopping; /* atomic */
 	bool running;
 	pthread_t thread;
 	uint64_t answered; /* atomic */
 };
 
-/* Tell a vCPU that its answer is there. If that fails it waits for ever, so it is tried again. */
+/* Tell a vCPU that its answer is there. It is tried again if it fails, as otherwise the vCPU waits for ever. */
 static void vcpu_notify(struct gd_ioreq *ioreq, unsigned vcpu)
 {
 	for (unsigned i = 0; i < NOTIFY_RETRIES; i++)
@@ -55,10 +55,7 @@ static void vcpu_notify(struct gd_ioreq *ioreq, unsigned vcpu)
 	gd_log_guest(ioreq->log, GD_ERR, "vcpu %u: cannot notify it of its answer: %s", vcpu, strerror(errno));
 }
 
-/*
- * Look at every slot, whichever event it was: an event only says that there may be something, and one event may stand
- * for several requests.
- */
+/* Look at every slot, whichever event came: one event may stand for several requests. */
 static void scan(struct gd_ioreq *ioreq)
 {
 	for (unsigned vcpu = 0; vcpu < ioreq->bound; vcpu++)
@@ -69,8 +66,8 @@ static void scan(struct gd_ioreq *ioreq)
 }
 
 /*
- * Consume one event, then let the next one in. Both before the scan: a request that is made after its slot was looked
- * at raises a new event. False: the channel failed.
+ * Consume one event, then let the next one in. Both are done before the scan, so that a request which comes after its
+ * slot was looked at raises a new event. False: the channel failed.
  */
 static bool event_consume(struct gd_ioreq *ioreq)
 {
@@ -81,13 +78,14 @@ static bool event_consume(struct gd_ioreq *ioreq)
 	return !xenevtchn_unmask(ioreq->evtchn, (evtchn_port_t)port);
 }
 
-/* Somebody woke us. Read before the scan: who comes later wakes us again. */
+/* Another thread woke us. This is read before the scan, so that a later wake-up is not lost. */
 static void wake_consume(struct gd_ioreq *ioreq)
 {
 	uint64_t count;
 
 	if (read(ioreq->wake, &count, sizeof(count)) < 0)
-		gd_log(ioreq->log, GD_DEBUG, "nothing woke us: %s", strerror(errno)); /* cannot be: poll said so */
+		gd_log(ioreq->log, GD_DEBUG, "nothing woke us: %s",
+		       strerror(errno)); /* cannot happen: poll() said that there is something */
 }
 
 static void *answer_thread(void *opaque)
@@ -100,7 +98,7 @@ static void *answer_thread(void *opaque)
 	while (!__atomic_load_n(&ioreq->stopping, __ATOMIC_ACQUIRE)) {
 		scan(ioreq);
 		if (poll(fds, 2, -1) < 0)
-			continue; /* EINTR: cannot fail otherwise */
+			continue; /* EINTR: it cannot fail for another reason */
 		if (fds[1].revents)
 			wake_consume(ioreq);
 		if (fds[0].revents)
@@ -132,7 +130,7 @@ static int server_find(struct gd_ioreq *ioreq, const struct gd_ioreq_config *con
 		       : 0;
 }
 
-/* Each vCPU's channel: Xen names its end in the slot once the server is enabled, not before. */
+/* Bind the channel of each vCPU. Xen writes its end into the slot when the server is enabled, and not before. */
 static int ports_bind(struct gd_ioreq *ioreq)
 {
 	ioreq->ports = calloc(ioreq->vcpus, sizeof(*ioreq->ports));
@@ -187,7 +185,7 @@ static void handles_close(struct gd_ioreq *ioreq)
 		xenevtchn_close(ioreq->evtchn);
 }
 
-/* Each handle can from here on do nothing but to this guest (where the system has it). */
+/* Open the handles. Each is restricted to this guest where the system can do that. */
 static int handles_open(struct gd_ioreq *ioreq)
 {
 	errno = 0;
@@ -223,7 +221,7 @@ static int server_enable(struct gd_ioreq *ioreq, bool enable)
 
 static void server_destroy(struct gd_ioreq *ioreq)
 {
-	/* Fails when the guest has gone, and the server with it. */
+	/* This fails when the guest has gone, and the server with it. */
 	if (xendevicemodel_destroy_ioreq_server(ioreq->devicemodel, ioreq->domid, ioreq->id))
 		gd_log(ioreq->log, GD_DEBUG, "ioreq server %u: not destroyed: %s", ioreq->id, strerror(errno));
 }
@@ -270,7 +268,7 @@ disable_server:
 unmap_slots:
 	xenforeignmemory_unmap_resource(ioreq->memory, ioreq->resource);
 destroy_server:
-	if (!ioreq->adopted) /* then its maker may live after all, and serve it */
+	if (!ioreq->adopted) /* the process that made an adopted one may be alive after all, and use it */
 		server_destroy(ioreq);
 close_handles:
 	handles_close(ioreq);
@@ -315,7 +313,7 @@ void gd_ioreq_look(struct gd_ioreq *ioreq)
 
 	if (write(ioreq->wake, &one, sizeof(one)) < 0)
 		gd_log(ioreq->log, GD_ERR, "cannot wake its thread: %s",
-		       strerror(errno)); /* cannot be: far from 2^64 */
+		       strerror(errno)); /* cannot happen: the counter is far from 2^64 */
 }
 
 static void thread_stop(struct gd_ioreq *ioreq)
@@ -334,8 +332,7 @@ void gd_ioreq_close(struct gd_ioreq *ioreq)
 		return;
 	thread_stop(ioreq);
 	server_enable(ioreq, false);
-	/* Those that came between the thread's last look and the end of the server, and those that wait for a device.
-	 */
+	/* Answer requests that came after the thread's last look, and those that wait for a device. */
 	gd_bus_unreserve(ioreq->bus);
 	scan(ioreq);
 	ports_unbind(ioreq);
@@ -359,7 +356,7 @@ bool gd_ioreq_alive(struct gd_ioreq *ioreq)
 {
 	if (!xendevicemodel_get_ioreq_server_info(ioreq->devicemodel, ioreq->domid, ioreq->id, NULL, NULL, NULL))
 		return true;
-	/* The call could not be made, which says nothing of the guest: its disks are not taken away for that. */
+	/* The call could not be made, which says nothing about the guest: it keeps its disks. */
 	return errno == ENOMEM || errno == EAGAIN || errno == EINTR;
 }
 
@@ -373,7 +370,7 @@ int gd_ioreq_map(struct gd_ioreq *ioreq, uint64_t base, uint64_t size)
 
 void gd_ioreq_unmap(struct gd_ioreq *ioreq, uint64_t base, uint64_t size)
 {
-	/* Fails when the guest has gone. */
+	/* This fails when the guest has gone. */
 	xendevicemodel_unmap_io_range_from_ioreq_server(ioreq->devicemodel, ioreq->domid, ioreq->id, 1, base,
 							base + size - 1);
 }

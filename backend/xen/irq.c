@@ -21,7 +21,7 @@ struct gd_irq {
 	unsigned number;
 	xendevicemodel_handle *devicemodel; /* a line */
 	xenevtchn_handle *evtchn;	    /* an event channel */
-	int64_t local;			    /* its port here, -1: none; written by the main thread, atomic */
+	int64_t local;			    /* our end's port, -1: none; written by the main thread, atomic */
 };
 
 static int line_raise(struct gd_irq *irq)
@@ -60,13 +60,14 @@ static int event_raise(struct gd_irq *irq)
 {
 	int64_t local = __atomic_load_n(&irq->local, __ATOMIC_RELAXED);
 
-	/* Closed meanwhile: nothing happens; the number may be another's, of the same handle and so of this device. */
+	/* If it was closed meanwhile nothing happens, or a newer port of the same number is raised, which is this
+	 * device's. */
 	return local < 0 || !xenevtchn_notify(irq->evtchn, (evtchn_port_t)local) ? 0 : -errno;
 }
 
 static void event_close(struct gd_irq *irq)
 {
-	xenevtchn_close(irq->evtchn); /* and what is bound */
+	xenevtchn_close(irq->evtchn); /* ends the binding, too */
 }
 
 static const struct gd_irq_ops event_ops = {event_raise, event_close};
@@ -126,7 +127,7 @@ void gd_irq_raise(struct gd_irq *irq)
 {
 	int ret = irq->ops->raise(irq);
 
-	/* A guest that ends takes its controller with it, and may end at any time: hence limited. */
+	/* A guest may end at any time, and its controller with it: so these lines are limited. */
 	if (ret)
 		gd_log_guest(irq->log, GD_WARN, "irq %u: cannot raise it: %s", irq->number, strerror(-ret));
 }

@@ -56,7 +56,7 @@ struct check {
 	char *error;
 };
 
-/* "KEY 'VALUE': MESSAGE"; the value is cut and made printable, since it ends up in a log. */
+/* Fill `error` with "KEY 'VALUE': MESSAGE". The value is cut and made printable, as it is written to a log. */
 __attribute__((format(printf, 4, 5))) static int refuse(char *error, enum gd_key key, const char *value,
 							const char *format, ...)
 {
@@ -144,7 +144,7 @@ static int check_specification(const struct check *check, const char *value)
 	return value ? check_word(check->error, GD_KEY_SPECIFICATION, value, "virtio") : 0;
 }
 
-/* Virtio devices of other types have other backends, on the same paths: theirs, and no error. */
+/* Virtio devices of other types have other backends, on the same paths. That is no error. */
 static int check_type(const struct check *check, const char *value)
 {
 	if (check->id->class != GD_VIRTIO || !strcmp(value, "virtio,device2"))
@@ -159,10 +159,11 @@ static int check_transport(const struct check *check, const char *value)
 }
 
 /*
- * Whether the guest grants: fixed here for as long as the device is served. Absent: what libxl then does for the guest.
- * Without grants we have to map any page that the guest names, which only the administrator can allow. Where xl gives
- * no address (x86) the key tells the guest nothing: xl of Xen 4.19 and later writes 0 there for every disk of domain
- * 0's unless asked, and the guest itself must say that it grants before it is served (xen/front.h).
+ * Whether the guest grants is decided here, for as long as the device is served. If the key is absent, it is what libxl
+ * then does for the guest. Without grants we have to map any page that the guest names, which only the administrator
+ * can allow. Where xl gives no address (x86) the key means nothing to the guest: xl of Xen 4.19 and later writes 0 for
+ * every disk that domain 0 serves, unless told otherwise. There the guest itself must say that it grants before it is
+ * served (xen/front.h).
  */
 static int check_grant_usage(const struct check *check, const char *value)
 {
@@ -185,7 +186,7 @@ static int check_grant_usage(const struct check *check, const char *value)
 	return 0;
 }
 
-/* Decimal under virtio_disk, 0x... under virtio; xl leaves it 0 on x86, and irq with it. */
+/* A decimal number under virtio_disk, 0x... under virtio. On x86 xl writes 0, and for irq as well. */
 static int check_base(const struct check *check, const char *value)
 {
 	uint64_t base = 0;
@@ -217,7 +218,7 @@ static int check_irq(const struct check *check, const char *value)
 static int check_mode(const struct check *check, const char *value)
 {
 	if (!value)
-		return 0; /* generic virtio devices have none: writable */
+		return 0; /* generic virtio devices have no such key: they are writable */
 	if (strcmp(value, "r") && strcmp(value, "w"))
 		return refuse(check->error, GD_KEY_MODE, value, "must be r or w");
 	check->out->readonly = value[0] == 'r';
@@ -250,7 +251,7 @@ static int check_discard(const struct check *check, const char *value)
 	return value ? check_flag(check->error, GD_KEY_DISCARD, value, &check->out->discard) : 0;
 }
 
-/* Safe with us in any case, since I/O is done on our own buffers: so absent means yes, and only an explicit 0 no. */
+/* O_DIRECT is always safe here, as I/O uses our own buffers: so only an explicit 0 turns it off. */
 static int check_direct_safe(const struct check *check, const char *value)
 {
 	return value ? check_flag(check->error, GD_KEY_DIRECT_SAFE, value, &check->out->direct) : 0;
@@ -283,10 +284,11 @@ static int check_format(const struct check *check, const char *value)
 #define IN_VIRTIO (1u << GD_VIRTIO)
 #define IN_BOTH	  (IN_DISK | IN_VIRTIO)
 
-/* In the order in which they are checked: what says whose device it is comes first. */
+/* In the order in which they are checked. The keys that say whose device it is come first. */
 static const struct {
 	enum gd_key key;
-	unsigned required; /* IN_*: must be there; else the check gets NULL where it is absent */
+	unsigned required; /* IN_*: in these classes the key must be there; in others the check gets NULL if it is
+			      absent */
 	int (*check)(const struct check *check, const char *value);
 } checks[] = {
 	{GD_KEY_FRONTEND, IN_BOTH, check_frontend},

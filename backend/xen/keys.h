@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A device's xenstore directory, as text and as checked values. Pure functions: no xenstore here.
+ * A device's xenstore directory, as text and as checked values. Pure functions: they do not use xenstore.
  *
- * The directory is the toolstack's word, and is checked all the same: one wrong value refuses that device, with a
- * line that names key and value. A key that is absent is no error: toolstacks may write them one by one, so the device
- * waits for it (-EAGAIN). Formats: what libxl writes (xen-contracts, section 5).
+ * The toolstack writes the directory, and it is checked all the same: one wrong value refuses that device, with a line
+ * that names key and value. An absent key is no error: toolstacks may write keys one by one, so the device waits for it
+ * (-EAGAIN). The formats are those of libxl (tools/libs/light/libxl_disk.c, libxl_virtio.c).
  *
- * Threads: any. Errors: -EAGAIN incomplete, -EINVAL refused, -ENODEV somebody else's device; with a line in `error`.
+ * Threads: any. Errors: -EAGAIN: incomplete, -EINVAL: refused, -ENODEV: another backend's device; with a line in
+ * `error`.
  */
 #ifndef GD_KEYS_H
 #define GD_KEYS_H
@@ -48,7 +49,7 @@ enum gd_key {
 	GD_KEY_DISCARD,
 	GD_KEY_DIRECT_SAFE,
 	GD_KEY_PARAMS,
-	GD_KEY_FORMAT,	     /* no key of xl's: what `grantio disk attach --format` writes */
+	GD_KEY_FORMAT,	     /* not of xl: `grantio disk attach --format` writes it */
 	GD_KEY_IOREQ_SERVER, /* ours: see xen/domain.h */
 	GD_KEY_LEDGER,	     /* and virtio/ledger.h */
 	GD_KEY_VERSION,	     /* ours, with the next: docs/xenbus.md */
@@ -57,7 +58,7 @@ enum gd_key {
 };
 extern const char *const gd_key_names[GD_KEYS];
 
-/* The directory as read; NULL: no such key. */
+/* The directory as it was read. NULL: there is no such key. */
 struct gd_keys {
 	char *value[GD_KEYS];
 };
@@ -74,7 +75,7 @@ enum gd_bus_state {
 	GD_STATE_MAX = 8
 };
 
-/* Where the device is in its life: `state` and `online`. */
+/* What the toolstack wants of the device: `state` and `online`. */
 struct gd_keys_life {
 	unsigned state; /* 1 to 8 */
 	bool online;
@@ -82,42 +83,44 @@ struct gd_keys_life {
 int gd_keys_life(const struct gd_keys *keys, struct gd_keys_life *out, char error[GD_KEYS_ERROR]);
 
 /*
- * What a former grantiod noted for its successor, and only hints: what is no number is as good as absent. It stands
- * there whatever else is wrong with the directory.
+ * What a former grantiod noted for its successor. These are hints only: a value that is no number counts as absent.
+ * They are read whatever else is wrong with the directory.
  */
 struct gd_keys_note {
-	bool server;	    /* its ioreq server for the guest: */
-	uint16_t server_id; /* this one */
+	bool server;	    /* there is an ioreq server for the guest, with */
+	uint16_t server_id; /* this number */
 	uint64_t ledger;    /* its ledger's cookie, or 0 */
 	uint64_t base;	    /* where it put the registers, or 0; not checked */
 };
 void gd_keys_note(const struct gd_keys *keys, struct gd_keys_note *out);
 
-/* Everything else. `target` points into `keys` or is policy->config_target. */
+/* All other values, checked. `target` points into the keys, or is policy->config_target. */
 struct gd_keys_device {
-	uint64_t base; /* guest-physical, of GD_MMIO_SIZE bytes of registers; 0: ours to choose (xen/front.h) */
+	uint64_t base; /* guest-physical, of GD_MMIO_SIZE bytes of registers; 0: we choose it (xen/front.h) */
 	unsigned irq;  /* Arm SPI, 32 to 1019; 0 with base 0: an event channel of the guest's */
 	const char *target;
 	bool readonly, discard, direct;
-	bool raw;     /* the toolstack says outright that the image is raw data */
-	bool foreign; /* the guest grants nothing, and may: all of its memory is mapped as needed */
+	bool raw;     /* the toolstack says explicitly that the image is raw data */
+	bool foreign; /* the guest grants nothing, and that is allowed: its memory is mapped as needed */
 };
 
-/* What a device's keys are checked against. */
+/* What a device's keys are checked against: our settings for it. */
 struct gd_keys_policy {
 	uint16_t backend;	   /* our own domain */
 	const char *config_target; /* the image that our settings name for it, or NULL; `params` comes before it */
-	bool foreign;		   /* they allow its guest to do without grants */
+	bool foreign;		   /* the settings allow its guest to do without grants */
 };
 
 int gd_keys_device(const struct gd_keys *keys, const struct gd_device_id *id, const struct gd_keys_policy *policy,
 		   struct gd_keys_device *out, char error[GD_KEYS_ERROR]);
 
-/* What to call the device: `dev` if it is a plain name, else its number. */
+/* The name of the device in messages: `dev` if it is a plain name, otherwise its number. */
 void gd_keys_name(const struct gd_keys *keys, const struct gd_device_id *id, char *name, size_t size);
 
-/* The part of a watched path behind the class directory, "", "/1", "/1/51712" or longer. How many numbers it has, or
- * -EINVAL. */
+/*
+ * Read the part of a watched path behind the class directory: "", "/1", "/1/51712" or longer. Returns how many numbers
+ * it has, or -EINVAL.
+ */
 int gd_keys_path(const char *tail, uint16_t *domid, uint32_t *devid);
 
 #endif

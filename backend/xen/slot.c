@@ -4,8 +4,8 @@
 #include <string.h>
 
 /*
- * state, data_is_ptr, dir and df share one byte (xen/hvm/ioreq.h), the one before `type`. All accesses to a slot are
- * below, one for each field.
+ * state, data_is_ptr, dir and df share one byte (xen/hvm/ioreq.h), the one before `type`. All accesses to a slot are in
+ * this file, one per field.
  */
 #define FLAGS_OFFSET (offsetof(struct ioreq, type) - 1)
 #define STATE_MASK   0xfu
@@ -16,7 +16,7 @@ static uint8_t *slot_flags(struct ioreq *slot)
 	return (uint8_t *)slot + FLAGS_OFFSET;
 }
 
-/* The slot is ours from READY to RESP_READY: Xen does not write it meanwhile, so that nothing can be lost here. */
+/* The slot is ours from READY to RESP_READY: Xen does not write to it meanwhile, so that no update can be lost. */
 static void slot_state(struct ioreq *slot, uint8_t flags, uint8_t state, int order)
 {
 	uint8_t value = (uint8_t)((flags & ~STATE_MASK) | state);
@@ -27,7 +27,7 @@ static void slot_state(struct ioreq *slot, uint8_t flags, uint8_t state, int ord
 		__atomic_store_n(slot_flags(slot), value, __ATOMIC_RELAXED);
 }
 
-/* The one read of each field. */
+/* Read each field once. */
 static void slot_copy(struct ioreq *slot, uint8_t flags, struct ioreq *copy)
 {
 	memset(copy, 0, sizeof(*copy));
@@ -50,7 +50,8 @@ bool gd_ioreq_slot(struct ioreq *slot, struct gd_bus *bus, bool *left)
 	uint8_t flags = __atomic_load_n(slot_flags(slot), __ATOMIC_ACQUIRE);
 	uint8_t state = flags & STATE_MASK;
 
-	if (*left && state == STATE_IORESP_READY) { /* its vCPU may sleep on, if that ended before it had told it */
+	if (*left && state == STATE_IORESP_READY) { /* the former process may have ended before it told the vCPU, which
+						       would sleep on */
 		*left = false;
 		return true;
 	}
@@ -58,8 +59,8 @@ bool gd_ioreq_slot(struct ioreq *slot, struct gd_bus *bus, bool *left)
 		return false;
 	slot_copy(slot, flags, &copy);
 	if (!gd_bus_hold(bus, &copy, &place))
-		return false; /* as it is: its state cannot go back later */
-	/* Relaxed: Xen tells INPROCESS from READY nowhere but in its debug output. */
+		return false; /* it stays as it is: its state may not go back later */
+	/* Relaxed: the difference between READY and INPROCESS only shows in Xen's debug output. */
 	slot_state(slot, flags, STATE_IOREQ_INPROCESS, __ATOMIC_RELAXED);
 	gd_bus_answer(bus, place, &copy);
 	__atomic_store_n(&slot->data, copy.data, __ATOMIC_RELAXED);
