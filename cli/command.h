@@ -6,8 +6,8 @@
  * `--help` (and `-h`) works behind every command and needs nothing from it: the text is made of the table. To add a
  * command, export its table and name it in main.c.
  *
- * Exit codes: 0 done, 1 the work failed, 2 the command line is wrong. Each failure is one line on stderr that starts
- * with the command: "grantio: disk attach: vdev 'foo': ...".
+ * Exit codes: 0 done, 1 the work failed, 2 the command line is wrong. A variable `rc` holds one; 0 or -errno is in
+ * `err`. Each failure is one line on stderr that starts with the command: "grantio: disk attach: vdev 'foo': ...".
  *
  * Threads: one. The command that runs is kept in a static variable, for the error lines.
  */

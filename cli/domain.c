@@ -125,16 +125,16 @@ static void domain_remove(struct gc_tx *tx, void *arg)
 
 int gc_domain_write(struct xs_handle *xs, struct gc_domain *domain)
 {
-	int rc;
+	int err;
 
-	rc = uuid_make(domain->uuid);
-	if (!rc)
-		rc = gc_store_transact(xs, domain_write, domain);
-	if (!rc && !xs_introduce_domain(xs, domain->domid, 0, 1)) {
-		rc = -errno;
+	err = uuid_make(domain->uuid);
+	if (!err)
+		err = gc_store_transact(xs, domain_write, domain);
+	if (!err && !xs_introduce_domain(xs, domain->domid, 0, 1)) {
+		err = -errno;
 		gc_store_transact(xs, domain_remove, &domain->domid);
 	}
-	return rc;
+	return err;
 }
 
 int gc_domain_remove(struct xs_handle *xs, unsigned domid)

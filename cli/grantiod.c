@@ -29,7 +29,7 @@ const char *gc_grantiod_path(const char *option, const char *machine)
 static int daemon_connect(const char *path)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	int fd, ret;
+	int fd, err;
 
 	if (strlen(path) >= sizeof(address.sun_path))
 		return -ENAMETOOLONG;
@@ -39,9 +39,9 @@ static int daemon_connect(const char *path)
 		return -errno;
 	if (!connect(fd, (const struct sockaddr *)&address, sizeof(address)))
 		return fd;
-	ret = -errno;
+	err = -errno;
 	close(fd);
-	return ret;
+	return err;
 }
 
 /* All that it says until it hangs up, NUL-terminated. */
@@ -70,15 +70,15 @@ static int daemon_read(int fd, char *text, size_t size)
 int gc_grantiod_ask(const char *path, const char *question, char *text, size_t size)
 {
 	size_t length = strlen(question);
-	int fd = daemon_connect(path), ret;
+	int fd = daemon_connect(path), err;
 
 	if (fd < 0)
 		return fd;
-	ret = send(fd, question, length, MSG_NOSIGNAL) == (ssize_t)length ? 0 : -EIO;
-	if (!ret)
-		ret = daemon_read(fd, text, size);
+	err = send(fd, question, length, MSG_NOSIGNAL) == (ssize_t)length ? 0 : -EIO;
+	if (!err)
+		err = daemon_read(fd, text, size);
 	close(fd);
-	return ret;
+	return err;
 }
 
 const char *gc_grantiod_hint(int err)

@@ -14,7 +14,7 @@
 
 #define TRANSACTIONS_MOST 64
 
-const char *gc_machine_dir(const char *option)
+const char *gc_store_machine(const char *option)
 {
 	static char dir[64];
 	const char *env = getenv("GRANTIO_MACHINE");
@@ -64,7 +64,7 @@ struct xs_handle *gc_store_open(const char *machine)
 	struct xs_handle *xs;
 
 	if (machine || (!getenv("XENSTORED_PATH") && (chosen || !on_xen()))) {
-		dir = gc_machine_dir(machine);
+		dir = gc_store_machine(machine);
 		snprintf(path, sizeof(path), "%s/store", dir);
 		if (setenv("XENSTORED_PATH", path, 1)) {
 			gc_fail("xenstore: %s", strerror(errno));
@@ -289,7 +289,7 @@ int gc_store_state_wait(struct xs_handle *xs, const char *path, const char *erro
 			int timeout_ms, unsigned *state)
 {
 	int64_t deadline = now_ms() + timeout_ms;
-	int rc = 0;
+	int err = 0;
 
 	if (!xs_watch(xs, path, "state") || (error && !xs_watch(xs, error, "error")))
 		return -errno; /* the watches end with the connection */
@@ -297,12 +297,12 @@ int gc_store_state_wait(struct xs_handle *xs, const char *path, const char *erro
 		*state = (unsigned)gc_store_number(xs, 0, "%s", path);
 		if (done(*state))
 			break;
-		rc = error && node_exists(xs, error) ? -ECANCELED : events_wait(xs, deadline);
-		if (rc)
+		err = error && node_exists(xs, error) ? -ECANCELED : events_wait(xs, deadline);
+		if (err)
 			break;
 	}
 	xs_unwatch(xs, path, "state");
 	if (error)
 		xs_unwatch(xs, error, "error");
-	return rc;
+	return err;
 }

@@ -17,7 +17,7 @@
 
 /* The directory of the machine: `option` (NULL: none), GRANTIO_MACHINE, or /dev/shm/grantio-<uid>. In a static buffer.
  */
-const char *gc_machine_dir(const char *option);
+const char *gc_store_machine(const char *option);
 
 /* NULL after gc_fail(). Sets XENSTORED_PATH. */
 struct xs_handle *gc_store_open(const char *machine);

@@ -164,7 +164,7 @@ static int guest_take(struct gc_bench_config *config, const char *text)
 static int place_take(struct gc_bench_config *config, const struct gc_args *args)
 {
 
-	config->machine = gc_machine_dir(args->option[OPT_MACHINE]);
+	config->machine = gc_store_machine(args->option[OPT_MACHINE]);
 	config->disk = args->option[OPT_DISK];
 	config->control = args->option[OPT_CONTROL];
 	if (!args->option[OPT_DOMID])

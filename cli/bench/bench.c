@@ -154,14 +154,14 @@ static int open_all(struct bench *bench)
 		.reaped = gc_load_reaped,
 		.opaque = &bench->load,
 	};
-	int ret = gp_disk_open(&bench->disk, &disk, bench->error, sizeof(bench->error));
+	int err = gp_disk_open(&bench->disk, &disk, bench->error, sizeof(bench->error));
 
-	if (ret)
+	if (err)
 		return gc_fail("%s", bench->error);
-	ret = gc_load_open(&bench->load, bench->disk, config, bench->error, sizeof(bench->error));
-	if (ret == -EINVAL)
+	err = gc_load_open(&bench->load, bench->disk, config, bench->error, sizeof(bench->error));
+	if (err == -EINVAL)
 		return gc_usage("%s", bench->error);
-	return ret ? gc_fail("%s", bench->error) : GC_OK;
+	return err ? gc_fail("%s", bench->error) : GC_OK;
 }
 
 /*

@@ -42,14 +42,14 @@ static char *device_line(char *text, const char *device)
 static int daemon_cost(struct gc_cost *cost, const char *path, const char *device, char *error, size_t size)
 {
 	char *text = malloc(GC_GRANTIOD_TEXT), *line;
-	int ret = text ? gc_grantiod_ask(path, "stats\n", text, GC_GRANTIOD_TEXT) : -ENOMEM;
+	int err = text ? gc_grantiod_ask(path, "stats\n", text, GC_GRANTIOD_TEXT) : -ENOMEM;
 
-	if (ret) {
-		snprintf(error, size, "control socket %s: %s", path, strerror(-ret));
+	if (err) {
+		snprintf(error, size, "control socket %s: %s", path, strerror(-err));
 		goto free_text;
 	}
 	line = device_line(text, device);
-	ret = -EPROTO;
+	err = -EPROTO;
 	if (!line)
 		snprintf(error, size, "control socket %s: has no device %s", path, device);
 	else if (!gc_cost_word(line, "syscalls", &cost->syscalls) || !gc_cost_word(line, "batches", &cost->batches) ||
@@ -57,12 +57,12 @@ static int daemon_cost(struct gc_cost *cost, const char *path, const char *devic
 		 !gc_cost_word(line, "requests", &cost->daemon_requests))
 		snprintf(error, size, "control socket %s: device %s: a count is missing", path, device);
 	else
-		ret = 0;
-	cost->daemon = !ret;
+		err = 0;
+	cost->daemon = !err;
 
 free_text:
 	free(text);
-	return ret;
+	return err;
 }
 
 /* ---- all of it ---------------------------------------------------------------------------------------------- */
@@ -71,14 +71,14 @@ int gc_cost_read(struct gc_cost *cost, struct gp_disk *disk, const char *control
 		 size_t size)
 {
 	struct gm_machine *machine = gm_guest_machine(gp_disk_guest(disk));
-	int ret = gm_domain_stats(machine, gp_disk_place(disk)->backend, &cost->backend);
+	int err = gm_domain_stats(machine, gp_disk_place(disk)->backend, &cost->backend);
 
 	cost->daemon = false;
-	if (!ret)
-		ret = gm_domain_stats(machine, gm_guest_domid(gp_disk_guest(disk)), &cost->guest);
-	if (ret) {
-		snprintf(error, size, "the machine's counters: %s", strerror(-ret));
-		return ret;
+	if (!err)
+		err = gm_domain_stats(machine, gm_guest_domid(gp_disk_guest(disk)), &cost->guest);
+	if (err) {
+		snprintf(error, size, "the machine's counters: %s", strerror(-err));
+		return err;
 	}
 	gio_blk_stats(gp_disk_blk(disk), &cost->driver);
 	return control ? daemon_cost(cost, control, device, error, size) : 0;

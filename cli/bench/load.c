@@ -212,14 +212,14 @@ static int slot_submit(struct gc_load *load, struct slot *slot)
 	uint32_t *written = load->written ? &load->written[slot->block] : NULL;
 	bool write = slot->req.op == GIO_BLK_WRITE;
 	uint32_t writes = written ? (*written + write) & BLOCK_WRITES : 0;
-	int ret;
+	int err;
 
 	if (written && write)
 		content_fill(load, slot, writes);
 	slot->start_ns = now_ns();
-	ret = gio_blk_submit(gp_disk_blk(load->disk), slot->queue, &slot->req);
-	if (ret)
-		return ret;
+	err = gio_blk_submit(gp_disk_blk(load->disk), slot->queue, &slot->req);
+	if (err)
+		return err;
 	if (written)
 		*written = writes | BLOCK_BUSY; /* its completion waits for the lock that we hold */
 	load->submitted++;
@@ -228,25 +228,25 @@ static int slot_submit(struct gc_load *load, struct slot *slot)
 }
 
 /* What a completion may mend: the ring, the grant references or the driver's memory ran out. */
-static bool full(int ret)
+static bool full(int err)
 {
-	return ret == -GIO_ENOSPC || ret == -GIO_ENOMEM;
+	return err == -GIO_ENOSPC || err == -GIO_ENOMEM;
 }
 
 /* Choose and submit; when there is no room, the choice is as if never made. */
 static int slot_start(struct gc_load *load, struct slot *slot)
 {
 	uint64_t random = load->random, next_block = load->next_block;
-	int ret;
+	int err;
 
 	if (!slot_fill(load, slot))
 		return -EAGAIN;
-	ret = slot_submit(load, slot);
-	if (full(ret)) {
+	err = slot_submit(load, slot);
+	if (full(err)) {
 		load->random = random;
 		load->next_block = next_block;
 	}
-	return ret;
+	return err;
 }
 
 /* However short the time, a run makes requests: one that was held up at its start has something to tell, too. */
@@ -264,15 +264,15 @@ static unsigned slots_start(struct gc_load *load)
 
 	while (load->ready && !load->stopping) {
 		struct slot *slot = load->ready;
-		int ret = slot_start(load, slot);
+		int err = slot_start(load, slot);
 
-		if (full(ret) && load->result.in_flight)
+		if (full(err) && load->result.in_flight)
 			break; /* a completion makes room */
-		if (ret == -EAGAIN)
+		if (err == -EAGAIN)
 			load->stopping = true;
-		else if (ret)
-			fail(load, slot, ret);
-		if (ret)
+		else if (err)
+			fail(load, slot, err);
+		if (err)
 			break;
 		load->ready = slot->next;
 		kick |= 1u << slot->queue;
@@ -360,7 +360,7 @@ static int slot_init(struct gc_load *load, struct slot *slot, unsigned index, un
 static int slots_init(struct gc_load *load)
 {
 	struct gio_blk_info info;
-	int ret = 0;
+	int err = 0;
 
 	gp_disk_info(load->disk, &info);
 	load->pages = (load->config->bs + GIO_PAGE_SIZE - 1) / GIO_PAGE_SIZE;
@@ -369,9 +369,9 @@ static int slots_init(struct gc_load *load)
 		load->written = calloc(load->blocks, sizeof(*load->written));
 	if (!load->slots || (load->config->verify && !load->written))
 		return -ENOMEM;
-	for (unsigned i = 0; i < load->config->depth && !ret; i++)
-		ret = slot_init(load, &load->slots[i], i, info.queues ? info.queues : 1);
-	return ret;
+	for (unsigned i = 0; i < load->config->depth && !err; i++)
+		err = slot_init(load, &load->slots[i], i, info.queues ? info.queues : 1);
+	return err;
 }
 
 int gc_load_open(struct gc_load **load, struct gp_disk *disk, const struct gc_bench_config *config, char *error,
@@ -379,7 +379,7 @@ int gc_load_open(struct gc_load **load, struct gp_disk *disk, const struct gc_be
 {
 	struct gc_load *l = calloc(1, sizeof(*l));
 	uint64_t bytes = gp_disk_size(disk);
-	int ret;
+	int err;
 
 	if (!l)
 		return -ENOMEM;
@@ -389,16 +389,16 @@ int gc_load_open(struct gc_load **load, struct gp_disk *disk, const struct gc_be
 	l->random = config->seed;
 	l->blocks = (config->size ? config->size : bytes) / config->bs;
 	l->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	ret = l->fd < 0 ? -errno : check(l, bytes, error, size);
-	if (!ret) {
-		ret = slots_init(l);
-		if (ret)
+	err = l->fd < 0 ? -errno : check(l, bytes, error, size);
+	if (!err) {
+		err = slots_init(l);
+		if (err)
 			snprintf(error, size, "no memory for %u requests of %u bytes in the guest", config->depth,
 				 config->bs);
 	}
-	if (ret) {
+	if (err) {
 		gc_load_close(l);
-		return ret;
+		return err;
 	}
 	__atomic_store_n(load, l, __ATOMIC_RELEASE);
 	return 0;
@@ -447,21 +447,21 @@ void gc_load_stop(struct gc_load *load)
 int gc_load_readback(struct gc_load *load)
 {
 	uint64_t seen;
-	int ret = 0;
+	int err = 0;
 
 	pthread_mutex_lock(&load->lock);
 	if (load->written && load->ended && !load->result.error) {
 		load->phase = PHASE_READBACK;
 		load->next_block = 0;
 		load->stopping = load->ended = false;
-		ret = read(load->fd, &seen, sizeof(seen)) == sizeof(seen) || errno == EAGAIN ? 0 : -errno;
+		err = read(load->fd, &seen, sizeof(seen)) == sizeof(seen) || errno == EAGAIN ? 0 : -errno;
 	} else {
-		ret = -EINVAL;
+		err = -EINVAL;
 	}
 	pthread_mutex_unlock(&load->lock);
-	if (!ret)
+	if (!err)
 		pump(load);
-	return ret;
+	return err;
 }
 
 void gc_load_result(struct gc_load *load, struct gc_load_result *result, struct gc_hist *hist)

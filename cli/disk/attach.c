@@ -104,9 +104,9 @@ static int attach_find(struct xs_handle *xs, const struct gc_args *args, struct 
 	return rc;
 }
 
-static int attach_failed(struct xs_handle *xs, const struct gc_disk *disk, int rc)
+static int attach_failed(struct xs_handle *xs, const struct gc_disk *disk, int err)
 {
-	switch (rc) {
+	switch (err) {
 	case -ENODEV:
 		return gc_fail("domain %u: no such domain",
 			       gc_domain_known(xs, disk->domid) ? disk->backend : disk->domid);
@@ -120,7 +120,7 @@ static int attach_failed(struct xs_handle *xs, const struct gc_disk *disk, int r
 		return gc_fail("domain %u: a guest on x86 has its disks by grants, --no-grants is for Arm",
 			       disk->domid);
 	default:
-		return gc_fail("domain %u, vdev '%s': xenstore: %s", disk->domid, disk->name, strerror(-rc));
+		return gc_fail("domain %u, vdev '%s': xenstore: %s", disk->domid, disk->name, strerror(-err));
 	}
 }
 
@@ -149,24 +149,24 @@ static int attach_wait(struct xs_handle *xs, const struct gc_disk *disk)
 	struct gc_disk_paths paths;
 	char path[GC_PATH_MAX + 16], error_path[GC_PATH_MAX], *error;
 	unsigned state = 0;
-	int rc;
+	int err;
 
 	gc_disk_paths(disk, &paths);
 	gc_disk_error_path(disk, error_path);
 	snprintf(path, sizeof(path), "%s/state", paths.backend);
-	rc = gc_store_state_wait(xs, path, error_path, is_answered, GC_DISK_WAIT_MS, &state);
-	if (!rc && state >= 2 && state <= 4)
+	err = gc_store_state_wait(xs, path, error_path, is_answered, GC_DISK_WAIT_MS, &state);
+	if (!err && state >= 2 && state <= 4)
 		return GC_OK;
 	error = gc_store_read(xs, "%s", error_path);
 	if (error)
 		gc_fail("vdev '%s': refused by the backend: %s", disk->name, error);
-	else if (!rc)
+	else if (!err)
 		gc_fail("vdev '%s': the backend in domain %u does not serve it, its state is %s", disk->name,
 			disk->backend, gc_disk_state_name(state));
-	else if (rc == -EINTR)
+	else if (err == -EINTR)
 		gc_fail("vdev '%s': interrupted, and removed", disk->name);
-	else if (rc != -ETIMEDOUT)
-		gc_fail("vdev '%s': xenstore: %s", disk->name, strerror(-rc));
+	else if (err != -ETIMEDOUT)
+		gc_fail("vdev '%s': xenstore: %s", disk->name, strerror(-err));
 	else
 		gc_fail("vdev '%s': the backend in domain %u is not ready after %d s, its state is %s: "
 			"does grantiod run there?",
@@ -181,7 +181,7 @@ static int attach_run(int argc, char **argv)
 	struct gc_disk disk = {.class = "virtio_disk"};
 	struct xs_handle *xs;
 	struct gc_args args;
-	int rc, error;
+	int rc, err;
 
 	if (!attach_parse(argc, argv, &args, &disk))
 		return GC_USAGE;
@@ -191,8 +191,8 @@ static int attach_run(int argc, char **argv)
 	if (!args.option[NO_WAIT])
 		interrupts_catch();
 	rc = attach_find(xs, &args, &disk);
-	if (!rc && (error = gc_disk_write(xs, &disk)))
-		rc = attach_failed(xs, &disk, error);
+	if (!rc && (err = gc_disk_write(xs, &disk)))
+		rc = attach_failed(xs, &disk, err);
 	if (!rc && !args.option[NO_WAIT])
 		rc = attach_wait(xs, &disk);
 	if (rc == GC_OK)
@@ -258,17 +258,17 @@ static int detach_allowed(struct xs_handle *xs, const struct gc_disk *disk, cons
 static int detach(struct xs_handle *xs, const struct gc_disk *disk, bool force)
 {
 	unsigned state = 0;
-	int rc = gc_disk_close(xs, disk);
+	int err = gc_disk_close(xs, disk);
 
-	if (!rc && !force)
-		rc = gc_disk_wait_closed(xs, disk, GC_DISK_WAIT_MS, &state);
-	if (rc == -ETIMEDOUT)
+	if (!err && !force)
+		err = gc_disk_wait_closed(xs, disk, GC_DISK_WAIT_MS, &state);
+	if (err == -ETIMEDOUT)
 		return gc_fail("vdev '%s': the backend in domain %u has not let go of it after %d s, its state is %s: "
 			       "does grantiod run there? (or see --force)",
 			       disk->name, disk->backend, GC_DISK_WAIT_MS / 1000, gc_disk_state_name(state));
-	if (!rc)
-		rc = gc_disk_remove(xs, disk);
-	return rc ? gc_fail("vdev '%s': xenstore: %s", disk->name, strerror(-rc)) : GC_OK;
+	if (!err)
+		err = gc_disk_remove(xs, disk);
+	return err ? gc_fail("vdev '%s': xenstore: %s", disk->name, strerror(-err)) : GC_OK;
 }
 
 static int detach_run(int argc, char **argv)

@@ -41,28 +41,28 @@ static int class_each(struct xs_handle *xs, unsigned domid, const char *class,
 	char dir[GC_PATH_MAX];
 	unsigned count = 0;
 	char **names;
-	int rc = 0;
+	int err = 0;
 
 	snprintf(dir, sizeof(dir), "/libxl/%u/device/%s", domid, class);
 	names = xs_directory(xs, XBT_NULL, dir, &count);
-	for (unsigned i = 0; names && i < count && !rc; i++) {
+	for (unsigned i = 0; names && i < count && !err; i++) {
 		struct gc_disk disk = {.class = class, .domid = domid};
 
 		if (!name_number(names[i], &disk.devid))
 			continue;
 		disk_load(xs, &disk);
-		rc = each(xs, &disk, arg);
+		err = each(xs, &disk, arg);
 	}
 	free(names);
-	return rc;
+	return err;
 }
 
 static int domain_each(struct xs_handle *xs, unsigned domid,
 		       int (*each)(struct xs_handle *xs, const struct gc_disk *disk, void *arg), void *arg)
 {
-	int rc = class_each(xs, domid, "virtio_disk", each, arg);
+	int err = class_each(xs, domid, "virtio_disk", each, arg);
 
-	return rc ? rc : class_each(xs, domid, "virtio", each, arg);
+	return err ? err : class_each(xs, domid, "virtio", each, arg);
 }
 
 int gc_disk_each(struct xs_handle *xs, int domid,
@@ -71,17 +71,17 @@ int gc_disk_each(struct xs_handle *xs, int domid,
 	unsigned count = 0;
 	uint32_t id;
 	char **names;
-	int rc = 0;
+	int err = 0;
 
 	if (domid >= 0)
 		return domain_each(xs, (unsigned)domid, each, arg);
 	names = xs_directory(xs, XBT_NULL, "/libxl", &count);
-	for (unsigned i = 0; names && i < count && !rc; i++) {
+	for (unsigned i = 0; names && i < count && !err; i++) {
 		if (name_number(names[i], &id))
-			rc = domain_each(xs, id, each, arg);
+			err = domain_each(xs, id, each, arg);
 	}
 	free(names);
-	return rc;
+	return err;
 }
 
 struct wanted {

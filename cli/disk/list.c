@@ -163,14 +163,14 @@ int gc_disk_table(struct xs_handle *xs, int domid, const char *control)
 {
 	struct gc_grantiod grantiod;
 	struct list_job job = {.grantiod = &grantiod};
-	int rc;
+	int err;
 
 	gc_grantiod_look(&grantiod, control);
 	printf("%-5s %-12s %-6s %-7s %-7s %-12s %-6s %-12s %-4s %-6s %-10s %-3s %s\n", "DOMID", "NAME", "VDEV", "DEVID",
 	       "BACKEND", "STATE", "SERVED", "GUEST", "MODE", "GRANTS", "BASE", "IRQ", "TARGET");
-	rc = gc_disk_each(xs, domid, row_print, &job);
+	err = gc_disk_each(xs, domid, row_print, &job);
 	gc_grantiod_free(&grantiod);
-	return rc;
+	return err;
 }
 
 static void json_list(struct xs_handle *xs, int domid, const char *control)

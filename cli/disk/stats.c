@@ -27,11 +27,11 @@ static char *answer(const struct gc_args *args, const char *question)
 {
 	const char *path = gc_grantiod_path(args->option[CONTROL], NULL);
 	char *text = malloc(GC_GRANTIOD_TEXT);
-	int ret = text ? gc_grantiod_ask(path, question, text, GC_GRANTIOD_TEXT) : -ENOMEM;
+	int err = text ? gc_grantiod_ask(path, question, text, GC_GRANTIOD_TEXT) : -ENOMEM;
 
-	if (!ret)
+	if (!err)
 		return text;
-	gc_fail("control socket '%s': %s%s", path, strerror(-ret), gc_grantiod_hint(ret));
+	gc_fail("control socket '%s': %s%s", path, strerror(-err), gc_grantiod_hint(err));
 	free(text);
 	return NULL;
 }
@@ -116,7 +116,7 @@ static int refresh_run(int argc, char **argv)
 {
 	char question[64], *text;
 	struct gc_args args;
-	int ret = GC_OK;
+	int rc = GC_OK;
 
 	if (!gc_args_parse(&args, refresh_options, argc, argv, 1, 1))
 		return GC_USAGE;
@@ -128,9 +128,9 @@ static int refresh_run(int argc, char **argv)
 		return GC_FAILED;
 	text[strcspn(text, "\n")] = '\0';
 	if (strcmp(text, "ok") != 0)
-		ret = gc_fail("%s", strncmp(text, "error: ", 7) == 0 ? text + 7 : text);
+		rc = gc_fail("%s", strncmp(text, "error: ", 7) == 0 ? text + 7 : text);
 	free(text);
-	return ret;
+	return rc;
 }
 
 const struct gc_command gc_disk_stats_command = {

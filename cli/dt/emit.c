@@ -203,16 +203,16 @@ static int emit_run(int argc, char **argv)
 	struct request request = {.layout = GC_DT_WHOLE};
 	size_t size;
 	void *blob;
-	int ret;
+	int err, rc;
 
 	if (!request_parse(&request, argc, argv))
 		return GC_USAGE;
-	ret = gc_dt_build(request.layout, request.nodes, request.count, &blob, &size);
-	if (ret)
-		return gc_fail("cannot make the tree: %s", strerror(-ret));
-	ret = blob_write(&request, blob, size);
+	err = gc_dt_build(request.layout, request.nodes, request.count, &blob, &size);
+	if (err)
+		return gc_fail("cannot make the tree: %s", strerror(-err));
+	rc = blob_write(&request, blob, size);
 	free(blob);
-	return ret;
+	return rc;
 }
 
 const struct gc_command gc_dt_emit_command = {

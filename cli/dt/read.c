@@ -425,12 +425,12 @@ static int pci_read(struct reader *reader, int node, const struct level *level)
 		return map_rest(reader, node, "has no \"iommu-map\"");
 	cell_get(reader->fdt, node, "iommu-map-mask", &mask);
 	if (length % 16 || length == 0 || (unsigned)length / 16 > MAP_ENTRIES) {
-		int ret = map_rest(reader, node, "");
+		int err = map_rest(reader, node, "");
 
-		if (!ret)
+		if (!err)
 			fate_set(&reader->report->devices[reader->report->count - 1], GC_DT_BROKEN,
 				 "\"iommu-map\": %d bytes are not 1 to %u entries of four cells", length, MAP_ENTRIES);
-		return ret;
+		return err;
 	}
 	for (int at = 0; at < length; at += 16) {
 		struct gc_dt_device *device = device_new(reader, node);
@@ -497,16 +497,16 @@ static int node_read(struct reader *reader, int node, int depth)
 
 static int tree_walk(struct reader *reader)
 {
-	int depth = -1, ret = 0;
+	int depth = -1, err = 0;
 
-	for (int node = fdt_next_node(reader->fdt, -1, &depth); node >= 0 && depth >= 0 && !ret;
+	for (int node = fdt_next_node(reader->fdt, -1, &depth); node >= 0 && depth >= 0 && !err;
 	     node = fdt_next_node(reader->fdt, node, &depth)) {
 		if (depth >= GC_DT_DEPTH)
 			return fail(reader, -E2BIG, "nodes are nested deeper than %d", GC_DT_DEPTH);
 		level_set(reader, &reader->levels[depth], depth ? &reader->levels[depth - 1] : NULL, node);
-		ret = node_read(reader, node, depth);
+		err = node_read(reader, node, depth);
 	}
-	return ret;
+	return err;
 }
 
 /* ---- devices against each other ----------------------------------------------------------------------------- */
@@ -548,19 +548,19 @@ static void conflicts_find(struct reader *reader)
 int gc_dt_read(const void *blob, size_t size, struct gc_dt_report *report, char *error, size_t error_size)
 {
 	struct reader reader = {.fdt = blob, .report = report, .error = error, .error_size = error_size};
-	int ret;
+	int err;
 
 	report->count = 0;
 	if (size > GC_DT_BLOB_MAX)
 		return fail(&reader, -E2BIG, "longer than the %u bytes that a guest takes", GC_DT_BLOB_MAX);
-	ret = size < sizeof(struct fdt_header) ? -FDT_ERR_TRUNCATED : fdt_check_full(blob, size);
-	if (ret)
-		return fail(&reader, -EINVAL, "not a device tree blob: %s", fdt_strerror(ret));
-	ret = phandles_gather(&reader);
-	if (!ret)
-		ret = tree_walk(&reader);
-	if (!ret)
+	err = size < sizeof(struct fdt_header) ? -FDT_ERR_TRUNCATED : fdt_check_full(blob, size);
+	if (err)
+		return fail(&reader, -EINVAL, "not a device tree blob: %s", fdt_strerror(err));
+	err = phandles_gather(&reader);
+	if (!err)
+		err = tree_walk(&reader);
+	if (!err)
 		conflicts_find(&reader);
 	free(reader.phandles);
-	return ret;
+	return err;
 }

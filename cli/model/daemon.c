@@ -66,25 +66,25 @@ static void loop(const struct daemon *daemon)
 /* In steps, so that the message says which one failed. */
 static int daemon_open(struct daemon *daemon, const char *dir, const char **what)
 {
-	int rc;
+	int err;
 
 	*what = "signals";
-	rc = daemon->signals = signals_open();
-	if (rc < 0)
-		return rc;
+	err = daemon->signals = signals_open();
+	if (err < 0)
+		return err;
 	*what = "machine";
-	rc = gm_machine_create(dir);
-	if (!rc)
-		rc = gm_machine_open(&daemon->machine, dir);
-	if (rc)
+	err = gm_machine_create(dir);
+	if (!err)
+		err = gm_machine_open(&daemon->machine, dir);
+	if (err)
 		goto err_close_signals;
 	*what = "keeper";
-	rc = gm_keeper_open(&daemon->keeper, daemon->machine);
-	if (rc)
+	err = gm_keeper_open(&daemon->keeper, daemon->machine);
+	if (err)
 		goto err_close_machine;
 	*what = "store";
-	rc = gm_store_open(&daemon->store, dir);
-	if (rc)
+	err = gm_store_open(&daemon->store, dir);
+	if (err)
 		goto err_close_keeper;
 	return 0;
 
@@ -94,7 +94,7 @@ err_close_machine:
 	gm_machine_close(daemon->machine);
 err_close_signals:
 	close(daemon->signals);
-	return rc;
+	return err;
 }
 
 static void daemon_close(struct daemon *daemon)
@@ -109,15 +109,15 @@ int gc_model_run(const char *dir, void (*ready)(int error, const char *what, voi
 {
 	struct daemon daemon = {0};
 	const char *what;
-	int rc;
+	int err;
 
 	descriptors_raise();
-	rc = daemon_open(&daemon, dir, &what);
-	ready(rc, what, arg);
-	if (!rc) {
+	err = daemon_open(&daemon, dir, &what);
+	ready(err, what, arg);
+	if (!err) {
 		loop(&daemon);
 		daemon_close(&daemon);
 	}
 	gc_machine_remove(dir); /* if other files are there, they and the directory stay */
-	return rc ? GC_FAILED : GC_OK;
+	return err ? GC_FAILED : GC_OK;
 }

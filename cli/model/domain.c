@@ -73,25 +73,25 @@ static int create(struct gm_machine *machine, struct xs_handle *xs, const struct
 				   .name = name,
 				   .x86 = arch && strcmp(arch, "x86") == 0};
 	uint16_t domid;
-	int rc;
+	int err;
 
-	rc = gm_domain_create(machine, config, &domid);
-	if (rc == -EEXIST)
+	err = gm_domain_create(machine, config, &domid);
+	if (err == -EEXIST)
 		return gc_fail("domid %u: there is such a domain", config->domid);
-	if (rc)
-		return gc_fail("domain: %s", strerror(-rc));
+	if (err)
+		return gc_fail("domain: %s", strerror(-err));
 	domain.domid = domid;
 	if (!name) {
 		snprintf(default_name, sizeof(default_name), "domain-%u", domid);
 		domain.name = default_name;
 	}
-	rc = gc_domain_write(xs, &domain);
-	if (rc)
+	err = gc_domain_write(xs, &domain);
+	if (err)
 		gm_domain_destroy(machine, domid);
-	if (rc == -EEXIST)
+	if (err == -EEXIST)
 		return gc_fail("name '%s': another domain has this name", domain.name);
-	if (rc)
-		return gc_fail("domain %u: xenstore: %s", domid, strerror(-rc));
+	if (err)
+		return gc_fail("domain %u: xenstore: %s", domid, strerror(-err));
 	printf("%u\n", domid);
 	return GC_OK;
 }
@@ -166,12 +166,12 @@ static int disk_wait_each(struct xs_handle *xs, const struct gc_disk *disk, void
 	const int64_t *deadline = arg;
 	int64_t left = *deadline - now_ms();
 	unsigned state = 0;
-	int rc = gc_disk_wait_closed(xs, disk, left > 0 ? (int)left : 0, &state);
+	int err = gc_disk_wait_closed(xs, disk, left > 0 ? (int)left : 0, &state);
 
-	if (rc == -ETIMEDOUT)
+	if (err == -ETIMEDOUT)
 		gc_warn("domain %u, vdev '%s': the backend in domain %u has not let go of it, its state is %s",
 			disk->domid, disk->name, disk->backend, gc_disk_state_name(state));
-	return rc == -ETIMEDOUT ? 0 : rc;
+	return err == -ETIMEDOUT ? 0 : err;
 }
 
 static int disk_remove_each(struct xs_handle *xs, const struct gc_disk *disk, void *arg)
@@ -183,24 +183,24 @@ static int disk_remove_each(struct xs_handle *xs, const struct gc_disk *disk, vo
 static int disks_end(struct xs_handle *xs, unsigned domid, bool wait)
 {
 	int64_t deadline = now_ms() + GC_DISK_WAIT_MS;
-	int rc;
+	int err;
 
-	rc = gc_disk_each(xs, (int)domid, disk_close_each, NULL);
-	if (!rc && wait)
-		rc = gc_disk_each(xs, (int)domid, disk_wait_each, &deadline);
-	return rc ? rc : gc_disk_each(xs, (int)domid, disk_remove_each, NULL);
+	err = gc_disk_each(xs, (int)domid, disk_close_each, NULL);
+	if (!err && wait)
+		err = gc_disk_each(xs, (int)domid, disk_wait_each, &deadline);
+	return err ? err : gc_disk_each(xs, (int)domid, disk_remove_each, NULL);
 }
 
 /* Whatever fails, the rest is done; the first error counts. */
 static int destroy(struct gm_machine *machine, struct xs_handle *xs, uint16_t domid, bool wait)
 {
-	int rc, err;
+	int first, err;
 
-	rc = disks_end(xs, domid, wait);
+	first = disks_end(xs, domid, wait);
 	err = gm_domain_destroy(machine, domid);
-	rc = rc ? rc : err;
+	first = first ? first : err;
 	err = gc_domain_remove(xs, domid);
-	return rc ? rc : err;
+	return first ? first : err;
 }
 
 static int destroy_run(int argc, char **argv)
@@ -209,15 +209,15 @@ static int destroy_run(int argc, char **argv)
 	struct xs_handle *xs;
 	struct gc_args args;
 	uint16_t domid = 0;
-	int rc, error;
+	int rc, err;
 
 	if (!gc_args_parse(&args, destroy_options, argc, argv, 1, 1))
 		return GC_USAGE;
 	if (!gc_machine_open_store(&machine, &xs, args.option[DESTROY_MACHINE]))
 		return GC_FAILED;
 	rc = guest_find(machine, xs, "domain", args.arg[0], &domid);
-	if (!rc && (error = destroy(machine, xs, domid, !args.option[FORCE])))
-		rc = gc_fail("domain %u: %s", domid, strerror(-error));
+	if (!rc && (err = destroy(machine, xs, domid, !args.option[FORCE])))
+		rc = gc_fail("domain %u: %s", domid, strerror(-err));
 	xs_close(xs);
 	gm_machine_close(machine);
 	return rc;
@@ -245,7 +245,7 @@ static int allow_run(int argc, char **argv)
 	uint16_t domid = 0, target = 0;
 	struct xs_handle *xs;
 	struct gc_args args;
-	int rc, error;
+	int rc, err;
 
 	if (!gc_args_parse(&args, allow_options, argc, argv, 2, 2))
 		return GC_USAGE;
@@ -256,8 +256,8 @@ static int allow_run(int argc, char **argv)
 		rc = guest_find(machine, xs, "target", args.arg[1], &target);
 	if (!rc && domid == target)
 		rc = gc_usage("target '%s': the domain itself", args.arg[1]);
-	if (!rc && (error = gm_domain_set_target(machine, domid, target)))
-		rc = gc_fail("domain %u: %s", domid, strerror(-error));
+	if (!rc && (err = gm_domain_set_target(machine, domid, target)))
+		rc = gc_fail("domain %u: %s", domid, strerror(-err));
 	xs_close(xs);
 	gm_machine_close(machine);
 	return rc;

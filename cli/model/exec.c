@@ -122,7 +122,7 @@ static int exec_run(int argc, char **argv)
 		return GC_USAGE;
 	if (args.option[DOMID] && !gc_number("domid", args.option[DOMID], 0, GM_MAX_DOMAINS - 1, &domid))
 		return GC_USAGE;
-	dir = gc_machine_dir(args.option[MACHINE]);
+	dir = gc_store_machine(args.option[MACHINE]);
 	if (!gc_machine_pid(dir))
 		return gc_fail("machine %s: it does not run (see 'grantio model start')", dir);
 	rc = environment(dir, (unsigned)domid);

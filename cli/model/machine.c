@@ -35,20 +35,20 @@ static pid_t pid_read(int fd)
 
 int gc_machine_lock(const char *dir, pid_t *pid)
 {
-	int fd = pid_open(dir, O_CREAT), rc;
+	int fd = pid_open(dir, O_CREAT), err;
 
 	if (fd < 0)
 		return fd;
 	if (flock(fd, LOCK_EX | LOCK_NB)) {
-		rc = errno == EWOULDBLOCK ? -EBUSY : -errno;
+		err = errno == EWOULDBLOCK ? -EBUSY : -errno;
 		*pid = pid_read(fd);
 		close(fd);
-		return rc;
+		return err;
 	}
-	rc = gc_machine_pid_write(fd);
-	if (rc) {
+	err = gc_machine_pid_write(fd);
+	if (err) {
 		close(fd);
-		return rc;
+		return err;
 	}
 	return fd;
 }
@@ -120,18 +120,18 @@ int gc_machine_claim(const char *dir)
 {
 	DIR *list = opendir(dir);
 	struct dirent *entry;
-	int rc = 0;
+	int err = 0;
 
 	if (!list)
 		return -errno;
-	while (!rc && (entry = readdir(list))) {
+	while (!err && (entry = readdir(list))) {
 		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-			rc = -ENOTEMPTY;
+			err = -ENOTEMPTY;
 	}
-	if (rc && faccessat(dirfd(list), "daemon.pid", F_OK, 0) == 0)
-		rc = 0;
+	if (err && faccessat(dirfd(list), "daemon.pid", F_OK, 0) == 0)
+		err = 0;
 	closedir(list);
-	return rc;
+	return err;
 }
 
 /* Unlink a machine's files, but the one called `keep`. */
@@ -158,30 +158,30 @@ void gc_machine_clear(const char *dir)
 
 int gc_machine_remove(const char *dir)
 {
-	int rc = files_remove(dir, "");
+	int err = files_remove(dir, "");
 
-	if (!rc && rmdir(dir))
-		rc = errno == EEXIST ? -ENOTEMPTY : -errno;
-	return rc == -ENOENT ? 0 : rc;
+	if (!err && rmdir(dir))
+		err = errno == EEXIST ? -ENOTEMPTY : -errno;
+	return err == -ENOENT ? 0 : err;
 }
 
 bool gc_machine_open(struct gm_machine **machine, const char *dir)
 {
-	int rc;
+	int err;
 
 	if (!gc_machine_pid(dir)) {
 		gc_fail("machine %s: it does not run (see 'grantio model start')", dir);
 		return false;
 	}
-	rc = gm_machine_open(machine, dir);
-	if (rc)
-		gc_fail("machine %s: %s", dir, strerror(-rc));
-	return rc == 0;
+	err = gm_machine_open(machine, dir);
+	if (err)
+		gc_fail("machine %s: %s", dir, strerror(-err));
+	return err == 0;
 }
 
 bool gc_machine_open_store(struct gm_machine **machine, struct xs_handle **xs, const char *option)
 {
-	const char *dir = gc_machine_dir(option);
+	const char *dir = gc_store_machine(option);
 
 	if (!gc_machine_open(machine, dir))
 		return false;

@@ -32,9 +32,9 @@ static const struct gc_option start_options[] = {
 /* Make the directory, and its path absolute: what is printed is meant for GRANTIO_MACHINE of any process. */
 static int dir_make(const char *option, char *dir)
 {
-	const char *named = gc_machine_dir(option);
+	const char *named = gc_store_machine(option);
 	char *path;
-	int rc;
+	int err;
 
 	if (mkdir(named, 0700) && errno != EEXIST)
 		return gc_fail("machine %s: %s", named, strerror(errno));
@@ -47,10 +47,10 @@ static int dir_make(const char *option, char *dir)
 	}
 	strcpy(dir, path);
 	free(path);
-	rc = gc_machine_claim(dir);
-	if (rc == -ENOTEMPTY)
+	err = gc_machine_claim(dir);
+	if (err == -ENOTEMPTY)
 		return gc_fail("machine %s: the directory holds other files", dir);
-	return rc ? gc_fail("machine %s: %s", dir, strerror(-rc)) : GC_OK;
+	return err ? gc_fail("machine %s: %s", dir, strerror(-err)) : GC_OK;
 }
 
 struct place {
@@ -118,12 +118,12 @@ static void ready_send(int error, const char *what, void *arg)
 
 static int background_child(const char *dir, int lock, int fd)
 {
-	int rc = gc_machine_pid_write(lock);
+	int err = gc_machine_pid_write(lock);
 
 	if (setsid() < 0)
-		rc = -errno;
-	if (rc) {
-		ready_send(rc, "daemon", &fd);
+		err = -errno;
+	if (err) {
+		ready_send(err, "daemon", &fd);
 		return GC_FAILED;
 	}
 	return gc_model_run(dir, ready_send, &fd);
@@ -254,14 +254,14 @@ static int daemon_end(const char *dir, int process, pid_t pid)
 
 static int stop_run(int argc, char **argv)
 {
-	int process, rc = GC_OK;
+	int process, rc = GC_OK, err;
 	struct gc_args args;
 	const char *dir;
 	pid_t pid;
 
 	if (!gc_args_parse(&args, stop_options, argc, argv, 0, 0))
 		return GC_USAGE;
-	dir = gc_machine_dir(args.option[STOP_MACHINE]);
+	dir = gc_store_machine(args.option[STOP_MACHINE]);
 	process = daemon_open(dir, &pid);
 	if (process < 0 && !gc_machine_there(dir))
 		return gc_fail("machine %s: there is none", dir);
@@ -273,11 +273,11 @@ static int stop_run(int argc, char **argv)
 		close(process);
 	if (rc)
 		return rc;
-	rc = gc_machine_remove(dir);
-	if (rc == -ENOTEMPTY)
+	err = gc_machine_remove(dir);
+	if (err == -ENOTEMPTY)
 		gc_warn("machine %s: the directory stays, it holds other files", dir);
-	else if (rc)
-		return gc_fail("machine %s: %s", dir, strerror(-rc));
+	else if (err)
+		return gc_fail("machine %s: %s", dir, strerror(-err));
 	return GC_OK;
 }
 

@@ -188,7 +188,7 @@ static int stats_run(int argc, char **argv)
 
 	if (!gc_args_parse(&args, stats_options, argc, argv, 0, 0))
 		return GC_USAGE;
-	if (!gc_machine_open(&machine, gc_machine_dir(args.option[MACHINE])))
+	if (!gc_machine_open(&machine, gc_store_machine(args.option[MACHINE])))
 		return GC_FAILED;
 	count = columns_load(machine, columns);
 	gm_machine_close(machine);
