@@ -74,3 +74,14 @@ bool gd_disk_refresh(struct gd_disk *disk)
 
 	return __atomic_exchange_n(&disk->size, size, __ATOMIC_RELAXED) != size;
 }
+
+void gd_disk_remember(struct gd_disk *disk, uint32_t *unflushed)
+{
+	if (disk->engine->remember)
+		disk->engine->remember(disk, unflushed);
+}
+
+bool gd_disk_unflushed(const struct gd_disk *disk)
+{
+	return disk->engine->unflushed && disk->engine->unflushed(disk);
+}

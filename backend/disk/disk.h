@@ -18,7 +18,7 @@
  * disk and was in flight fails with -EIO, and that is all that can be known of it: the server may have done it, or not,
  * or may do it later, even after a later write to the same place. I/O that comes meanwhile waits (`nbd_reconnect_ms`)
  * and then fails; connecting again is tried for as long as the queue is open. If the server may have lost acknowledged
- * writes that were not flushed, the next FLUSH fails. A server that is silent is waited for, unless `nbd_timeout_ms`
+ * writes that were not flushed, the next FLUSH fails, be it in a later process (gd_disk_remember()). A server that is silent is waited for, unless `nbd_timeout_ms`
  * sets a limit: then its connection is given up, and all that is in flight on it fails.
  *
  * Not defended: an image that others write to without regard to locks; an NBD server that lies about what it stored.
@@ -84,6 +84,7 @@ struct gd_disk_io {
 	enum gd_disk_op op;
 	bool unmap;		 /* WRITE_ZEROES: deallocating is fine */
 	bool fua;		 /* WRITE, WRITE_ZEROES: on stable storage when done (write-through) */
+	bool own;		 /* FLUSH: not the guest's, whose next flush must still fail if writes may be lost */
 	uint64_t offset, length; /* bytes; within info.size, multiples of block_size: the caller has checked */
 	void *buf;		 /* READ, WRITE: `length` bytes, aligned to info.align */
 	int result;		 /* 0 or -errno; short reads and writes are continued, or are -EIO at the image's end */
@@ -111,6 +112,16 @@ void gd_disk_info(const struct gd_disk *disk, struct gd_disk_info *info);
  * tells its size only when a connection is made: what the latest one told is taken over here.
  */
 bool gd_disk_refresh(struct gd_disk *disk);
+
+/*
+ * Before queues are opened: keep in `*unflushed` whether there are acknowledged writes that no flush has covered. This
+ * memory outlives the disk and its process, and is given to the disk that is opened on the same image after them: if it
+ * is not 0 then, the server may have lost those writes, and the first FLUSH fails. Only NBD has a use for it: what was
+ * written to a file is the kernel's, which loses nothing when a process ends. NULL: keep it in the disk (the default).
+ */
+void gd_disk_remember(struct gd_disk *disk, uint32_t *unflushed);
+/* A flush would now cover acknowledged writes that a later process would have to call lost. Any thread. */
+bool gd_disk_unflushed(const struct gd_disk *disk);
 
 /*
  * `ring` is the calling thread's and outlives the queue; all of the queue, its close included, is for that thread alone

@@ -40,6 +40,9 @@ struct gd_disk_engine {
 	bool stream;	    /* one completion of the ring may stand for any number of I/Os */
 	void (*close)(struct gd_disk *disk);
 	uint64_t (*measure)(struct gd_disk *disk); /* the size now, whole blocks */
+	/* gd_disk_remember() and gd_disk_unflushed(). NULL: what was written outlives the process. */
+	void (*remember)(struct gd_disk *disk, uint32_t *unflushed);
+	bool (*unflushed)(const struct gd_disk *disk);
 	int (*queue_open)(struct gd_disk_queue *queue);
 	void (*queue_close)(struct gd_disk_queue *queue);
 	/* 0: I/O may start; -EAGAIN: keep it waiting, gd_queue_pump() will be called; else it fails so. NULL: always 0.

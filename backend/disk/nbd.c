@@ -82,6 +82,7 @@ int gd_nbd_open(struct gd_disk **out, const struct gd_disk_opening *opening)
 
 	if (!disk)
 		return gd_disk_refuse(opening, -ENOMEM, "%s", gd_log_errno(ENOMEM));
+	disk->doubt = &disk->doubt_own;
 	disk->open_until = now + GD_NBD_CONNECT_MS;
 	disk->timeout_ms = opening->config->nbd_timeout_ms;
 	disk->reconnect_ms = opening->config->nbd_reconnect_ms;

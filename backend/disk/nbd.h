@@ -53,12 +53,27 @@ struct gd_nbd_disk {
 	uint64_t open_until;	   /* when all connections of opening have to be there; of gd_clock_ms() */
 	unsigned queues;	   /* open ones; atomic */
 	uint64_t latest;	   /* the size that the latest connection told; atomic */
-	uint64_t written, flushed; /* writes acknowledged; how many of them a flush covered; atomic */
 	bool away;		   /* it was said that there is no server, for all queues; atomic */
-	uint8_t lost;		   /* writes may be lost, and no flush has failed yet; atomic */
+	uint32_t *doubt, doubt_own; /* nbd_doubt.c; `doubt` points to the other, or to what outlives the process */
 	pthread_mutex_t lock;
 	struct nbd_handle *spare; /* a connection that no queue uses: open's, or a closed queue's; under `lock` */
 };
+
+/*
+ * nbd_doubt.c: writes that the server has acknowledged and may yet lose, since no flush has covered them. Any thread.
+ */
+/* A write was acknowledged that is not stable. Before whoever asked for it hears of that. */
+void gd_nbd_doubt_write(struct gd_nbd_disk *disk);
+/* A connection is gone: writes that no flush covered are in doubt, and the next flush says so. */
+void gd_nbd_doubt_begin(struct gd_nbd_disk *disk);
+/* A flush begins: true if it must fail, since writes before it may be lost. With `take` no other one fails for that. */
+bool gd_nbd_doubt_fails(struct gd_nbd_disk *disk, bool take);
+/* What a flush covers that begins now; and it has succeeded. */
+uint32_t gd_nbd_doubt_mark(const struct gd_nbd_disk *disk);
+void gd_nbd_doubt_covered(struct gd_nbd_disk *disk, uint32_t mark);
+/* The engine's. */
+void gd_nbd_doubt_remember(struct gd_disk *disk, uint32_t *unflushed);
+bool gd_nbd_doubt_unflushed(const struct gd_disk *disk);
 
 /* The engine of nbd_queue.c, and what nbd.c does of it. */
 extern const struct gd_disk_engine gd_nbd_engine;

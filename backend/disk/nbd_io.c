@@ -2,9 +2,7 @@
 /*
  * Requests of an NBD queue, and their answers.
  *
- * Lost writes: a server that goes may take acknowledged writes with it that were not flushed. The disk counts writes
- * and how many of them a flush has covered; when a connection is lost while some are not, the next flush on any queue
- * fails.
+ * Lost writes: which acknowledged writes a server may lose, nbd_doubt.c keeps.
  *
  * Lost answers: what became of a request that changes the disk, and was in flight on a connection that is gone, cannot
  * be known. The server may have done it, or not, or may be about to: neither the end of the connection nor the server's
@@ -21,27 +19,6 @@
 #define AGAIN_MOST 3 /* so often an I/O is given to a new connection: a server may not keep it for ever by closing */
 
 enum mode { MODE_DATA, MODE_ZERO, MODE_TRIM, MODE_SYNC };
-
-/* --- flushes and what they cover --- */
-
-static void flushed_raise(struct gd_nbd_disk *disk, uint64_t to)
-{
-	uint64_t flushed = __atomic_load_n(&disk->flushed, __ATOMIC_RELAXED);
-
-	while (flushed < to &&
-	       !__atomic_compare_exchange_n(&disk->flushed, &flushed, to, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
-		;
-}
-
-void gd_nbd_writes_doubt(struct gd_nbd_disk *disk)
-{
-	uint64_t written = __atomic_load_n(&disk->written, __ATOMIC_RELAXED);
-
-	if (written == __atomic_load_n(&disk->flushed, __ATOMIC_RELAXED))
-		return;
-	flushed_raise(disk, written); /* told once */
-	__atomic_store_n(&disk->lost, 1, __ATOMIC_RELAXED);
-}
 
 /* --- requests --- */
 
@@ -159,12 +136,12 @@ int gd_nbd_io_start(struct gd_disk_queue *base, struct gd_disk_slot *slot)
 			gd_queue_finish(base, slot, 0);
 			return 0;
 		}
-		if (__atomic_exchange_n(&disk->lost, 0, __ATOMIC_RELAXED)) {
+		if (gd_nbd_doubt_fails(disk, !slot->io->own)) {
 			gd_io_complain(base, slot->io,
-				       "writes before it may be lost: the server went before they were flushed");
+				       "writes before it may be lost: their connection ended before they were flushed");
 			return -EIO;
 		}
-		slot->mark = __atomic_load_n(&disk->written, __ATOMIC_RELAXED);
+		slot->mark = gd_nbd_doubt_mark(disk);
 	}
 	return slot_send(queue, slot);
 }
@@ -206,13 +183,13 @@ static void slot_proceed(struct gd_nbd_queue *queue, struct gd_disk_slot *slot)
 
 	queue->backoff = GD_NBD_RETRY_FIRST_MS; /* a server that answers is a good one */
 	if (slot->mode == MODE_SYNC) {
-		flushed_raise(disk, slot->mark);
+		gd_nbd_doubt_covered(disk, (uint32_t)slot->mark);
 		gd_queue_finish(&queue->base, slot, 0);
 		return;
 	}
 	io->progress += slot->chunk;
 	if ((io->op == GD_DISK_WRITE || io->op == GD_DISK_WRITE_ZEROES) && !stable)
-		__atomic_fetch_add(&disk->written, 1, __ATOMIC_RELAXED);
+		gd_nbd_doubt_write(disk);
 	if (gd_io_unfinished(io) || (io->fua && !stable && io->op != GD_DISK_READ))
 		gd_queue_run(&queue->base, slot);
 	else

@@ -43,7 +43,7 @@ static void connection_lost(struct gd_nbd_queue *queue, bool again)
 	if (!queue->why[0])
 		gd_nbd_why(queue->handle, queue->why, sizeof(queue->why));
 	lost = handle_close(queue, -EIO, again);
-	gd_nbd_writes_doubt(gd_nbd_disk_of(disk));
+	gd_nbd_doubt_begin(gd_nbd_disk_of(disk));
 	retry_later(queue);
 	/* Each queue has its connection: of those that were idle nobody need be warned. */
 	gd_log_guest(disk->log, lost.failed || lost.again ? GD_ERR : GD_INFO,
@@ -301,6 +301,8 @@ const struct gd_disk_engine gd_nbd_engine = {
 	.stream = true,
 	.close = gd_nbd_disk_close,
 	.measure = gd_nbd_measure,
+	.remember = gd_nbd_doubt_remember,
+	.unflushed = gd_nbd_doubt_unflushed,
 	.queue_open = nbd_queue_open,
 	.queue_close = nbd_queue_close,
 	.ready = nbd_ready,

@@ -66,8 +66,6 @@ void gd_nbd_answers_take(struct gd_nbd_queue *queue);
  * flushes, which change nothing, are done again on the next one instead.
  */
 struct gd_nbd_lost gd_nbd_io_lose(struct gd_nbd_queue *queue, int result, bool again);
-/* A connection is gone: writes that no flush covered are in doubt, and the next flush says so. */
-void gd_nbd_writes_doubt(struct gd_nbd_disk *disk);
 
 /* nbd_watch.c: have the ring wait for what libnbd waits for. False: there is no room in it. */
 bool gd_nbd_polls_arm(struct gd_nbd_queue *queue);

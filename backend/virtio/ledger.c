@@ -16,7 +16,8 @@
 
 struct file {
 	uint64_t magic, cookie;
-	uint32_t current; /* which of the two is valid */
+	uint32_t current;   /* which of the two is valid */
+	uint32_t unflushed; /* the disk's: gd_ledger_unflushed() */
 	struct gd_ledger_registers registers[2];
 	struct gd_ledger_queue queues[GD_LEDGER_QUEUES];
 };
@@ -164,6 +165,11 @@ void gd_ledger_save(struct gd_ledger *ledger, const struct gd_ledger_registers *
 void gd_ledger_load(const struct gd_ledger *ledger, struct gd_ledger_registers *registers)
 {
 	*registers = ledger->file->registers[ledger->file->current];
+}
+
+uint32_t *gd_ledger_unflushed(struct gd_ledger *ledger)
+{
+	return &ledger->file->unflushed;
 }
 
 struct gd_ledger_queue *gd_ledger_queue(struct gd_ledger *ledger, unsigned index)

@@ -77,6 +77,9 @@ void gd_ledger_load(const struct gd_ledger *ledger, struct gd_ledger_registers *
 
 struct gd_ledger_queue *gd_ledger_queue(struct gd_ledger *ledger, unsigned index);
 
+/* Where the disk remembers that it has writes which were not flushed (gd_disk_remember()); 0 in a new ledger. */
+uint32_t *gd_ledger_unflushed(struct gd_ledger *ledger);
+
 static inline void gd_ledger_mark(struct gd_ledger_queue *queue, uint16_t head, uint8_t mark)
 {
 	__atomic_store_n(&queue->heads[head], mark, __ATOMIC_RELEASE);

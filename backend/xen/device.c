@@ -230,7 +230,10 @@ static int vdev_open(struct gd_device *device)
 	if (ret)
 		return gd_device_fail(device, ret, "no memory for its ledger");
 	negotiated_keep(device, &vdev);
+	gd_disk_remember(device->disk, gd_ledger_unflushed(vdev.ledger));
 	ret = gd_vdev_open(&device->vdev, &vdev, error, sizeof(error));
+	if (ret)
+		gd_disk_remember(device->disk, NULL);
 	if (ret && device->resumed)
 		gd_ledger_leave(vdev.ledger); /* it may be opened yet */
 	else if (ret)

@@ -172,6 +172,8 @@ int rig_open(struct rig *rig, const char *target, unsigned flags)
 
 	if (result)
 		return result;
+	if (rig->unflushed)
+		gd_disk_remember(rig->disk, rig->unflushed);
 	assert_int_equal(io_uring_queue_init(rig->ring_entries, &rig->ring, rig->ring_flags), 0);
 	result = gd_disk_queue_open(&rig->queue, rig->disk, &rig->ring, RIG_TAG, RIG_DEPTH);
 	if (result) {

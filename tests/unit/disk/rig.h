@@ -34,6 +34,7 @@ struct rig {
 	struct io_uring ring;
 	unsigned ring_entries, ring_flags;
 	unsigned timeout_ms, reconnect_ms, silent_ms; /* of the next disk that is opened (NBD) */
+	uint32_t *unflushed;			      /* the next disk that is opened remembers here; NULL: in itself */
 	pid_t server;
 	int fds, stderr_saved, stderr_log;
 	char *area; /* aligned memory for I/O */

@@ -388,6 +388,60 @@ static void test_lost_writes(void **state)
 	assert_int_equal(rig_io(rig, GD_DISK_FLUSH, 0, 0, NULL), 0);
 }
 
+/* Another process, as far as the disk can tell: it has what was remembered, and connections of its own. */
+static void reopen(struct rig *rig)
+{
+	rig_close(rig);
+	open_uri(rig, 0);
+}
+
+/* The process may have ended at any instruction, and the server before the next one came: the first flush says so. */
+static void test_lost_writes_of_a_former_process(void **state)
+{
+	struct rig *rig = *state;
+	uint32_t unflushed = 0;
+
+	rig->unflushed = &unflushed;
+	rig_server(rig, NBDKIT("memory", "1M"));
+	open_uri(rig, 0);
+	assert_int_equal(rig_io(rig, GD_DISK_WRITE, 0, 4096, rig->area), 0);
+	assert_true(gd_disk_unflushed(rig->disk));
+	assert_int_equal(rig_io(rig, GD_DISK_FLUSH, 0, 0, NULL), 0);
+	assert_false(gd_disk_unflushed(rig->disk));
+	reopen(rig);
+	assert_int_equal(rig_io(rig, GD_DISK_FLUSH, 0, 0, NULL), 0); /* all was flushed */
+	assert_int_equal(rig_io(rig, GD_DISK_WRITE, 0, 4096, rig->area), 0);
+	reopen(rig);
+	assert_false(gd_disk_unflushed(rig->disk)); /* a flush would be in vain */
+	reopen(rig);				    /* and it is remembered until a flush has failed */
+	assert_int_equal(rig_io(rig, GD_DISK_FLUSH, 0, 0, NULL), -EIO);
+	assert_int_equal(rig_logged(rig, "flush of 0 bytes at 0: writes before it may be lost"), 1);
+	assert_int_equal(rig_io(rig, GD_DISK_FLUSH, 0, 0, NULL), 0);
+	reopen(rig);
+	assert_int_equal(rig_io(rig, GD_DISK_FLUSH, 0, 0, NULL), 0);
+}
+
+/* A flush of our own does not take the error that the guest's is owed. */
+static void test_own_flush(void **state)
+{
+	struct gd_disk_io own = {.op = GD_DISK_FLUSH, .own = true, .done = rig_done};
+	struct rig *rig = *state;
+	uint32_t unflushed = 0;
+
+	rig->unflushed = &unflushed;
+	rig_server(rig, NBDKIT("memory", "1M"));
+	open_uri(rig, 0);
+	assert_int_equal(rig_io(rig, GD_DISK_WRITE, 0, 4096, rig->area), 0);
+	assert_int_equal(rig_run(rig, &own), 0);
+	reopen(rig);
+	assert_int_equal(rig_io(rig, GD_DISK_FLUSH, 0, 0, NULL), 0);
+	assert_int_equal(rig_io(rig, GD_DISK_WRITE, 0, 4096, rig->area), 0);
+	reopen(rig);
+	assert_int_equal(rig_run(rig, &own), -EIO);
+	assert_int_equal(rig_io(rig, GD_DISK_FLUSH, 0, 0, NULL), -EIO);
+	assert_int_equal(rig_run(rig, &own), 0);
+}
+
 /* Away for long: waiting I/O fails after that time, later I/O at once, and all is well when the server is back. */
 static void test_away_for_long(void **state)
 {
@@ -632,6 +686,8 @@ int main(void)
 		TEST(test_stopped_for_good),
 		TEST(test_gone_while_idle),
 		TEST(test_lost_writes),
+		TEST(test_lost_writes_of_a_former_process),
+		TEST(test_own_flush),
 		TEST(test_away_for_long),
 		TEST(test_cancel),
 		TEST(test_cancel_waiting),
