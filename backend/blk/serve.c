@@ -543,6 +543,23 @@ bool gd_serve_finish(struct gd_serve *serve)
 	return interrupt;
 }
 
+/* If it has failed the disk remembers that, and there is nobody else to tell. */
+static void flush_done(struct gd_disk_io *io)
+{
+	struct gd_serve *serve = (struct gd_serve *)((char *)io - offsetof(struct gd_serve, flush));
+
+	serve->inflight--;
+	gd_count_add(&serve->settled, 1);
+}
+
+void gd_serve_flush(struct gd_serve *serve)
+{
+	serve->flush = (struct gd_disk_io){.op = GD_DISK_FLUSH, .own = true, .done = flush_done};
+	serve->inflight++;
+	gd_count_add(&serve->taken, 1);
+	gd_disk_submit(serve->disk, &serve->flush);
+}
+
 unsigned gd_serve_held(const struct gd_serve *serve)
 {
 	uint64_t settled = gd_count_read(&serve->settled), taken = gd_count_read(&serve->taken);

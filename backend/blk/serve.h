@@ -63,6 +63,7 @@ struct gd_serve {
 	bool more;		 /* chains wait in the ring and can be taken at once */
 	uint64_t taken, settled; /* gd_count: chains; those that the guest sees answered, or never will */
 	uint32_t finishing;	 /* answered, and not yet shown */
+	struct gd_disk_io flush; /* of gd_serve_flush() */
 	struct gd_serve_stats stats;
 };
 
@@ -74,6 +75,12 @@ void gd_serve_exit(struct gd_serve *serve); /* nothing in flight; once is enough
  * taken, or -EPROTO. `stalled` and `more` say whether others still wait.
  */
 int gd_serve_take(struct gd_serve *serve);
+
+/*
+ * Flush the disk before a successor takes over, which could not know whether what the guest wrote is safe. Once, when
+ * nothing is held; until it is done it counts as held itself, and the caller submits.
+ */
+void gd_serve_flush(struct gd_serve *serve);
 
 /* Chains that were taken and are not settled. Any thread; exact for the queue's own. */
 unsigned gd_serve_held(const struct gd_serve *serve);

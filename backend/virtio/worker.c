@@ -32,7 +32,7 @@ struct gd_worker {
 
 	/* Between the threads: atomics. */
 	bool kicked, asleep, changed;
-	bool quiesced;	/* the thread knows, and takes no more */
+	bool calm;	/* all that the thread had taken was answered, and what was written is being flushed */
 	uint64_t wakes; /* eventfd writes */
 
 	/* Between the threads, under the lock. */
@@ -56,7 +56,8 @@ struct gd_worker {
 	unsigned lately, naps;
 	struct gd_ring *attached;
 	unsigned orphans;
-	bool loud;	   /* quiesced, with requests that are not settled */
+	bool quiesced;	   /* it takes no more chains, */
+	bool loud;	   /* and the device has not been told yet that nothing is held here */
 	uint64_t syscalls; /* gd_count */
 };
 
@@ -219,12 +220,12 @@ void gd_worker_close(struct gd_worker *w)
 
 unsigned gd_worker_held(const struct gd_worker *w)
 {
-	/* Acquire: it has taken nothing since. Pairs with the release in quiet_tell(). */
-	bool unaware = __atomic_load_n(&w->config.status->quiesced, __ATOMIC_ACQUIRE) &&
-		       !__atomic_load_n(&w->quiesced, __ATOMIC_ACQUIRE);
+	/* Acquire: it has taken nothing since, and its flush is counted. Pairs with the release in quiet_begin(). */
+	bool calm = !__atomic_load_n(&w->config.status->quiesced, __ATOMIC_ACQUIRE) ||
+		    __atomic_load_n(&w->calm, __ATOMIC_ACQUIRE);
 	unsigned held = gd_serve_held(&w->serve);
 
-	return held || !unaware ? held : 1;
+	return held || calm ? held : 1;
 }
 
 void gd_worker_stats(const struct gd_worker *w, struct gd_vdev_stats *out)
@@ -371,19 +372,32 @@ static bool worker_serving(const struct gd_worker *w)
 	       __atomic_load_n(&w->config.status->orphans, __ATOMIC_ACQUIRE) == 0;
 }
 
+/*
+ * Nothing is held for the first time since the device is to be quiet: flush what was written. Of several queues the
+ * last one's flush covers the others' writes as well.
+ */
+static void quiet_begin(struct gd_worker *w)
+{
+	if (gd_disk_unflushed(w->config.disk))
+		gd_serve_flush(&w->serve);
+	/* Release: what was taken before is counted, the flush too. Pairs with the acquire in gd_worker_held(). */
+	__atomic_store_n(&w->calm, true, __ATOMIC_RELEASE);
+}
+
 /* Once the device is to be quiet: say so whenever this queue is. */
 static void quiet_tell(struct gd_worker *w)
 {
 	const struct gd_status *status = w->config.status;
-	bool news = !w->quiesced;
 
 	if (!__atomic_load_n(&status->quiesced, __ATOMIC_ACQUIRE))
 		return;
-	/* Release: what was taken before is counted. Pairs with the acquire in gd_worker_held(). */
-	__atomic_store_n(&w->quiesced, true, __ATOMIC_RELEASE);
-	if (gd_serve_held(&w->serve))
+	w->loud |= !w->quiesced;
+	w->quiesced = true;
+	if (!w->calm && !gd_serve_held(&w->serve))
+		quiet_begin(w);
+	if (gd_serve_held(&w->serve)) {
 		w->loud = true;
-	else if ((news || w->loud) && status->quiet) {
+	} else if (w->loud && status->quiet) {
 		w->loud = false;
 		status->quiet(status->opaque);
 	}

@@ -204,6 +204,33 @@ static void crash_while_writing(void **state)
 	world_close(&world);
 }
 
+/* What was answered and not flushed may go with the server's cache: an orderly end flushes it, after a crash one says it. */
+static void unflushed(void **state)
+{
+	struct request request;
+	struct world world;
+
+	world_open(&world, *state);
+	server_start(&world);
+	disk_open(&world, 0);
+	request_begin(&request, &world, true);
+	pthread_join(request.thread, NULL);
+	assert_int_equal(request.ret, 0);
+	assert_int_equal(server_count(&world, "Flush"), 0);
+	assert_true(WIFEXITED(th_grantiod_stop(world.host, SIGTERM)));
+	assert_int_equal(server_count(&world, "Flush"), 1);
+	th_grantiod_start(world.host, world.arguments);
+	assert_int_equal(gp_disk_flush(world.disk), 0);
+	assert_int_equal(gp_disk_write(world.disk, request.data, 0, BLOCK), 0);
+	assert_true(WIFSIGNALED(th_grantiod_stop(world.host, SIGKILL)));
+	th_grantiod_start(world.host, world.arguments);
+	th_log_wait(world.host, "<5>d1/xvda: state 4: going on where a former grantiod ended", 2);
+	assert_int_not_equal(gp_disk_flush(world.disk), 0);
+	th_log_wait(world.host, "flush of 0 bytes at 0: writes before it may be lost", 1);
+	assert_int_equal(gp_disk_flush(world.disk), 0);
+	world_close(&world);
+}
+
 /* Reads are done again: there is nothing that they could undo. */
 static void crash_while_reading(void **state)
 {
@@ -293,6 +320,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(orderly, th_setup, th_teardown),
 		cmocka_unit_test_setup_teardown(crash_while_writing, th_setup, th_teardown),
 		cmocka_unit_test_setup_teardown(crash_while_reading, th_setup, th_teardown),
+		cmocka_unit_test_setup_teardown(unflushed, th_setup, th_teardown),
 		cmocka_unit_test_setup_teardown(silent_server, th_setup, th_teardown),
 		cmocka_unit_test_setup_teardown(guest_boots, th_setup, th_teardown),
 	};

@@ -89,6 +89,8 @@ struct fake_disk {
 	unsigned cancels_meet; /* so many cancels wait for each other, as those of threads that close side by side do */
 	unsigned cancels_alone; /* cancels that nobody came to; atomic */
 	uint64_t next_size;	/* what the next refresh finds */
+	bool unflushed;		/* a write has come since the last flush, as far as the disk remembers; atomic */
+	bool remembers;		/* that it does */
 };
 extern struct fake_disk disk;
 

@@ -92,6 +92,12 @@ bool gd_disk_refresh(struct gd_disk *d)
 	return changed;
 }
 
+bool gd_disk_unflushed(const struct gd_disk *d)
+{
+	(void)d;
+	return disk.remembers && __atomic_load_n(&disk.unflushed, __ATOMIC_SEQ_CST);
+}
+
 /* As a server that takes a connection and does not answer. */
 static void open_wait(void)
 {
@@ -186,10 +192,12 @@ static void io_execute(struct gd_disk_io *io)
 		break;
 	case GD_DISK_WRITE:
 		memcpy(at, io->buf, io->length);
+		__atomic_store_n(&disk.unflushed, true, __ATOMIC_SEQ_CST);
 		add(&disk.writes, 1);
 		add(&disk.fua, io->fua);
 		break;
 	case GD_DISK_FLUSH:
+		__atomic_store_n(&disk.unflushed, false, __ATOMIC_SEQ_CST);
 		add(&disk.flushes, 1);
 		break;
 	case GD_DISK_DISCARD:

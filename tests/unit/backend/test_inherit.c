@@ -309,6 +309,32 @@ static void test_quiesce(void **state)
 	assert_int_equal(disk.writes, 3);
 }
 
+/* Where a successor could not know whether what was written is safe, it is flushed before the process leaves. */
+static void test_quiesce_flushes(void **state)
+{
+	struct fake_req taken;
+
+	(void)state;
+	first(2, false);
+	disk.remembers = true;
+	hold();
+	taken = fake_request(0, GIO_VIRTIO_BLK_T_OUT, 0, 512, true, NULL);
+	fake_kick(0);
+	held_until(1);
+	gd_vdev_quiesce(guest.vdev);
+	fake_until(gd_vdev_inflight(guest.vdev) == 1); /* the idle queue has nothing to flush */
+	__atomic_store_n(&guest.quiet, 0, __ATOMIC_SEQ_CST);
+	fake_disk_release();
+	fake_until(gd_vdev_inflight(guest.vdev) == 0);
+	assert_int_equal(disk.writes, 1);
+	assert_int_equal(disk.flushes, 1); /* before it was said that all is quiet */
+	fake_until(__atomic_load_n(&guest.quiet, __ATOMIC_SEQ_CST) == 1);
+	fake_used(&guest.vq[0], 1);
+	assert_int_equal(fake_status(&taken), GIO_VIRTIO_BLK_S_OK);
+	killed();
+	assert_int_equal(successor(2), 0);
+}
+
 /* A guest that resets meanwhile does not make I/O in flight uncounted, nor a new driver's requests taken. */
 static void test_quiesce_and_reset(void **state)
 {
@@ -348,6 +374,7 @@ int main(void)
 		T(test_orphans_of_a_fenced_disk_are_over),
 		T(test_refused_stays_refused),
 		T(test_quiesce),
+		T(test_quiesce_flushes),
 		T(test_quiesce_and_reset),
 	};
 
