@@ -22,18 +22,31 @@
 #define PAUSE_MS 20
 #define PAUSES	 100 /* so, two seconds */
 
+/* The directory of xenstored's socket, as libxenstore finds it (xs_open(3)); empty: the system's. */
+static int store_dir(char dir[PATH_MAX])
+{
+	const char *socket = getenv("XENSTORED_PATH"), *run = getenv("XENSTORED_RUNDIR");
+	const char *slash = socket ? strrchr(socket, '/') : NULL;
+	int length = 0;
+
+	dir[0] = '\0';
+	if (slash)
+		length = snprintf(dir, PATH_MAX, "%.*s/", (int)(slash - socket), socket);
+	else if (!socket && run)
+		length = snprintf(dir, PATH_MAX, "%s/", run);
+	return length < PATH_MAX ? 0 : -ENAMETOOLONG;
+}
+
 /* The file's name: by the xenstore that libxenstore will find. A machine has one; each model has its own. */
 static int lock_path(char path[PATH_MAX])
 {
 	static const char *const system[] = {"/run/xenstored", "/var/lib/xenstored", "/dev/xen", "/proc/xen", "/dev"};
-	const char *socket = getenv("XENSTORED_PATH"), *slash = socket ? strrchr(socket, '/') : NULL;
 	char dir[PATH_MAX], real[PATH_MAX];
+	int ret = store_dir(dir);
 
 	snprintf(path, PATH_MAX, "%s", SYSTEM_LOCK);
-	if (!slash)
-		return 0;
-	if (snprintf(dir, sizeof(dir), "%.*s/", (int)(slash - socket), socket) >= (int)sizeof(dir))
-		return -ENAMETOOLONG;
+	if (ret || !dir[0])
+		return ret;
 	if (!realpath(dir, real))
 		return -errno;
 	for (unsigned i = 0; i < sizeof(system) / sizeof(system[0]); i++)

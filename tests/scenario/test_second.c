@@ -66,11 +66,32 @@ static void successor(void **state)
 	th_grantiod_end(host, guests);
 }
 
+/* The same store, named by its directory, is no other one. */
+static void named_by_directory(void **state)
+{
+	struct th_host *host = *state;
+	char link[96], *path = strdup(getenv("XENSTORED_PATH"));
+
+	assert_non_null(path);
+	snprintf(link, sizeof(link), "%s/socket", host->dir);
+	assert_int_equal(symlink(path, link), 0);
+	th_grantiod_start(host, NULL);
+	unsetenv("XENSTORED_PATH");
+	setenv("XENSTORED_RUNDIR", host->dir, 1);
+	refused(host, NULL);
+	unsetenv("XENSTORED_RUNDIR");
+	setenv("XENSTORED_PATH", path, 1);
+	free(path);
+	th_grantiod_end(host, guests);
+	assert_int_equal(unlink(link), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(refused_with_any_settings, th_setup, th_teardown),
 		cmocka_unit_test_setup_teardown(successor, th_setup, th_teardown),
+		cmocka_unit_test_setup_teardown(named_by_directory, th_setup, th_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
