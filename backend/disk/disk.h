@@ -18,8 +18,9 @@
  * disk and was in flight fails with -EIO, and that is all that can be known of it: the server may have done it, or not,
  * or may do it later, even after a later write to the same place. I/O that comes meanwhile waits (`nbd_reconnect_ms`)
  * and then fails; connecting again is tried for as long as the queue is open. If the server may have lost acknowledged
- * writes that were not flushed, the next FLUSH fails, be it in a later process (gd_disk_remember()). A server that is silent is waited for, unless `nbd_timeout_ms`
- * sets a limit: then its connection is given up, and all that is in flight on it fails.
+ * writes that were not flushed, the next FLUSH fails, be it in a later process (gd_disk_remember()). A server that is
+ * silent is waited for, unless `nbd_timeout_ms` sets a limit: then its connection is given up, and all that is in
+ * flight on it fails.
  *
  * Not defended: an image that others write to without regard to locks; an NBD server that lies about what it stored.
  */
@@ -101,7 +102,8 @@ struct gd_disk_queue;
 
 /*
  * Open an image; blocks, for NBD at most 5 s. `log` outlives the disk and may be NULL; `error` (`size` bytes) gets one
- * line "target: what is wrong", without a newline, and is empty on success.
+ * line "target: what is wrong", without a newline, and is empty on success. -ENOTCONN: its NBD server is not there, or
+ * does not answer, which may be otherwise later.
  */
 int gd_disk_open(struct gd_disk **disk, const struct gd_disk_config *config, struct gd_log *log, char *error,
 		 size_t size);
@@ -128,7 +130,7 @@ bool gd_disk_unflushed(const struct gd_disk *disk);
  * (the ring may have a single issuer and deferred task work). The queue's SQEs carry user_data with `tag` in the top 8
  * bits; the caller passes every CQE with that tag to gd_disk_queue_cqe(). `depth`: most I/Os in flight, up to 32768;
  * more than these wait within the queue. NBD connects here, which blocks until 8 s after gd_disk_open() began, or for 3
- * s if it is later than that, and leaves SQEs to be submitted.
+ * s if it is later than that, and leaves SQEs to be submitted; -ENOTCONN as from gd_disk_open().
  */
 int gd_disk_queue_open(struct gd_disk_queue **queue, struct gd_disk *disk, struct io_uring *ring, uint8_t tag,
 		       unsigned depth);

@@ -72,10 +72,21 @@ static int disk_describe(struct gd_nbd_disk *disk, const struct gd_disk_opening 
 	return 0;
 }
 
+/* Find the server, and connect. -ENOTCONN: it is not there, whatever else `why` says of it. */
+static int first_connect(struct gd_nbd_disk *disk, struct nbd_handle **handle, char *why, size_t size)
+{
+	uint64_t until = gd_clock_ms() + GD_NBD_FIRST_MS, now;
+	int result = gd_nbd_server_resolve(&disk->server, GD_NBD_FIRST_MS / 2, why, size);
+
+	now = gd_clock_ms();
+	if (!result)
+		result = gd_nbd_connect(handle, &disk->server, (unsigned)(until > now ? until - now : 1), why, size);
+	return result && result != -ENOMEM ? -ENOTCONN : result;
+}
+
 int gd_nbd_open(struct gd_disk **out, const struct gd_disk_opening *opening)
 {
 	struct gd_nbd_disk *disk = calloc(1, sizeof(*disk));
-	uint64_t now = gd_clock_ms(), until = now + GD_NBD_FIRST_MS;
 	struct nbd_handle *handle;
 	char why[256] = "";
 	int result;
@@ -83,7 +94,7 @@ int gd_nbd_open(struct gd_disk **out, const struct gd_disk_opening *opening)
 	if (!disk)
 		return gd_disk_refuse(opening, -ENOMEM, "%s", gd_log_errno(ENOMEM));
 	disk->doubt = &disk->doubt_own;
-	disk->open_until = now + GD_NBD_CONNECT_MS;
+	disk->open_until = gd_clock_ms() + GD_NBD_CONNECT_MS;
 	disk->timeout_ms = opening->config->nbd_timeout_ms;
 	disk->reconnect_ms = opening->config->nbd_reconnect_ms;
 	disk->silent_ms = opening->config->nbd_silent_ms;
@@ -91,11 +102,7 @@ int gd_nbd_open(struct gd_disk **out, const struct gd_disk_opening *opening)
 	if (!result)
 		result = gd_nbd_allowed(&disk->server, opening->config->nbd_allow, why, sizeof(why));
 	if (!result)
-		result = gd_nbd_server_resolve(&disk->server, GD_NBD_FIRST_MS / 2, why, sizeof(why));
-	now = gd_clock_ms();
-	if (!result)
-		result = gd_nbd_connect(&handle, &disk->server, (unsigned)(until > now ? until - now : 1), why,
-					sizeof(why));
+		result = first_connect(disk, &handle, why, sizeof(why));
 	if (result) {
 		gd_disk_refuse(opening, result, "%s", why);
 		goto close_server;

@@ -50,10 +50,10 @@ struct gd_nbd_disk {
 	struct gd_disk disk;
 	struct gd_nbd_server server;
 	unsigned timeout_ms, reconnect_ms, silent_ms; /* struct gd_disk_config */
-	uint64_t open_until;	   /* when all connections of opening have to be there; of gd_clock_ms() */
-	unsigned queues;	   /* open ones; atomic */
-	uint64_t latest;	   /* the size that the latest connection told; atomic */
-	bool away;		   /* it was said that there is no server, for all queues; atomic */
+	uint64_t open_until;	    /* when all connections of opening have to be there; of gd_clock_ms() */
+	unsigned queues;	    /* open ones; atomic */
+	uint64_t latest;	    /* the size that the latest connection told; atomic */
+	bool away;		    /* it was said that there is no server, for all queues; atomic */
 	uint32_t *doubt, doubt_own; /* nbd_doubt.c; `doubt` points to the other, or to what outlives the process */
 	pthread_mutex_t lock;
 	struct nbd_handle *spare; /* a connection that no queue uses: open's, or a closed queue's; under `lock` */
@@ -92,8 +92,8 @@ void gd_nbd_spare_put(struct gd_nbd_disk *disk, struct nbd_handle *handle);
 /* Read a URI; on failure what is wrong with it is in `why`. Either way to be closed. */
 int gd_nbd_uri_parse(struct gd_nbd_server *server, const char *uri, char *why, size_t size);
 /*
- * Whether a server may be used: `allow` is gd_disk_config's. 0, or -errno with `why`. A socket is replaced by its real
- * path, that links which change later lead nowhere else.
+ * Whether a server may be used: `allow` is gd_disk_config's. 0, or -errno with `why`: -ENOTCONN where its socket is not
+ * there. A socket is replaced by its real path, that links which change later lead nowhere else.
  */
 int gd_nbd_allowed(struct gd_nbd_server *server, const char *const *allow, char *why, size_t size);
 /* Look the host up, for at most `milliseconds`. */

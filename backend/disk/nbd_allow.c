@@ -54,7 +54,7 @@ int gd_nbd_allowed(struct gd_nbd_server *server, const char *const *allow, char 
 		if (!real) {
 			result = -errno;
 			snprintf(why, size, "socket \"%s\": %s", server->socket, gd_log_errno(result));
-			return result;
+			return result == -ENOENT ? -ENOTCONN : result;
 		}
 		free(server->socket); /* from here on the path that was checked is used */
 		server->socket = real;

@@ -262,7 +262,7 @@ static int nbd_queue_open(struct gd_disk_queue *base)
 					sizeof(queue->why));
 		if (result) {
 			gd_log(disk->disk.log, GD_ERR, "%s: %s", disk->disk.target, queue->why);
-			return result;
+			return result == -ENOMEM ? result : -ENOTCONN;
 		}
 	}
 	gd_nbd_abilities_ask(queue->handle, &queue->can);

@@ -467,7 +467,7 @@ void gd_device_abandon(struct gd_device *device)
 	gd_domain_detach(device->env->domains, &device->place);
 	device->coming = false;
 	device->pause_ms = 0;
-	device->busy_said = false;
+	device->awaited = 0;
 }
 
 int gd_device_serve(struct gd_device *device, uint64_t base)

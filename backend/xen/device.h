@@ -71,8 +71,8 @@ struct gd_device {
 	/* The owner's (xen/step.c, xen/xenbus.c). */
 	bool waits;	   /* IDLE: for its domain to be introduced */
 	bool coming;	   /* it was served before, and its guest's accesses wait for it */
-	bool busy_said;	   /* and so does it: for the former user of its image */
-	unsigned pause_ms; /* until that is tried again; 0: it does not wait */
+	int awaited;	   /* and it waits for what it needs, by this error, which was said; 0: it does not */
+	unsigned pause_ms; /* until that is tried again; 0: not by itself */
 	uint64_t retry_ms; /* when */
 	bool forgotten;	   /* its directory went with xenstored's memory: nobody has removed it */
 	bool unsaid;	   /* SERVED, and its directory does not say so yet */

@@ -187,28 +187,46 @@ void gd_step_settle(struct gd_step *step, struct gd_domains *domains, struct gd_
 }
 
 /*
- * The image of a device that was served before is in use: by the former process's last I/O, which keeps it until it has
- * ended, however long that takes. Nobody else can have meant to take it, as long as the directory is there.
+ * Something that a device needs is not to be had now, but may be later: its image is in use, its NBD server is not
+ * there, or the system has no thread, descriptor or memory. Of a device that was served before that is no reason to
+ * refuse it, as long as its directory is there: a former process's last I/O keeps the image until it has ended, however
+ * long that takes, and the guest waits as it would for a server that goes while it is served.
  */
-static void busy_wait(struct gd_step *step, struct gd_device *device)
+static bool may_come(const struct gd_device *device)
+{
+	static const int later[] = {-EBUSY, -ENOTCONN, -EAGAIN, -ENOMEM, -EMFILE, -ENFILE};
+
+	for (unsigned i = 0; i < sizeof(later) / sizeof(later[0]); i++)
+		if (device->result == later[i])
+			return true;
+	return false;
+}
+
+static void wait_begin(struct gd_step *step, struct gd_device *device)
 {
 	unsigned pause = device->pause_ms ? 2 * device->pause_ms : PAUSE_FIRST_MS;
+	const char *what = "what it needs";
 
-	if (!device->busy_said)
-		gd_log(&device->log, GD_NOTICE, "%s: it was served before: waiting for its former user's last I/O",
-		       device->error);
-	device->busy_said = true;
+	if (device->result == -EBUSY)
+		what = "its former user's last I/O";
+	else if (device->result == -ENOTCONN)
+		what = "its server";
+	if (device->awaited != device->result)
+		gd_log(&device->log, GD_NOTICE, "%s: it was served before: waiting for %s", device->error, what);
+	device->awaited = device->result;
 	device->pause_ms = pause < PAUSE_MOST_MS ? pause : PAUSE_MOST_MS;
 	device->retry_ms = gd_clock_ms() + device->pause_ms;
 	device->result = 0;
 	gd_step_retry(step); /* which sets the timer for the first one of all */
 }
 
-static void busy_end(struct gd_device *device)
+static void wait_end(struct gd_device *device)
 {
-	if (device->busy_said)
+	if (device->awaited == -EBUSY)
 		gd_log(&device->log, GD_NOTICE, "%s is in use no more", device->target);
-	device->busy_said = false;
+	else if (device->awaited)
+		gd_log(&device->log, GD_NOTICE, "%s can be opened again", device->target);
+	device->awaited = 0;
 	device->pause_ms = 0;
 }
 
@@ -246,19 +264,21 @@ static void idle_open(struct gd_step *step, struct gd_device *device, const stru
 {
 	bool failed = device->result && keys_equal(keys, &device->keys);
 
-	if (device->result == -EBUSY && failed && is_former(device, state)) {
-		busy_wait(step, device);
-		return;
-	}
-	if (device->pause_ms && device->retry_ms > gd_clock_ms()) {
+	if (!failed && device->pause_ms && device->retry_ms > gd_clock_ms()) {
 		gd_step_retry(step); /* its time has not come, and those that were dirty did not count for the timer */
 		return;
 	}
-	device->result = 0; /* a change in the directory, and a refresh, try again */
-	if (!failed && !gd_device_open(device, keys, state)) {
+	if (!failed) {
 		device->coming = is_former(device, state);
+		device->result = 0;
+		if (!gd_device_open(device, keys, state))
+			return;
+	}
+	if (is_former(device, state) && may_come(device)) {
+		wait_begin(step, device);
 		return;
 	}
+	device->result = 0; /* a change in the directory, and a refresh, try again */
 	gd_device_abandon(device);
 	complain(step, device, GD_ERR, device->error, true);
 }
@@ -390,7 +410,7 @@ static void serve(struct gd_step *step, struct gd_device *device)
 {
 	uint64_t base = base_choose(step, device);
 
-	busy_end(device);
+	wait_end(device);
 	if (!base)
 		gd_device_fail(device, -ENOSPC, "no address is free for its registers");
 	if (!base || gd_device_serve(device, base)) {

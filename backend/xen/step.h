@@ -22,7 +22,7 @@ struct gd_step {
 	struct gd_table *table;
 	bool nameless;		  /* it has been said that guests' names cannot be looked up */
 	struct gd_timer *removal; /* set when a directory is to be removed (device->leaving) */
-	struct gd_timer *retry;	  /* set when an image that is in use is to be tried again (device->retry_ms) */
+	struct gd_timer *retry;	  /* set when an image that may have come is to be tried again (device->retry_ms) */
 };
 
 /* Read the directory and follow it. False: the device is to be forgotten. */

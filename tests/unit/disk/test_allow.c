@@ -59,7 +59,7 @@ static void test_sockets(void **state)
 	snprintf(hidden, sizeof(hidden), "nbd+unix:///?socket=%s/link.sock", outside + 5);
 	assert_int_equal(open_by(rig, hidden, ALLOW(outside)), -EPERM);
 	assert_non_null(strstr(rig->error, rig->socket)); /* the line names the real one */
-	assert_int_equal(open_by(rig, "nbd+unix:///?socket=/none/such", ALLOW("unix:/")), -ENOENT);
+	assert_int_equal(open_by(rig, "nbd+unix:///?socket=/none/such", ALLOW("unix:/")), -ENOTCONN);
 	assert_string_equal(rig->error,
 			    "nbd+unix:///?socket=/none/such: socket \"/none/such\": No such file or directory");
 }
