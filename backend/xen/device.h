@@ -76,6 +76,7 @@ struct gd_device {
 	uint64_t retry_ms; /* when */
 	bool forgotten;	   /* its directory went with xenstored's memory: nobody has removed it */
 	bool unsaid;	   /* SERVED, and its directory does not say so yet */
+	bool others;	   /* its directory says which other ioreq servers its guest has */
 	bool connected;	   /* state 4 was written */
 	bool leaving;	   /* its directory is to be removed */
 	bool resumed; /* served on from where a former process ended: state and event channel are as that left them */

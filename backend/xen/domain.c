@@ -215,6 +215,18 @@ void gd_domain_detach(struct gd_domains *domains, struct gd_domain_device *devic
 	domain_put(domains, domain);
 }
 
+bool gd_domain_others(struct gd_domains *domains, uint16_t domid, unsigned devices, uint32_t *servers)
+{
+	const struct gd_domain *domain = domains->domain[domid];
+	unsigned have = domain ? domain->attached + domain->reserved : 0;
+
+	if (have != devices || gd_ioreq_servers(domid, servers))
+		return false;
+	if (domain)
+		*servers &= ~(1u << gd_ioreq_id(domain->ioreq) % 32);
+	return true;
+}
+
 uint16_t gd_domain_server(const struct gd_domain_device *device)
 {
 	return gd_ioreq_id(device->domain->ioreq);

@@ -53,6 +53,13 @@ int gd_domain_attach(struct gd_domains *domains, uint16_t domid, struct gd_domai
  */
 void gd_domain_detach(struct gd_domains *domains, struct gd_domain_device *device);
 
+/*
+ * The guest's ioreq servers that are not ours but might be taken for it, as bits: to be noted for our successor before
+ * the first device is attached (`devices` 0), which makes ours, and before the last one is detached (1), which destroys
+ * it. False: the guest has another number of devices here, or Xen cannot be asked.
+ */
+bool gd_domain_others(struct gd_domains *domains, uint16_t domid, unsigned devices, uint32_t *servers);
+
 /* The number of the guest's ioreq server, to be noted for a successor. The device is attached. */
 uint16_t gd_domain_server(const struct gd_domain_device *device);
 uint64_t gd_domain_answered(const struct gd_domain_device *device); /* ioreqs of the whole guest */

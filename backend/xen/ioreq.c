@@ -20,6 +20,7 @@
 
 #define FRAME_SIZE     4096u /* XC_PAGE_SIZE */
 #define VCPUS_MAX      4096u /* of any guest: a bound for the number that Xen tells us */
+#define SERVERS	       16u   /* that are looked at; Xen has 8 of a guest (MAX_NR_IOREQ_SERVERS) */
 #define NOTIFY_RETRIES 3
 #define EVENT_FAILURES 16 /* in a row, before the event channel is given up */
 #define STACK_BYTES    (256u * 1024)
@@ -224,6 +225,30 @@ static void server_destroy(struct gd_ioreq *ioreq)
 	/* This fails when the guest has gone, and the server with it. */
 	if (xendevicemodel_destroy_ioreq_server(ioreq->devicemodel, ioreq->domid, ioreq->id))
 		gd_log(ioreq->log, GD_DEBUG, "ioreq server %u: not destroyed: %s", ioreq->id, strerror(errno));
+}
+
+/* One that is another domain's is none for us: its state cannot be asked for (-EPERM). */
+static bool server_ours(xendevicemodel_handle *devicemodel, uint16_t domid, ioservid_t id)
+{
+	evtchn_port_t buffered = 0;
+
+	return !xendevicemodel_get_ioreq_server_info(devicemodel, domid, id, NULL, NULL, &buffered) && !buffered;
+}
+
+int gd_ioreq_servers(uint16_t domid, uint32_t *servers)
+{
+	xendevicemodel_handle *devicemodel;
+
+	errno = 0;
+	devicemodel = xendevicemodel_open(NULL, 0);
+	if (!devicemodel)
+		return gd_errno_or(EIO);
+	*servers = 0;
+	for (ioservid_t id = 0; id < SERVERS; id++)
+		if (server_ours(devicemodel, domid, id))
+			*servers |= 1u << id;
+	xendevicemodel_close(devicemodel);
+	return 0;
 }
 
 int gd_ioreq_open(struct gd_ioreq **out, const struct gd_ioreq_config *config, char *error, size_t size)

@@ -35,6 +35,7 @@ const char *const gd_key_names[GD_KEYS] = {
 	[GD_KEY_PARAMS] = "params",
 	[GD_KEY_FORMAT] = "grantio-format",
 	[GD_KEY_IOREQ_SERVER] = "grantio-ioreq-server",
+	[GD_KEY_IOREQ_OTHERS] = "grantio-ioreq-others",
 	[GD_KEY_LEDGER] = "grantio-ledger",
 	[GD_KEY_VERSION] = "grantio-version",
 	[GD_KEY_MMIO_BASE] = "mmio-base",
@@ -335,13 +336,14 @@ static uint64_t note_number(const struct gd_keys *keys, enum gd_key key, uint64_
 
 void gd_keys_note(const struct gd_keys *keys, struct gd_keys_note *out)
 {
-	const char *server = keys->value[GD_KEY_IOREQ_SERVER];
+	const char *server = keys->value[GD_KEY_IOREQ_SERVER], *others = keys->value[GD_KEY_IOREQ_OTHERS];
 	uint64_t number = 0;
 
 	*out = (struct gd_keys_note){.ledger = note_number(keys, GD_KEY_LEDGER, UINT64_MAX),
 				     .base = note_number(keys, GD_KEY_MMIO_BASE, UINT32_MAX)};
 	out->server = server && gd_number(server, false, UINT16_MAX, &number);
 	out->server_id = (uint16_t)number;
+	out->others = others && gd_number(others, false, UINT32_MAX, &out->others_id);
 }
 
 void gd_keys_name(const struct gd_keys *keys, const struct gd_device_id *id, char *name, size_t size)

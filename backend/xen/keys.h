@@ -50,9 +50,10 @@ enum gd_key {
 	GD_KEY_DIRECT_SAFE,
 	GD_KEY_PARAMS,
 	GD_KEY_FORMAT,	     /* not of xl: `grantio disk attach --format` writes it */
-	GD_KEY_IOREQ_SERVER, /* ours: see xen/domain.h */
-	GD_KEY_LEDGER,	     /* and virtio/ledger.h */
-	GD_KEY_VERSION,	     /* ours, with the next: docs/xenbus.md */
+	GD_KEY_IOREQ_SERVER, /* ours, and the next: xen/domain.h */
+	GD_KEY_IOREQ_OTHERS,
+	GD_KEY_LEDGER,	/* and virtio/ledger.h */
+	GD_KEY_VERSION, /* ours, with the next: docs/xenbus.md */
 	GD_KEY_MMIO_BASE,
 	GD_KEYS
 };
@@ -89,6 +90,8 @@ int gd_keys_life(const struct gd_keys *keys, struct gd_keys_life *out, char erro
 struct gd_keys_note {
 	bool server;	    /* there is an ioreq server for the guest, with */
 	uint16_t server_id; /* this number */
+	bool others;	    /* it was about to make or destroy its server, while the guest had */
+	uint64_t others_id; /* these other servers, as bits */
 	uint64_t ledger;    /* its ledger's cookie, or 0 */
 	uint64_t base;	    /* where it put the registers, or 0; not checked */
 };

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "backend/xen/settle.h"
+#include "backend/xen/ioreq.h"
 
 #include <stdlib.h>
 
@@ -37,6 +38,42 @@ static int vote_compare(const void *a, const void *b)
 	return left->count < right->count ? 1 : left->count > right->count ? -1 : 0;
 }
 
+/* What its directories say of other servers, all together. False: nothing. */
+static bool others_noted(const struct gd_guest *guest, uint32_t *others)
+{
+	bool any = false;
+
+	*others = 0;
+	for (const struct gd_device *device = guest->devices; device; device = device->sibling) {
+		any |= device->note.others;
+		if (device->note.others)
+			*others |= (uint32_t)device->note.others_id;
+	}
+	return any;
+}
+
+/*
+ * No directory names a server, but a former process was about to make or destroy one: then it may be there, and is none
+ * of those that were there beside it. One that lives is another backend's all the same: its event channels cannot be
+ * bound.
+ */
+static void nameless_adopt(struct gd_domains *domains, const struct gd_guest *guest)
+{
+	uint32_t others, servers;
+	char error[256];
+
+	if (!others_noted(guest, &others) || gd_ioreq_servers(guest->domid, &servers))
+		return;
+	for (uint16_t id = 0; id < 32; id++) {
+		if (!((servers & ~others) >> id & 1))
+			continue;
+		if (!gd_domain_adopt(domains, guest->domid, &id, 1, error, sizeof(error)))
+			return;
+		gd_log(NULL, GD_NOTICE, "d%u/ioreq: server %u is noted by no device: not taken over: %s", guest->domid,
+		       id, error);
+	}
+}
+
 /* Of two that are named, the one that lives; of two that live, the one that more devices name. */
 bool gd_settle(struct gd_domains *domains, struct gd_guest *guest)
 {
@@ -56,6 +93,8 @@ bool gd_settle(struct gd_domains *domains, struct gd_guest *guest)
 		guest->unsettled_said = true;
 		return false;
 	}
+	if (!count)
+		nameless_adopt(domains, guest);
 	for (struct gd_device *device = guest->devices; device; device = device->sibling)
 		if (device->coming)
 			gd_device_reserve(device);

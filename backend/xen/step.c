@@ -108,16 +108,40 @@ static int state_change(struct gd_step *step, struct gd_device *device, unsigned
 	return ret;
 }
 
+/* For a successor, if this process ends while the guest's ioreq server is noted nowhere (xen/ioreq.h). */
+static void others_note(struct gd_step *step, struct gd_device *device, unsigned devices)
+{
+	uint32_t servers;
+	int ret;
+
+	if (!gd_domain_others(device->env->domains, device->id.domid, devices, &servers))
+		return;
+	ret = gd_store_others(step->store, &device->id, servers);
+	device->others = !ret;
+	if (ret && ret != -ENOENT)
+		gd_log(&device->log, GD_NOTICE, "cannot note the guest's other ioreq servers: %s", strerror(-ret));
+}
+
+/* What was to be noted is, or is no more. */
+static void others_forget(struct gd_step *step, struct gd_device *device)
+{
+	if (device->others)
+		gd_store_remove(step->store, &device->id, GD_KEY_IOREQ_OTHERS);
+	device->others = false;
+}
+
 void gd_step_stop(struct gd_step *step, struct gd_device *device, const char *why)
 {
 	if (device->phase == GD_DEVICE_SERVED) {
 		gd_log(&device->log, GD_INFO, "stopping: %s", why);
+		others_note(step, device, 1);
 		gd_store_remove(step->store, &device->id, GD_KEY_IOREQ_SERVER);
 		gd_store_remove(step->store, &device->id, GD_KEY_LEDGER);
 		if (!device->keys.base)
 			gd_store_front_unwatch(step->store, &device->id);
 	}
-	gd_device_stop(device);
+	gd_device_stop(device); /* it leaves its guest here and now, and so does the ioreq server with the last one */
+	others_forget(step, device);
 }
 
 static bool keys_equal(const struct gd_keys_device *a, const struct gd_keys_device *b)
@@ -386,12 +410,15 @@ static void announce(struct gd_step *step, struct gd_device *device)
 {
 	const struct gd_store_note note = {.server = gd_domain_server(&device->place),
 					   .ledger = device->ledger,
-					   .base = device->keys.base ? 0 : (uint32_t)device->base};
+					   .base = device->keys.base ? 0 : (uint32_t)device->base,
+					   .others = device->others || device->note.others};
 	unsigned state = device->former;
 	int ret = gd_store_state(step->store, &device->id, state, device->resumed ? state : GD_STATE_INIT_WAIT, &note);
 
 	device->unsaid = ret && ret != -ENOENT && ret != -EBUSY;
-	device->note = (struct gd_keys_note){true, note.server, note.ledger, note.base};
+	device->note = (struct gd_keys_note){
+		.server = true, .server_id = note.server, .ledger = note.ledger, .base = note.base};
+	device->others = device->others && ret;
 	if (device->unsaid)
 		gd_log(&device->log, GD_WARN, "cannot write its state: %s", strerror(-ret));
 	else if (ret)
@@ -413,6 +440,7 @@ static void serve(struct gd_step *step, struct gd_device *device)
 	wait_end(device);
 	if (!base)
 		gd_device_fail(device, -ENOSPC, "no address is free for its registers");
+	others_note(step, device, 0);
 	if (!base || gd_device_serve(device, base)) {
 		gd_step_stop(step, device, "");
 		return;

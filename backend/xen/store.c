@@ -291,21 +291,6 @@ static bool device_exists(struct gd_store *store, xs_transaction_t transaction, 
 	return !*ret;
 }
 
-static int keys_read(struct gd_store *store, xs_transaction_t transaction, const struct gd_device_id *id,
-		     struct gd_keys *keys)
-{
-	char path[PATH];
-	int ret;
-
-	if (!device_exists(store, transaction, id, &ret))
-		return ret;
-	for (unsigned key = 0; key < GD_KEYS && !ret; key++) {
-		device_path(store, id, gd_key_names[key], path);
-		ret = node_read(store, transaction, path, &keys->value[key]);
-	}
-	return ret;
-}
-
 /* End a transaction: kept when `ret` is 0. -EAGAIN: somebody changed what it saw. */
 static int transaction_end(struct gd_store *store, xs_transaction_t transaction, int ret)
 {
@@ -322,19 +307,51 @@ static int transaction_start(struct gd_store *store, xs_transaction_t *transacti
 	return *transaction != XBT_NULL ? 0 : gd_errno_or(EIO);
 }
 
-int gd_store_read(struct gd_store *store, const struct gd_device_id *id, struct gd_keys *keys)
+/* What is done in one transaction, with the caller's `arguments`; from its beginning again, if it was in conflict. */
+typedef int store_work(struct gd_store *store, xs_transaction_t transaction, void *arguments);
+
+static int transact(struct gd_store *store, store_work *work, void *arguments)
 {
 	int ret = -EAGAIN;
 
-	memset(keys, 0, sizeof(*keys));
 	for (unsigned i = 0; i < ATTEMPTS && ret == -EAGAIN; i++) {
 		xs_transaction_t transaction;
 
-		gd_keys_free(keys);
 		ret = transaction_start(store, &transaction);
 		if (!ret)
-			ret = transaction_end(store, transaction, keys_read(store, transaction, id, keys));
+			ret = transaction_end(store, transaction, work(store, transaction, arguments));
 	}
+	return ret;
+}
+
+struct read_arguments {
+	const struct gd_device_id *id;
+	struct gd_keys *keys;
+};
+
+static int keys_read(struct gd_store *store, xs_transaction_t transaction, void *arguments)
+{
+	const struct read_arguments *read = arguments;
+	char path[PATH];
+	int ret;
+
+	gd_keys_free(read->keys); /* of an attempt before this one */
+	if (!device_exists(store, transaction, read->id, &ret))
+		return ret;
+	for (unsigned key = 0; key < GD_KEYS && !ret; key++) {
+		device_path(store, read->id, gd_key_names[key], path);
+		ret = node_read(store, transaction, path, &read->keys->value[key]);
+	}
+	return ret;
+}
+
+int gd_store_read(struct gd_store *store, const struct gd_device_id *id, struct gd_keys *keys)
+{
+	struct read_arguments read = {id, keys};
+	int ret;
+
+	memset(keys, 0, sizeof(*keys));
+	ret = transact(store, keys_read, &read);
 	if (ret)
 		gd_keys_free(keys);
 	return ret;
@@ -371,11 +388,25 @@ static int key_compare(struct gd_store *store, xs_transaction_t transaction, con
 	return ret;
 }
 
+static int key_remove(struct gd_store *store, xs_transaction_t transaction, const struct gd_device_id *id,
+		      enum gd_key key)
+{
+	char path[PATH];
+
+	device_path(store, id, gd_key_names[key], path);
+	errno = 0;
+	if (xs_rm(store->xs, transaction, path) || errno == ENOENT)
+		return 0;
+	return gd_errno_or(EIO);
+}
+
 static int note_write(struct gd_store *store, xs_transaction_t transaction, const struct gd_device_id *id,
 		      const struct gd_store_note *note)
 {
 	int ret = key_write(store, transaction, id, GD_KEY_IOREQ_SERVER, note->server);
 
+	if (!ret && note->others)
+		ret = key_remove(store, transaction, id, GD_KEY_IOREQ_OTHERS);
 	if (!ret && note->ledger)
 		ret = key_write(store, transaction, id, GD_KEY_LEDGER, note->ledger);
 	if (!ret && note->base)
@@ -385,48 +416,74 @@ static int note_write(struct gd_store *store, xs_transaction_t transaction, cons
 	return ret;
 }
 
+struct others_arguments {
+	const struct gd_device_id *id;
+	uint32_t servers;
+};
+
+static int others_write(struct gd_store *store, xs_transaction_t transaction, void *arguments)
+{
+	const struct others_arguments *others = arguments;
+	int ret;
+
+	if (device_exists(store, transaction, others->id, &ret))
+		ret = key_write(store, transaction, others->id, GD_KEY_IOREQ_OTHERS, others->servers);
+	return ret;
+}
+
+int gd_store_others(struct gd_store *store, const struct gd_device_id *id, uint32_t servers)
+{
+	struct others_arguments others = {id, servers};
+
+	return transact(store, others_write, &others);
+}
+
+struct state_arguments {
+	const struct gd_device_id *id;
+	unsigned from, to;
+	const struct gd_store_note *note;
+};
+
+static int state_write(struct gd_store *store, xs_transaction_t transaction, void *arguments)
+{
+	const struct state_arguments *state = arguments;
+	int ret = key_compare(store, transaction, state->id, GD_KEY_STATE, state->from);
+
+	if (!ret && state->note)
+		ret = note_write(store, transaction, state->id, state->note);
+	return ret ? ret : key_write(store, transaction, state->id, GD_KEY_STATE, state->to);
+}
+
 int gd_store_state(struct gd_store *store, const struct gd_device_id *id, unsigned from, unsigned to,
 		   const struct gd_store_note *note)
 {
-	int ret = -EAGAIN;
+	struct state_arguments state = {id, from, to, note};
 
-	for (unsigned i = 0; i < ATTEMPTS && ret == -EAGAIN; i++) {
-		xs_transaction_t transaction;
+	return transact(store, state_write, &state);
+}
 
-		ret = transaction_start(store, &transaction);
-		if (ret)
-			return ret;
-		ret = key_compare(store, transaction, id, GD_KEY_STATE, from);
-		if (!ret && note)
-			ret = note_write(store, transaction, id, note);
-		if (!ret)
-			ret = key_write(store, transaction, id, GD_KEY_STATE, to);
-		ret = transaction_end(store, transaction, ret);
-	}
-	return ret;
+static int directory_remove(struct gd_store *store, xs_transaction_t transaction, void *arguments)
+{
+	const struct gd_device_id *id = arguments;
+	int ret = key_compare(store, transaction, id, GD_KEY_STATE, GD_STATE_CLOSED);
+	char path[PATH];
+
+	if (!ret)
+		ret = key_compare(store, transaction, id, GD_KEY_ONLINE, 0);
+	if (ret)
+		return ret;
+	device_path(store, id, NULL, path);
+	errno = 0;
+	if (xs_rm(store->xs, transaction, path))
+		return 0;
+	return gd_errno_or(EIO);
 }
 
 int gd_store_forget(struct gd_store *store, const struct gd_device_id *id)
 {
-	int ret = -EAGAIN;
-	char path[PATH];
+	struct gd_device_id copy = *id;
 
-	device_path(store, id, NULL, path);
-	for (unsigned i = 0; i < ATTEMPTS && ret == -EAGAIN; i++) {
-		xs_transaction_t transaction;
-
-		ret = transaction_start(store, &transaction);
-		if (ret)
-			return ret;
-		ret = key_compare(store, transaction, id, GD_KEY_STATE, GD_STATE_CLOSED);
-		if (!ret)
-			ret = key_compare(store, transaction, id, GD_KEY_ONLINE, 0);
-		errno = 0;
-		if (!ret && !xs_rm(store->xs, transaction, path))
-			ret = gd_errno_or(EIO);
-		ret = transaction_end(store, transaction, ret);
-	}
-	return ret;
+	return transact(store, directory_remove, &copy);
 }
 
 int gd_store_front_watch(struct gd_store *store, const struct gd_device_id *id)
@@ -450,32 +507,32 @@ void gd_store_front_unwatch(struct gd_store *store, const struct gd_device_id *i
 	xs_unwatch(store->xs, path, token);
 }
 
-static int front_keys_read(struct gd_store *store, xs_transaction_t transaction, const struct gd_device_id *id,
-			   struct gd_front_keys *keys)
+struct front_arguments {
+	const struct gd_device_id *id;
+	struct gd_front_keys *keys;
+};
+
+static int front_keys_read(struct gd_store *store, xs_transaction_t transaction, void *arguments)
 {
+	const struct front_arguments *front = arguments;
 	char path[PATH];
 	int ret = 0;
 
+	gd_front_keys_free(front->keys); /* of an attempt before this one */
 	for (unsigned key = 0; key < GD_FRONT_KEYS && !ret; key++) {
-		front_path(id, gd_front_key_names[key], path);
-		ret = node_read(store, transaction, path, &keys->value[key]);
+		front_path(front->id, gd_front_key_names[key], path);
+		ret = node_read(store, transaction, path, &front->keys->value[key]);
 	}
 	return ret;
 }
 
 int gd_store_front_read(struct gd_store *store, const struct gd_device_id *id, struct gd_front_keys *keys)
 {
-	int ret = -EAGAIN;
+	struct front_arguments front = {id, keys};
+	int ret;
 
 	memset(keys, 0, sizeof(*keys));
-	for (unsigned i = 0; i < ATTEMPTS && ret == -EAGAIN; i++) {
-		xs_transaction_t transaction;
-
-		gd_front_keys_free(keys);
-		ret = transaction_start(store, &transaction);
-		if (!ret)
-			ret = transaction_end(store, transaction, front_keys_read(store, transaction, id, keys));
-	}
+	ret = transact(store, front_keys_read, &front);
 	if (ret)
 		gd_front_keys_free(keys);
 	return ret;
@@ -483,10 +540,7 @@ int gd_store_front_read(struct gd_store *store, const struct gd_device_id *id, s
 
 void gd_store_remove(struct gd_store *store, const struct gd_device_id *id, enum gd_key key)
 {
-	char path[PATH];
-
-	device_path(store, id, gd_key_names[key], path);
-	xs_rm(store->xs, XBT_NULL, path);
+	key_remove(store, XBT_NULL, id, key);
 }
 
 /* Best effort: the log has the line as well. */

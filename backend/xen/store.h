@@ -56,9 +56,13 @@ struct gd_store_note {
 	uint16_t server; /* for our successor */
 	uint64_t ledger; /* not 0: for our successor, too */
 	uint32_t base;	 /* not 0: published, for the guest (xen/front.h) */
+	bool others;	 /* what gd_store_others() wrote is removed */
 };
 int gd_store_state(struct gd_store *store, const struct gd_device_id *id, unsigned from, unsigned to,
 		   const struct gd_store_note *note);
+
+/* Note which other ioreq servers the guest has, if the directory is there: -ENOENT. */
+int gd_store_others(struct gd_store *store, const struct gd_device_id *id, uint32_t servers);
 
 /* Have changes of the guest's `state` told as changes of the device's directory; and no longer. */
 int gd_store_front_watch(struct gd_store *store, const struct gd_device_id *id);

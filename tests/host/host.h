@@ -103,6 +103,7 @@ const char *th_image(struct th_host *host, const char *name, uint64_t size);
  * key NULL; may be NULL).
  */
 void th_disk_write(struct th_host *host, uint16_t domid, unsigned index, const char *image, const struct th_key *keys);
+/* Write one key; value NULL: remove it. */
 void th_disk_key(struct th_host *host, uint16_t domid, unsigned index, const char *key, const char *value);
 /* Read a key of the backend's directory; the caller frees it. NULL: not there. */
 char *th_disk_read(struct th_host *host, uint16_t domid, unsigned index, const char *key);

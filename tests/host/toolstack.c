@@ -184,8 +184,14 @@ void th_disk_write(struct th_host *host, uint16_t domid, unsigned index, const c
 void th_disk_key(struct th_host *host, uint16_t domid, unsigned index, const char *key, const char *value)
 {
 	struct paths paths = disk_paths(domid, index);
+	char path[128];
 
-	node_write(host, XBT_NULL, paths.backend, key, value);
+	if (value) {
+		node_write(host, XBT_NULL, paths.backend, key, value);
+		return;
+	}
+	snprintf(path, sizeof(path), "%s/%s", paths.backend, key);
+	assert_true(xs_rm(host->xs, XBT_NULL, path));
 }
 
 char *th_disk_read(struct th_host *host, uint16_t domid, unsigned index, const char *key)

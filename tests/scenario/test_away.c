@@ -5,6 +5,7 @@
  */
 #include <dirent.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@
 #include <unistd.h>
 
 #include "model/guest.h"
+#include "model/ioreq.h"
 #include "tests/host/host.h"
 
 #define BASE  0x2000000u  /* of the first disk's registers; the others' follow */
@@ -204,6 +206,78 @@ static void server_not_free_yet(void **state)
 	world_close(&world);
 }
 
+static void path_watch(struct xs_handle *xs, const char *path)
+{
+	char **first;
+	unsigned count;
+
+	assert_true(xs_watch(xs, path, path));
+	first = xs_read_watch(xs, &count); /* for its being set */
+	assert_non_null(first);
+	free(first);
+}
+
+static void changes_wait(struct xs_handle *xs, unsigned changes)
+{
+	struct pollfd fd = {.fd = xs_fileno(xs), .events = POLLIN};
+	char **change;
+
+	while (changes > 0) {
+		assert_int_equal(poll(&fd, 1, TH_SECONDS * 1000), 1);
+		change = xs_check_watch(xs);
+		changes -= change != NULL;
+		free(change);
+	}
+}
+
+/* Before a server is made, and before it is destroyed, the others are noted, and afterwards no more. */
+static void other_servers(void **state)
+{
+	struct xs_handle *xs = xs_open(0);
+	struct world world;
+
+	assert_non_null(xs);
+	world_open(&world, *state);
+	path_watch(xs, "/local/domain/0/backend/virtio_disk/1/51712/grantio-ioreq-others");
+	th_disk_write(world.host, 1, 0, world.image, NULL);
+	th_disk_wait(world.host, 1, 0, 2);
+	changes_wait(xs, 2); /* written and removed */
+	assert_null(th_disk_read(world.host, 1, 0, "grantio-ioreq-others"));
+	th_disk_detach(world.host, 1, 0);
+	changes_wait(xs, 2);
+	xs_close(xs);
+	world_close(&world);
+}
+
+/*
+ * grantiod ended after it had made the guest's ioreq server, and before it said so: the directory is as that left it.
+ * As often as a guest cannot have servers (Xen: 8), beside one that is another backend's.
+ */
+static void server_noted_nowhere(void **state)
+{
+	struct gm_stats stats;
+	struct world world;
+	uint16_t other;
+
+	world_open(&world, *state);
+	assert_int_equal(gm_server_create(world.host->machine, 1, 0 /* HVM_IOREQSRV_BUFIOREQ_OFF */, &other), 0);
+	th_disk_attach(world.host, 1, 0, world.image);
+	for (unsigned i = 1; i <= 8; i++) {
+		assert_true(WIFSIGNALED(th_grantiod_stop(world.host, SIGKILL)));
+		th_disk_key(world.host, 1, 0, "grantio-ioreq-others", "1");
+		th_disk_key(world.host, 1, 0, "grantio-ioreq-server", NULL);
+		th_disk_key(world.host, 1, 0, "state", "1");
+		th_grantiod_start(world.host, world.arguments);
+		th_disk_wait(world.host, 1, 0, 2);
+		th_log_wait(world.host, "<5>d1/ioreq: taking over ioreq server 1 of a former grantiod", i);
+		assert_int_equal(gm_domain_stats(world.host->machine, 1, &stats), 0);
+		assert_int_equal(stats.ioreq_servers, 2);
+	}
+	assert_int_equal(other, 0);
+	assert_int_equal(gm_server_destroy(world.host->machine, 1, other), 0);
+	world_close(&world);
+}
+
 /* ---- addresses that we give (x86) ---------------------------------------------------------------------------------
  */
 
@@ -293,6 +367,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(server_of_a_refused_disk, th_setup, th_teardown),
 		cmocka_unit_test_setup_teardown(one_of_two_servers, th_setup, th_teardown),
 		cmocka_unit_test_setup_teardown(server_not_free_yet, th_setup, th_teardown),
+		cmocka_unit_test_setup_teardown(other_servers, th_setup, th_teardown),
+		cmocka_unit_test_setup_teardown(server_noted_nowhere, th_setup, th_teardown),
 		cmocka_unit_test_setup_teardown(address_of_another, th_setup, th_teardown),
 		cmocka_unit_test_setup_teardown(address_that_cannot_be, th_setup, th_teardown),
 		cmocka_unit_test_setup_teardown(address_of_two, th_setup, th_teardown),
