@@ -186,9 +186,9 @@ static void test_reads_and_flushes_are_done_again(void **state)
 
 	(void)state;
 	first(1, false);
+	hold(); /* before the queue's thread can see them */
 	read = fake_request(0, GIO_VIRTIO_BLK_T_IN, 0, 512, false, NULL);
 	flush = fake_request(0, GIO_VIRTIO_BLK_T_FLUSH, 0, 0, false, NULL);
-	hold();
 	fake_kick(0);
 	held_until(2);
 	killed();
@@ -286,16 +286,16 @@ static void test_quiesce(void **state)
 	fake_kick(0);
 	held_until(2);
 	gd_vdev_quiesce(guest.vdev);
-	fake_until(gd_vdev_inflight(guest.vdev) == 2); /* and the idle queue has heard of it */
+	fake_until(__atomic_load_n(&guest.quiet, __ATOMIC_SEQ_CST) == 1); /* the idle queue has heard of it */
+	assert_int_equal(gd_vdev_inflight(guest.vdev), 2);
 	left = fake_request(0, GIO_VIRTIO_BLK_T_OUT, 2, 512, true, NULL);
 	fake_kick(0);
 	for (unsigned i = 0; i < 1000; i++) {
 		assert_int_equal(__atomic_load_n(&disk.held, __ATOMIC_SEQ_CST), 2);
 		fake_yield();
 	}
-	__atomic_store_n(&guest.quiet, 0, __ATOMIC_SEQ_CST);
 	fake_disk_release();
-	fake_until(__atomic_load_n(&guest.quiet, __ATOMIC_SEQ_CST) == 1);
+	fake_until(__atomic_load_n(&guest.quiet, __ATOMIC_SEQ_CST) == 2);
 	assert_int_equal(gd_vdev_inflight(guest.vdev), 0);
 	fake_used(&guest.vq[0], 2);
 	assert_false(fake_used_now(&guest.vq[0]));
@@ -322,13 +322,13 @@ static void test_quiesce_flushes(void **state)
 	fake_kick(0);
 	held_until(1);
 	gd_vdev_quiesce(guest.vdev);
-	fake_until(gd_vdev_inflight(guest.vdev) == 1); /* the idle queue has nothing to flush */
-	__atomic_store_n(&guest.quiet, 0, __ATOMIC_SEQ_CST);
+	fake_until(__atomic_load_n(&guest.quiet, __ATOMIC_SEQ_CST) == 1); /* the idle queue has nothing to flush */
+	assert_int_equal(gd_vdev_inflight(guest.vdev), 1);
 	fake_disk_release();
 	fake_until(gd_vdev_inflight(guest.vdev) == 0);
 	assert_int_equal(disk.writes, 1);
 	assert_int_equal(disk.flushes, 1); /* before it was said that all is quiet */
-	fake_until(__atomic_load_n(&guest.quiet, __ATOMIC_SEQ_CST) == 1);
+	fake_until(__atomic_load_n(&guest.quiet, __ATOMIC_SEQ_CST) == 2);
 	fake_used(&guest.vq[0], 1);
 	assert_int_equal(fake_status(&taken), GIO_VIRTIO_BLK_S_OK);
 	killed();
