@@ -12,9 +12,9 @@
  * once, and the bus works on the copy. The slot's state may only rise, or Xen kills the guest.
  *
  * A server outlives the process that made it: after a crash the guest's accesses wait until they are answered. So the
- * server's number is noted in xenstore, and a new grantiod takes the server over (xen/domain.h). Before a server is made, and
- * before it is destroyed, the guest's other servers are noted: so a new grantiod can tell a server of ours from them,
- * if this process ends while its number stands nowhere.
+ * server's number is noted in xenstore, and a new grantiod takes the server over (xen/domain.h). Before a server is
+ * made, and before it is destroyed, the guest's other servers are noted: so a new grantiod can tell a server of ours
+ * from them, if this process ends while its number stands nowhere.
  *
  * Threads: all functions are the main thread's. Errors: 0 or -errno.
  * Not defended: against Xen itself, and against other backends of the same guest that use our server's number.

@@ -2,8 +2,8 @@
 /*
  * The end of grantiod: what is stopped, and what is left to the next one.
  *
- * What is left takes no more requests from here on, and ends when those that it took are answered. So there is nothing
- * that the next one would have to do again, be it over a network, where it cannot be known when a request is over.
+ * A device that is left takes no more requests from here on, and ends when those that it has taken are answered. So the
+ * next grantiod has nothing to do again, which matters over a network, where nobody can know when a request is over.
  */
 #include "backend/xen/xenbus_priv.h"
 
@@ -25,7 +25,7 @@ void gd_xenbus_stop(struct gd_xenbus *xenbus)
 	}
 }
 
-/* Jobs that have ended meanwhile. */
+/* Go on with devices whose jobs have ended meanwhile. */
 void gd_leave_work(struct gd_xenbus *xenbus)
 {
 	struct gd_device *device;

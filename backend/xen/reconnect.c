@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * xenstored may end, and another take its place, with what the former one knew or without. Disks need it as little as
- * guests do: they are served on. When it can be reached again all directories are read as at the start.
+ * xenstored may end, and another one may take its place, with or without what the former one knew. Neither disks nor
+ * guests need it while they work: disks go on being served. When xenstored can be reached again, all directories are
+ * read as at the start.
  */
 #include "backend/xen/xenbus_priv.h"
 
 #include <string.h>
 #include <sys/epoll.h>
 
-#define AGAIN_FIRST_MS 50   /* each is twice the last, */
+#define AGAIN_FIRST_MS 50   /* the first pause; each is twice as long as the last one, */
 #define AGAIN_MOST_MS  5000 /* up to this */
 
 void gd_reconnect_begin(struct gd_xenbus *xenbus, int error)
@@ -21,7 +22,7 @@ void gd_reconnect_begin(struct gd_xenbus *xenbus, int error)
 	gd_timer_set(&xenbus->again, xenbus->again_ms);
 }
 
-/* What there is to do is done by gd_xenbus_work(), which follows. */
+/* gd_xenbus_work(), which follows each step of the loop, does what there is to do. */
 static void watch_ready(struct gd_loop_source *source, uint32_t events)
 {
 	(void)source;
@@ -42,7 +43,7 @@ int gd_reconnect_watch(struct gd_xenbus *xenbus)
 	return 0;
 }
 
-/* Served or not, it is looked at again; and one that goes on without a directory is said so, once. */
+/* Look at all devices of a guest again. Of a device that goes on without a directory, say so once. */
 static void guest_again(struct gd_xenbus *xenbus, struct gd_guest *guest)
 {
 	guest->forgotten = gd_store_introduced(xenbus->store, guest->domid) == 0;
@@ -58,7 +59,7 @@ static void guest_again(struct gd_xenbus *xenbus, struct gd_guest *guest)
 	}
 }
 
-/* Nobody will say when guests end that xenstored does not know of: they are looked at now and then. */
+/* True: xenstored does not know some guests, and will not report their end: so they are looked at regularly. */
 static bool some_forgotten(const struct gd_xenbus *xenbus)
 {
 	for (const struct gd_guest *guest = xenbus->table->guests; guest; guest = guest->next)

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Least privilege where the system has it: each handle is restricted to the guest that it is for, right after it was
- * opened (xendevicemodel.h, xenforeignmemory.h, xenevtchn.h: *_restrict). Old kernels and other systems cannot: the
- * handle is then as strong as before, which is said once for each library.
+ * Least privilege: each handle is restricted to the guest that it is for, right after it was opened (xendevicemodel.h,
+ * xenforeignmemory.h, xenevtchn.h: *_restrict). Old kernels and other systems cannot do that: the handle then may still
+ * be used for any guest, which is logged once per library.
  *
  * Threads: any.
  */
 #ifndef GD_RESTRICT_H
 #define GD_RESTRICT_H
 
-/* `result` is what the restrict call returned, errno why; `library` a string that lives for ever. */
+/* Log a restriction that failed: `result` is what the call returned, errno says why. `library` is a literal. */
 void gd_restrict_note(const char *library, int result);
 
 #endif

@@ -4,11 +4,11 @@
 
 #include <stdlib.h>
 
-#define SERVERS 16u /* that are looked at; Xen has 8 of a guest (MAX_NR_IOREQ_SERVERS) */
+#define SERVERS 16u /* maximum that is looked at; Xen allows 8 per guest (MAX_NR_IOREQ_SERVERS) */
 
 struct vote {
 	uint16_t server;
-	unsigned count; /* of directories that name it */
+	unsigned count; /* how many directories name it */
 };
 
 static unsigned votes_count(const struct gd_guest *guest, struct vote votes[SERVERS])
@@ -38,7 +38,7 @@ static int vote_compare(const void *a, const void *b)
 	return left->count < right->count ? 1 : left->count > right->count ? -1 : 0;
 }
 
-/* What its directories say of other servers, all together. False: nothing. */
+/* Collect what the guest's directories say of other backends' servers. False: they say nothing. */
 static bool others_noted(const struct gd_guest *guest, uint32_t *others)
 {
 	bool any = false;
@@ -53,9 +53,9 @@ static bool others_noted(const struct gd_guest *guest, uint32_t *others)
 }
 
 /*
- * No directory names a server, but a former process was about to make or destroy one: then it may be there, and is none
- * of those that were there beside it. One that lives is another backend's all the same: its event channels cannot be
- * bound.
+ * No directory names a server, but a former process was about to make or destroy one: it may exist, and is none of
+ * those that existed beside it. If another backend has made a server since, its event channels cannot be bound, and so
+ * it is not taken over.
  */
 static void nameless_adopt(struct gd_domains *domains, const struct gd_guest *guest)
 {
@@ -74,7 +74,8 @@ static void nameless_adopt(struct gd_domains *domains, const struct gd_guest *gu
 	}
 }
 
-/* Of two that are named, the one that lives; of two that live, the one that more devices name. */
+/* Of several servers that are named, one that exists is taken; of several that exist, the one that most devices name.
+ */
 bool gd_settle(struct gd_domains *domains, struct gd_guest *guest)
 {
 	struct vote votes[SERVERS];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a former grantiod left for a guest, taken over once, before any of its devices is served: the ioreq server that
- * its directories name, whichever of them, and the places where its devices were.
+ * What a former grantiod left for a guest: the ioreq server, which any of the guest's directories may name, and the
+ * places where the registers of its devices were. It is taken over once, before any of its devices is served.
  *
  * Threads: the main thread.
  */
@@ -11,8 +11,9 @@
 #include "backend/xen/table.h"
 
 /*
- * All directories of the guest have been read. False: it cannot be done yet, which is said in the log, once. The former
- * process may have been killed, and the kernel not be done with it: then the event channels are still its.
+ * Take all that over; the guest's directories have been read. False: that is not possible yet, which is logged once.
+ * The former process may have been killed while the kernel has not cleaned up yet: then it still has the event
+ * channels.
  */
 bool gd_settle(struct gd_domains *domains, struct gd_guest *guest);
 

@@ -10,18 +10,18 @@
 #include <string.h>
 
 #define REMOVAL_MS     1000
-#define PAUSE_FIRST_MS 20   /* between two looks at an image that is in use; each is longer than the last, */
+#define PAUSE_FIRST_MS 20   /* the first pause between two looks at an image that is in use; each is twice as long, */
 #define PAUSE_MOST_MS  1000 /* up to this */
 
-/* ---- what is said of a device --------------------------------------------------------------------------------- */
+/* ---- messages about a device --------------------------------------------------------------------------------- */
 
-/* Once, until it is another line. `node`: the toolstack is told as well, as xenbus backends do. */
+/* Log a line, unless it is the same as the last one. `node`: tell the toolstack as well, as xenbus backends do. */
 static void complain(struct gd_step *step, struct gd_device *device, enum gd_level level, const char *text, bool node)
 {
 	if (device->said && !strcmp(device->said, text))
 		return;
 	free(device->said);
-	device->said = strdup(text); /* without memory it may be said twice */
+	device->said = strdup(text); /* if there is no memory, the line may be logged twice */
 	gd_log(&device->log, level, "%s", text);
 	if (node || device->error_node)
 		gd_store_error(step->store, &device->id, node ? text : NULL);
@@ -37,7 +37,7 @@ void gd_step_forgive(struct gd_step *step, struct gd_device *device)
 	device->said = NULL;
 }
 
-/* The name becomes known with the directory. */
+/* Name the device in the log by what its directory says. */
 static void device_name(struct gd_device *device, const struct gd_keys *keys)
 {
 	char name[32], *slash = strchr(device->log.name, '/');
@@ -50,8 +50,8 @@ static void device_name(struct gd_device *device, const struct gd_keys *keys)
 /* ---- one device, by its directory ----------------------------------------------------------------------------- */
 
 /*
- * In states 5 and 6 too, where the device is to stay and they are but our answer to the guest's (front_answer()): it
- * has an address that we gave it.
+ * True in states that ask for a device that is served. A device with an address that we gave it may also be in state 5
+ * or 6 and is to stay: then that state is only our answer to the guest's (front_answer()).
  */
 static bool state_wanted(const struct gd_device *device, const struct gd_keys_life *life)
 {
@@ -61,8 +61,8 @@ static bool state_wanted(const struct gd_device *device, const struct gd_keys_li
 }
 
 /*
- * What the settings may call the device's guest. The texts are the caller's to free. -ENOTCONN: nobody can tell now,
- * since xenstore does not answer, and what was decided by a name before must not be decided without it.
+ * Find out what the settings may call the device's guest. The caller frees the texts. -ENOTCONN: xenstore does not
+ * answer; a device whose settings were found by a name must not be decided about without it.
  */
 static int guest_look(struct gd_step *step, struct gd_device *device, struct gd_aliases *guest)
 {
@@ -98,7 +98,7 @@ static int device_check(struct gd_step *step, struct gd_device *device, const st
 	return ret;
 }
 
-/* Not when the toolstack has changed it since it was read: then there is an event for that. */
+/* Change `state`, unless the toolstack has changed it since it was read: then there is an event for that. */
 static int state_change(struct gd_step *step, struct gd_device *device, unsigned from, unsigned to)
 {
 	int ret = gd_store_state(step->store, &device->id, from, to, NULL);
@@ -151,9 +151,9 @@ static bool keys_equal(const struct gd_keys_device *a, const struct gd_keys_devi
 }
 
 /*
- * In a driver domain it is ours to remove the directory of a device that has ended: libxl waits for that, ten seconds,
- * once it has seen state 6. That it has seen it nothing says: it is given a second. If that is too short, xl complains
- * that the backend has vanished, and goes on all the same.
+ * In a driver domain we have to remove the directory of a device that has ended: once libxl has seen state 6 it waits
+ * for that, for ten seconds. Nothing tells us that libxl has seen state 6, and so it gets a second. If that is too
+ * short, xl complains that the backend has vanished, and goes on all the same.
  */
 static void removal_ask(struct gd_step *step, struct gd_device *device)
 {
@@ -163,7 +163,7 @@ static void removal_ask(struct gd_step *step, struct gd_device *device)
 	gd_timer_set(step->removal, REMOVAL_MS);
 }
 
-/* True when it has come; else `next` is no later. */
+/* True when the time `when` has come; otherwise `next` becomes no later than `when`. */
 static bool time_come(uint64_t when, uint64_t now, uint64_t *next)
 {
 	if (when > now && when < *next)
@@ -178,7 +178,7 @@ void gd_step_retry(struct gd_step *step)
 	for (struct gd_guest *guest = step->table->guests; guest; guest = guest->next)
 		if (guest->settle_ms && time_come(guest->settle_ms, now, &next)) {
 			guest->settle_ms = 0;
-			gd_table_touch(step->table, guest->devices); /* any of them */
+			gd_table_touch(step->table, guest->devices); /* any of its devices will do */
 		}
 	gd_table_each(step->table, guest, device)
 	{
@@ -190,7 +190,7 @@ void gd_step_retry(struct gd_step *step)
 		gd_timer_set(step->retry, next - now);
 }
 
-/* Those that are open already may be served. */
+/* Devices that are open already may be served now. */
 static void opened_touch(struct gd_step *step, const struct gd_guest *guest)
 {
 	for (struct gd_device *device = guest->devices; device; device = device->sibling)
@@ -211,10 +211,10 @@ void gd_step_settle(struct gd_step *step, struct gd_domains *domains, struct gd_
 }
 
 /*
- * Something that a device needs is not to be had now, but may be later: its image is in use, its NBD server is not
- * there, or the system has no thread, descriptor or memory. Of a device that was served before that is no reason to
- * refuse it, as long as its directory is there: a former process's last I/O keeps the image until it has ended, however
- * long that takes, and the guest waits as it would for a server that goes while it is served.
+ * True if the device lacks something that may be there later: its image is in use, its NBD server is away, or the
+ * system has no thread, descriptor or memory left. A device that was served before is not refused for that, as long as
+ * its directory is there. Its image is locked until a former process's last I/O has ended, however long that takes; and
+ * the guest waits, as it would if the server had gone while the disk was served.
  */
 static bool may_come(const struct gd_device *device)
 {
@@ -241,7 +241,7 @@ static void wait_begin(struct gd_step *step, struct gd_device *device)
 	device->pause_ms = pause < PAUSE_MOST_MS ? pause : PAUSE_MOST_MS;
 	device->retry_ms = gd_clock_ms() + device->pause_ms;
 	device->result = 0;
-	gd_step_retry(step); /* which sets the timer for the first one of all */
+	gd_step_retry(step); /* sets the timer for the first device of all that wait */
 }
 
 static void wait_end(struct gd_device *device)
@@ -260,8 +260,8 @@ static bool is_former(const struct gd_device *device, unsigned state)
 }
 
 /*
- * Where a device was served before, its driver looks for it there, and nowhere else. The address must be one that we
- * give, and no other device's.
+ * The driver of a device that was served before expects its registers where they were. That must be an address that we
+ * may give, and no other device's.
  */
 static int base_check(const struct gd_device *device, const struct gd_keys_device *keys, unsigned state, char *error)
 {
@@ -283,13 +283,13 @@ static int base_check(const struct gd_device *device, const struct gd_keys_devic
 	return 0;
 }
 
-/* Its directory is complete, and wants it served. */
+/* Open a device whose directory is complete and asks for it to be served. */
 static void idle_open(struct gd_step *step, struct gd_device *device, const struct gd_keys_device *keys, unsigned state)
 {
 	bool failed = device->result && keys_equal(keys, &device->keys);
 
 	if (!failed && device->pause_ms && device->retry_ms > gd_clock_ms()) {
-		gd_step_retry(step); /* its time has not come, and those that were dirty did not count for the timer */
+		gd_step_retry(step); /* its time has not come; the timer may not count it yet */
 		return;
 	}
 	if (!failed) {
@@ -302,14 +302,14 @@ static void idle_open(struct gd_step *step, struct gd_device *device, const stru
 		wait_begin(step, device);
 		return;
 	}
-	device->result = 0; /* a change in the directory, and a refresh, try again */
+	device->result = 0; /* it is tried again after a change in the directory, or a refresh */
 	gd_device_abandon(device);
 	complain(step, device, GD_ERR, device->error, true);
 }
 
 /*
- * Whether it is to be served, by its directory: 0 and `out`, or not. -ENOTCONN: xenstore does not answer, and there
- * will be an event when it does.
+ * Whether the directory asks for the device to be served: 0, with `out` filled in, or the reason why not. -ENOTCONN:
+ * xenstore does not answer; there will be an event when it does.
  */
 static int idle_wanted(struct gd_step *step, struct gd_device *device, const struct gd_keys *keys,
 		       struct gd_keys_device *out, unsigned *state)
@@ -342,7 +342,7 @@ static int idle_wanted(struct gd_step *step, struct gd_device *device, const str
 	return ret;
 }
 
-/* Not open. */
+/* The next step of a device that is not open. */
 static void idle_step(struct gd_step *step, struct gd_device *device, const struct gd_keys *keys)
 {
 	struct gd_keys_device parsed;
@@ -358,8 +358,8 @@ static void idle_step(struct gd_step *step, struct gd_device *device, const stru
 }
 
 /*
- * Where its registers go: the toolstack's address; where they were; its own, or another one that is published for no
- * other device of the guest, be that served or not. 0: there is none.
+ * Choose where the registers are: at the toolstack's address; where they were before; or else at a place that is
+ * published for no other device of the guest, whether that is served or not. 0: there is none.
  */
 static uint64_t base_choose(const struct gd_step *step, const struct gd_device *device)
 {
@@ -370,7 +370,7 @@ static uint64_t base_choose(const struct gd_step *step, const struct gd_device *
 	if (device->keys.base)
 		return device->keys.base;
 	if (device->former != GD_STATE_INITIALISING && device->note.base)
-		return device->note.base; /* base_check() has seen to it */
+		return device->note.base; /* base_check() has checked it */
 	for (const struct gd_device *other = device->guest->devices; other; other = other->sibling)
 		if (other != device && other->note.base && count < GD_FRONT_PLACES)
 			used[count++] = other->note.base;
@@ -403,8 +403,8 @@ static void served_say(struct gd_device *device)
 }
 
 /*
- * SERVED: say so in its directory. Where that cannot be done, since xenstored has gone, or others write there all the
- * time, it is done when the directory is looked at next: a device that goes on must not be stopped for that.
+ * Say in the directory that the device is SERVED. If that cannot be done, as xenstored has gone or others write there
+ * all the time, it is done when the directory is looked at next: that is no reason to stop a device.
  */
 static void announce(struct gd_step *step, struct gd_device *device)
 {
@@ -422,7 +422,7 @@ static void announce(struct gd_step *step, struct gd_device *device)
 	if (device->unsaid)
 		gd_log(&device->log, GD_WARN, "cannot write its state: %s", strerror(-ret));
 	else if (ret)
-		gd_step_stop(step, device, "its state has changed"); /* and look at its directory again */
+		gd_step_stop(step, device, "its state has changed"); /* its directory is looked at again then */
 	if (ret)
 		return;
 	if (!device->keys.base)
@@ -432,7 +432,7 @@ static void announce(struct gd_step *step, struct gd_device *device)
 	served_say(device);
 }
 
-/* A failure is complained of when the device is IDLE again: see idle_open(). */
+/* A failure is logged when the device is IDLE again: see idle_open(). */
 static void serve(struct gd_step *step, struct gd_device *device)
 {
 	uint64_t base = base_choose(step, device);
@@ -445,12 +445,12 @@ static void serve(struct gd_step *step, struct gd_device *device)
 		gd_step_stop(step, device, "");
 		return;
 	}
-	gd_step_forgive(step, device); /* before the state tells the toolstack to look */
+	gd_step_forgive(step, device); /* before the new state makes the toolstack look */
 	device->connected = device->resumed && device->former == GD_STATE_CONNECTED;
 	announce(step, device);
 }
 
-/* The image is open: serve it, if that is still what the directory wants. */
+/* The image is open: serve the device, if the directory still asks for that. */
 static void opened_step(struct gd_step *step, struct gd_device *device, const struct gd_keys *keys)
 {
 	char error[GD_KEYS_ERROR];
@@ -459,18 +459,19 @@ static void opened_step(struct gd_step *step, struct gd_device *device, const st
 	int ret = -ENOENT;
 
 	if (!device->guest->settled)
-		return; /* another directory may name what this one must not take: it is touched when that is known */
+		return; /* another directory may name an address that this device must not take: it waits until all are
+			   read */
 	if (keys && !gd_keys_life(keys, &life, error) && state_wanted(device, &life) && life.state == device->former)
 		ret = device_check(step, device, keys, &parsed, error);
 	if (!ret && keys_equal(&parsed, &device->keys))
 		serve(step, device);
 	else if (ret != -ENOTCONN)
-		gd_step_stop(step, device, ""); /* and begin again from its directory */
+		gd_step_stop(step, device, ""); /* it begins again by its directory then */
 }
 
 /*
- * The state that answers the guest's. A device that is to stay goes through 5 and 6 with the guest, and back to 2, as
- * Linux has it when a new kernel finds the device in use (kdump): it waits for each.
+ * The state that answers the guest's. A device that is to stay follows the guest through 5 and 6 and back to 2. Linux
+ * expects that, and waits for each state, when a new kernel finds the device in use (kdump).
  */
 static unsigned front_answer(const struct gd_front *front, unsigned state, bool online, bool bound)
 {
@@ -486,12 +487,12 @@ static unsigned front_answer(const struct gd_front *front, unsigned state, bool 
 	return state;
 }
 
-/* Bind the guest's event channel, or let go of it. 0, or -errno with a line in `error`. */
+/* Bind the guest's event channel, or unbind it. 0, or -errno with a line in `error`. */
 static int front_bind(struct gd_device *device, const struct gd_front *front, unsigned state, char *error)
 {
 	/*
-	 * In state 4 without an event channel of ours it is a former grantiod's. If we go on where that ended, and have
-	 * stayed in state 4, it is ours now; else the guest begins anew.
+	 * If the device is in state 4 and we have bound no event channel, a former grantiod had. If the device was
+	 * taken over as it was and has stayed in state 4, we bind the same one; otherwise the guest begins anew.
 	 */
 	bool inherited = device->resumed && state == GD_STATE_CONNECTED;
 	int ret = 0;
@@ -509,8 +510,8 @@ static int front_bind(struct gd_device *device, const struct gd_front *front, un
 }
 
 /*
- * A device that we chose the address of: what the guest's side wants, by its state (docs/xenbus.md). True when it has
- * let go of the device.
+ * Follow the guest's side of a device whose address we chose, by its state (docs/xenbus.md). True: the guest has let go
+ * of the device.
  */
 static bool front_step(struct gd_step *step, struct gd_device *device, const struct gd_keys_life *life)
 {
@@ -556,7 +557,7 @@ static void served_step(struct gd_step *step, struct gd_device *device, const st
 	else if (life.state == GD_STATE_INITIALISING)
 		gd_step_stop(step, device, "its directory is a new one");
 	else if (chosen && (!front_step(step, device, &life) || life.online))
-		return; /* before it is removed the guest's driver lets go of it, or its directory is removed */
+		return; /* it is removed when the guest's driver lets go of it, or when its directory goes */
 	else if (life.state == GD_STATE_CLOSING || life.state == GD_STATE_CLOSED)
 		gd_step_stop(step, device, "the toolstack removes it");
 	else if (!chosen && gd_device_driver_ok(device) && !device->connected) {
@@ -571,11 +572,11 @@ bool gd_step_follow(struct gd_step *step, struct gd_device *device)
 	int ret;
 
 	if (device->phase == GD_DEVICE_OPENING || device->phase == GD_DEVICE_CLOSING)
-		return true; /* it becomes dirty again when that has ended */
+		return true; /* it becomes dirty again when its job has ended */
 	ret = gd_store_read(step->store, &device->id, &keys);
 	if (ret && ret != -ENOENT) {
 		gd_log(&device->log, GD_WARN, "cannot read its directory: %s", strerror(-ret));
-		/* One that is not for us does not hold up the others. */
+		/* A directory that we may not read does not hold up the guest's other devices. */
 		if (ret == -EACCES || ret == -EINVAL)
 			gd_table_read(device);
 		return true;
@@ -584,7 +585,7 @@ bool gd_step_follow(struct gd_step *step, struct gd_device *device)
 		gd_keys_note(&keys, &device->note);
 	gd_table_read(device);
 	if (ret && device->phase != GD_DEVICE_IDLE && device->forgotten)
-		return true; /* it is served on */
+		return true; /* it goes on being served */
 	device->forgotten = false;
 	if (device->phase == GD_DEVICE_SERVED)
 		served_step(step, device, ret ? NULL : &keys);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One device, by what stands in its directory: what is to be done with it next. xen/xenbus.h tells the rules.
+ * What is to be done next with one device, by what its directory says. The rules are in xen/xenbus.h.
  *
  * Threads: the main thread.
  */
@@ -15,25 +15,25 @@
 #include "backend/xen/store.h"
 #include "backend/xen/table.h"
 
-/* What the steps of all devices share: the owner's, constant. */
+/* What the steps of all devices share. It is the owner's, and constant but for `nameless`. */
 struct gd_step {
 	const struct gd_config *config;
 	struct gd_store *store;
 	struct gd_table *table;
-	bool nameless;		  /* it has been said that guests' names cannot be looked up */
+	bool nameless;		  /* the log says already that guests' names cannot be looked up */
 	struct gd_timer *removal; /* set when a directory is to be removed (device->leaving) */
 	struct gd_timer *retry;	  /* set when an image that may have come is to be tried again (device->retry_ms) */
 };
 
 /* Read the directory and follow it. False: the device is to be forgotten. */
 bool gd_step_follow(struct gd_step *step, struct gd_device *device);
-/* What a former process still has, images and guests: try those whose time has come, and set the timer for the next. */
+/* Try again to take over images and guests that a former process still has, as far as it is time; set the timer. */
 void gd_step_retry(struct gd_step *step);
-/* All directories of the guest have been read: take over what was left for it (xen/settle.h), now or later. */
+/* All directories of the guest have been read: take over what was left for it (xen/settle.h), or try again later. */
 void gd_step_settle(struct gd_step *step, struct gd_domains *domains, struct gd_guest *guest);
 /* OPENED or SERVED: stop it, with a line in the log if it was served. */
 void gd_step_stop(struct gd_step *step, struct gd_device *device, const char *why);
-/* What was complained of is no more: the toolstack is told. */
+/* The fault that the log and xenstore name is over: tell the toolstack. */
 void gd_step_forgive(struct gd_step *step, struct gd_device *device);
 
 #endif

@@ -12,9 +12,9 @@
 #include <string.h>
 #include <xenstore.h>
 
-#define ATTEMPTS 5 /* at a transaction; a conflict also leaves a watch event behind, which brings us back */
+#define ATTEMPTS 5 /* at a transaction; after a conflict there is a watch event as well, by which it is tried again */
 #define PATH	 160
-#define FRONT	 "front/" /* begins the tokens of watches on guests' directories */
+#define FRONT	 "front/" /* the beginning of the tokens of watches on guests' directories */
 
 struct gd_store {
 	struct xs_handle *xs;
@@ -22,7 +22,7 @@ struct gd_store {
 	char roots[GD_CLASSES][64]; /* /local/domain/N/backend/CLASS */
 };
 
-/* Our own domain's id: relative paths are those of the caller's domain. */
+/* Read our own domain's id: a relative path is in the directory of the caller's domain. */
 static int own_domid(struct xs_handle *xs, uint16_t *out)
 {
 	char *text = xs_read(xs, XBT_NULL, "domid", NULL);
@@ -69,11 +69,11 @@ static int watches_set(const struct gd_store *store, struct xs_handle *xs)
 
 	for (unsigned class = 0; class < GD_CLASSES && !ret; class ++)
 		ret = watch(xs, store->roots[class]);
-	/* A driver domain may not be told of these (Xen 4.17 and later): directories come and go all the same. */
+	/* A driver domain may not watch these (Xen 4.17 and later): then directories that come and go have to do. */
 	if (!ret && (!xs_watch(xs, "@releaseDomain", "@releaseDomain") ||
 		     !xs_watch(xs, "@introduceDomain", "@introduceDomain")))
 		gd_log(NULL, GD_NOTICE,
-		       "xenstore: no word of domains that end (%s): relying on the backend directories",
+		       "xenstore: cannot watch for domains that end (%s): relying on the backend directories",
 		       strerror(errno));
 	return ret;
 }
@@ -128,7 +128,7 @@ int gd_store_again(struct gd_store *store)
 		xs_close(xs);
 		return ret;
 	}
-	xs_close(store->xs); /* only now: with a lost connection all calls fail, without one they could not be made */
+	xs_close(store->xs); /* not before: calls on a lost connection fail, but calls without any connection crash */
 	store->xs = xs;
 	return 0;
 }
@@ -151,7 +151,7 @@ int gd_store_fd(const struct gd_store *store)
 	return xs_fileno(store->xs);
 }
 
-/* "front/CLASS/DOMID/DEVID": ours, and the other end's. */
+/* The token of a watch on the guest's side: "front/CLASS/DOMID/DEVID". */
 static void front_token(const struct gd_device_id *id, char token[PATH])
 {
 	snprintf(token, PATH, FRONT "%s/%u/%" PRIu32, gd_class_names[id->class], id->domid, id->devid);
@@ -178,7 +178,7 @@ static bool front_event(const char *token, struct gd_store_event *event)
 	return false;
 }
 
-/* False: not one of ours to look at. `token` is the path that was watched, or a front_token(). */
+/* False: an event that is not for us. `token` is the path that was watched, or a front_token(). */
 static bool event_parse(const struct gd_store *store, const char *path, const char *token, struct gd_store_event *event)
 {
 	if (!strncmp(token, FRONT, strlen(FRONT)))
@@ -263,7 +263,7 @@ static void device_path(const struct gd_store *store, const struct gd_device_id 
 		 key ? key : "");
 }
 
-/* 0, or -errno; *out is NULL where there is no such node. A NUL within the value becomes a byte that no check accepts.
+/* Read a node; *out is NULL if there is none. A NUL within the value becomes a byte that no check accepts. 0, -errno.
  */
 static int node_read(struct gd_store *store, xs_transaction_t transaction, const char *path, char **out)
 {
@@ -278,7 +278,7 @@ static int node_read(struct gd_store *store, xs_transaction_t transaction, const
 	return 0;
 }
 
-/* True when there is a directory; -errno through `ret`. */
+/* True when there is a directory; *ret becomes -errno on failure. */
 static bool device_exists(struct gd_store *store, xs_transaction_t transaction, const struct gd_device_id *id, int *ret)
 {
 	char path[PATH], *value;
@@ -291,7 +291,7 @@ static bool device_exists(struct gd_store *store, xs_transaction_t transaction, 
 	return !*ret;
 }
 
-/* End a transaction: kept when `ret` is 0. -EAGAIN: somebody changed what it saw. */
+/* End a transaction: commit it if `ret` is 0. -EAGAIN: another client changed what it read. */
 static int transaction_end(struct gd_store *store, xs_transaction_t transaction, int ret)
 {
 	errno = 0;
@@ -370,7 +370,7 @@ static int key_write(struct gd_store *store, xs_transaction_t transaction, const
 	return gd_errno_or(EIO);
 }
 
-/* 0 when `key` has that value; -EBUSY when it has another, -ENOENT when there is no such key. */
+/* 0: `key` has that value; -EBUSY: it has another one; -ENOENT: there is no such key. */
 static int key_compare(struct gd_store *store, xs_transaction_t transaction, const struct gd_device_id *id,
 		       enum gd_key key, unsigned value)
 {
@@ -493,7 +493,7 @@ int gd_store_front_watch(struct gd_store *store, const struct gd_device_id *id)
 	front_path(id, gd_front_key_names[GD_FRONT_KEY_STATE], path);
 	front_token(id, token);
 	errno = 0;
-	if (xs_watch(store->xs, path, token) || errno == EEXIST) /* a connection that is a new one has it already */
+	if (xs_watch(store->xs, path, token) || errno == EEXIST) /* EEXIST: it is watched already */
 		return 0;
 	return gd_errno_or(EIO);
 }
@@ -564,7 +564,7 @@ int gd_store_introduced(struct gd_store *store, uint16_t domid)
 	return -errno;
 }
 
-/* By its permissions: the first entry is the owner, with what all others may do; the rest are those of single domains.
+/* The first entry of the permissions has the owner, and what all others may do; the other entries are single domains'.
  */
 static bool guest_may_write(struct gd_store *store, const char *path, uint16_t domid)
 {

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What grantiod reads and writes in xenstore: the backend directories of its own domain, watched, and nothing that a
- * guest may write. A guest that rewrites its own frontend directory causes no event here at all; but for devices that
- * have no address of the toolstack's (xen/front.h), whose frontend `state` is watched while they are served. Each write
- * of the guest's to it costs us one reading of two directories, and at most one write.
+ * What grantiod reads and writes in xenstore. It watches the backend directories of its own domain, to which no guest
+ * may write. A guest that writes to its own frontend directory causes no event here, with one exception: where the
+ * toolstack gives no address (xen/front.h), the frontend's `state` is watched while the device is served. Each time the
+ * guest writes to that, we read two directories, and write at most once.
  *
- * Every call is a few round trips to xenstored, which the main thread waits for. Conflicting transactions are tried
+ * Every call takes a few round trips to xenstored, which the main thread waits for. Conflicting transactions are tried
  * again a bounded number of times.
  *
  * Threads: one. Errors: 0 or -errno.
@@ -22,40 +22,40 @@ struct gd_store;
 int gd_store_open(struct gd_store **store);
 void gd_store_close(struct gd_store *store); /* takes NULL */
 /*
- * When xenstored has gone, and perhaps come back: connect again, and set the watches, but for those of
- * gd_store_front_watch(). gd_store_fd() is another one then. On failure all is as it was: every call fails.
+ * Connect again, when xenstored has gone and may have come back, and set the watches, except those of
+ * gd_store_front_watch(). gd_store_fd() changes by that. On failure all is as it was, and every call fails.
  */
 int gd_store_again(struct gd_store *store);
 uint16_t gd_store_domid(const struct gd_store *store);
 
-/* Readable when gd_store_next() has a change. That xenstored has gone does not show here (libxenstore 4.17): ask. */
+/* Readable when gd_store_next() has a change. It does not show that xenstored has gone (libxenstore 4.17). */
 int gd_store_fd(const struct gd_store *store);
 
 struct gd_store_event {
 	enum { GD_STORE_DEVICES, GD_STORE_DOMAINS } kind; /* a backend directory changed; a domain came or went */
-	unsigned depth; /* DEVICES: how many of the following are known: 0 class, 1 and domid, 2 and devid */
+	unsigned depth; /* DEVICES: what of `id` is known: 0: the class, 1: its domid as well, 2: its devid as well */
 	struct gd_device_id id;
 };
-/* The next change: 1; 0 when there is none; -errno when xenstored has gone. Paths that are no device's are skipped. */
+/* Take the next change: 1; 0: there is none; -errno: xenstored has gone. Paths of no device are left out. */
 int gd_store_next(struct gd_store *store, struct gd_store_event *event);
 
-/* The directories below a class (`domid` NULL) or one of its domains, told one by one. */
+/* List the directories below a class (`domid` NULL), or below one of its domains: `found` is called for each. */
 typedef void gd_store_found(void *opaque, const struct gd_device_id *id);
 int gd_store_list(struct gd_store *store, enum gd_class class, const uint16_t *domid, gd_store_found *found,
 		  void *opaque);
 
-/* All keys of a device at one moment; free them with gd_keys_free(). -ENOENT: no directory. -EAGAIN: it keeps changing.
+/* All keys of a device at one moment, for gd_keys_free(). -ENOENT: there is no directory. -EAGAIN: it keeps changing.
  */
 int gd_store_read(struct gd_store *store, const struct gd_device_id *id, struct gd_keys *keys);
 
 /*
- * Change a device's `state`, if it still is `from`: the toolstack may have asked for its removal meanwhile (-EBUSY), or
- * have removed it (-ENOENT), and neither must be undone by our writing. `note`: what is written with it; may be NULL.
+ * Change a device's `state` if it still is `from`: the toolstack may have asked for the device's removal meanwhile
+ * (-EBUSY), or may have removed it (-ENOENT), and our write must not undo that. `note` is written with it; may be NULL.
  */
 struct gd_store_note {
-	uint16_t server; /* for our successor */
-	uint64_t ledger; /* not 0: for our successor, too */
-	uint32_t base;	 /* not 0: published, for the guest (xen/front.h) */
+	uint16_t server; /* the ioreq server's number, for our successor */
+	uint64_t ledger; /* the ledger's cookie, for our successor; 0: not written */
+	uint32_t base;	 /* the address of the registers, for the guest (xen/front.h); 0: not written */
 	bool others;	 /* what gd_store_others() wrote is removed */
 };
 int gd_store_state(struct gd_store *store, const struct gd_device_id *id, unsigned from, unsigned to,
@@ -64,28 +64,28 @@ int gd_store_state(struct gd_store *store, const struct gd_device_id *id, unsign
 /* Note which other ioreq servers the guest has, if the directory is there: -ENOENT. */
 int gd_store_others(struct gd_store *store, const struct gd_device_id *id, uint32_t servers);
 
-/* Have changes of the guest's `state` told as changes of the device's directory; and no longer. */
+/* Watch the guest's `state`: its changes count as changes of the device's directory. */
 int gd_store_front_watch(struct gd_store *store, const struct gd_device_id *id);
-void gd_store_front_unwatch(struct gd_store *store, const struct gd_device_id *id); /* also if there is none */
-/* The guest's keys at one moment; free them with gd_front_keys_free(). None where there is no directory. */
+void gd_store_front_unwatch(struct gd_store *store,
+			    const struct gd_device_id *id); /* does nothing if it is not watched */
+/* The guest's keys at one moment, for gd_front_keys_free(). All are NULL if there is no directory. */
 int gd_store_front_read(struct gd_store *store, const struct gd_device_id *id, struct gd_front_keys *keys);
 
-/* Remove a device's directory, if it still is in state 6 and not online: -EBUSY where it is not, -ENOENT: it has gone.
- */
+/* Remove a device's directory. -EBUSY: it is not in state 6 any more, or is online; -ENOENT: it has gone already. */
 int gd_store_forget(struct gd_store *store, const struct gd_device_id *id);
 
-/* Remove one of the keys, if it is there. */
+/* Remove one of the device's keys, if it is there. */
 void gd_store_remove(struct gd_store *store, const struct gd_device_id *id, enum gd_key key);
 
-/* Say, as xenbus backends do (error/backend/.../error), what is wrong with a device; NULL: nothing any more. */
+/* Write what is wrong with a device where xenbus backends do (error/backend/.../error); NULL: remove that. */
 void gd_store_error(struct gd_store *store, const struct gd_device_id *id, const char *error);
 
-/* Whether xenstored knows the domain: 1, 0, or -errno where we may not ask (in a driver domain). */
+/* Whether xenstored knows the domain: 1, 0, or -errno if we may not ask (in a driver domain). */
 int gd_store_introduced(struct gd_store *store, uint16_t domid);
 
 /*
- * What the toolstack calls a guest: /local/domain/N/name, and the UUID of /local/domain/N/vm; NULL where it is not
- * there, and where the guest itself could have written it. The caller frees both. -errno where we may not look (in a
+ * What the toolstack calls a guest: /local/domain/N/name, and the UUID in /local/domain/N/vm. Either is NULL if it is
+ * not there, or if the guest itself could have written it. The caller frees both. -errno if we may not look (in a
  * driver domain).
  */
 int gd_store_guest(struct gd_store *store, uint16_t domid, char **name, char **uuid);

@@ -14,7 +14,7 @@ struct gd_table *gd_table_new(void)
 	return table;
 }
 
-/* Device numbers of a guest are 16 or 256 apart, those of different guests the same. */
+/* A guest's device numbers are 16 or 256 apart, and different guests have the same ones: so both are mixed. */
 static struct gd_device **bucket(const struct gd_table *table, const struct gd_device_id *id)
 {
 	uint32_t hash = (id->devid * GD_CLASSES + id->class) * 2654435761u ^ id->domid * 40503u;
@@ -89,7 +89,7 @@ struct gd_device *gd_table_get(struct gd_table *table, struct gd_device_env *env
 	return device;
 }
 
-/* It was taken for being dirty, and may have become so again. */
+/* Take a device off the list of touched ones: it may have been touched again since it was taken. */
 static void dirty_remove(struct gd_table *table, const struct gd_device *device)
 {
 	struct gd_device **link = &table->dirty;
@@ -108,7 +108,7 @@ void gd_table_forget(struct gd_table *table, struct gd_device *device)
 	struct gd_device **link = bucket(table, &device->id);
 	struct gd_guest *guest = device->guest;
 
-	gd_table_up_take(table); /* its driver may have come up just before it was stopped */
+	gd_table_up_take(table); /* the driver may have come up just before the device was stopped */
 	gd_table_read(device);
 	dirty_remove(table, device);
 	while (*link != device)

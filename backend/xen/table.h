@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * All devices that are known, the guests that they belong to, and which of them are to be looked at. With a thousand
- * devices nothing here takes longer than with ten, but for what goes through all of them by its nature.
+ * devices no function here takes longer than with ten, except those that go through all devices.
  *
- * Threads: the main thread, but for gd_table_up(). Errors: NULL: no memory.
+ * Threads: the main thread, except for gd_table_up(). Errors: NULL: no memory.
  */
 #ifndef GD_TABLE_H
 #define GD_TABLE_H
@@ -12,48 +12,48 @@
 
 #define GD_TABLE_BUCKETS 1024u
 
-/* A guest with devices of ours: the owner's, from its first device to its last. */
+/* A guest with devices of ours. It exists from its first device to its last. */
 struct gd_guest {
 	uint16_t domid;
-	struct gd_device *devices; /* by device->sibling */
-	unsigned unread;	   /* of them, whose directory was not read yet */
-	bool forgotten;		   /* by xenstored, which died and came back without it; the guest lives */
-	uint64_t settle_ms;	   /* not 0: when it is tried again to settle it */
+	struct gd_device *devices; /* linked by device->sibling */
+	unsigned unread;	   /* how many of them have a directory that was not read yet */
+	bool forgotten;		   /* xenstored died, and came back without this guest, which lives on */
+	uint64_t settle_ms;	   /* when it is tried again to settle the guest; 0: it is not */
 	bool unsettled_said;
-	bool settled; /* what a former grantiod left for it was taken over (xen/settle.h) */
+	bool settled; /* what a former grantiod left for it has been taken over (xen/settle.h) */
 	struct gd_guest *next, **link;
 };
 
 struct gd_table {
-	struct gd_device *buckets[GD_TABLE_BUCKETS]; /* by device->chain */
+	struct gd_device *buckets[GD_TABLE_BUCKETS]; /* linked by device->chain */
 	struct gd_guest *guest[GD_DOMID_MAX + 1];
-	struct gd_guest *guests; /* all, by ->next */
+	struct gd_guest *guests; /* all guests, linked by ->next */
 	struct gd_device *dirty, **dirty_end;
-	struct gd_device *up; /* atomic; by device->up_next */
+	struct gd_device *up; /* atomic; linked by device->up_next */
 };
 
 struct gd_table *gd_table_new(void);
 void gd_table_free(struct gd_table *table); /* with its devices, which are IDLE; takes NULL */
 
 struct gd_device *gd_table_find(const struct gd_table *table, const struct gd_device_id *id);
-/* The same, and a new one where it is not known. */
+/* The same; a device that is not known yet is made. */
 struct gd_device *gd_table_get(struct gd_table *table, struct gd_device_env *env, const struct gd_device_id *id);
-/* IDLE. The device is freed, and its guest with its last one. */
+/* Free a device, which is IDLE, and its guest if it was the last one. */
 void gd_table_forget(struct gd_table *table, struct gd_device *device);
 
-/* Its directory is to be read again. */
+/* Note that the device's directory is to be read again. */
 void gd_table_touch(struct gd_table *table, struct gd_device *device);
-/* One that was touched, and is no more; NULL: none. */
+/* Take a device that was touched: it then no longer counts as touched. NULL: there is none. */
 struct gd_device *gd_table_take(struct gd_table *table);
-/* Its directory was read. */
+/* Note that the device's directory was read. */
 void gd_table_read(struct gd_device *device);
 
-/* The guest's driver has come up; by the guest's ioreq thread, once between two times that the device is attached. */
+/* The guest's driver has come up. Called by the guest's ioreq thread, once each time that the device is attached. */
 void gd_table_up(struct gd_table *table, struct gd_device *device);
-/* Touch all of which that was said. Before any of them may be attached again, or be forgotten. */
+/* Touch all devices whose driver has come up. To be called before any of them is attached again, or forgotten. */
 void gd_table_up_take(struct gd_table *table);
 
-/* All devices, guest by guest: `device` is a variable, and so is `guest`; neither may be forgotten within. */
+/* A loop over all devices, guest by guest, which declares `device` and `guest`. Nothing may be forgotten within. */
 #define gd_table_each(table, guest, device)                                        \
 	for (struct gd_guest *guest = (table)->guests; guest; guest = guest->next) \
 		for (struct gd_device *device = guest->devices; device; device = device->sibling)

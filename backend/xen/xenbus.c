@@ -10,9 +10,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define EVENTS_A_TURN 1024 /* then the directories are read, and the loop has its turn */
+#define EVENTS_A_TURN 1024 /* maximum; then the directories are read, and the loop goes on */
 
-/* ---- all of them ---------------------------------------------------------------------------------------------- */
+/* ---- all devices ---------------------------------------------------------------------------------------------- */
 
 static void device_touch(void *opaque, const struct gd_device_id *id)
 {
@@ -39,8 +39,8 @@ static bool is_open(const struct gd_device *device)
 }
 
 /*
- * xenstored says that there is no such domain, or Xen that our ioreq server has gone with it. An xenstored that came
- * back without its memory says so of all: then Xen's word is the only one.
+ * True if xenstored says that there is no such domain, or Xen says that our ioreq server has gone with it. An xenstored
+ * that came back without its memory says so of all domains: then only Xen is asked.
  */
 static bool guest_gone(struct gd_xenbus *xenbus, struct gd_guest *guest)
 {
@@ -62,7 +62,7 @@ static void guest_check(struct gd_xenbus *xenbus, struct gd_guest *guest)
 			gd_step_stop(&xenbus->step, device, "its domain has gone");
 }
 
-/* Domains have come or gone. Those that have gone lose their devices, whatever their directories say. */
+/* Domains have come or gone. The devices of those that have gone end, whatever their directories say. */
 static void domains_check(struct gd_xenbus *xenbus)
 {
 	for (struct gd_guest *guest = xenbus->table->guests; guest; guest = guest->next)
@@ -88,7 +88,7 @@ static void guest_touch(struct gd_xenbus *xenbus, struct gd_guest *guest, enum g
 			gd_table_touch(xenbus->table, device);
 }
 
-/* What stands below a directory, and what stood there. */
+/* Touch the devices that are below a directory now, and those that were there before. */
 static void list(struct gd_xenbus *xenbus, enum gd_class class, const uint16_t *domid)
 {
 	int ret = gd_store_list(xenbus->store, class, domid, domid ? device_touch : domain_touch, xenbus);
@@ -138,7 +138,7 @@ static void directories_list(struct gd_xenbus *xenbus)
 	xenbus->dirty_domains = false;
 }
 
-/* Each that was touched up to now, once; a guest is settled when all of its directories have been read. */
+/* Follow each device that was touched up to now, once. A guest is settled when all its directories have been read. */
 static void devices_follow(struct gd_xenbus *xenbus)
 {
 	struct gd_device *device;
@@ -152,7 +152,7 @@ static void devices_follow(struct gd_xenbus *xenbus)
 			gd_device_abandon(device);
 			gd_table_forget(xenbus->table, device);
 			if (last)
-				continue; /* the guest is forgotten, too */
+				continue; /* its guest may be forgotten, too */
 		}
 		gd_step_settle(&xenbus->step, xenbus->env.domains, guest);
 	}
@@ -168,8 +168,8 @@ void gd_xenbus_work(struct gd_xenbus *xenbus)
 		return;
 	}
 	if (xenbus->lost)
-		return; /* all that is served goes on; what there is to do is done when xenstored is back */
-	/* First: a directory that is found below may be that of a new domain with an old number. */
+		return; /* devices go on being served; what there is to do is done when xenstored is back */
+	/* This comes first: a directory that is found below may belong to a new domain with an old number. */
 	if (xenbus->domains_changed)
 		domains_check(xenbus);
 	xenbus->domains_changed = false;
@@ -191,7 +191,7 @@ static void removal_expired(void *opaque)
 	}
 }
 
-/* What there is to do is done by gd_xenbus_work(), which follows each step of the loop. */
+/* gd_xenbus_work(), which follows each step of the loop, does what there is to do. */
 static void loop_woken(void *opaque)
 {
 	(void)opaque;
@@ -211,7 +211,7 @@ static void device_changed(struct gd_device *device)
 	gd_table_touch(xenbus->table, device);
 }
 
-/* By a queue's thread. */
+/* Called by a queue's thread. */
 static void device_wake(struct gd_device *device)
 {
 	struct gd_xenbus *xenbus = device->env->opaque;
@@ -219,7 +219,7 @@ static void device_wake(struct gd_device *device)
 	gd_wakeup_send(&xenbus->wakeup);
 }
 
-/* By the guest's ioreq thread. */
+/* Called by the guest's ioreq thread. */
 static void device_up(struct gd_device *device)
 {
 	struct gd_xenbus *xenbus = device->env->opaque;
@@ -249,7 +249,7 @@ static int timers_open(struct gd_xenbus *xenbus)
 	return ret;
 }
 
-/* Ledgers of devices that went while no grantiod was there. */
+/* Remove the ledgers of devices whose directories went while no grantiod was running. */
 static void ledgers_sweep(struct gd_xenbus *xenbus, const char *path)
 {
 	DIR *dir = path ? opendir(path) : NULL;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Within xenbus.c, leave.c and report.c. */
+/* For the files xenbus.c, leave.c, reconnect.c and report.c only. */
 #ifndef GD_XENBUS_PRIV_H
 #define GD_XENBUS_PRIV_H
 
@@ -18,23 +18,25 @@ struct gd_xenbus {
 	struct gd_loop_source watch; /* xenstore has sent something */
 	struct gd_wakeup wakeup;
 	struct gd_timer removal, retry, again;
-	bool stopping, lost; /* lost: xenstored, and it is looked for again, each */
-	unsigned again_ms;   /* so many ms */
-	/* To be listed again: whole classes, and domains of a class (a bit each). */
+	bool stopping, lost; /* lost: there is no xenstored; it is tried to connect again every */
+	unsigned again_ms;   /* so many milliseconds */
+	/* What is to be listed again: whole classes, and domains of a class (one bit each). */
 	bool dirty_class[GD_CLASSES], dirty_domains;
-	bool domains_changed; /* some have come or gone */
+	bool domains_changed; /* some domains have come or gone */
 	uint8_t dirty_domain[GD_CLASSES][(GD_DOMID_MAX + 8) / 8];
 };
 
-/* After gd_xenbus_stop(), in place of all other work: what jobs have opened meanwhile is stopped. */
+/* The only work after gd_xenbus_stop(): to stop what jobs have opened meanwhile. */
 void gd_leave_work(struct gd_xenbus *xenbus);
 
-/* The connection is lost: begin to look for another. */
+/* The connection is lost: begin to try to connect again. */
 void gd_reconnect_begin(struct gd_xenbus *xenbus, int error);
-/* Of xenbus->again. */
+/* Called when xenbus->again expires. */
 void gd_reconnect_expired(void *opaque);
-/* There is a connection: hear of its events, and read everything. Both classes at once: all that a guest's directories
- * name must be known before any of its devices is served. */
+/*
+ * There is a connection: wait for its events, and read everything. Both classes are read in one go: all that a guest's
+ * directories name must be known before any of its devices is served.
+ */
 int gd_reconnect_watch(struct gd_xenbus *xenbus);
 
 #endif
