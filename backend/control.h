@@ -14,7 +14,7 @@
 #define GD_CONTROL_H
 
 #include "backend/base/loop.h"
-#include "backend/xen/xenbus.h"
+#include "backend/xenbus/xenbus.h"
 
 struct gd_control;
 

@@ -13,7 +13,7 @@
 #include "backend/control.h"
 #include "backend/reload.h"
 #include "backend/sizewatch.h"
-#include "backend/xen/xenbus.h"
+#include "backend/xenbus/xenbus.h"
 
 #include <errno.h>
 #include <signal.h>

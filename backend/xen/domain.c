@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "backend/xen/keys.h"
 
 #define IRQS 1024u /* Arm's interrupt lines */
 
@@ -22,7 +21,7 @@ struct gd_domain {
 };
 
 struct gd_domains {
-	struct gd_domain *domain[GD_DOMID_MAX + 1];
+	struct gd_domain *domain[DOMID_FIRST_RESERVED];
 };
 
 int gd_domains_open(struct gd_domains **out)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What a guest answers to an address that we chose (docs/xenbus.md), and the choosing. */
-#include "backend/xen/front.h"
+#include "backend/xenbus/front.h"
 
 #include <errno.h>
 #include <setjmp.h>

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "backend/xen/keys.h"
+#include "backend/xenbus/keys.h"
 
 /* As xl writes them for a disk of domain 1, backend in domain 0 (recorded on Arm, Xen 4.20). */
 static const struct gd_device_id disk_id = {GD_VIRTIO_DISK, 1, 51712};

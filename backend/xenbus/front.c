@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "backend/base/number.h"
-#include "backend/xen/front.h"
+#include "backend/xenbus/front.h"
 
 #include <ctype.h>
 #include <errno.h>

@@ -4,7 +4,7 @@
  * guests need it while they work: disks go on being served. When xenstored can be reached again, all directories are
  * read as at the start.
  */
-#include "backend/xen/xenbus_priv.h"
+#include "backend/xenbus/xenbus_priv.h"
 
 #include <string.h>
 #include <sys/epoll.h>

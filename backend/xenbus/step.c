@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "backend/base/clock.h"
-#include "backend/xen/step.h"
-#include "backend/xen/settle.h"
+#include "backend/xenbus/step.h"
+#include "backend/xenbus/settle.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -8,7 +8,7 @@
 #ifndef GD_TABLE_H
 #define GD_TABLE_H
 
-#include "backend/xen/device.h"
+#include "backend/xenbus/served.h"
 
 #define GD_TABLE_BUCKETS 1024u
 
@@ -20,7 +20,7 @@ struct gd_guest {
 	bool forgotten;		   /* xenstored died, and came back without this guest, which lives on */
 	uint64_t settle_ms;	   /* when it is tried again to settle the guest; 0: it is not */
 	bool unsettled_said;
-	bool settled; /* what a former grantiod left for it has been taken over (xen/settle.h) */
+	bool settled; /* what a former grantiod left for it has been taken over (xenbus/settle.h) */
 	struct gd_guest *next, **link;
 };
 

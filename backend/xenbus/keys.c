@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "backend/base/number.h"
-#include "backend/xen/keys.h"
+#include "backend/xenbus/keys.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -164,7 +164,7 @@ static int check_transport(const struct check *check, const char *value)
  * then does for the guest. Without grants we have to map any page that the guest names, which only the administrator
  * can allow. Where xl gives no address (x86) the key means nothing to the guest: xl of Xen 4.19 and later writes 0 for
  * every disk that domain 0 serves, unless told otherwise. There the guest itself must say that it grants before it is
- * served (xen/front.h).
+ * served (xenbus/front.h).
  */
 static int check_grant_usage(const struct check *check, const char *value)
 {

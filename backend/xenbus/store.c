@@ -2,7 +2,7 @@
 #include "backend/base/error.h"
 #include "backend/base/log.h"
 #include "backend/base/number.h"
-#include "backend/xen/store.h"
+#include "backend/xenbus/store.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -2,8 +2,8 @@
 /*
  * What grantiod reads and writes in xenstore. It watches the backend directories of its own domain, to which no guest
  * may write. A guest that writes to its own frontend directory causes no event here, with one exception: where the
- * toolstack gives no address (xen/front.h), the frontend's `state` is watched while the device is served. Each time the
- * guest writes to that, we read two directories, and write at most once.
+ * toolstack gives no address (xenbus/front.h), the frontend's `state` is watched while the device is served. Each time
+ * the guest writes to that, we read two directories, and write at most once.
  *
  * Every call takes a few round trips to xenstored, which the main thread waits for. Conflicting transactions are tried
  * again a bounded number of times.
@@ -13,8 +13,8 @@
 #ifndef GD_STORE_H
 #define GD_STORE_H
 
-#include "backend/xen/front.h"
-#include "backend/xen/keys.h"
+#include "backend/xenbus/front.h"
+#include "backend/xenbus/keys.h"
 
 struct gd_store;
 
@@ -55,7 +55,7 @@ int gd_store_read(struct gd_store *store, const struct gd_device_id *id, struct 
 struct gd_store_note {
 	uint16_t server; /* the ioreq server's number, for our successor */
 	uint64_t ledger; /* the ledger's cookie, for our successor; 0: not written */
-	uint32_t base;	 /* the address of the registers, for the guest (xen/front.h); 0: not written */
+	uint32_t base;	 /* the address of the registers, for the guest (xenbus/front.h); 0: not written */
 	bool others;	 /* what gd_store_others() wrote is removed */
 };
 int gd_store_state(struct gd_store *store, const struct gd_device_id *id, unsigned from, unsigned to,

@@ -16,7 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "backend/xen/keys.h"
+#include "backend/xenbus/keys.h"
 
 #define GD_FRONT_VERSION 1u
 #define GD_FRONT_BASE	 0xfea00000u /* the window for registers, */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "backend/base/log.h"
-#include "backend/xen/alone.h"
+#include "backend/xenbus/alone.h"
 
 #include <errno.h>
 #include <fcntl.h>

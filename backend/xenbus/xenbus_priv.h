@@ -5,9 +5,9 @@
 
 #include "backend/base/timer.h"
 #include "backend/base/wakeup.h"
-#include "backend/xen/step.h"
-#include "backend/xen/table.h"
-#include "backend/xen/xenbus.h"
+#include "backend/xenbus/step.h"
+#include "backend/xenbus/table.h"
+#include "backend/xenbus/xenbus.h"
 
 struct gd_xenbus {
 	struct gd_loop *loop;

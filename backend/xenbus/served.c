@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "backend/xen/device.h"
+#include "backend/xenbus/served.h"
 
 #include <errno.h>
 #include <inttypes.h>

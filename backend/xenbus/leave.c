@@ -5,7 +5,7 @@
  * A device that is left takes no more requests from here on, and ends when those that it has taken are answered. So the
  * next grantiod has nothing to do again, which matters over a network, where nobody can know when a request is over.
  */
-#include "backend/xen/xenbus_priv.h"
+#include "backend/xenbus/xenbus_priv.h"
 
 static void device_leave(struct gd_device *device)
 {

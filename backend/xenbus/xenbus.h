@@ -4,11 +4,11 @@
  * which ends when the directory or its domain does.
  *
  * A watch event says which directory to look at. What is done then depends on the directory and on the device's phase
- * (xen/device.h), and never on the event. So events may come late, twice, or in any number: a directory is read once
+ * (xenbus/served.h), and never on the event. So events may come late, twice, or in any number: a directory is read once
  * for all events that came since it was read last.
  *
  * States (xen/io/xenbus.h): a device is served first, and then gets state 2, for which libxl waits. It gets state 4
- * once, when the guest's driver has come up; where the guest itself answers (xen/front.h), docs/xenbus.md says when.
+ * once, when the guest's driver has come up; where the guest itself answers (xenbus/front.h), docs/xenbus.md says when.
  * State 5 stops it, and becomes 6, unless it is our answer to the guest's own state. State 1 on a device that is served
  * means a new device of that name. A state that a former grantiod left (2 to 4) is served as if it were 1.
  *

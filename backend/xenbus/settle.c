@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "backend/xen/settle.h"
+#include "backend/xenbus/settle.h"
 #include "backend/xen/ioreq.h"
 
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What is to be done next with one device, by what its directory says. The rules are in xen/xenbus.h.
+ * What is to be done next with one device, by what its directory says. The rules are in xenbus/xenbus.h.
  *
  * Threads: the main thread.
  */
@@ -11,9 +11,9 @@
 
 #include "backend/base/timer.h"
 #include "backend/config.h"
-#include "backend/xen/device.h"
-#include "backend/xen/store.h"
-#include "backend/xen/table.h"
+#include "backend/xenbus/served.h"
+#include "backend/xenbus/store.h"
+#include "backend/xenbus/table.h"
 
 /* What the steps of all devices share. It is the owner's, and constant but for `nameless`. */
 struct gd_step {
@@ -29,7 +29,7 @@ struct gd_step {
 bool gd_step_follow(struct gd_step *step, struct gd_device *device);
 /* Try again to take over images and guests that a former process still has, as far as it is time; set the timer. */
 void gd_step_retry(struct gd_step *step);
-/* All directories of the guest have been read: take over what was left for it (xen/settle.h), or try again later. */
+/* All directories of the guest have been read: take over what was left for it (xenbus/settle.h), or try again later. */
 void gd_step_settle(struct gd_step *step, struct gd_domains *domains, struct gd_guest *guest);
 /* OPENED or SERVED: stop it, with a line in the log if it was served. */
 void gd_step_stop(struct gd_step *step, struct gd_device *device, const char *why);

@@ -8,7 +8,7 @@
 #ifndef GD_SETTLE_H
 #define GD_SETTLE_H
 
-#include "backend/xen/table.h"
+#include "backend/xenbus/table.h"
 
 /*
  * Take all that over; the guest's directories have been read. False: that is not possible yet, which is logged once.

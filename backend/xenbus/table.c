@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "backend/xen/table.h"
+#include "backend/xenbus/table.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -99,7 +99,7 @@ void gd_keys_note(const struct gd_keys *keys, struct gd_keys_note *out);
 
 /* All other values, checked. `target` points into the keys, or is policy->config_target. */
 struct gd_keys_device {
-	uint64_t base; /* guest-physical, of GD_MMIO_SIZE bytes of registers; 0: we choose it (xen/front.h) */
+	uint64_t base; /* guest-physical, of GD_MMIO_SIZE bytes of registers; 0: we choose it (xenbus/front.h) */
 	unsigned irq;  /* Arm SPI, 32 to 1019; 0 with base 0: an event channel of the guest's */
 	const char *target;
 	bool readonly, discard, direct;

@@ -12,8 +12,8 @@
  * Threads: the main thread. The guest's ioreq thread comes in by the bus only; what it leaves here is atomic.
  * Errors: 0 or -errno, with a line in `error`.
  */
-#ifndef GD_DEVICE_H
-#define GD_DEVICE_H
+#ifndef GD_SERVED_H
+#define GD_SERVED_H
 
 #include "backend/base/job.h"
 #include "backend/config.h"
@@ -22,7 +22,7 @@
 #include "backend/virtio/vdev.h"
 #include "backend/xen/domain.h"
 #include "backend/xen/irq.h"
-#include "backend/xen/keys.h"
+#include "backend/xenbus/keys.h"
 
 #define GD_DEVICE_ERROR	 512
 #define GD_DEVICE_LEDGER 40
@@ -62,13 +62,13 @@ struct gd_device {
 	struct gd_disk_info info; /* of the image, when it was opened */
 	uint64_t base;		  /* of its registers: keys.base, or chosen for it */
 
-	/* The table's (xen/table.c). */
+	/* The table's (xenbus/table.c). */
 	struct gd_guest *guest;
 	struct gd_device *chain, *sibling, **sibling_link, *dirty_next, *up_next;
 	bool dirty;  /* its directory is to be read again */
 	bool unread; /* it was never read */
 
-	/* The owner's (xen/step.c, xen/xenbus.c). */
+	/* The owner's (xenbus/step.c, xenbus/xenbus.c). */
 	bool waits;	   /* IDLE: for its domain to be introduced */
 	bool coming;	   /* it was served before, and its guest's accesses wait for it */
 	int awaited;	   /* and it waits for what it needs, by this error, which was said; 0: it does not */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What the administrator asks of the devices, and what they are told to look at. */
-#include "backend/xen/xenbus_priv.h"
+#include "backend/xenbus/xenbus_priv.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-#include "backend/xen/xenbus.h"
-#include "backend/xen/alone.h"
-#include "backend/xen/xenbus_priv.h"
+#include "backend/xenbus/xenbus.h"
+#include "backend/xenbus/alone.h"
+#include "backend/xenbus/xenbus_priv.h"
 
 #include <dirent.h>
 #include <errno.h>
