@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * What one process has mapped of each domain. A domain id can be destroyed and given out again while another thread
+ * still uses the old domain's memory, so an attachment belongs to one epoch of the id and lives until its last user
+ * puts it.
+ */
 #include "model/attach.h"
 #include "model/files.h"
 #include "model/lock.h"
@@ -17,6 +22,7 @@ static void *map(int fd, const struct gm_attach *a, enum gm_file file)
 	return fd >= 0 && bytes_of(a, file) ? gm_map_shared(fd, bytes_of(a, file)) : NULL;
 }
 
+/* Files are unmapped at the end only: pointers into them are handed out to callers without a lock. */
 static void attach_free(struct gm_attach *a)
 {
 	gm_unmap_shared(a->ram, bytes_of(a, GM_FILE_RAM));
@@ -34,6 +40,10 @@ static void attach_free(struct gm_attach *a)
 	free(a);
 }
 
+/*
+ * Map all of the domain's files. RAM is opened read-only, too, so that mprotect() cannot make a read-only grant mapping
+ * writable.
+ */
 static bool attach_map(struct gm_machine *machine, struct gm_attach *a)
 {
 	int active_fd = gm_file_open(machine, a->domid, GM_FILE_ACTIVE, O_RDWR);
@@ -51,6 +61,7 @@ static bool attach_map(struct gm_machine *machine, struct gm_attach *a)
 	return (a->ram || !a->ram_frames) && a->ram_ro_fd >= 0 && a->grants && a->active && a->io;
 }
 
+/* With machine->lock held. NULL also when the domain goes while we map it. */
 static struct gm_attach *attach_new(struct gm_machine *machine, uint16_t domid, uint32_t epoch)
 {
 	struct gm_domain *d = gm_dom(machine, domid);
@@ -71,6 +82,7 @@ static struct gm_attach *attach_new(struct gm_machine *machine, uint16_t domid, 
 	return a;
 }
 
+/* An attachment is stale when its domain has gone, or when its id has become another domain's. */
 static bool attach_stale(struct gm_machine *machine, const struct gm_attach *a)
 {
 	return machine->attach[a->domid] != a || gm_dom_state(machine, a->domid) == GM_DOMAIN_NONE ||
@@ -87,6 +99,10 @@ static void attach_drop_stale(struct gm_machine *machine, struct gm_attach *a)
 	attach_free(a);
 }
 
+/*
+ * The list keeps one attachment per domain id. A stale one leaves the list at once, so that nobody gets it again, but
+ * is freed only when the references that were handed out before have come back.
+ */
 struct gm_attach *gm_attach_get(struct gm_machine *machine, uint16_t domid)
 {
 	struct gm_attach *a;

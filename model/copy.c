@@ -58,7 +58,10 @@ static void batch_enter(struct batch *b, struct gm_attach *attach)
 	b->attach = attach;
 }
 
-/* The domain's files, kept until the batch is done. */
+/*
+ * The domain's files, kept until the batch is done. Each domain is in the list once, however many operations name it;
+ * there are at most two per operation, so the list has room.
+ */
 static struct gm_attach *batch_attach(struct batch *b, uint32_t domid)
 {
 	struct gm_attach *a;
@@ -97,6 +100,7 @@ static void side_unpin(struct batch *b, struct side *s)
 	gm_grant_unpin(b->m, &s->pin);
 }
 
+/* What the grant allows (a sub-page grant is less than a page). What lies within a page was checked before. */
 static bool side_in_bounds(const struct side *s, uint32_t len)
 {
 	return !s->gref || (s->offset >= s->pin.start && s->offset + len <= (uint32_t)s->pin.start + s->pin.length);
@@ -107,7 +111,10 @@ static uint8_t *side_bytes(const struct side *s)
 	return s->gref ? s->pin.attach->ram + s->pin.frame * GM_PAGE_SIZE + s->offset : s->virt;
 }
 
-/* How many bytes were copied. */
+/*
+ * Returns how many bytes were copied. An operation that was refused when it was pinned has a status already, and moves
+ * nothing.
+ */
 static uint32_t op_copy(struct op *op)
 {
 	if (op->status)
@@ -135,6 +142,7 @@ static void batch_put(struct batch *b)
 	}
 }
 
+/* Pin everything, copy without a lock, unpin everything: while bytes move, other processes can pin and unpin. */
 static void batch_run(struct batch *b, const uint32_t *tracks)
 {
 	uint64_t bytes = 0;
@@ -185,6 +193,7 @@ static int batch_flush(struct batch *b)
 
 /* ---- segments to operations --------------------------------------------------------------------------------- */
 
+/* `len` shrinks to what lies in this page of a local buffer; granted sides are checked to lie within one page. */
 static void side_fill(struct side *s, uint16_t self, bool gref, const union xengnttab_copy_ptr *ptr, uint32_t done,
 		      uint32_t *len)
 {
@@ -201,6 +210,7 @@ static void side_fill(struct side *s, uint16_t self, bool gref, const union xeng
 		*len = GM_PAGE_SIZE - s->offset;
 }
 
+/* gntdev cuts a segment at each page border of the local buffer, because that is how far one operation reaches. */
 static int segment_add(struct batch *b, xengnttab_grant_copy_segment_t *seg)
 {
 	bool from = seg->flags & GNTCOPY_source_gref, to = seg->flags & GNTCOPY_dest_gref;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Domains: making and ending them, what they have done, and the faults set for them. */
+/* Domains: making and ending them, what they have done, and the faults that tests set for them. */
 #include "model/domain.h"
 #include "model/attach.h"
 #include "model/event.h"
@@ -14,6 +14,10 @@
 
 /* ---- making ------------------------------------------------------------------------------------------------- */
 
+/*
+ * The epoch counts the creations under this id. Handles that were opened for the former domain compare it, and fail
+ * from now on instead of acting on the new one.
+ */
 int gm_domain_make(struct gm_machine *machine, uint16_t domid, const struct gm_domain_config *config)
 {
 	struct gm_domain *d = gm_dom(machine, domid);
@@ -65,6 +69,7 @@ static int domid_choose(struct gm_machine *m, uint16_t wanted, uint16_t *out)
 	return -ENOSPC;
 }
 
+/* The big lock keeps two creations from choosing the same id. */
 int gm_domain_create(struct gm_machine *machine, const struct gm_domain_config *config, uint16_t *domid)
 {
 	uint16_t id;
@@ -83,6 +88,7 @@ int gm_domain_create(struct gm_machine *machine, const struct gm_domain_config *
 	return err;
 }
 
+/* Domain 0 may act for every guest without this. */
 int gm_domain_set_target(struct gm_machine *machine, uint16_t domid, uint16_t target)
 {
 	int err = -ESRCH;
@@ -111,7 +117,10 @@ static void domain_wake(struct gm_machine *machine, uint16_t domid)
 		gm_irq_wake(&d->irq[i]);
 }
 
-/* With big held. From here on every new map, copy, bind and device model operation on the domain is refused. */
+/*
+ * With big held. The state comes first: from then on every new map, copy, bind and device model operation on the domain
+ * is refused, and only then is what exists taken apart. Waiters are woken last, so that they find all of it gone.
+ */
 static void domain_kill(struct gm_machine *m, uint16_t domid)
 {
 	struct gm_domain *d = gm_dom(m, domid);
@@ -131,6 +140,9 @@ static void domain_kill(struct gm_machine *m, uint16_t domid)
 	domain_wake(m, domid);
 }
 
+/*
+ * A domain that is dying already is reaped again if it can be, and its destruction is no error: a toolstack repeats it.
+ */
 int gm_domain_destroy(struct gm_machine *machine, uint16_t domid)
 {
 	int err = 0;
@@ -150,6 +162,7 @@ int gm_domain_destroy(struct gm_machine *machine, uint16_t domid)
 	return err;
 }
 
+/* Only a running domain crashes. One that is being destroyed meanwhile must not come back as crashed. */
 void gm_domain_crash(struct gm_machine *machine, uint16_t domid)
 {
 	uint32_t running = GM_DOMAIN_RUNNING;
@@ -170,6 +183,7 @@ int32_t gm_guest_holder(struct gm_machine *machine)
 	return p && !gm_proc_dead(p) ? p->pid : 0;
 }
 
+/* Two processes that act as one guest would write the same grant table with two allocators. The second is refused. */
 int gm_guest_claim(struct gm_machine *machine)
 {
 	struct gm_domain *d = gm_dom(machine, machine->domid);
@@ -204,6 +218,7 @@ enum gm_domain_state gm_domain_state(struct gm_machine *machine, uint16_t domid)
 	return (enum gm_domain_state)gm_dom_state(machine, domid);
 }
 
+/* Counted from the tracks, which are the truth, and not kept as a number that a death could leave wrong. */
 static uint32_t mappings_held(struct gm_machine *m, uint16_t domid)
 {
 	uint32_t n = 0;
@@ -223,6 +238,7 @@ static uint32_t mappings_held(struct gm_machine *m, uint16_t domid)
 	return n;
 }
 
+/* Statistics are read without a lock: each number is right by itself, and their sum may be a moment apart. */
 int gm_domain_stats(struct gm_machine *machine, uint16_t domid, struct gm_stats *out)
 {
 	const uint64_t *from;
@@ -248,6 +264,7 @@ int gm_domain_stats(struct gm_machine *machine, uint16_t domid, struct gm_stats 
 
 /* ---- faults ------------------------------------------------------------------------------------------------- */
 
+/* `left` is written last, since it is what arms the fault. */
 int gm_fault_set(struct gm_machine *machine, uint16_t domid, enum gm_fault kind, uint32_t n)
 {
 	struct gm_fault_slot *f;

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Event channels. Bindings change below the big lock. Delivery takes no lock of the shared state, because a backend
+ * must never wait for another process that was stopped with a lock held; it relies on the atomic words of struct
+ * gm_port.
+ */
 #include "model/event.h"
 #include "model/files.h"
 #include "model/lock.h"
@@ -9,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* Ports come from callers as they please: this is the only place that turns one into a pointer. */
 static struct gm_port *port_of(struct gm_machine *m, uint16_t domid, uint32_t port)
 {
 	return domid < GM_MAX_DOMAINS && port < GM_MAX_PORTS ? &gm_dom(m, domid)->port[port] : NULL;
@@ -26,11 +32,13 @@ static void link_store(struct gm_port *p, uint64_t link)
 
 /* ---- pipes -------------------------------------------------------------------------------------------------- */
 
+/* A token is a slot and its generation in one word, so that both are compared and stored at once. */
 static uint32_t token_slot(uint32_t token)
 {
 	return (token & 0xffff) - 1;
 }
 
+/* The generation is in the name: a pipe that is opened late by its name can never be a later handle's. */
 static char *pipe_path(const struct gm_machine *m, uint32_t token)
 {
 	char name[32];
@@ -71,6 +79,10 @@ static void pipe_open(struct gm_machine *m, uint32_t token)
 	pthread_rwlock_unlock(&m->pipes_lock);
 }
 
+/*
+ * Twice at most: if the pipe is not known yet, it is opened, and then the event is written. A pipe that cannot be
+ * opened belongs to a handle that has gone, and nobody waits for its events.
+ */
 static void pipe_deliver(struct gm_machine *m, uint32_t token, uint32_t port)
 {
 	for (int i = 0; i < 2; i++) {
@@ -85,6 +97,10 @@ static void pipe_deliver(struct gm_machine *m, uint32_t token, uint32_t port)
 	}
 }
 
+/*
+ * Write ends of handles that were closed by their owners: without this a process that lives long would keep all of
+ * them.
+ */
 void gm_pipe_sweep(struct gm_machine *machine)
 {
 	pthread_rwlock_wrlock(&machine->pipes_lock);
@@ -130,6 +146,9 @@ static void port_raise(struct gm_machine *m, uint16_t domid, uint32_t port)
 	port_deliver(m, domid, port);
 }
 
+/*
+ * The link is read once. What it says may be old by the time of the delivery, which costs an event too many at worst.
+ */
 int gm_event_send(struct gm_machine *machine, uint16_t domid, uint32_t port)
 {
 	struct gm_port *p = port_of(machine, domid, port);
@@ -159,6 +178,10 @@ void gm_event_unmask(struct gm_machine *machine, uint16_t domid, uint32_t port)
 	}
 }
 
+/*
+ * A receiver takes an event that it was told of already as one that means nothing new: drivers look at their rings
+ * then. That is why everything which is marked as delivered may be delivered once more.
+ */
 void gm_event_redeliver(struct gm_machine *machine)
 {
 	for (uint16_t d = 0; d < GM_MAX_DOMAINS; d++) {
@@ -236,6 +259,7 @@ static int bind_locked(struct gm_machine *m, uint16_t remote, uint32_t remote_po
 	return port;
 }
 
+/* Only the domain that the port was left for can bind it, and only once. */
 int gm_event_bind_interdomain(struct gm_machine *machine, uint16_t remote, uint32_t remote_port, uint32_t owner)
 {
 	int port;
@@ -252,6 +276,7 @@ int gm_event_bind_interdomain(struct gm_machine *machine, uint16_t remote, uint3
 	return port;
 }
 
+/* The peer becomes unbound, and can be bound again: a backend that restarts binds the guest's port a second time. */
 void gm_event_close_locked(struct gm_machine *machine, uint16_t domid, uint32_t port)
 {
 	struct gm_port *p = &gm_dom(machine, domid)->port[port];
@@ -275,6 +300,10 @@ void gm_event_close_all(struct gm_machine *machine, uint16_t domid)
 			gm_event_close_locked(machine, domid, i);
 }
 
+/*
+ * With big held, after the death of its holder. A port is linked after its peer was looked at and before the peer links
+ * back, so half a binding shows at exactly one of the two ports.
+ */
 void gm_event_repair(struct gm_machine *machine)
 {
 	for (uint16_t d = 0; d < GM_MAX_DOMAINS; d++)
@@ -288,7 +317,7 @@ void gm_event_repair(struct gm_machine *machine)
 			}
 			if (gm_link_state(link) != GM_PORT_INTERDOMAIN)
 				continue;
-			/* One side was linked, or unlinked, and the other not: half a binding is none. */
+			/* One side was linked, or unlinked, and the other was not: the binding is undone. */
 			peer = port_of(machine, gm_link_domid(link), gm_link_port(link));
 			if (!peer || link_load(peer) != gm_link(GM_PORT_INTERDOMAIN, d, i))
 				link_store(p, gm_link(GM_PORT_UNBOUND, gm_link_domid(link), 0));
@@ -297,6 +326,7 @@ void gm_event_repair(struct gm_machine *machine)
 
 /* ---- handles ------------------------------------------------------------------------------------------------ */
 
+/* The generation has 15 bits, so that a token never looks like GM_OWNER_VCPU. */
 static int handle_claim(struct gm_machine *m, uint32_t *token)
 {
 	int err = -EMFILE;
@@ -342,6 +372,7 @@ err_close:
 	return err;
 }
 
+/* Safe for a token that has gone already: the keeper and the owner may both close it. */
 void gm_handle_close(struct gm_machine *machine, uint32_t token)
 {
 	struct gm_handle *h = &machine->state->handle[token_slot(token)];
@@ -365,6 +396,7 @@ void gm_handle_close(struct gm_machine *machine, uint32_t token)
 	gm_pipe_sweep(machine);
 }
 
+/* A descriptor that came over an exec has no token with it. The pipe's inode says which handle it is. */
 uint32_t gm_handle_find(struct gm_machine *machine, int fd)
 {
 	struct stat want, st;

@@ -11,6 +11,7 @@
 #define ENTRIES_V1   512u	 /* entries of version 1 in a page: the most there can be */
 #define SERVER_PAGES 2u		 /* per ioreq server: buffered and synchronous */
 
+/* A machine's files are found by these names, by its processes and by people who look into its directory. */
 static const char *const names[GM_FILES] = {"ram", "grants", "active", "ioreq"};
 
 char *gm_path(const struct gm_machine *machine, const char *name)
@@ -27,6 +28,10 @@ static char *file_path(const struct gm_machine *m, uint16_t domid, enum gm_file 
 	return asprintf(&path, "%s/dom%u.%s", m->dir, domid, names[file]) < 0 ? NULL : path;
 }
 
+/*
+ * Sizes are those of the largest table that the domain may have, because the files are mapped once and never grow. They
+ * are sparse, so that what is not used costs nothing.
+ */
 size_t gm_file_bytes(enum gm_file file, uint64_t ram_frames, uint32_t max_frames)
 {
 	switch (file) {
@@ -61,6 +66,7 @@ void gm_files_remove(struct gm_machine *machine, uint16_t domid)
 	}
 }
 
+/* O_EXCL: an old file was removed just now, so that a file which is there is an error. */
 static int file_make(struct gm_machine *m, uint16_t domid, enum gm_file file, size_t bytes)
 {
 	char *path = file_path(m, domid, file);
@@ -90,11 +96,16 @@ int gm_files_make(struct gm_machine *machine, uint16_t domid, uint64_t ram_frame
 
 /* ---- mapping ------------------------------------------------------------------------------------------------ */
 
+/* Whole pages, since a guard begins at a page's border. */
 static size_t guarded_bytes(size_t bytes)
 {
 	return GUARD + (bytes + GM_PAGE_SIZE - 1) / GM_PAGE_SIZE * GM_PAGE_SIZE + GUARD;
 }
 
+/*
+ * First all addresses are reserved without access, then the file takes the middle of them. In this order no other
+ * thread's mapping can come to lie where a guard is meant to be.
+ */
 void *gm_map_shared(int fd, size_t bytes)
 {
 	const int none = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;

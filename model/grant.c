@@ -52,7 +52,10 @@ static struct entry entry_at(const struct gm_domain *d, const struct gm_attach *
 	return e;
 }
 
-/* What a permit_access entry lets one do, read once. */
+/*
+ * What a permit_access entry allows. Each field is read once: the guest may change it at any time, and what was checked
+ * must be what is used.
+ */
 static void entry_read(const struct entry *e, uint16_t flags, struct gm_active *act)
 {
 	act->sub_page = 0;
@@ -70,9 +73,11 @@ static void entry_read(const struct entry *e, uint16_t flags, struct gm_active *
 	}
 }
 
+/* The guest may take the page back as soon as it sees these bits gone. */
 static void in_use_clear(const struct entry *e, uint16_t flags)
 {
-	/* Release: the last access to the page is done before the guest can see that it may have it back. */
+	/* Release: our last access to the page comes before it; pairs with the guest's look at the bits when it ends a
+	 * grant. */
 	__atomic_fetch_and(e->in_use, (uint16_t)~flags, __ATOMIC_RELEASE);
 }
 
@@ -134,6 +139,7 @@ static int16_t in_use_set_v2(const struct entry *e, uint16_t domid, bool pinned,
 
 /* ---- pins --------------------------------------------------------------------------------------------------- */
 
+/* Release: whoever reads a track after a death sees the pin that it stands for. */
 static void track_store(struct gm_machine *m, uint32_t slot, uint32_t index, uint64_t track)
 {
 	__atomic_store_n(&m->state->track[slot][index], track, __ATOMIC_RELEASE);
@@ -165,6 +171,7 @@ static bool pin_allowed(const struct gm_machine *m, const struct gm_active *act,
 	       (pin->write ? act->writers : act->readers) < MAX_PINS;
 }
 
+/* The track is written last: a death before that leaves a pin without a track, which the rebuild takes off again. */
 static void pin_take(struct gm_machine *m, struct gm_active *act, struct gm_pin *pin)
 {
 	uint64_t flags = (pin->write ? GM_TRACK_WRITE : 0) | (pin->copy ? GM_TRACK_COPY : 0);
@@ -228,6 +235,7 @@ static void active_release(struct gm_machine *m, struct gm_attach *a, uint32_t r
 	}
 }
 
+/* The track goes first, for the same reason as in pin_take(). */
 void gm_grant_unpin(struct gm_machine *machine, const struct gm_pin *pin)
 {
 	uint64_t track = __atomic_load_n(&machine->state->track[machine->proc][pin->track], __ATOMIC_RELAXED);
@@ -236,6 +244,7 @@ void gm_grant_unpin(struct gm_machine *machine, const struct gm_pin *pin)
 	active_release(machine, pin->attach, gm_track_ref(track), track & GM_TRACK_WRITE);
 }
 
+/* Under the grant lock, so that a domain cannot be reaped between the look at its state and the hold. */
 int gm_foreign_hold(struct gm_machine *machine, struct gm_attach *attach, uint32_t track)
 {
 	int err = -ESRCH;
@@ -253,6 +262,7 @@ int gm_foreign_hold(struct gm_machine *machine, struct gm_attach *attach, uint32
 
 /* ---- tracks ------------------------------------------------------------------------------------------------- */
 
+/* All or none: a call that can pin only half of what it was asked for would have to undo that half. */
 bool gm_tracks_take(struct gm_machine *machine, uint32_t n, uint32_t *tracks)
 {
 	struct gm_proc *p = &machine->state->proc[machine->proc];
@@ -278,6 +288,10 @@ void gm_tracks_give(struct gm_machine *machine, uint32_t n, const uint32_t *trac
 	pthread_mutex_unlock(&machine->lock);
 }
 
+/*
+ * Also for a process that has died, by whoever cleans up after it. The notification runs while the page is still
+ * pinned, as gntdev runs it before it unmaps.
+ */
 void gm_track_drop(struct gm_machine *machine, uint32_t slot, uint32_t index)
 {
 	uint64_t track = __atomic_load_n(&machine->state->track[slot][index], __ATOMIC_ACQUIRE);
@@ -320,6 +334,7 @@ static void entry_hold(const struct entry *e, const struct gm_active *act)
 	__atomic_store_n(e->header, h.raw, __ATOMIC_RELEASE);
 }
 
+/* Only the entries are cleared. Pins stay until their holders let go, because those still have the memory mapped. */
 void gm_grant_clear(struct gm_machine *machine, struct gm_attach *attach)
 {
 	struct gm_domain *d = gm_dom(machine, attach->domid);
@@ -351,6 +366,7 @@ static bool entry_free(const struct entry *e, const struct gm_active *act)
 	       !__atomic_load_n(e->in_use, __ATOMIC_RELAXED);
 }
 
+/* A linear search, which is good enough for the few pages that programs share by gntalloc. */
 bool gm_grant_names(struct gm_machine *machine, struct gm_attach *attach, uint64_t frame)
 {
 	struct gm_domain *d = gm_dom(machine, attach->domid);
@@ -368,6 +384,7 @@ bool gm_grant_names(struct gm_machine *machine, struct gm_attach *attach, uint64
 	return named;
 }
 
+/* Release: the frame is in the entry before its flags permit access. */
 static void entry_grant(const struct entry *e, uint16_t domid, uint64_t frame, bool writable)
 {
 	union header h = {.flags = GTF_permit_access | (writable ? 0 : GTF_readonly), .domid = domid};
@@ -440,6 +457,10 @@ static void rebuild_track(struct gm_domain *d, struct gm_attach *a, uint64_t tra
 	}
 }
 
+/*
+ * With grant_lock held, after its holder died: nothing in the counts can be trusted, and everything can be computed.
+ * Tracks of slots that are being released count as well, since their pins are still on.
+ */
 void gm_grant_rebuild(struct gm_machine *machine, struct gm_attach *attach)
 {
 	struct gm_domain *d = gm_dom(machine, attach->domid);

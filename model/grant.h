@@ -16,7 +16,7 @@ struct gm_pin {
 	struct gm_attach *attach; /* the granting domain; the pin does not own it */
 	uint32_t ref;
 	bool write;
-	bool copy;	/* for the time of a copy only, for which sub-page grants will do */
+	bool copy;	/* only while a copy lasts, for which a sub-page grant is enough */
 	uint32_t track; /* where the pin is noted */
 
 	uint64_t frame;
@@ -82,7 +82,7 @@ int gm_grant_notify(struct gm_machine *machine, const struct gm_mapping *mapping
 bool gm_grant_names(struct gm_machine *machine, struct gm_attach *attach, uint64_t frame);
 /* A grant that a program makes of one of its domain's frames. */
 struct gm_offer {
-	uint16_t domid; /* who may use it */
+	uint16_t domid; /* the domain that may use it */
 	bool writable;
 	uint64_t frame;
 	uint32_t ref; /* where to look first for a free entry; then the entry that was found */

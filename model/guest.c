@@ -16,6 +16,7 @@
 
 /* ---- open and close ----------------------------------------------------------------------------------------- */
 
+/* Asked as the domain itself, since only its own slot says which process is its guest. */
 int gm_guest_pid(const char *dir, uint16_t domid)
 {
 	struct gm_machine *m;
@@ -33,6 +34,10 @@ int gm_guest_pid(const char *dir, uint16_t domid)
 	return ret;
 }
 
+/*
+ * The claim comes before the attachment: it clears the grant table of a process that was killed, and refuses a second
+ * guest before that one can touch anything.
+ */
 int gm_guest_open(struct gm_guest **guest, const char *dir, uint16_t domid)
 {
 	struct gm_guest *g;
@@ -101,6 +106,7 @@ void *gm_guest_ram(struct gm_guest *guest, size_t *bytes)
 
 /* ---- grant table -------------------------------------------------------------------------------------------- */
 
+/* As Xen's GNTTABOP_set_version: the table's layout changes, so nothing may be in use, and all entries go. */
 int gm_guest_grant_version(struct gm_guest *guest, uint32_t version)
 {
 	int err = 0;
@@ -123,6 +129,7 @@ int gm_guest_grant_version(struct gm_guest *guest, uint32_t version)
 	return err;
 }
 
+/* The table grows by whole pages and never shrinks, as on Xen. Growing is a hypercall, looking at it is none. */
 int gm_guest_grant_table(struct gm_guest *guest, uint32_t entries, struct gm_grant_table *out)
 {
 	struct gm_domain *d = guest->d;
@@ -153,12 +160,13 @@ int gm_guest_grant_table(struct gm_guest *guest, uint32_t entries, struct gm_gra
 
 /* ---- device accesses ---------------------------------------------------------------------------------------- */
 
-/* Neither destroyed nor crashed. */
+/* A guest that is destroyed or has crashed runs no more vCPU, so each of its accesses and waits ends. */
 static bool guest_running(struct gm_guest *g)
 {
 	return gm_self_alive(g->m) && gm_dom_state(g->m, g->m->domid) == GM_DOMAIN_RUNNING;
 }
 
+/* See GM_IOREQ_STATE_OFFSET: the state shares a byte with flags that nobody writes meanwhile. */
 static uint8_t *state_byte(struct ioreq *p)
 {
 	return (uint8_t *)p + GM_IOREQ_STATE_OFFSET;
@@ -175,7 +183,10 @@ static struct ioreq *ioreq_of(struct gm_guest *g, unsigned server, unsigned vcpu
 	return (struct ioreq *)(void *)gm_server_page(g->a, server, 1) + vcpu;
 }
 
-/* A vCPU whose answer never came is stuck until it does. */
+/*
+ * An access that timed out leaves its vCPU stuck, as on Xen, until the answer comes after all; the ioreq is idle again
+ * from then on, and so is the vCPU.
+ */
 static bool vcpu_usable(struct gm_guest *g, unsigned vcpu)
 {
 	uint32_t pending = __atomic_load_n(&g->d->vcpu[vcpu].pending, __ATOMIC_ACQUIRE);
@@ -217,6 +228,7 @@ static int vcpu_take(struct gm_guest *g, int64_t deadline)
 	return found >= 0 ? found : err;
 }
 
+/* One waiter is enough: one vCPU has become free. */
 static void vcpu_give(struct gm_guest *g, unsigned vcpu)
 {
 	pthread_mutex_lock(&g->lock);
@@ -233,6 +245,7 @@ struct access {
 	int64_t deadline;
 };
 
+/* The server may end, and another be made with its id, while a vCPU waits for it: the generation tells them apart. */
 static bool server_same(const struct access *ac)
 {
 	const struct gm_server *s = &ac->g->d->server[ac->server.id];
@@ -256,7 +269,10 @@ static int vcpu_wait(struct access *ac, unsigned state)
 	return err == -ETIMEDOUT ? err : 0;
 }
 
-/* Hand the access to the server. The ioreq must be idle, and its port the one that Xen put there. */
+/*
+ * Hand the access to the server. The page is shared with the device model, so what Xen relies on is checked as Xen
+ * checks it: the ioreq must be idle, and name the port that Xen put there.
+ */
 static int access_send(struct access *ac, uint64_t addr, unsigned size, bool write, uint64_t value)
 {
 	struct ioreq *p = ac->p;
@@ -287,6 +303,7 @@ static int access_send(struct access *ac, uint64_t addr, unsigned size, bool wri
 	return 0;
 }
 
+/* Xen crashes the guest whose device model breaks the protocol; the line is that of Xen's console. */
 static int guest_crash(const struct access *ac, unsigned from, unsigned to)
 {
 	fprintf(stderr, "grantio model: d%uv%u: weird ioreq state transition %u -> %u: domain crashed\n",
@@ -346,6 +363,7 @@ static int access_run(struct access *ac, uint64_t addr, unsigned size, bool writ
 	return err;
 }
 
+/* Which vCPU makes the access does not matter to the device, so any that is free will do. */
 int gm_guest_mmio(struct gm_guest *guest, uint64_t addr, unsigned size, bool write, uint64_t *value, int timeout_ms)
 {
 	struct access ac = {.g = guest, .deadline = timeout_ms < 0 ? -1 : gm_now_ms() + timeout_ms};
@@ -379,6 +397,7 @@ static int irq_poll(struct gm_guest *g, unsigned irq, uint32_t wakes)
 	return __atomic_exchange_n(&g->d->irq[irq].pending, 0, __ATOMIC_SEQ_CST) ? 0 : -EAGAIN;
 }
 
+/* `wakes` is read before the first look: a wake from then on ends this wait, whatever else happens. */
 int gm_guest_irq_wait(struct gm_guest *guest, unsigned irq, int timeout_ms)
 {
 	int64_t deadline = timeout_ms < 0 ? -1 : gm_now_ms() + timeout_ms;

@@ -41,7 +41,7 @@ int gm_guest_grant_table(struct gm_guest *guest, uint32_t entries, struct gm_gra
 
 /*
  * A device access by one of the guest's vCPUs (the library picks a free one). Blocks until the ioreq server answers,
- * `timeout_ms` (-1: for ever) at the most: -ETIMEDOUT, and that vCPU then stays stuck, as it would on Xen.
+ * for at most `timeout_ms` (-1: without limit): then -ETIMEDOUT, and that vCPU stays stuck, as it would on Xen.
  * Addresses that nobody serves read as ones and swallow writes (0, not an error), and so does one whose server goes.
  * -EFAULT: the device model broke the idle ioreq (Xen: a data abort). -ESHUTDOWN: the domain is destroyed, or crashed,
  * which is what a device model's illegal answer does to it.
@@ -65,7 +65,7 @@ struct gm_guest_disk {
 };
 /*
  * Find disk `name` ("xvda", a devid, or NULL for the first) in the guest's own xenstore directory, waiting until its
- * backend says state 2 or more, `timeout_ms` at the most. -ENOENT, -ETIMEDOUT, -EPROTO.
+ * backend says state 2 or more, for at most `timeout_ms`. -ENOENT, -ETIMEDOUT, -EPROTO.
  */
 int gm_guest_find_disk(struct gm_guest *guest, const char *name, int timeout_ms, struct gm_guest_disk *out);
 

@@ -11,12 +11,16 @@
 
 #include <xenstore.h>
 
+/* The backend's states between which the device can be used (xen/io/xenbus.h). */
 #define STATE_INITWAIT 2u /* xenbus: the backend is there */
 #define STATE_CLOSING  5u
 
 static const char *const device_dirs[] = {"device/virtio_disk", "device/virtio"};
 
-/* libxenstore finds a socket by the environment only; two threads must not do so at once. */
+/*
+ * libxenstore finds a socket only by the environment, which all threads of the process share. One at a time changes it,
+ * and puts back what was there.
+ */
 static struct xs_handle *store_open(struct gm_guest *g)
 {
 	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -40,6 +44,7 @@ static struct xs_handle *store_open(struct gm_guest *g)
 	return xs;
 }
 
+/* NULL when the key is not there, and when there is no memory: in both cases the device is not ready yet. */
 static char *read_key(struct xs_handle *xs, const char *dir, const char *key)
 {
 	char *path, *value = NULL;
@@ -52,7 +57,7 @@ static char *read_key(struct xs_handle *xs, const char *dir, const char *key)
 	return value;
 }
 
-/* A number, decimal or 0x (xl writes both): 0, -ENOENT without the key, -EPROTO when it is none. */
+/* A number, decimal or 0x (xl writes both): 0, -ENOENT without the key, -EPROTO when it is not a number. */
 static int read_number(struct xs_handle *xs, const char *dir, const char *key, uint64_t max, uint64_t *out)
 {
 	char *s = read_key(xs, dir, key), *end;
@@ -77,7 +82,7 @@ static bool key_is(struct xs_handle *xs, const char *dir, const char *key, const
 	return same;
 }
 
-/* Does the device at `front` (its backend at `back`) go by this name? */
+/* A disk is asked for by its name ("xvda") or by its number; without either, any disk will do. */
 static bool name_is(struct xs_handle *xs, const char *back, const char *devid, const char *name)
 {
 	return !name || !strcmp(name, devid) || key_is(xs, back, "dev", name);
@@ -113,6 +118,7 @@ static int disk_look(struct xs_handle *xs, const char *front, const char *devid,
 	return err;
 }
 
+/* Devices that are not asked for are passed over. The first one that is asked for decides, ready or not. */
 static int dir_look(struct xs_handle *xs, const char *dir, const char *name, struct gm_guest_disk *out)
 {
 	unsigned n = 0;
@@ -170,6 +176,7 @@ static int store_wait(struct xs_handle *xs, int64_t deadline)
 	return errno == EAGAIN ? 0 : -EPIPE;
 }
 
+/* The watches are set before the first look, so that no change between the look and the wait is missed. */
 static int disk_find(struct xs_handle *xs, const char *name, int64_t deadline, struct gm_guest_disk *out)
 {
 	size_t dirs = sizeof(device_dirs) / sizeof(*device_dirs);

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Ioreq servers and interrupt lines of a domain. The range lists and states lie below the domain's io_lock; ports are
+ * opened and closed below the big lock. A vCPU that waits for a server compares its generation, and so notices its end.
+ */
 #include "model/ioreq.h"
 #include "model/attach.h"
 #include "model/event.h"
@@ -12,6 +16,7 @@
 #include <xen/hvm/hvm_op.h>
 #include <xen/hvm/dm_op.h>
 
+/* Xen asks the same: a privileged domain, or one that was made the target's device model. */
 int gm_dm_allowed(struct gm_machine *machine, uint16_t domid)
 {
 	if (!gm_self_alive(machine) || !gm_dom_alive(machine, domid))
@@ -38,6 +43,7 @@ static int server_get(struct gm_machine *m, uint16_t domid, uint16_t id, struct 
 
 /* ---- create and destroy ------------------------------------------------------------------------------------- */
 
+/* Xen's ports of a server end with it, and the device model's ends become unbound. */
 static void server_ports_close(struct gm_machine *m, uint16_t domid, struct gm_server *s)
 {
 	for (uint32_t i = 0; i < GM_MAX_VCPUS; i++)
@@ -66,7 +72,7 @@ static int server_ports_open(struct gm_machine *m, uint16_t domid, struct gm_ser
 	return 0;
 }
 
-/* With big held. */
+/* With big held. The server is visible to vCPUs only from the moment when `used` is set, with all of its ports open. */
 static int server_create(struct gm_machine *m, uint16_t domid, uint16_t *id)
 {
 	struct gm_server *s;
@@ -142,6 +148,7 @@ int gm_server_destroy(struct gm_machine *machine, uint16_t domid, uint16_t id)
 	return err;
 }
 
+/* Servers outlive their device models, so that only the end of the domain ends those that nobody destroyed. */
 void gm_servers_destroy(struct gm_machine *machine, uint16_t domid)
 {
 	for (uint16_t i = 0; i < GM_MAX_SERVERS; i++)
@@ -151,6 +158,7 @@ void gm_servers_destroy(struct gm_machine *machine, uint16_t domid)
 
 /* ---- state and pages ---------------------------------------------------------------------------------------- */
 
+/* The device model reads from the page which port each vCPU listens at. */
 static void ports_publish(struct gm_machine *m, const struct gm_attach *a, const struct gm_server *s, uint16_t id)
 {
 	struct ioreq *page = (struct ioreq *)(void *)gm_server_page(a, id, 1);
@@ -191,6 +199,7 @@ int gm_server_buf_port(struct gm_machine *machine, uint16_t domid, uint16_t id, 
 	return err;
 }
 
+/* Page 0 is the buffered one, which Arm does not have; page 1 has the vCPUs' ioreqs. */
 int gm_server_pages(struct gm_machine *machine, uint16_t domid, uint16_t id, uint64_t frame, uint64_t nr)
 {
 	struct gm_server *s;
@@ -231,6 +240,7 @@ static void range_remove(struct gm_server *s, enum gm_io_type type, uint32_t i)
 	s->nr_ranges[type]--;
 }
 
+/* GM_MAX_RANGES is Xen's own limit per server and type. */
 static int range_append(struct gm_server *s, enum gm_io_type type, uint64_t start, uint64_t end)
 {
 	uint32_t n = s->nr_ranges[type];
@@ -262,6 +272,7 @@ static int range_add(struct gm_server *s, enum gm_io_type type, uint64_t start, 
 	return range_append(s, type, start, end);
 }
 
+/* A cut out of the middle leaves two ranges, for which there may be no room: then nothing has changed. */
 static int range_cut(struct gm_server *s, enum gm_io_type type, uint64_t start, uint64_t end)
 {
 	for (uint32_t i = 0; i < s->nr_ranges[type];) {
@@ -351,6 +362,7 @@ bool gm_server_select(struct gm_machine *machine, uint16_t domid, struct gm_rang
 
 /* ---- interrupt lines ---------------------------------------------------------------------------------------- */
 
+/* The model has edge-triggered lines only: raising one is an event, and there is no level to keep. */
 int gm_irq_set(struct gm_machine *machine, uint16_t domid, uint32_t irq, uint32_t level)
 {
 	struct gm_domain *d = gm_dom(machine, domid);

@@ -32,7 +32,7 @@ struct gm_choice {
 	unsigned id;
 	uint32_t gen, port;
 };
-/* Choose it for an access of these bytes. False: there is none. */
+/* Choose it for an access of these bytes. False: no server has all of them. */
 bool gm_server_select(struct gm_machine *machine, uint16_t domid, struct gm_range bytes, unsigned vcpu,
 		      struct gm_choice *choice);
 

@@ -34,7 +34,10 @@ struct gm_keeper {
 	struct watch *watches;
 };
 
-/* Watch `fd`, which is the watch's from then on. NULL: no memory or no epoll entry for it. */
+/*
+ * Watch `fd`, which is the watch's from then on: a process's connection, or its pidfd. NULL: no memory or no epoll
+ * entry.
+ */
 static struct watch *watch_add(struct gm_keeper *k, int fd)
 {
 	struct watch *w = calloc(1, sizeof(*w));
@@ -65,6 +68,7 @@ static void watch_end(struct gm_keeper *k, struct watch *w)
 	free(w);
 }
 
+/* A process that said hello is watched by its connection, and must not be released by a second watch as well. */
 static bool slot_watched(const struct gm_keeper *k, uint32_t slot, uint32_t gen)
 {
 	for (const struct watch *w = k->watches; w; w = w->next)
@@ -73,6 +77,7 @@ static bool slot_watched(const struct gm_keeper *k, uint32_t slot, uint32_t gen)
 	return false;
 }
 
+/* For a process that cannot tell us of its end itself. */
 static void watch_pid(struct gm_keeper *k, uint32_t slot, uint32_t gen, int32_t pid)
 {
 	int fd = (int)syscall(SYS_pidfd_open, pid, 0);
@@ -174,6 +179,7 @@ err_free:
 	return err;
 }
 
+/* Processes go on without a keeper. The next one finds them by their slots. */
 void gm_keeper_close(struct gm_keeper *keeper)
 {
 	char *path;
@@ -229,6 +235,7 @@ static void watch_run(struct gm_keeper *k, struct watch *w)
 	watch_end(k, w);
 }
 
+/* At most EVENTS events per turn: the epoll descriptor stays readable while there are more. */
 void gm_keeper_run(struct gm_keeper *keeper)
 {
 	struct epoll_event ev[EVENTS];

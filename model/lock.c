@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Robust locks shared by processes. EOWNERDEAD says that the former holder died with the lock held; the lock is ours
+ * then, and what it protects may be half changed. It is repaired before the lock is used on, so that no caller sees it.
+ */
 #include "model/lock.h"
 
 #include <errno.h>
@@ -14,6 +18,7 @@ void gm_mutex_init(pthread_mutex_t *mutex)
 	pthread_mutexattr_destroy(&attr);
 }
 
+/* Bindings are changed at both ends. A death in between leaves one end linked, which the repair unlinks. */
 void gm_big_lock(struct gm_machine *machine)
 {
 	pthread_mutex_t *big = &machine->state->big;
@@ -29,6 +34,7 @@ void gm_big_unlock(struct gm_machine *machine)
 	pthread_mutex_unlock(&machine->state->big);
 }
 
+/* Pin counts and in-use bits follow from the tracks of all processes, so the repair computes them anew. */
 void gm_grant_lock(struct gm_machine *machine, struct gm_attach *attach)
 {
 	pthread_mutex_t *lock = &gm_dom(machine, attach->domid)->grant_lock;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Making a machine, and taking part in one. */
+/*
+ * Making a machine, and taking part in one. A process that opens a machine maps its state, takes a slot in it, and
+ * tells the keeper so, which undoes what the process leaves behind when it ends.
+ */
 #include "model/machine.h"
 #include "model/attach.h"
 #include "model/domain.h"
@@ -17,10 +20,12 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+/* The locks do not know what they protect; this is the one place that knows both. */
 static const struct gm_recovery recovery = {.bindings = gm_event_repair, .pins = gm_grant_rebuild};
 
 /* ---- create ------------------------------------------------------------------------------------------------- */
 
+/* The file is new and full of zeroes, which is the state of a machine without domains: only the locks need more. */
 static int state_init(struct gm_state *s)
 {
 	s->magic = GM_MAGIC;
@@ -68,6 +73,7 @@ out:
 /* What programs of domain 0 share with others is in it, and nothing else. */
 #define DOM0_RAM (4u << 20)
 
+/* Domain 0 is made under DOMID_IDLE, because nobody can open the machine as a domain that is not there yet. */
 int gm_machine_create(const char *dir)
 {
 	const struct gm_domain_config dom0 = {.domid = 0, .ram_bytes = DOM0_RAM, .vcpus = 1, .grant_frames = 4};
@@ -89,6 +95,7 @@ int gm_machine_create(const char *dir)
 
 /* ---- open and close ----------------------------------------------------------------------------------------- */
 
+/* The size and the magic number tell a machine of another version, whose structures lie elsewhere in the file. */
 static int state_map(struct gm_machine *m)
 {
 	char *path = gm_path(m, "machine");
@@ -111,7 +118,11 @@ static int state_map(struct gm_machine *m)
 	return err;
 }
 
-/* Tell the keeper that we exist: when the connection ends, we do. Without a keeper there is none to tell. */
+/*
+ * Tell the keeper that we exist. The connection stays open for as long as this process lives; its end, however it comes
+ * about, is the keeper's sign. -1 without a keeper, which is no error: slots of dead processes are then released by the
+ * next process that finds no free one.
+ */
 static int keeper_connect(const struct gm_machine *m)
 {
 	struct sockaddr_un sun = {.sun_family = AF_UNIX};
@@ -133,6 +144,7 @@ static int keeper_connect(const struct gm_machine *m)
 	return fd;
 }
 
+/* Frees only what is this process's own. The machine goes on, and so does our slot unless it was released before. */
 static void machine_free(struct gm_machine *m)
 {
 	gm_attach_end(m);
@@ -188,6 +200,7 @@ int gm_machine_open(struct gm_machine **machine, const char *dir)
 	return gm_machine_open_as(machine, dir, 0);
 }
 
+/* Released before it is freed, as long as the state is mapped. */
 void gm_machine_close(struct gm_machine *machine)
 {
 	if (!machine)
@@ -196,6 +209,7 @@ void gm_machine_close(struct gm_machine *machine)
 	machine_free(machine);
 }
 
+/* In the child of a fork: slot, tracks and ports are the parent's, which lives on. */
 void gm_machine_forget(struct gm_machine *machine)
 {
 	machine_free(machine);

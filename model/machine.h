@@ -22,7 +22,7 @@ struct gm_machine;
 
 /* Make a machine in `dir` (which must not hold one) with domain 0 in it. 0 or -errno. */
 int gm_machine_create(const char *dir);
-/* Map an existing one. 0 or -errno; -ENOENT when there is none. */
+/* Map an existing machine. 0 or -errno; -ENOENT when the directory holds no machine. */
 int gm_machine_open(struct gm_machine **machine, const char *dir);
 void gm_machine_close(struct gm_machine *machine); /* takes NULL */
 const char *gm_machine_dir(const struct gm_machine *machine);
@@ -47,7 +47,7 @@ enum gm_domain_state {
 	GM_DOMAIN_CRASHED, /* its device model broke the ioreq protocol: no vCPU runs, the toolstack may destroy it */
 };
 
-/* What a domain has done (as caller) and what of its is outstanding. All counts since the domain was created. */
+/* What a domain has done (as caller), and what it has outstanding. All counts since the domain was created. */
 struct gm_stats {
 	/* by this domain as caller */
 	uint64_t hypercalls;		   /* all of them; each of the following is part of it */

@@ -20,6 +20,7 @@ static uint16_t run_domid(const struct gm_run *run, uint32_t i)
 	return (uint16_t)run->domids[run->one_domain ? 0 : i];
 }
 
+/* Never two domains' locks at once: a run over several domains changes the lock at each border. */
 static void walk_leave(struct walk *w)
 {
 	if (w->attach)
@@ -113,6 +114,7 @@ static void mapping_free(struct gm_mapping *mapping)
 	free(mapping);
 }
 
+/* Tracks are taken before anything is pinned, so that a pin never lacks the place where it is noted. */
 static struct gm_mapping *mapping_new(struct gm_machine *m, uint32_t count)
 {
 	struct gm_mapping *map = calloc(1, sizeof(*map));
@@ -133,6 +135,10 @@ static void tracks_drop(struct gm_machine *m, uint32_t n, const uint32_t *tracks
 		gm_track_drop(m, m->proc, tracks[i]);
 }
 
+/*
+ * Pins come before pages: a frame that is mapped must not be given back meanwhile. Counts are those of gntdev, which
+ * makes one hypercall however many references it maps.
+ */
 int gm_grant_map(struct gm_machine *machine, const struct gm_run *run, struct gm_mapping **out)
 {
 	uint32_t count = run->count, pinned;
@@ -173,6 +179,7 @@ err_tracks:
 	return err;
 }
 
+/* Pages go before pins, for the same reason the other way round. */
 void gm_grant_unmap(struct gm_machine *machine, struct gm_mapping *mapping)
 {
 	GM_COUNT(machine, hypercalls, 1);

@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Notifications lie in the shared slot of the process that set them, so that whoever cleans up after its death can run
+ * them. `used` is written last when one is set and first when it is read: the other fields are whole in between.
+ */
 #include "model/notify.h"
 #include "model/attach.h"
 #include "model/event.h"
 
 #include <errno.h>
 
+/* machine->lock keeps this process's threads apart; no other process sets notifications in our slot. */
 int gm_notify_add(struct gm_machine *machine, uint32_t track, uint32_t offset, uint32_t port)
 {
 	struct gm_proc *p = &machine->state->proc[machine->proc];

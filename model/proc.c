@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * A slot is in one of three states: 0 free, 1 in use, 2 being released. Each change is one atomic exchange, so that of
+ * the keeper and several scavengers exactly one releases a slot. `gen` tells one user of a slot from the next.
+ */
 #include "model/proc.h"
 #include "model/event.h"
 #include "model/grant.h"
@@ -12,6 +16,7 @@
 
 /* ---- the end of a process ----------------------------------------------------------------------------------- */
 
+/* Closing a handle closes its ports, and their peers see them unbound, as with a real process that ends. */
 static void proc_release_handles(struct gm_machine *m, uint32_t slot)
 {
 	for (uint32_t i = 0; i < GM_MAX_HANDLES; i++) {
@@ -28,7 +33,7 @@ void gm_proc_release(struct gm_machine *machine, uint32_t slot, uint32_t gen)
 	struct gm_proc *p = &machine->state->proc[slot];
 	uint32_t in_use = 1, end;
 
-	/* One releaser only: 2 is "being released". */
+	/* Whoever makes the change from 1 to 2 releases the slot; all others find it changed and return. */
 	if (p->gen != gen ||
 	    !__atomic_compare_exchange_n(&p->state, &in_use, 2, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
 		return;
@@ -62,6 +67,7 @@ static void procs_scavenge(struct gm_machine *m)
 	}
 }
 
+/* The slot is filled in before its state says that it is in use: others read it without a lock. */
 static int proc_claim_free(struct gm_machine *m)
 {
 	int err = -EUSERS;

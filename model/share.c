@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Pages that programs share (libxengnttab's gntshr). The frames are taken from the top of the domain's RAM, where the
+ * fewest others are in use.
+ */
 #include "model/share.h"
 #include "model/attach.h"
 #include "model/domain.h"
@@ -32,6 +36,7 @@ static void share_free(struct gm_share *s)
 	free(s);
 }
 
+/* The page list comes with it, so that nothing has to be allocated once pages are granted. */
 static struct gm_share *share_new(uint32_t count)
 {
 	struct gm_share *s = calloc(1, sizeof(*s));
@@ -68,6 +73,7 @@ static int page_share(struct gm_machine *m, struct gm_attach *a, uint16_t domid,
 	return err;
 }
 
+/* In one range of addresses, as the caller expects; the frames need not be consecutive. */
 static int pages_map(struct gm_share *s, const struct gm_attach *a)
 {
 	const int shared = MAP_SHARED | MAP_FIXED;
@@ -104,6 +110,7 @@ static int share_make(struct gm_machine *m, struct gm_attach *a, uint16_t domid,
 	return err;
 }
 
+/* share_lock keeps two threads from choosing the same frame. Other processes cannot: this one is the domain's guest. */
 int gm_share(struct gm_machine *machine, uint16_t domid, uint32_t count, bool writable, uint32_t *refs,
 	     struct gm_share **out)
 {
@@ -131,6 +138,8 @@ int gm_share(struct gm_machine *machine, uint16_t domid, uint32_t count, bool wr
 	return 0;
 }
 
+/* The notification runs while the memory is still there, then the grants end. A domain that has a page mapped keeps it.
+ */
 void gm_unshare(struct gm_machine *machine, struct gm_share *share)
 {
 	struct gm_attach *a = gm_attach_get(machine, machine->domid);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Pages that a program of a domain shares with other domains, as it does by Linux's gntalloc. They are of the domain's
- * RAM and its grant table; who shares is therefore the domain's one guest process (gm_guest_claim).
+ * RAM and its grant table; the process that shares is therefore the domain's one guest process (gm_guest_claim).
  */
 #ifndef GM_SHARE_H
 #define GM_SHARE_H

@@ -48,7 +48,7 @@ enum gm_port_state { GM_PORT_FREE, GM_PORT_RESERVED, GM_PORT_UNBOUND, GM_PORT_IN
 #define GM_PORT_PENDING 1u /* raised, not delivered */
 #define GM_PORT_MASKED	2u /* delivered and not yet unmasked: /dev/xen/evtchn's `enabled`, inverted */
 
-/* Who consumes a port's events: nobody yet, an open event channel handle, or Xen itself for a vCPU's ioreq. */
+/* The consumer of a port's events: nobody yet, an open event channel handle, or Xen itself for a vCPU's ioreq. */
 #define GM_OWNER_NONE 0u
 #define GM_OWNER_VCPU 0x80000000u /* | vCPU */
 
@@ -121,7 +121,7 @@ struct gm_irq {
 struct gm_active { /* one per grant table entry; Xen's struct active_grant_entry */
 	uint64_t frame;
 	uint32_t readers, writers; /* pins */
-	uint16_t domid;		   /* who may use it: fixed by the first pin */
+	uint16_t domid;		   /* the domain that may use it: fixed by the first pin */
 	uint16_t sub_page;
 	uint16_t start, length; /* what may be copied */
 };

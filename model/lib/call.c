@@ -18,6 +18,7 @@ static int call_restrict(struct Xentoolcore__Active_Handle *active, domid_t domi
 	return 0; /* there is nothing that it could do */
 }
 
+/* /dev/null stands for privcmd, since callers may put the descriptor into a poll set or set flags on it. */
 xencall_handle *xencall_open(struct xentoollog_logger *logger, unsigned open_flags)
 {
 	xencall_handle *xcall;
@@ -44,6 +45,7 @@ int xencall_fd(xencall_handle *xcall)
 	return xcall->fd;
 }
 
+/* ENOSYS is what a hypervisor says that does not know the call; callers of libxenctrl report it as such. */
 int xencall0(xencall_handle *xcall, unsigned int op)
 {
 	(void)xcall, (void)op;
@@ -86,6 +88,7 @@ long xencall2L(xencall_handle *xcall, unsigned int op, uint64_t arg1, uint64_t a
 	return xencall2(xcall, op, arg1, arg2);
 }
 
+/* Buffers are ordinary memory: nobody pins them, because no hypervisor reads them. */
 void *xencall_alloc_buffer_pages(xencall_handle *xcall, size_t nr_pages)
 {
 	(void)xcall;

@@ -5,12 +5,17 @@
 
 #include <string.h>
 
+/*
+ * One machine per process, whatever number of handles: they are counted, and the last one leaves the machine. libxen*
+ * has no argument by which a caller could name a machine, so the environment does.
+ */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static struct gm_machine *machine;
 static uint32_t users;
 static uint32_t generation;
 
+/* The lock is held over the fork, so that the child finds the variables whole. */
 static void fork_prepare(void)
 {
 	pthread_mutex_lock(&lock);
@@ -21,6 +26,10 @@ static void fork_parent(void)
 	pthread_mutex_unlock(&lock);
 }
 
+/*
+ * The child's handles are of an earlier generation from now on. What the parent holds in the machine stays the
+ * parent's: the child unmaps it and releases nothing.
+ */
 static void fork_child(void)
 {
 	pthread_mutex_init(&lock, NULL);
@@ -36,6 +45,7 @@ static void fork_watch(void)
 	pthread_atfork(fork_prepare, fork_parent, fork_child);
 }
 
+/* Without GRANTIO_DOMID a program runs in domain 0, as backends usually do. */
 static int domid_of_env(uint16_t *domid)
 {
 	const char *s = getenv("GRANTIO_DOMID");
@@ -55,7 +65,7 @@ static int domid_of_env(uint16_t *domid)
 	return 0;
 }
 
-/* With the lock held. */
+/* With the lock held. Messages go to stderr, because the library's callers print no more than errno. */
 static int machine_get(const char *what)
 {
 	const char *dir = getenv("GRANTIO_MACHINE");
@@ -111,6 +121,7 @@ bool gm_ctx_own(const struct gm_ctx *ctx)
 	return __atomic_load_n(&generation, __ATOMIC_RELAXED) == ctx->generation;
 }
 
+/* A process that closes a handle often does so because a domain has gone: what it kept of such domains goes with it. */
 void gm_ctx_close(struct gm_ctx *ctx)
 {
 	xentoolcore__deregister_active_handle(&ctx->active);

@@ -13,6 +13,7 @@ struct xendevicemodel_handle {
 	uint32_t only;
 };
 
+/* privcmd allows a restriction to be repeated, and never to be changed. */
 int xendevicemodel_restrict(xendevicemodel_handle *dmod, domid_t domid)
 {
 	if (dmod->only != UNRESTRICTED && dmod->only != domid)
@@ -136,6 +137,7 @@ int xendevicemodel_nr_vcpus(xendevicemodel_handle *dmod, domid_t domid, unsigned
 
 /* ---- what Arm, or the model, does not have ------------------------------------------------------------------ */
 
+/* The privilege is checked first, as Xen does, so that a caller without it gets EPERM whatever it asks for. */
 static int op_unsupported(xendevicemodel_handle *dmod, domid_t domid)
 {
 	int err = op_begin(dmod, domid);

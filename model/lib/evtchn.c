@@ -47,6 +47,7 @@ xenevtchn_handle *xenevtchn_open(struct xentoollog_logger *logger, unsigned int 
 	return xce;
 }
 
+/* A handle over a descriptor that this program inherited, for example from the process that started it. */
 xenevtchn_handle *xenevtchn_fdopen(struct xentoollog_logger *logger, int fd, unsigned open_flags)
 {
 	xenevtchn_handle *xce;
@@ -70,6 +71,7 @@ xenevtchn_handle *xenevtchn_fdopen(struct xentoollog_logger *logger, int fd, uns
 	return xce;
 }
 
+/* After a fork the child closes only its copy of the descriptor: the ports are the parent's. */
 int xenevtchn_close(xenevtchn_handle *xce)
 {
 	if (!xce)
@@ -86,6 +88,7 @@ int xenevtchn_fd(xenevtchn_handle *xce)
 	return xce->fd;
 }
 
+/* /dev/xen/evtchn can be restricted once, and to another domain than 0 only. */
 int xenevtchn_restrict(xenevtchn_handle *xce, domid_t domid)
 {
 	if (xce->only != UNRESTRICTED)
@@ -150,6 +153,10 @@ int xenevtchn_notify(xenevtchn_handle *xce, evtchn_port_t port)
 	return 0;
 }
 
+/*
+ * Reads one port's number. The pipe may give part of it when a signal comes, and blocking depends on the descriptor's
+ * flags, which are the caller's.
+ */
 xenevtchn_port_or_error_t xenevtchn_pending(xenevtchn_handle *xce)
 {
 	uint32_t port;

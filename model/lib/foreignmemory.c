@@ -13,6 +13,7 @@
 
 #define UNRESTRICTED 0xffffffffu
 
+/* Foreign memory that is mapped. Each area has a track, by which the domain's files stay until the area has gone. */
 struct area {
 	void *addr;
 	size_t pages;
@@ -64,6 +65,7 @@ xenforeignmemory_handle *xenforeignmemory_open(struct xentoollog_logger *logger,
 	return fmem;
 }
 
+/* Unmapped first: while the hold is there, the domain's pages cannot become another domain's. */
 static void area_end(xenforeignmemory_handle *fmem, struct area *area)
 {
 	munmap(area->addr, area->pages * GM_PAGE_SIZE);
@@ -89,6 +91,7 @@ int xenforeignmemory_close(xenforeignmemory_handle *fmem)
 
 /* ---- areas -------------------------------------------------------------------------------------------------- */
 
+/* The handle's own restriction comes before what Xen allows the caller's domain. */
 static int fmem_allowed(xenforeignmemory_handle *fmem, uint32_t domid)
 {
 	if (fmem->only != UNRESTRICTED && fmem->only != domid)
@@ -146,6 +149,7 @@ static struct area *area_take(xenforeignmemory_handle *fmem, const void *addr, s
 	return area;
 }
 
+/* Over the addresses that the area has reserved, so that no other thread's mapping can be replaced. */
 static int area_place(const struct area *area, size_t at, size_t pages, int fd, uint64_t page, int prot)
 {
 	void *p = mmap((uint8_t *)area->addr + at * GM_PAGE_SIZE, pages * GM_PAGE_SIZE, prot, MAP_SHARED | MAP_FIXED,
@@ -178,6 +182,10 @@ static int frames_place(const struct area *area, const struct gm_attach *a, cons
 	return errs ? 0 : first;
 }
 
+/*
+ * With `err` a frame that cannot be mapped has its own error and the call succeeds; without, one bad frame fails the
+ * call.
+ */
 void *xenforeignmemory_map2(xenforeignmemory_handle *fmem, uint32_t dom, void *addr, int prot, int flags, size_t pages,
 			    const xen_pfn_t arr[], int err[])
 {
@@ -221,6 +229,7 @@ int xenforeignmemory_unmap(xenforeignmemory_handle *fmem, void *addr, size_t pag
 
 /* ---- resources ---------------------------------------------------------------------------------------------- */
 
+/* Only ioreq pages are to be had as a resource. They lie in a file of the guest's, two pages per server. */
 xenforeignmemory_resource_handle *xenforeignmemory_map_resource(xenforeignmemory_handle *fmem, domid_t domid,
 								unsigned int type, unsigned int id, unsigned long frame,
 								unsigned long nr_frames, void **paddr, int prot,

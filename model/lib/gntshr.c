@@ -16,6 +16,8 @@ struct xengntdev_handle {
 	struct gm_share *shares;
 };
 
+/* A restricted handle is of no use, as over Linux: gntalloc knows no restriction, so the library puts /dev/null in its
+ * place. */
 static int gntshr_restrict(struct Xentoolcore__Active_Handle *active, domid_t domid)
 {
 	xengntshr_handle *xgs = (xengntshr_handle *)(void *)active;
@@ -38,6 +40,7 @@ xengntshr_handle *xengntshr_open(struct xentoollog_logger *logger, unsigned open
 	return xgs;
 }
 
+/* gntalloc ends what a handle shares when its descriptor is closed, and so does this. */
 int xengntshr_close(xengntshr_handle *xgs)
 {
 	if (!xgs)
@@ -60,6 +63,7 @@ int xengntshr_fd(xengntshr_handle *xgs)
 	return xgs->fd;
 }
 
+/* All or nothing: a share whose notification cannot be set is ended again. */
 static void *share(xengntshr_handle *xgs, uint32_t domid, uint32_t count, uint32_t *refs, bool writable,
 		   uint32_t notify_offset, evtchn_port_t notify_port)
 {
@@ -98,6 +102,7 @@ void *xengntshr_share_page_notify(xengntshr_handle *xgs, uint32_t domid, uint32_
 	return share(xgs, domid, 1, ref, writable, notify_offset, notify_port);
 }
 
+/* Only a whole share can be ended, by the address and the count with which it was made. */
 int xengntshr_unshare(xengntshr_handle *xgs, void *start_address, uint32_t count)
 {
 	struct gm_share **at, *found = NULL;

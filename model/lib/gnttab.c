@@ -12,6 +12,7 @@
 
 #define BUCKETS 1024u
 
+/* Mappings are found by their address, and a backend may hold thousands: hence a table of buckets. */
 struct xengntdev_handle {
 	struct gm_ctx ctx;
 	int fd;
@@ -33,6 +34,7 @@ static int handle_usable(xengnttab_handle *xgt)
 	return gm_self_alive(xgt->ctx.m) ? 0 : -ENODEV;
 }
 
+/* See `restricted`: it is final. */
 static int gnttab_restrict(struct Xentoolcore__Active_Handle *active, domid_t domid)
 {
 	xengnttab_handle *xgt = (xengnttab_handle *)(void *)active;
@@ -61,6 +63,7 @@ xengnttab_handle *xengnttab_open(struct xentoollog_logger *logger, unsigned open
 	return xgt;
 }
 
+/* gntdev ends a handle's mappings when its descriptor is closed. */
 static void mappings_end(xengnttab_handle *xgt)
 {
 	for (uint32_t i = 0; i < BUCKETS; i++)
@@ -115,6 +118,7 @@ static int mapping_notify(xengnttab_handle *xgt, const struct gm_mapping *map, i
 	return gm_grant_notify(xgt->ctx.m, map, notify->offset, notify->port);
 }
 
+/* All or nothing: a mapping whose notification cannot be set is ended again. */
 static int run_map(xengnttab_handle *xgt, const struct gm_run *run, const struct notify *notify,
 		   struct gm_mapping **map)
 {
@@ -173,6 +177,7 @@ void *xengnttab_map_grant_ref_notify(xengnttab_handle *xgt, uint32_t domid, uint
 	return map_refs(xgt, (struct gm_run){1, &domid, true, &ref, prot}, (struct notify){notify_offset, notify_port});
 }
 
+/* Only a whole mapping can be ended, as with gntdev: by the address and the count with which it was made. */
 int xengnttab_unmap(xengnttab_handle *xgt, void *start_address, uint32_t count)
 {
 	struct gm_mapping **at, *map = NULL;

@@ -10,13 +10,17 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+/* Only marked: the caller may be in the middle of this connection's list, or of the domain's. See state.h, lifetime. */
 void gm_connection_break(struct gm_connection *connection)
 {
 	connection->broken = true;
 	connection->domain->store->sweep = true;
 }
 
-/* Wait for what the connection can do now. */
+/*
+ * Wait for what the connection can do now. With too much unread output it reads no further request, so that a client
+ * which does not read its answers stops itself and nobody else.
+ */
 static void interest_update(struct gm_connection *connection)
 {
 	struct epoll_event event = {.data.ptr = &connection->source};
@@ -34,6 +38,7 @@ static void interest_update(struct gm_connection *connection)
 
 /* ---- out ---- */
 
+/* Domain 0 watches everything, and gets more events at once than any guest. */
 static size_t unread_max(const struct gm_connection *connection)
 {
 	return connection->domain->domid ? GM_STORE_UNREAD_MAX : GM_STORE_UNREAD_MAX_0;
@@ -64,6 +69,7 @@ static struct gm_message *message_new(struct gm_connection *connection, const st
 	return message;
 }
 
+/* The reply has the header of its request, by whose ids the client finds out which request it answers. */
 void gm_connection_reply(struct gm_connection *connection, const void *data, size_t length)
 {
 	struct xsd_sockmsg header = connection->header;
@@ -105,6 +111,7 @@ static bool event_queued(const struct gm_connection *connection, const struct gm
 	return false;
 }
 
+/* Events come outside of any turn of this connection: its interest in output is updated at once. */
 void gm_connection_event(struct gm_connection *connection, const char *path, const char *token)
 {
 	size_t bytes = strlen(path) + 1, token_bytes = strlen(token) + 1;
@@ -126,6 +133,7 @@ void gm_connection_event(struct gm_connection *connection, const char *path, con
 	interest_update(connection);
 }
 
+/* As much as the socket takes; the rest waits until it is writable. */
 static void flush(struct gm_connection *connection)
 {
 	while (connection->first && !connection->broken) {
@@ -195,6 +203,7 @@ static void connection_ready(struct gm_source *source, uint32_t events)
 	interest_update(connection);
 }
 
+/* The number of connections is bounded before anything is allocated for one more. */
 int gm_connection_open(struct gm_store_domain *domain, int fd)
 {
 	struct gm_connection *connection;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * One client's socket: messages in, one at a time; replies and watch events out, queued and bounded (limits.h).
- * While more than GM_STORE_UNREAD_PAUSE bytes wait for the client no further request of its is taken; with more than
+ * While more than GM_STORE_UNREAD_PAUSE bytes wait for the client none of its further requests is taken; with more than
  * GM_STORE_UNREAD_MAX it is ended. A watch event that is queued already is not queued again.
  */
 #ifndef GM_STORE_CONNECTION_H

@@ -43,6 +43,7 @@ static int request_unwatch(struct gm_request *request)
 	return err ? err : gm_request_done(request);
 }
 
+/* A guest's kernel that has just started says with this that it knows of nothing from before. */
 static int request_reset_watches(struct gm_request *request)
 {
 	gm_watch_remove_all(request->connection);
@@ -50,6 +51,7 @@ static int request_reset_watches(struct gm_request *request)
 	return gm_request_done(request);
 }
 
+/* EBUSY: transactions do not nest, neither here nor in xenstored. */
 static int request_transaction_start(struct gm_request *request)
 {
 	char text[16];
@@ -65,6 +67,7 @@ static int request_transaction_start(struct gm_request *request)
 	return 0;
 }
 
+/* The transaction is gone after this, also when it could not be committed; the client begins a new one then. */
 static int request_transaction_end(struct gm_request *request)
 {
 	const char *apply;
@@ -108,6 +111,10 @@ static const struct {
 	[XS_DIRECTORY_PART] = {gm_request_directory_part, false, false},
 };
 
+/*
+ * The order is xenstored's: what no request can be, what this domain may not do, what there is not, and then the
+ * transaction that the message names.
+ */
 static int handle(struct gm_request *request)
 {
 	uint32_t type = request->connection->header.type;

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Domains and their sockets. Which socket a client has connected to says which domain it is, as the ring says it to
+ * xenstored; so a client cannot pretend to be another domain.
+ */
 #include "model/store/domain.h"
 
 #include "model/store/connection.h"
@@ -60,7 +64,10 @@ int gm_store_reserve_open(void)
 	return open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
-/* No descriptor is free, and the client would wait, and wake us, for ever: refuse it with the one kept for that. */
+/*
+ * No descriptor is free for this client, which would wait without end and wake us in each turn. It is accepted with the
+ * descriptor that is kept for this case, and its connection is closed.
+ */
 static void client_refuse(struct gm_store_domain *domain)
 {
 	struct gm_store *store = domain->store;
@@ -132,6 +139,7 @@ err_free_domain:
 	return err;
 }
 
+/* The file goes at once, so that nobody connects any more; connections end when the turn is over. */
 int gm_store_domain_socket_remove(struct gm_store *store, uint16_t domid)
 {
 	struct gm_store_domain *domain = gm_store_domain_find(store, domid);
@@ -159,6 +167,7 @@ int gm_store_connect(struct gm_store *store, uint16_t domid, int fd)
 
 /* ---- sweeping ---- */
 
+/* Between two turns nobody holds a pointer to a connection or a domain, so that both can be freed. */
 static void connections_sweep(struct gm_store_domain *domain)
 {
 	struct gm_connection **at = &domain->connection;

@@ -30,6 +30,10 @@ static const struct gm_node *trace_find(const struct gm_node *node, uint16_t dom
 	return NULL;
 }
 
+/*
+ * A node that the domain owned is removed; of another's node its entries go. The root and the special nodes cannot be
+ * removed, and become domain 0's.
+ */
 static int trace_remove(struct gm_tree *tree, const struct gm_node *node, uint16_t domid, const char *path)
 {
 	struct gm_perms perms = node->perms;
@@ -54,7 +58,10 @@ static int special_forget(struct gm_tree *tree, uint16_t domid, const char *path
 	return trace_remove(tree, node, domid, path);
 }
 
-/* One trace. 1: there may be more, 0: there is none. */
+/*
+ * Remove one trace. 1: there may be more, 0: there is none. One at a time, because a removal changes the tree that the
+ * search walks over.
+ */
 static int forget_next(struct gm_store *store, uint16_t domid)
 {
 	char path[GM_PATH_MAX];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What one domain can take of the store. The values are xenstored's defaults (tools/xenstore, Xen 4.17) where it has
- * such a limit. Domain 0 is bound only where "all" is said.
+ * such a limit. Limits marked "all" hold for domain 0 as well.
  */
 #ifndef GM_STORE_LIMITS_H
 #define GM_STORE_LIMITS_H

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Nodes are shared between the store and its snapshots, and so counted. Whoever wants to change one makes it its own
+ * first (gm_node_own); a node with one reference is changed in place.
+ */
 #include "model/store/node.h"
 
 #include <errno.h>
@@ -7,6 +11,7 @@
 
 #define CHILD_STEP 8u /* the list's room is always a multiple of it */
 
+/* The room is computed from the number of children, so that no node has to keep it. */
 static size_t room_for(uint32_t children)
 {
 	return (children + CHILD_STEP - 1) / CHILD_STEP * CHILD_STEP;
@@ -42,6 +47,7 @@ void gm_node_put(struct gm_node *node)
 	free(node);
 }
 
+/* The children are shared with the original: only the list is copied. */
 static struct gm_node *node_clone(const struct gm_node *from)
 {
 	struct gm_node *node = gm_node_new(from->name, strlen(from->name), &from->perms);
@@ -82,6 +88,7 @@ int gm_node_own(struct gm_node **slot)
 	return 0;
 }
 
+/* The new value is there before the old one goes, so that a failure changes nothing. */
 int gm_node_value_set(struct gm_node *node, const void *value, size_t length)
 {
 	char *copy = NULL;
@@ -123,6 +130,7 @@ int gm_node_child_find(const struct gm_node *node, const char *name, size_t leng
 	return -1;
 }
 
+/* The others keep their order, which is that of their creation. */
 void gm_node_child_remove(struct gm_node *node, uint32_t at)
 {
 	struct gm_node *child = node->child[at];

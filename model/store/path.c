@@ -22,6 +22,7 @@ static size_t home_length(const char *path)
 	return digits && digits <= 5 && path[sizeof(above) - 1 + digits] == '/' ? sizeof(above) + digits : 0;
 }
 
+/* xenstored's rules: nothing but these characters, no empty component, no slash at the end except in "/". */
 static bool path_valid(const char *path)
 {
 	static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-/_@";
@@ -32,7 +33,7 @@ static bool path_valid(const char *path)
 	return length == 1 || path[length - 1] != '/';
 }
 
-/* A node that is no path: there are two. */
+/* The two special nodes. Of others that begin with '@' nobody knows: ENOENT, as xenstored says. */
 static int special_resolve(char *out, const char *path)
 {
 	if (strcmp(path, "@introduceDomain") != 0 && strcmp(path, "@releaseDomain") != 0)
@@ -73,6 +74,7 @@ size_t gm_path_parent(const char *path)
 	return length ? length : 1;
 }
 
+/* "/ab" is not below "/a": a component must end where `above` ends. */
 bool gm_path_below(const char *path, const char *above)
 {
 	size_t length = strlen(above);

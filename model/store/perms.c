@@ -5,13 +5,15 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char letters[] = {'n', 'r', 'w', 'b'}; /* by rights */
+/* The letter at index n stands for the rights n: GM_RIGHT_READ and GM_RIGHT_WRITE are its bits. */
+static const char letters[] = {'n', 'r', 'w', 'b'};
 
 struct gm_perms gm_perms_owner(uint16_t domid)
 {
 	return (struct gm_perms){.count = 1, .entry[0].domid = domid};
 }
 
+/* The first entry that names the domain counts; whoever is not named has the rights of the owner's entry. */
 unsigned gm_perms_rights(const struct gm_perms *perms, uint16_t domid)
 {
 	if (domid == 0 || perms->entry[0].domid == domid)
@@ -57,6 +59,7 @@ static int perm_parse(struct gm_perm *out, const char *text)
 	return 0;
 }
 
+/* Every entry must be valid: a client that makes a mistake must not end up with other rights than it meant. */
 int gm_perms_parse(struct gm_perms *out, const char *text, size_t length)
 {
 	int err;

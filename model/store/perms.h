@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A node's permissions (xenstore.txt, "permissions"). The first entry names the owner, who may do everything, and, by
- * its rights, what domains may do that are not named; the further entries name domains. Domain 0 may do everything.
+ * A node's permissions (xenstore.txt, "permissions"). The first entry names the owner, which may do everything; its
+ * rights are those of all domains that no entry names. The further entries name domains. Domain 0 may do everything.
  */
 #ifndef GM_STORE_PERMS_H
 #define GM_STORE_PERMS_H

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * What all requests need: their arguments out of the payload, and the node that a path names, as far as the client may
+ * know of it.
+ */
 #include "model/store/request.h"
 
 #include <errno.h>
@@ -52,6 +56,7 @@ static int touch_read(struct gm_request *request, bool above)
 	return err || !above ? err : gm_request_touch_above(request);
 }
 
+/* Whoever has no rights must not learn whether a node is there: it gets EACCES in both cases. */
 int gm_request_node(struct gm_request *request, const char *name, unsigned rights, const struct gm_node **node)
 {
 	const struct gm_node *nearest;

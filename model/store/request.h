@@ -25,7 +25,8 @@ struct gm_request {
 int gm_request_strings(const struct gm_request *request, const char **string, unsigned count, const char **rest);
 /*
  * Find the node that the client calls `name`; request->path is its path. 0; -EINVAL: no valid path; -EACCES: it, or the
- * nearest node above it that there is, does not give the rights; -ENOENT: there is none, but the client may know.
+ * nearest node above it that there is, does not give the rights; -ENOENT: there is no such node, and the client may
+ * know that.
  */
 int gm_request_node(struct gm_request *request, const char *name, unsigned rights, const struct gm_node **node);
 /*

@@ -13,6 +13,7 @@
 
 #define DOMID_MAX 0x7fefu /* DOMID_FIRST_RESERVED - 1, xen.h */
 
+/* No sign, no space and no overflow: strtoul() would take them. */
 static int domid_parse(const char *text, uint16_t *domid)
 {
 	unsigned value = 0;
@@ -61,6 +62,7 @@ int gm_request_introduce(struct gm_request *request)
 	return gm_request_done(request);
 }
 
+/* The domain may have left nodes behind that its toolstack does not know of. */
 int gm_request_release(struct gm_request *request)
 {
 	uint16_t domid;
@@ -83,6 +85,7 @@ int gm_request_release(struct gm_request *request)
 	return gm_request_done(request);
 }
 
+/* xenstored clears its mark that the domain was shut down, which the model does not keep. */
 int gm_request_resume(struct gm_request *request)
 {
 	uint16_t domid;
@@ -94,6 +97,7 @@ int gm_request_resume(struct gm_request *request)
 	return gm_store_domain_find(request->store, domid) ? gm_request_done(request) : -ENOENT;
 }
 
+/* For any id, whether there is such a domain or not: it is only a name. */
 int gm_request_domain_path(struct gm_request *request)
 {
 	char path[32];
@@ -179,7 +183,7 @@ int gm_request_control(struct gm_request *request)
 	if (rest < request->data + request->length) {
 		const char *both[2];
 
-		err = gm_request_strings(request, both, 2, NULL); /* one argument at the most */
+		err = gm_request_strings(request, both, 2, NULL); /* at most one argument */
 		if (err)
 			return err;
 		argument = both[1];

@@ -74,7 +74,10 @@ int gm_request_directory(struct gm_request *request)
 	return 0;
 }
 
-/* The answer is the node's generation, names from an offset on, and one more NUL behind the last of them. */
+/*
+ * The answer is the node's generation, names from an offset on, and one more NUL behind the last of them. A client
+ * whose second answer has another generation than its first begins again.
+ */
 int gm_request_directory_part(struct gm_request *request)
 {
 	char answer[XENSTORE_PAYLOAD_MAX], *end;
@@ -153,6 +156,7 @@ static int limits_check(const struct gm_request *request, size_t length)
 	return gm_tree_owned(request->tree, request->domid) + missing > GM_STORE_NODES_MAX ? -ENOSPC : 0;
 }
 
+/* Everything that can be refused is asked before the tree changes; watches fire once it has. */
 static int value_write(struct gm_request *request, bool made, const char *value, size_t length)
 {
 	int err;
@@ -188,6 +192,7 @@ int gm_request_write(struct gm_request *request)
 	return value_write(request, err == -ENOENT, value, request->length - (size_t)(value - request->data));
 }
 
+/* A node that is there already is no error, and is left as it is. */
 int gm_request_mkdir(struct gm_request *request)
 {
 	const struct gm_node *node;
@@ -207,6 +212,7 @@ static int missing_remove(struct gm_request *request)
 	return missing == 1 ? gm_request_done(request) : -ENOENT;
 }
 
+/* The tree of before is kept until the watches have fired: they are about nodes that have gone. */
 int gm_request_rm(struct gm_request *request)
 {
 	const struct gm_node *node;
@@ -250,6 +256,7 @@ int gm_request_get_perms(struct gm_request *request)
 	return 0;
 }
 
+/* Only domain 0 can give a node to another domain. */
 static int perms_check(const struct gm_request *request, const struct gm_node *node, const struct gm_perms *perms)
 {
 	if (gm_path_special(request->path) && request->transaction)

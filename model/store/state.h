@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the parts of the store share: the store, its domains and who is woken by the epoll descriptor.
+ * What the parts of the store share: the store, its domains, and what the epoll descriptor waits for.
  *
  * Lifetime: while events are handled nothing is freed. A connection that is to end is marked `broken`, a domain `gone`;
  * gm_store_run() frees them when all events of its turn are done.

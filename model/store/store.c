@@ -17,6 +17,7 @@
 
 /* ---- turns ---- */
 
+/* Nothing is freed while events are handled, because a later event of this turn may be about it. */
 void gm_store_run(struct gm_store *store)
 {
 	struct epoll_event event[EVENTS_A_TURN];
@@ -56,6 +57,7 @@ static int tree_fill(struct gm_tree *tree)
 	return 0;
 }
 
+/* The tree comes before the socket: the first client finds it filled. */
 int gm_store_open(struct gm_store **out, const char *dir)
 {
 	struct gm_store *store = calloc(1, sizeof(*store));

@@ -8,6 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/*
+ * Two snapshots, each of which costs a reference: what was there, to find conflicts, and what the transaction makes of
+ * it.
+ */
 int gm_transaction_start(struct gm_connection *connection, uint32_t *id)
 {
 	struct gm_store_domain *domain = connection->domain;
@@ -47,6 +51,7 @@ struct gm_transaction *gm_transaction_find(struct gm_connection *connection, uin
 	return transaction;
 }
 
+/* Each path once, with all that was done to it. The list is bounded for guests, and searched from its beginning. */
 int gm_transaction_touch(struct gm_connection *connection, struct gm_transaction *transaction, const char *path,
 			 enum gm_touch how)
 {
@@ -86,6 +91,7 @@ static uint64_t version(const struct gm_tree *tree, const struct gm_touched *tou
 	return touched->how & GM_TOUCH_REMOVED ? node->newest + 1 : node->generation + 1;
 }
 
+/* A path that was only read counts as well: the client decided something by it. */
 static bool conflicts(const struct gm_transaction *transaction, const struct gm_tree *now)
 {
 	for (size_t i = 0; i < transaction->touches; i++) {
@@ -118,6 +124,7 @@ static int merge(struct gm_tree *tree, const struct gm_transaction *transaction)
 	return err;
 }
 
+/* Events come after the commit, in the order in which the client first touched the paths. */
 static void fire(struct gm_store *store, const struct gm_transaction *transaction, const struct gm_tree *before)
 {
 	for (size_t i = 0; i < transaction->touches; i++) {
@@ -129,6 +136,7 @@ static void fire(struct gm_store *store, const struct gm_transaction *transactio
 	}
 }
 
+/* The changes are made in a copy of the store's tree, which takes its place when all of them have succeeded. */
 static int commit(struct gm_store_domain *domain, const struct gm_transaction *transaction)
 {
 	struct gm_store *store = domain->store;

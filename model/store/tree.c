@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- who owns how much ---- */
+/* ---- the number of nodes that each domain owns ---- */
 
 static struct gm_owner *owner_find(const struct gm_tree *tree, uint16_t domid)
 {
@@ -46,6 +46,7 @@ static void owner_count(struct gm_tree *tree, uint16_t domid, int nodes)
 	owner_find(tree, domid)->nodes += (uint32_t)nodes; /* not NULL: reserved, or a node's owner already */
 }
 
+/* A removal takes everything below the node with it. */
 static void owner_count_below(struct gm_tree *tree, const struct gm_node *node)
 {
 	owner_count(tree, node->perms.entry[0].domid, -1);
@@ -78,6 +79,7 @@ int gm_tree_init(struct gm_tree *tree)
 	return 0;
 }
 
+/* Nodes are shared with the copy; whichever of the two trees changes one first makes its own. */
 int gm_tree_copy(struct gm_tree *out, const struct gm_tree *from)
 {
 	struct gm_owner *owner = malloc(from->owners * sizeof(*owner));
@@ -104,6 +106,7 @@ void gm_tree_exit(struct gm_tree *tree)
 
 /* ---- finding ---- */
 
+/* A path begins at the root, or is a special node itself. */
 static struct gm_node **top_slot(struct gm_tree *tree, const char *path)
 {
 	if (!gm_path_special(path))
@@ -168,6 +171,7 @@ static struct gm_node **way_own(struct gm_tree *tree, const char *path, size_t *
 	}
 }
 
+/* True when nothing of the path is missing. "/" has its slash left. */
 static bool path_done(const char *path, size_t at)
 {
 	return !path[at] || (path[at] == '/' && !path[at + 1]);
@@ -194,6 +198,7 @@ static uint64_t way_stamp(struct gm_tree *tree, const char *path)
 
 /* ---- changing ---- */
 
+/* New nodes are as old as the change that made them. */
 static void chain_stamp(struct gm_node *node, uint64_t generation)
 {
 	for (;; node = node->child[0]) {
@@ -231,6 +236,7 @@ err_put_chain:
 	return NULL;
 }
 
+/* Ordered so that each step which can fail comes before the first one that changes the tree. */
 static int chain_add(struct gm_tree *tree, struct gm_node *parent, const char *path, size_t at, uint16_t domid,
 		     const void *value, size_t length)
 {
@@ -271,6 +277,7 @@ int gm_tree_write(struct gm_tree *tree, const char *path, uint16_t domid, const 
 	return 0;
 }
 
+/* Looked up first, so that a path which is not there copies no node. */
 int gm_tree_remove(struct gm_tree *tree, const char *path)
 {
 	char parent[GM_PATH_MAX];
@@ -322,6 +329,7 @@ static int adopt_one(struct gm_tree *tree, const struct gm_node *from, const cha
 	return err ? err : gm_tree_perms_set(tree, path, &from->perms);
 }
 
+/* A parent that is missing is made as it is in `from`, before its child. */
 int gm_tree_adopt(struct gm_tree *tree, const struct gm_tree *from, const char *path)
 {
 	const struct gm_node *node = gm_tree_find(from, path);

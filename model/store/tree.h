@@ -28,7 +28,7 @@ struct gm_tree {
 	struct gm_owner {
 		uint16_t domid;
 		uint32_t nodes;
-	} * owner; /* who owns how many nodes */
+	} * owner; /* how many nodes each domain owns */
 	size_t owners;
 };
 

@@ -17,6 +17,7 @@ static struct gm_watch **watch_find(struct gm_connection *connection, const char
 	return at;
 }
 
+/* New watches go to the end of the list, so that events come in the order of the watches. */
 int gm_watch_add(struct gm_connection *connection, const char *given, const char *path, const char *token)
 {
 	size_t bytes = strlen(path) + 1, token_bytes = strlen(token) + 1;
@@ -69,6 +70,7 @@ static bool node_readable(const struct gm_node *node, uint16_t domid)
 	return node && (gm_perms_rights(&node->perms, domid) & GM_RIGHT_READ);
 }
 
+/* Of a node that one may not read, one may learn that it changed if one may read its parent, which lists it. */
 static bool path_readable(const struct gm_tree *tree, const char *path, uint16_t domid)
 {
 	const struct gm_node *node = gm_tree_find(tree, path);
@@ -112,6 +114,7 @@ static void connection_fire_gone(struct gm_connection *connection, const struct 
 
 typedef void fire(struct gm_connection *connection, const struct gm_tree *before, const char *path);
 
+/* Broken connections are skipped: they are freed at the end of the turn, and get nothing more. */
 static void fire_all(struct gm_store *store, const struct gm_tree *before, const char *path, fire *one)
 {
 	for (struct gm_store_domain *domain = store->domain; domain; domain = domain->next)

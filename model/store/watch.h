@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Watches. A change at a path makes an event for every watch on it or above it. A removal does so too for the watches
- * on nodes below it. An event is sent only to a domain that may read the node or its parent, before the change or
- * after it.
+ * Watches. A change at a path makes an event for every watch on it or above it. A removal also makes one for the
+ * watches on nodes below it. An event is sent only to a domain that may read the node or its parent, before the change
+ * or after it.
  */
 #ifndef GM_STORE_WATCH_H
 #define GM_STORE_WATCH_H
