@@ -66,7 +66,7 @@ struct gd_keys {
 void gd_keys_free(struct gd_keys *keys);
 
 /* xen/io/xenbus.h: enum xenbus_state. */
-enum gd_bus_state {
+enum gd_xenbus_state {
 	GD_STATE_INITIALISING = 1,
 	GD_STATE_INIT_WAIT = 2,
 	GD_STATE_INITIALISED = 3,

@@ -7,9 +7,9 @@
  */
 #include "backend/xenbus/xenbus_priv.h"
 
-static void device_leave(struct gd_device *device)
+static void device_leave(struct gd_served *device)
 {
-	gd_device_leave(device);
+	gd_served_leave(device);
 	gd_log(&device->log, GD_NOTICE, "left to the next grantiod: its guest waits for it");
 }
 
@@ -18,9 +18,9 @@ void gd_xenbus_stop(struct gd_xenbus *xenbus)
 	xenbus->stopping = true;
 	gd_table_each(xenbus->table, guest, device)
 	{
-		if (gd_device_inheritable(device))
+		if (gd_served_inheritable(device))
 			device_leave(device);
-		else if (device->phase == GD_DEVICE_SERVED || device->phase == GD_DEVICE_OPENED)
+		else if (device->phase == GD_PHASE_SERVED || device->phase == GD_PHASE_OPENED)
 			gd_step_stop(&xenbus->step, device, "grantiod stops");
 	}
 }
@@ -28,18 +28,18 @@ void gd_xenbus_stop(struct gd_xenbus *xenbus)
 /* Go on with devices whose jobs have ended meanwhile. */
 void gd_leave_work(struct gd_xenbus *xenbus)
 {
-	struct gd_device *device;
+	struct gd_served *device;
 
 	while ((device = gd_table_take(xenbus->table)))
 		if (device->left)
-			gd_device_quiesce(device);
-		else if (device->phase == GD_DEVICE_OPENED)
+			gd_served_quiesce(device);
+		else if (device->phase == GD_PHASE_OPENED)
 			gd_step_stop(&xenbus->step, device, "");
 }
 
-static bool device_idle(const struct gd_device *device)
+static bool device_idle(const struct gd_served *device)
 {
-	return device->left ? !gd_device_inflight(device) : device->phase == GD_DEVICE_IDLE;
+	return device->left ? !gd_served_inflight(device) : device->phase == GD_PHASE_IDLE;
 }
 
 bool gd_xenbus_idle(const struct gd_xenbus *xenbus)
@@ -70,9 +70,9 @@ void gd_xenbus_complain(struct gd_xenbus *xenbus)
 			continue;
 		if (device->left)
 			gd_log(&device->log, GD_ERR, "%u requests are still in flight: left as they are",
-			       gd_device_inflight(device));
+			       gd_served_inflight(device));
 		else
 			gd_log(&device->log, GD_ERR, "%s does not end: left to the kernel",
-			       device->phase == GD_DEVICE_OPENING ? "opening its image" : "closing its image");
+			       device->phase == GD_PHASE_OPENING ? "opening its image" : "closing its image");
 	}
 }

@@ -47,12 +47,12 @@ int gd_reconnect_watch(struct gd_xenbus *xenbus)
 static void guest_again(struct gd_xenbus *xenbus, struct gd_guest *guest)
 {
 	guest->forgotten = gd_store_introduced(xenbus->store, guest->domid) == 0;
-	for (struct gd_device *device = guest->devices; device; device = device->sibling) {
-		if (device->phase == GD_DEVICE_SERVED && !device->keys.base &&
+	for (struct gd_served *device = guest->devices; device; device = device->sibling) {
+		if (device->phase == GD_PHASE_SERVED && !device->keys.base &&
 		    gd_store_front_watch(xenbus->store, &device->id))
 			gd_log(&device->log, GD_WARN, "cannot watch its guest's state");
 		device->forgotten = guest->forgotten;
-		if (device->phase == GD_DEVICE_SERVED && guest->forgotten)
+		if (device->phase == GD_PHASE_SERVED && guest->forgotten)
 			gd_log(&device->log, GD_WARN,
 			       "xenstored has lost its directory: served on for as long as its guest lives");
 		gd_table_touch(xenbus->table, device);

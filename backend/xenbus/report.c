@@ -6,12 +6,12 @@
 #include <inttypes.h>
 #include <string.h>
 
-static void device_refresh(struct gd_xenbus *xenbus, struct gd_device *device)
+static void device_refresh(struct gd_xenbus *xenbus, struct gd_served *device)
 {
-	if (device->phase == GD_DEVICE_IDLE)
+	if (device->phase == GD_PHASE_IDLE)
 		gd_table_touch(xenbus->table, device);
 	else
-		gd_device_refresh(device);
+		gd_served_refresh(device);
 }
 
 void gd_xenbus_refresh(struct gd_xenbus *xenbus)
@@ -38,11 +38,11 @@ int gd_xenbus_refresh_one(struct gd_xenbus *xenbus, const char *name)
 	return -ENOENT;
 }
 
-static const char *const phase_names[] = {[GD_DEVICE_IDLE] = "idle",
-					  [GD_DEVICE_OPENING] = "opening",
-					  [GD_DEVICE_OPENED] = "opening",
-					  [GD_DEVICE_SERVED] = "served",
-					  [GD_DEVICE_CLOSING] = "closing"};
+static const char *const phase_names[] = {[GD_PHASE_IDLE] = "idle",
+					  [GD_PHASE_OPENING] = "opening",
+					  [GD_PHASE_OPENED] = "opening",
+					  [GD_PHASE_SERVED] = "served",
+					  [GD_PHASE_CLOSING] = "closing"};
 
 void gd_xenbus_stats(struct gd_xenbus *xenbus, FILE *out)
 {
@@ -51,7 +51,7 @@ void gd_xenbus_stats(struct gd_xenbus *xenbus, FILE *out)
 		struct gd_vdev_stats stats = {0};
 
 		fprintf(out, "%s phase=%s", device->log.name, phase_names[device->phase]);
-		if (device->phase == GD_DEVICE_SERVED) {
+		if (device->phase == GD_PHASE_SERVED) {
 			gd_vdev_stats(device->vdev, &stats);
 			fprintf(out, " ioreqs=%" PRIu64, gd_domain_answered(&device->place));
 #define STAT(name) fprintf(out, " " #name "=%" PRIu64, stats.name)

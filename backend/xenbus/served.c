@@ -22,14 +22,14 @@
 
 static uint64_t place_read(void *opaque, uint64_t offset, unsigned size)
 {
-	struct gd_device *device = opaque;
+	struct gd_served *device = opaque;
 
 	return gd_vdev_read(device->vdev, offset, size);
 }
 
 static void place_write(void *opaque, uint64_t offset, unsigned size, uint64_t value)
 {
-	struct gd_device *device = opaque;
+	struct gd_served *device = opaque;
 
 	gd_vdev_write(device->vdev, offset, size, value);
 	/* Once in the device's life, whatever the guest does: it cannot make us write to xenstore again and again. */
@@ -41,63 +41,63 @@ static void place_write(void *opaque, uint64_t offset, unsigned size, uint64_t v
 /* Called by the device's queue threads as well, and so is the next. */
 static void device_raise(void *opaque)
 {
-	struct gd_device *device = opaque;
+	struct gd_served *device = opaque;
 
 	gd_irq_raise(device->irq);
 }
 
 static void device_quiet(void *opaque)
 {
-	struct gd_device *device = opaque;
+	struct gd_served *device = opaque;
 
 	device->env->quiet(device);
 }
 
-bool gd_device_driver_ok(const struct gd_device *device)
+bool gd_served_driver_ok(const struct gd_served *device)
 {
 	return __atomic_load_n(&device->driver_ok, __ATOMIC_RELAXED);
 }
 
-bool gd_device_inheritable(const struct gd_device *device)
+bool gd_served_inheritable(const struct gd_served *device)
 {
-	return device->coming || (device->phase == GD_DEVICE_SERVED && device->ledger);
+	return device->coming || (device->phase == GD_PHASE_SERVED && device->ledger);
 }
 
-static bool has_vdev(const struct gd_device *device)
+static bool has_vdev(const struct gd_served *device)
 {
-	return device->phase == GD_DEVICE_OPENED || device->phase == GD_DEVICE_SERVED;
+	return device->phase == GD_PHASE_OPENED || device->phase == GD_PHASE_SERVED;
 }
 
-void gd_device_quiesce(struct gd_device *device)
+void gd_served_quiesce(struct gd_served *device)
 {
 	if (has_vdev(device))
 		gd_vdev_quiesce(device->vdev);
 }
 
-unsigned gd_device_inflight(const struct gd_device *device)
+unsigned gd_served_inflight(const struct gd_served *device)
 {
 	if (has_vdev(device))
 		return gd_vdev_inflight(device->vdev);
-	return device->phase == GD_DEVICE_OPENING && __atomic_load_n(&device->inherits, __ATOMIC_SEQ_CST);
+	return device->phase == GD_PHASE_OPENING && __atomic_load_n(&device->inherits, __ATOMIC_SEQ_CST);
 }
 
-void gd_device_leave(struct gd_device *device)
+void gd_served_leave(struct gd_served *device)
 {
 	__atomic_store_n(&device->left, true, __ATOMIC_SEQ_CST);
-	gd_device_quiesce(device);
+	gd_served_quiesce(device);
 }
 
 /*
  * Its queues may be at work from here on, in the job: not where it has been left to a successor. Of the two, this and
- * gd_device_leave() with the look at gd_device_inflight() that follows, at least one sees the other.
+ * gd_served_leave() with the look at gd_served_inflight() that follows, at least one sees the other.
  */
-static bool inherit_begin(struct gd_device *device)
+static bool inherit_begin(struct gd_served *device)
 {
 	__atomic_store_n(&device->inherits, true, __ATOMIC_SEQ_CST);
 	return !__atomic_load_n(&device->left, __ATOMIC_SEQ_CST);
 }
 
-int gd_device_fail(struct gd_device *device, int ret, const char *what)
+int gd_served_fail(struct gd_served *device, int ret, const char *what)
 {
 	snprintf(device->error, sizeof(device->error), "%s: %s", what, strerror(-ret));
 	device->result = ret;
@@ -106,14 +106,14 @@ int gd_device_fail(struct gd_device *device, int ret, const char *what)
 
 /* ---- the ledger ---------------------------------------------------------------------------------------------- */
 
-void gd_device_ledger_name(const struct gd_device_id *id, char name[GD_DEVICE_LEDGER])
+void gd_served_ledger_name(const struct gd_device_id *id, char name[GD_SERVED_LEDGER])
 {
-	snprintf(name, GD_DEVICE_LEDGER, "%s-%u-%" PRIu32, gd_class_names[id->class], id->domid, id->devid);
+	snprintf(name, GD_SERVED_LEDGER, "%s-%u-%" PRIu32, gd_class_names[id->class], id->domid, id->devid);
 }
 
-bool gd_device_ledger_parse(const char *name, struct gd_device_id *id)
+bool gd_served_ledger_parse(const char *name, struct gd_device_id *id)
 {
-	char again[GD_DEVICE_LEDGER];
+	char again[GD_SERVED_LEDGER];
 
 	for (unsigned class = 0; class < GD_CLASSES; class ++) {
 		size_t length = strlen(gd_class_names[class]);
@@ -122,7 +122,7 @@ bool gd_device_ledger_parse(const char *name, struct gd_device_id *id)
 		if (strncmp(name, gd_class_names[class], length) ||
 		    sscanf(name + length, "-%" SCNu16 "-%" SCNu32, &id->domid, &id->devid) != 2)
 			continue;
-		gd_device_ledger_name(id, again);
+		gd_served_ledger_name(id, again);
 		if (!strcmp(name, again)) /* and nothing else behind it, or before its numbers */
 			return true;
 	}
@@ -130,24 +130,24 @@ bool gd_device_ledger_parse(const char *name, struct gd_device_id *id)
 }
 
 /* A former grantiod did, or one that was told to stop it; a driver may be using it. */
-static bool served_before(const struct gd_device *device)
+static bool served_before(const struct gd_served *device)
 {
 	return device->former != GD_STATE_INITIALISING;
 }
 
-static int ledger_path(const struct gd_device *device, char *path, size_t size)
+static int ledger_path(const struct gd_served *device, char *path, size_t size)
 {
-	char name[GD_DEVICE_LEDGER];
+	char name[GD_SERVED_LEDGER];
 	int length;
 
-	gd_device_ledger_name(&device->id, name);
+	gd_served_ledger_name(&device->id, name);
 	length = snprintf(path, size, "%s/%s", device->config->state_dir, name);
 	return length < (int)size ? 0 : -ENAMETOOLONG;
 }
 
 /* A ledger for the device: the former process's (device->resumed), or a new one; without a file, if it cannot be had.
  */
-static int ledger_open(struct gd_device *device, struct gd_ledger **ledger)
+static int ledger_open(struct gd_served *device, struct gd_ledger **ledger)
 {
 	char path[PATH_MAX];
 	int ret;
@@ -176,7 +176,7 @@ static int ledger_open(struct gd_device *device, struct gd_ledger **ledger)
 
 /* ---- jobs --------------------------------------------------------------------------------------------------- */
 
-static int irq_open(struct gd_device *device)
+static int irq_open(struct gd_served *device)
 {
 	if (device->keys.base)
 		return gd_irq_line_open(&device->irq, device->id.domid, device->keys.irq, &device->log);
@@ -187,7 +187,7 @@ static int irq_open(struct gd_device *device)
  * Settings are for what drivers negotiate from now on. What one has negotiated with a former process it goes on using,
  * so that is offered to it again, whatever the settings have become.
  */
-static void negotiated_keep(const struct gd_device *device, struct gd_vdev_config *vdev)
+static void negotiated_keep(const struct gd_served *device, struct gd_vdev_config *vdev)
 {
 	struct gd_ledger_registers r;
 
@@ -207,7 +207,7 @@ static void negotiated_keep(const struct gd_device *device, struct gd_vdev_confi
 	}
 }
 
-static int vdev_open(struct gd_device *device)
+static int vdev_open(struct gd_served *device)
 {
 	const struct gd_config *config = device->config;
 	struct gd_vdev_config vdev = {
@@ -224,11 +224,11 @@ static int vdev_open(struct gd_device *device)
 		.quiet = device_quiet,
 		.opaque = device,
 	};
-	char error[GD_DEVICE_ERROR / 2];
+	char error[GD_SERVED_ERROR / 2];
 	int ret = ledger_open(device, &vdev.ledger);
 
 	if (ret)
-		return gd_device_fail(device, ret, "no memory for its ledger");
+		return gd_served_fail(device, ret, "no memory for its ledger");
 	negotiated_keep(device, &vdev);
 	gd_disk_remember(device->disk, gd_ledger_unflushed(vdev.ledger));
 	ret = gd_vdev_open(&device->vdev, &vdev, error, sizeof(error));
@@ -247,7 +247,7 @@ static int vdev_open(struct gd_device *device)
 }
 
 /* The device as its former process left it, or, if that cannot be, in need of a reset. */
-static void device_inherit(struct gd_device *device)
+static void device_inherit(struct gd_served *device)
 {
 	int ret = device->resumed ? gd_vdev_resume(device->vdev) : -ENOENT;
 
@@ -278,7 +278,7 @@ static bool target_local(const char *target)
 	return false;
 }
 
-static int disk_open(struct gd_device *device)
+static int disk_open(struct gd_served *device)
 {
 	const struct gd_config *config = device->config;
 	struct gd_disk_config disk = {
@@ -302,7 +302,7 @@ static int disk_open(struct gd_device *device)
 	return ret;
 }
 
-static void parts_close(struct gd_device *device)
+static void parts_close(struct gd_served *device)
 {
 	gd_vdev_close(device->vdev);
 	gd_irq_close(device->irq);   /* the vdev's threads may raise it to the last */
@@ -314,13 +314,13 @@ static void parts_close(struct gd_device *device)
 
 static void open_run(struct gd_job *job)
 {
-	struct gd_device *device = job->opaque;
+	struct gd_served *device = job->opaque;
 	int ret = disk_open(device);
 
 	if (!ret) {
 		ret = irq_open(device);
 		if (ret)
-			gd_device_fail(device, ret, "cannot open its interrupt");
+			gd_served_fail(device, ret, "cannot open its interrupt");
 	}
 	if (!ret)
 		ret = vdev_open(device);
@@ -333,7 +333,7 @@ static void open_run(struct gd_job *job)
 
 static void refresh_run(struct gd_job *job)
 {
-	struct gd_device *device = job->opaque;
+	struct gd_served *device = job->opaque;
 
 	gd_vdev_refresh(device->vdev);
 }
@@ -343,7 +343,7 @@ static void close_run(struct gd_job *job)
 	parts_close(job->opaque);
 }
 
-static int job_start(struct gd_device *device, void (*run)(struct gd_job *job), const char *what)
+static int job_start(struct gd_served *device, void (*run)(struct gd_job *job), const char *what)
 {
 	char name[32];
 	int ret;
@@ -355,16 +355,16 @@ static int job_start(struct gd_device *device, void (*run)(struct gd_job *job), 
 	return ret;
 }
 
-static void device_idle(struct gd_device *device)
+static void device_idle(struct gd_served *device)
 {
-	device->phase = GD_DEVICE_IDLE;
+	device->phase = GD_PHASE_IDLE;
 	if (device->served)
 		gd_log(&device->log, GD_INFO, "stopped");
 	device->served = false;
 	device->env->changed(device);
 }
 
-static void device_close(struct gd_device *device)
+static void device_close(struct gd_served *device)
 {
 	int ret = job_start(device, close_run, "close");
 
@@ -378,22 +378,22 @@ static void device_close(struct gd_device *device)
 
 static void job_done(struct gd_job *job)
 {
-	struct gd_device *device = job->opaque;
+	struct gd_served *device = job->opaque;
 
 	device->busy = false;
 	device->inherits = false;
-	if (device->phase == GD_DEVICE_OPENING && !device->result) {
-		device->phase = GD_DEVICE_OPENED;
+	if (device->phase == GD_PHASE_OPENING && !device->result) {
+		device->phase = GD_PHASE_OPENED;
 		device->env->changed(device);
-	} else if (device->phase == GD_DEVICE_OPENING) {
+	} else if (device->phase == GD_PHASE_OPENING) {
 		device_idle(device);
-	} else if (device->phase == GD_DEVICE_CLOSING && device->job.run == close_run) {
+	} else if (device->phase == GD_PHASE_CLOSING && device->job.run == close_run) {
 		device_idle(device);
-	} else if (device->phase == GD_DEVICE_CLOSING) {
+	} else if (device->phase == GD_PHASE_CLOSING) {
 		device_close(device); /* it was looking at the image's size */
 	} else if (device->refresh) {
 		device->refresh = false;
-		gd_device_refresh(device);
+		gd_served_refresh(device);
 	}
 }
 
@@ -401,12 +401,12 @@ static void job_done(struct gd_job *job)
 
 static void file_changed(struct gd_sizewatch_file *file)
 {
-	gd_device_refresh(file->opaque);
+	gd_served_refresh(file->opaque);
 }
 
-struct gd_device *gd_device_new(struct gd_device_env *env, const struct gd_device_id *id, const char *name)
+struct gd_served *gd_served_new(struct gd_served_env *env, const struct gd_device_id *id, const char *name)
 {
-	struct gd_device *device = calloc(1, sizeof(*device));
+	struct gd_served *device = calloc(1, sizeof(*device));
 
 	if (!device)
 		return NULL;
@@ -418,7 +418,7 @@ struct gd_device *gd_device_new(struct gd_device_env *env, const struct gd_devic
 	return device;
 }
 
-void gd_device_free(struct gd_device *device)
+void gd_served_free(struct gd_served *device)
 {
 	gd_config_drop(device->config);
 	free(device->said);
@@ -426,7 +426,7 @@ void gd_device_free(struct gd_device *device)
 	free(device);
 }
 
-int gd_device_open(struct gd_device *device, const struct gd_keys_device *keys, unsigned state)
+int gd_served_open(struct gd_served *device, const struct gd_keys_device *keys, unsigned state)
 {
 	char *target = strdup(keys->target);
 	int ret = -ENOMEM;
@@ -440,29 +440,29 @@ int gd_device_open(struct gd_device *device, const struct gd_keys_device *keys, 
 	device->keys = *keys;
 	device->keys.target = target;
 	device->former = state;
-	device->phase = GD_DEVICE_OPENING;
+	device->phase = GD_PHASE_OPENING;
 	ret = job_start(device, open_run, "open");
 	if (!ret)
 		return 0;
-	device->phase = GD_DEVICE_IDLE;
+	device->phase = GD_PHASE_IDLE;
 fail:
-	return gd_device_fail(device, ret, "cannot open its image");
+	return gd_served_fail(device, ret, "cannot open its image");
 }
 
-uint64_t gd_device_former_base(const struct gd_device *device)
+uint64_t gd_served_former_base(const struct gd_served *device)
 {
 	if (!served_before(device) || !device->note.server)
 		return 0;
 	return device->keys.base ? device->keys.base : device->note.base;
 }
 
-void gd_device_reserve(struct gd_device *device)
+void gd_served_reserve(struct gd_served *device)
 {
-	device->place.range = (struct gd_bus_range){.base = gd_device_former_base(device), .size = GD_MMIO_SIZE};
+	device->place.range = (struct gd_bus_range){.base = gd_served_former_base(device), .size = GD_MMIO_SIZE};
 	gd_domain_reserve(device->env->domains, device->id.domid, &device->place);
 }
 
-void gd_device_abandon(struct gd_device *device)
+void gd_served_abandon(struct gd_served *device)
 {
 	gd_domain_detach(device->env->domains, &device->place);
 	device->coming = false;
@@ -470,7 +470,7 @@ void gd_device_abandon(struct gd_device *device)
 	device->awaited = 0;
 }
 
-int gd_device_serve(struct gd_device *device, uint64_t base)
+int gd_served_start(struct gd_served *device, uint64_t base)
 {
 	bool driver_ok = gd_vdev_status(device->vdev) & STATUS_DRIVER_OK;
 
@@ -479,14 +479,14 @@ int gd_device_serve(struct gd_device *device, uint64_t base)
 	device->port = 0;
 	device->base = base;
 	if (device->place.reserved && device->place.range.base != base)
-		gd_device_abandon(device); /* its directory has changed: nothing comes there any more */
+		gd_served_abandon(device); /* its directory has changed: nothing comes there any more */
 	device->place.range = (struct gd_bus_range){base, GD_MMIO_SIZE, place_read, place_write, device};
 	device->place.irq = device->keys.irq;
 	device->result = gd_domain_attach(device->env->domains, device->id.domid, &device->place, device->error,
 					  sizeof(device->error));
 	if (device->result)
 		return device->result;
-	device->phase = GD_DEVICE_SERVED;
+	device->phase = GD_PHASE_SERVED;
 	device->served = true;
 	device->coming = false;
 	if (served_before(device))
@@ -498,7 +498,7 @@ int gd_device_serve(struct gd_device *device, uint64_t base)
 	return 0;
 }
 
-int gd_device_bind(struct gd_device *device, uint32_t port)
+int gd_served_bind(struct gd_served *device, uint32_t port)
 {
 	int ret = 0;
 
@@ -510,21 +510,21 @@ int gd_device_bind(struct gd_device *device, uint32_t port)
 	return ret;
 }
 
-void gd_device_stop(struct gd_device *device)
+void gd_served_stop(struct gd_served *device)
 {
 	gd_sizewatch_remove(device->env->sizewatch, &device->file);
-	gd_device_abandon(device);
-	device->phase = GD_DEVICE_CLOSING;
+	gd_served_abandon(device);
+	device->phase = GD_PHASE_CLOSING;
 	device->refresh = false;
 	if (!device->busy)
 		device_close(device);
 }
 
-void gd_device_refresh(struct gd_device *device)
+void gd_served_refresh(struct gd_served *device)
 {
 	int ret;
 
-	if (device->phase != GD_DEVICE_SERVED)
+	if (device->phase != GD_PHASE_SERVED)
 		return;
 	if (device->busy) {
 		device->refresh = true;

@@ -24,34 +24,34 @@
 #include "backend/xen/irq.h"
 #include "backend/xenbus/keys.h"
 
-#define GD_DEVICE_ERROR	 512
-#define GD_DEVICE_LEDGER 40
+#define GD_SERVED_ERROR	 512
+#define GD_SERVED_LEDGER 40
 
-enum gd_device_phase { GD_DEVICE_IDLE, GD_DEVICE_OPENING, GD_DEVICE_OPENED, GD_DEVICE_SERVED, GD_DEVICE_CLOSING };
+enum gd_phase { GD_PHASE_IDLE, GD_PHASE_OPENING, GD_PHASE_OPENED, GD_PHASE_SERVED, GD_PHASE_CLOSING };
 
-struct gd_device;
+struct gd_served;
 
 /* What devices share; outlives them, and is constant but for: */
-struct gd_device_env {
+struct gd_served_env {
 	const struct gd_config *config; /* what devices are opened by from now on */
 	struct gd_jobs *jobs;
 	struct gd_domains *domains;
 	struct gd_sizewatch *sizewatch;
-	void (*changed)(struct gd_device *device); /* a job has ended */
-	/* A guest's driver has come up. By its ioreq thread, once between two calls of gd_device_serve(). */
-	void (*up)(struct gd_device *device);
+	void (*changed)(struct gd_served *device); /* a job has ended */
+	/* A guest's driver has come up. By its ioreq thread, once between two calls of gd_served_start(). */
+	void (*up)(struct gd_served *device);
 	/* A device that was told to be quiet may be so. By its queues' threads. */
-	void (*quiet)(struct gd_device *device);
+	void (*quiet)(struct gd_served *device);
 	void *opaque;
 };
 
 struct gd_guest;
 
-struct gd_device {
-	struct gd_device_env *env;
+struct gd_served {
+	struct gd_served_env *env;
 	struct gd_device_id id;
 	struct gd_log log;
-	enum gd_device_phase phase;
+	enum gd_phase phase;
 
 	/* As it was opened last. */
 	const struct gd_config *config; /* held: SIGHUP does not change what is open */
@@ -64,7 +64,7 @@ struct gd_device {
 
 	/* The table's (xenbus/table.c). */
 	struct gd_guest *guest;
-	struct gd_device *chain, *sibling, **sibling_link, *dirty_next, *up_next;
+	struct gd_served *chain, *sibling, **sibling_link, *dirty_next, *up_next;
 	bool dirty;  /* its directory is to be read again */
 	bool unread; /* it was never read */
 
@@ -86,7 +86,7 @@ struct gd_device {
 	char *said;	 /* the last complaint, so that it is not said twice */
 	bool error_node; /* and that it stands in xenstore */
 	int result;	 /* of the last opening or serving: 0, or -errno and: */
-	char error[GD_DEVICE_ERROR];
+	char error[GD_SERVED_ERROR];
 
 	/* private */
 	bool served; /* since it was IDLE */
@@ -104,45 +104,45 @@ struct gd_device {
 };
 
 /* The name of a device's ledger, as of a file in the state directory, and back: false, it is none. */
-void gd_device_ledger_name(const struct gd_device_id *id, char name[GD_DEVICE_LEDGER]);
-bool gd_device_ledger_parse(const char *name, struct gd_device_id *id);
+void gd_served_ledger_name(const struct gd_device_id *id, char name[GD_SERVED_LEDGER]);
+bool gd_served_ledger_parse(const char *name, struct gd_device_id *id);
 
 /* A device that is known, and IDLE. `name`: gd_keys_name(). */
-struct gd_device *gd_device_new(struct gd_device_env *env, const struct gd_device_id *id, const char *name);
-void gd_device_free(struct gd_device *device); /* IDLE */
+struct gd_served *gd_served_new(struct gd_served_env *env, const struct gd_device_id *id, const char *name);
+void gd_served_free(struct gd_served *device); /* IDLE */
 /* Note why it cannot be served: device->result and device->error ("WHAT: text of `ret`"). Returns `ret`. */
-int gd_device_fail(struct gd_device *device, int ret, const char *what);
+int gd_served_fail(struct gd_served *device, int ret, const char *what);
 
 /*
  * IDLE -> OPENING, and on to OPENED (or back to IDLE, with device->result) by `changed`. `keys` is copied. `state`:
  * where the directory says that it is. If it was served before, a driver may be using it. Then the device goes on
  * (device->resumed), if the former process left its ledger; else the driver is told that it needs a reset.
  */
-int gd_device_open(struct gd_device *device, const struct gd_keys_device *keys, unsigned state);
+int gd_served_open(struct gd_served *device, const struct gd_keys_device *keys, unsigned state);
 /* Where its registers were when a former grantiod served it, so that accesses may wait for it there; 0: it did not. */
-uint64_t gd_device_former_base(const struct gd_device *device);
+uint64_t gd_served_former_base(const struct gd_served *device);
 /* Accesses to its registers, where a former grantiod had them, wait until it is SERVED, stopped, or is abandoned. */
-void gd_device_reserve(struct gd_device *device);
+void gd_served_reserve(struct gd_served *device);
 /* IDLE: it will not come. */
-void gd_device_abandon(struct gd_device *device);
+void gd_served_abandon(struct gd_served *device);
 /* OPENED -> SERVED, with registers at `base`. On failure it stays OPENED, with device->result: stop it. */
-int gd_device_serve(struct gd_device *device, uint64_t base);
+int gd_served_start(struct gd_served *device, uint64_t base);
 /* SERVED, keys.base is 0: interrupts by the guest's event channel `port`, or 0: none. 0 or -errno, then none. */
-int gd_device_bind(struct gd_device *device, uint32_t port);
+int gd_served_bind(struct gd_served *device, uint32_t port);
 /* OPENED, SERVED -> CLOSING, and on to IDLE by `changed`. The guest's accesses end here and now. */
-void gd_device_stop(struct gd_device *device);
+void gd_served_stop(struct gd_served *device);
 
 /* Look at the image's size, soon; nothing where it is not SERVED. */
-void gd_device_refresh(struct gd_device *device);
+void gd_served_refresh(struct gd_served *device);
 /* True once the guest's driver has said DRIVER_OK. */
-bool gd_device_driver_ok(const struct gd_device *device);
+bool gd_served_driver_ok(const struct gd_served *device);
 /* Another process can go on where this one ends: it has a ledger, or its guest waits for it, as it did before us. */
-bool gd_device_inheritable(const struct gd_device *device);
+bool gd_served_inheritable(const struct gd_served *device);
 /* Take no more of the guest's requests: they are its successor's. There is no way back. */
-void gd_device_quiesce(struct gd_device *device);
+void gd_served_quiesce(struct gd_served *device);
 /* The same, and a device that is being opened does not begin; once it is OPENED, it is to be told so again. */
-void gd_device_leave(struct gd_device *device);
-/* Requests that were taken and not answered, or may be. After gd_device_quiesce() it falls to 0. */
-unsigned gd_device_inflight(const struct gd_device *device);
+void gd_served_leave(struct gd_served *device);
+/* Requests that were taken and not answered, or may be. After gd_served_quiesce() it falls to 0. */
+unsigned gd_served_inflight(const struct gd_served *device);
 
 #endif

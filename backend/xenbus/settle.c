@@ -15,7 +15,7 @@ static unsigned votes_count(const struct gd_guest *guest, struct vote votes[SERV
 {
 	unsigned count = 0;
 
-	for (const struct gd_device *device = guest->devices; device; device = device->sibling) {
+	for (const struct gd_served *device = guest->devices; device; device = device->sibling) {
 		unsigned i = 0;
 
 		if (!device->note.server)
@@ -44,7 +44,7 @@ static bool others_noted(const struct gd_guest *guest, uint32_t *others)
 	bool any = false;
 
 	*others = 0;
-	for (const struct gd_device *device = guest->devices; device; device = device->sibling) {
+	for (const struct gd_served *device = guest->devices; device; device = device->sibling) {
 		any |= device->note.others;
 		if (device->note.others)
 			*others |= (uint32_t)device->note.others_id;
@@ -96,9 +96,9 @@ bool gd_settle(struct gd_domains *domains, struct gd_guest *guest)
 	}
 	if (!count)
 		nameless_adopt(domains, guest);
-	for (struct gd_device *device = guest->devices; device; device = device->sibling)
+	for (struct gd_served *device = guest->devices; device; device = device->sibling)
 		if (device->coming)
-			gd_device_reserve(device);
+			gd_served_reserve(device);
 	gd_domain_settled(domains, guest->domid);
 	guest->settled = true;
 	return true;

@@ -16,7 +16,7 @@
 /* ---- messages about a device --------------------------------------------------------------------------------- */
 
 /* Log a line, unless it is the same as the last one. `node`: tell the toolstack as well, as xenbus backends do. */
-static void complain(struct gd_step *step, struct gd_device *device, enum gd_level level, const char *text, bool node)
+static void complain(struct gd_step *step, struct gd_served *device, enum gd_level level, const char *text, bool node)
 {
 	if (device->said && !strcmp(device->said, text))
 		return;
@@ -28,7 +28,7 @@ static void complain(struct gd_step *step, struct gd_device *device, enum gd_lev
 	device->error_node = node;
 }
 
-void gd_step_forgive(struct gd_step *step, struct gd_device *device)
+void gd_step_forgive(struct gd_step *step, struct gd_served *device)
 {
 	if (device->error_node)
 		gd_store_error(step->store, &device->id, NULL);
@@ -38,7 +38,7 @@ void gd_step_forgive(struct gd_step *step, struct gd_device *device)
 }
 
 /* Name the device in the log by what its directory says. */
-static void device_name(struct gd_device *device, const struct gd_keys *keys)
+static void device_name(struct gd_served *device, const struct gd_keys *keys)
 {
 	char name[32], *slash = strchr(device->log.name, '/');
 
@@ -53,7 +53,7 @@ static void device_name(struct gd_device *device, const struct gd_keys *keys)
  * True in states that ask for a device that is served. A device with an address that we gave it may also be in state 5
  * or 6 and is to stay: then that state is only our answer to the guest's (front_answer()).
  */
-static bool state_wanted(const struct gd_device *device, const struct gd_keys_life *life)
+static bool state_wanted(const struct gd_served *device, const struct gd_keys_life *life)
 {
 	bool answered = device->note.server && device->note.base;
 
@@ -64,7 +64,7 @@ static bool state_wanted(const struct gd_device *device, const struct gd_keys_li
  * Find out what the settings may call the device's guest. The caller frees the texts. -ENOTCONN: xenstore does not
  * answer; a device whose settings were found by a name must not be decided about without it.
  */
-static int guest_look(struct gd_step *step, struct gd_device *device, struct gd_aliases *guest)
+static int guest_look(struct gd_step *step, struct gd_served *device, struct gd_aliases *guest)
 {
 	char *name = NULL, *uuid = NULL;
 	int ret = 0;
@@ -81,7 +81,7 @@ static int guest_look(struct gd_step *step, struct gd_device *device, struct gd_
 	return ret && ret != -EACCES ? -ENOTCONN : 0;
 }
 
-static int device_check(struct gd_step *step, struct gd_device *device, const struct gd_keys *keys,
+static int device_check(struct gd_step *step, struct gd_served *device, const struct gd_keys *keys,
 			struct gd_keys_device *out, char error[GD_KEYS_ERROR])
 {
 	struct gd_keys_policy policy = {.backend = gd_store_domid(step->store)};
@@ -99,7 +99,7 @@ static int device_check(struct gd_step *step, struct gd_device *device, const st
 }
 
 /* Change `state`, unless the toolstack has changed it since it was read: then there is an event for that. */
-static int state_change(struct gd_step *step, struct gd_device *device, unsigned from, unsigned to)
+static int state_change(struct gd_step *step, struct gd_served *device, unsigned from, unsigned to)
 {
 	int ret = gd_store_state(step->store, &device->id, from, to, NULL);
 
@@ -109,7 +109,7 @@ static int state_change(struct gd_step *step, struct gd_device *device, unsigned
 }
 
 /* For a successor, if this process ends while the guest's ioreq server is noted nowhere (xen/ioreq.h). */
-static void others_note(struct gd_step *step, struct gd_device *device, unsigned devices)
+static void others_note(struct gd_step *step, struct gd_served *device, unsigned devices)
 {
 	uint32_t servers;
 	int ret;
@@ -123,16 +123,16 @@ static void others_note(struct gd_step *step, struct gd_device *device, unsigned
 }
 
 /* What was to be noted is, or is no more. */
-static void others_forget(struct gd_step *step, struct gd_device *device)
+static void others_forget(struct gd_step *step, struct gd_served *device)
 {
 	if (device->others)
 		gd_store_remove(step->store, &device->id, GD_KEY_IOREQ_OTHERS);
 	device->others = false;
 }
 
-void gd_step_stop(struct gd_step *step, struct gd_device *device, const char *why)
+void gd_step_stop(struct gd_step *step, struct gd_served *device, const char *why)
 {
-	if (device->phase == GD_DEVICE_SERVED) {
+	if (device->phase == GD_PHASE_SERVED) {
 		gd_log(&device->log, GD_INFO, "stopping: %s", why);
 		others_note(step, device, 1);
 		gd_store_remove(step->store, &device->id, GD_KEY_IOREQ_SERVER);
@@ -140,7 +140,7 @@ void gd_step_stop(struct gd_step *step, struct gd_device *device, const char *wh
 		if (!device->keys.base)
 			gd_store_front_unwatch(step->store, &device->id);
 	}
-	gd_device_stop(device); /* it leaves its guest here and now, and so does the ioreq server with the last one */
+	gd_served_stop(device); /* it leaves its guest here and now, and so does the ioreq server with the last one */
 	others_forget(step, device);
 }
 
@@ -155,7 +155,7 @@ static bool keys_equal(const struct gd_keys_device *a, const struct gd_keys_devi
  * for that, for ten seconds. Nothing tells us that libxl has seen state 6, and so it gets a second. If that is too
  * short, xl complains that the backend has vanished, and goes on all the same.
  */
-static void removal_ask(struct gd_step *step, struct gd_device *device)
+static void removal_ask(struct gd_step *step, struct gd_served *device)
 {
 	if (!gd_store_domid(step->store) || device->leaving)
 		return;
@@ -182,7 +182,7 @@ void gd_step_retry(struct gd_step *step)
 		}
 	gd_table_each(step->table, guest, device)
 	{
-		if (device->pause_ms && device->phase == GD_DEVICE_IDLE && !device->dirty &&
+		if (device->pause_ms && device->phase == GD_PHASE_IDLE && !device->dirty &&
 		    time_come(device->retry_ms, now, &next))
 			gd_table_touch(step->table, device);
 	}
@@ -193,8 +193,8 @@ void gd_step_retry(struct gd_step *step)
 /* Devices that are open already may be served now. */
 static void opened_touch(struct gd_step *step, const struct gd_guest *guest)
 {
-	for (struct gd_device *device = guest->devices; device; device = device->sibling)
-		if (device->phase == GD_DEVICE_OPENED)
+	for (struct gd_served *device = guest->devices; device; device = device->sibling)
+		if (device->phase == GD_PHASE_OPENED)
 			gd_table_touch(step->table, device);
 }
 
@@ -216,7 +216,7 @@ void gd_step_settle(struct gd_step *step, struct gd_domains *domains, struct gd_
  * its directory is there. Its image is locked until a former process's last I/O has ended, however long that takes; and
  * the guest waits, as it would if the server had gone while the disk was served.
  */
-static bool may_come(const struct gd_device *device)
+static bool may_come(const struct gd_served *device)
 {
 	static const int later[] = {-EBUSY, -ENOTCONN, -EAGAIN, -ENOMEM, -EMFILE, -ENFILE};
 
@@ -226,7 +226,7 @@ static bool may_come(const struct gd_device *device)
 	return false;
 }
 
-static void wait_begin(struct gd_step *step, struct gd_device *device)
+static void wait_begin(struct gd_step *step, struct gd_served *device)
 {
 	unsigned pause = device->pause_ms ? 2 * device->pause_ms : PAUSE_FIRST_MS;
 	const char *what = "what it needs";
@@ -244,7 +244,7 @@ static void wait_begin(struct gd_step *step, struct gd_device *device)
 	gd_step_retry(step); /* sets the timer for the first device of all that wait */
 }
 
-static void wait_end(struct gd_device *device)
+static void wait_end(struct gd_served *device)
 {
 	if (device->awaited == -EBUSY)
 		gd_log(&device->log, GD_NOTICE, "%s is in use no more", device->target);
@@ -254,7 +254,7 @@ static void wait_end(struct gd_device *device)
 	device->pause_ms = 0;
 }
 
-static bool is_former(const struct gd_device *device, unsigned state)
+static bool is_former(const struct gd_served *device, unsigned state)
 {
 	return state != GD_STATE_INITIALISING && device->note.server;
 }
@@ -263,7 +263,7 @@ static bool is_former(const struct gd_device *device, unsigned state)
  * The driver of a device that was served before expects its registers where they were. That must be an address that we
  * may give, and no other device's.
  */
-static int base_check(const struct gd_device *device, const struct gd_keys_device *keys, unsigned state, char *error)
+static int base_check(const struct gd_served *device, const struct gd_keys_device *keys, unsigned state, char *error)
 {
 	uint64_t base = device->note.base;
 
@@ -274,8 +274,8 @@ static int base_check(const struct gd_device *device, const struct gd_keys_devic
 			 base);
 		return -EINVAL;
 	}
-	for (const struct gd_device *other = device->guest->devices; other; other = other->sibling)
-		if (other != device && other->note.base == base && other->phase != GD_DEVICE_IDLE) {
+	for (const struct gd_served *other = device->guest->devices; other; other = other->sibling)
+		if (other != device && other->note.base == base && other->phase != GD_PHASE_IDLE) {
 			snprintf(error, GD_KEYS_ERROR, "mmio-base '%" PRIu64 "': %s of the guest has it", base,
 				 other->log.name);
 			return -EINVAL;
@@ -284,7 +284,7 @@ static int base_check(const struct gd_device *device, const struct gd_keys_devic
 }
 
 /* Open a device whose directory is complete and asks for it to be served. */
-static void idle_open(struct gd_step *step, struct gd_device *device, const struct gd_keys_device *keys, unsigned state)
+static void idle_open(struct gd_step *step, struct gd_served *device, const struct gd_keys_device *keys, unsigned state)
 {
 	bool failed = device->result && keys_equal(keys, &device->keys);
 
@@ -295,7 +295,7 @@ static void idle_open(struct gd_step *step, struct gd_device *device, const stru
 	if (!failed) {
 		device->coming = is_former(device, state);
 		device->result = 0;
-		if (!gd_device_open(device, keys, state))
+		if (!gd_served_open(device, keys, state))
 			return;
 	}
 	if (is_former(device, state) && may_come(device)) {
@@ -303,7 +303,7 @@ static void idle_open(struct gd_step *step, struct gd_device *device, const stru
 		return;
 	}
 	device->result = 0; /* it is tried again after a change in the directory, or a refresh */
-	gd_device_abandon(device);
+	gd_served_abandon(device);
 	complain(step, device, GD_ERR, device->error, true);
 }
 
@@ -311,7 +311,7 @@ static void idle_open(struct gd_step *step, struct gd_device *device, const stru
  * Whether the directory asks for the device to be served: 0, with `out` filled in, or the reason why not. -ENOTCONN:
  * xenstore does not answer; there will be an event when it does.
  */
-static int idle_wanted(struct gd_step *step, struct gd_device *device, const struct gd_keys *keys,
+static int idle_wanted(struct gd_step *step, struct gd_served *device, const struct gd_keys *keys,
 		       struct gd_keys_device *out, unsigned *state)
 {
 	char error[GD_KEYS_ERROR];
@@ -343,7 +343,7 @@ static int idle_wanted(struct gd_step *step, struct gd_device *device, const str
 }
 
 /* The next step of a device that is not open. */
-static void idle_step(struct gd_step *step, struct gd_device *device, const struct gd_keys *keys)
+static void idle_step(struct gd_step *step, struct gd_served *device, const struct gd_keys *keys)
 {
 	struct gd_keys_device parsed;
 	unsigned state;
@@ -354,14 +354,14 @@ static void idle_step(struct gd_step *step, struct gd_device *device, const stru
 	if (!ret)
 		idle_open(step, device, &parsed, state);
 	else if (ret != -ENOTCONN)
-		gd_device_abandon(device);
+		gd_served_abandon(device);
 }
 
 /*
  * Choose where the registers are: at the toolstack's address; where they were before; or else at a place that is
  * published for no other device of the guest, whether that is served or not. 0: there is none.
  */
-static uint64_t base_choose(const struct gd_step *step, const struct gd_device *device)
+static uint64_t base_choose(const struct gd_step *step, const struct gd_served *device)
 {
 	uint16_t backend = gd_store_domid(step->store);
 	uint64_t used[GD_FRONT_PLACES], wish;
@@ -371,14 +371,14 @@ static uint64_t base_choose(const struct gd_step *step, const struct gd_device *
 		return device->keys.base;
 	if (device->former != GD_STATE_INITIALISING && device->note.base)
 		return device->note.base; /* base_check() has checked it */
-	for (const struct gd_device *other = device->guest->devices; other; other = other->sibling)
+	for (const struct gd_served *other = device->guest->devices; other; other = other->sibling)
 		if (other != device && other->note.base && count < GD_FRONT_PLACES)
 			used[count++] = other->note.base;
 	wish = device->note.base ? device->note.base : gd_front_wish(backend, device->id.devid);
 	return gd_front_base(backend, wish, used, count);
 }
 
-static void serving_say(struct gd_device *device)
+static void serving_say(struct gd_served *device)
 {
 	char irq[32] = "interrupts by event channel";
 
@@ -392,7 +392,7 @@ static void serving_say(struct gd_device *device)
 		       "grant_usage '0': serving without grants: any memory of the guest may be mapped here");
 }
 
-static void served_say(struct gd_device *device)
+static void served_say(struct gd_served *device)
 {
 	serving_say(device);
 	if (device->resumed)
@@ -406,7 +406,7 @@ static void served_say(struct gd_device *device)
  * Say in the directory that the device is SERVED. If that cannot be done, as xenstored has gone or others write there
  * all the time, it is done when the directory is looked at next: that is no reason to stop a device.
  */
-static void announce(struct gd_step *step, struct gd_device *device)
+static void announce(struct gd_step *step, struct gd_served *device)
 {
 	const struct gd_store_note note = {.server = gd_domain_server(&device->place),
 					   .ledger = device->ledger,
@@ -433,15 +433,15 @@ static void announce(struct gd_step *step, struct gd_device *device)
 }
 
 /* A failure is logged when the device is IDLE again: see idle_open(). */
-static void serve(struct gd_step *step, struct gd_device *device)
+static void serve(struct gd_step *step, struct gd_served *device)
 {
 	uint64_t base = base_choose(step, device);
 
 	wait_end(device);
 	if (!base)
-		gd_device_fail(device, -ENOSPC, "no address is free for its registers");
+		gd_served_fail(device, -ENOSPC, "no address is free for its registers");
 	others_note(step, device, 0);
-	if (!base || gd_device_serve(device, base)) {
+	if (!base || gd_served_start(device, base)) {
 		gd_step_stop(step, device, "");
 		return;
 	}
@@ -451,7 +451,7 @@ static void serve(struct gd_step *step, struct gd_device *device)
 }
 
 /* The image is open: serve the device, if the directory still asks for that. */
-static void opened_step(struct gd_step *step, struct gd_device *device, const struct gd_keys *keys)
+static void opened_step(struct gd_step *step, struct gd_served *device, const struct gd_keys *keys)
 {
 	char error[GD_KEYS_ERROR];
 	struct gd_keys_life life;
@@ -488,7 +488,7 @@ static unsigned front_answer(const struct gd_front *front, unsigned state, bool 
 }
 
 /* Bind the guest's event channel, or unbind it. 0, or -errno with a line in `error`. */
-static int front_bind(struct gd_device *device, const struct gd_front *front, unsigned state, char *error)
+static int front_bind(struct gd_served *device, const struct gd_front *front, unsigned state, char *error)
 {
 	/*
 	 * If the device is in state 4 and we have bound no event channel, a former grantiod had. If the device was
@@ -499,13 +499,13 @@ static int front_bind(struct gd_device *device, const struct gd_front *front, un
 
 	if (front->port && front->port != device->port &&
 	    (front->state == GD_STATE_INITIALISED || device->port || inherited)) {
-		ret = gd_device_bind(device, front->port);
+		ret = gd_served_bind(device, front->port);
 		if (ret)
 			snprintf(error, GD_KEYS_ERROR, "the guest's event-channel '%u': cannot bind it: %s",
 				 front->port, strerror(-ret));
 	}
 	if (!front->port && device->port)
-		gd_device_bind(device, 0);
+		gd_served_bind(device, 0);
 	return ret;
 }
 
@@ -513,7 +513,7 @@ static int front_bind(struct gd_device *device, const struct gd_front *front, un
  * Follow the guest's side of a device whose address we chose, by its state (docs/xenbus.md). True: the guest has let go
  * of the device.
  */
-static bool front_step(struct gd_step *step, struct gd_device *device, const struct gd_keys_life *life)
+static bool front_step(struct gd_step *step, struct gd_served *device, const struct gd_keys_life *life)
 {
 	char error[GD_KEYS_ERROR];
 	struct gd_front_keys keys;
@@ -538,7 +538,7 @@ static bool front_step(struct gd_step *step, struct gd_device *device, const str
 	return !front.port;
 }
 
-static void served_step(struct gd_step *step, struct gd_device *device, const struct gd_keys *keys)
+static void served_step(struct gd_step *step, struct gd_served *device, const struct gd_keys *keys)
 {
 	char error[GD_KEYS_ERROR];
 	struct gd_keys_life life;
@@ -560,18 +560,18 @@ static void served_step(struct gd_step *step, struct gd_device *device, const st
 		return; /* it is removed when the guest's driver lets go of it, or when its directory goes */
 	else if (life.state == GD_STATE_CLOSING || life.state == GD_STATE_CLOSED)
 		gd_step_stop(step, device, "the toolstack removes it");
-	else if (!chosen && gd_device_driver_ok(device) && !device->connected) {
+	else if (!chosen && gd_served_driver_ok(device) && !device->connected) {
 		device->connected = !state_change(step, device, life.state, GD_STATE_CONNECTED);
 	}
 }
 
-bool gd_step_follow(struct gd_step *step, struct gd_device *device)
+bool gd_step_follow(struct gd_step *step, struct gd_served *device)
 {
 	struct gd_keys keys;
 	bool keep = true;
 	int ret;
 
-	if (device->phase == GD_DEVICE_OPENING || device->phase == GD_DEVICE_CLOSING)
+	if (device->phase == GD_PHASE_OPENING || device->phase == GD_PHASE_CLOSING)
 		return true; /* it becomes dirty again when its job has ended */
 	ret = gd_store_read(step->store, &device->id, &keys);
 	if (ret && ret != -ENOENT) {
@@ -584,12 +584,12 @@ bool gd_step_follow(struct gd_step *step, struct gd_device *device)
 	if (!ret)
 		gd_keys_note(&keys, &device->note);
 	gd_table_read(device);
-	if (ret && device->phase != GD_DEVICE_IDLE && device->forgotten)
+	if (ret && device->phase != GD_PHASE_IDLE && device->forgotten)
 		return true; /* it goes on being served */
 	device->forgotten = false;
-	if (device->phase == GD_DEVICE_SERVED)
+	if (device->phase == GD_PHASE_SERVED)
 		served_step(step, device, ret ? NULL : &keys);
-	else if (device->phase == GD_DEVICE_OPENED)
+	else if (device->phase == GD_PHASE_OPENED)
 		opened_step(step, device, ret ? NULL : &keys);
 	else if (!ret)
 		idle_step(step, device, &keys);

@@ -26,14 +26,14 @@ struct gd_step {
 };
 
 /* Read the directory and follow it. False: the device is to be forgotten. */
-bool gd_step_follow(struct gd_step *step, struct gd_device *device);
+bool gd_step_follow(struct gd_step *step, struct gd_served *device);
 /* Try again to take over images and guests that a former process still has, as far as it is time; set the timer. */
 void gd_step_retry(struct gd_step *step);
 /* All directories of the guest have been read: take over what was left for it (xenbus/settle.h), or try again later. */
 void gd_step_settle(struct gd_step *step, struct gd_domains *domains, struct gd_guest *guest);
 /* OPENED or SERVED: stop it, with a line in the log if it was served. */
-void gd_step_stop(struct gd_step *step, struct gd_device *device, const char *why);
+void gd_step_stop(struct gd_step *step, struct gd_served *device, const char *why);
 /* The fault that the log and xenstore name is over: tell the toolstack. */
-void gd_step_forgive(struct gd_step *step, struct gd_device *device);
+void gd_step_forgive(struct gd_step *step, struct gd_served *device);
 
 #endif

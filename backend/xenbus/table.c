@@ -15,16 +15,16 @@ struct gd_table *gd_table_new(void)
 }
 
 /* A guest's device numbers are 16 or 256 apart, and different guests have the same ones: so both are mixed. */
-static struct gd_device **bucket(const struct gd_table *table, const struct gd_device_id *id)
+static struct gd_served **bucket(const struct gd_table *table, const struct gd_device_id *id)
 {
 	uint32_t hash = (id->devid * GD_CLASSES + id->class) * 2654435761u ^ id->domid * 40503u;
 
-	return (struct gd_device **)&table->buckets[(hash ^ hash >> 16) % GD_TABLE_BUCKETS];
+	return (struct gd_served **)&table->buckets[(hash ^ hash >> 16) % GD_TABLE_BUCKETS];
 }
 
-struct gd_device *gd_table_find(const struct gd_table *table, const struct gd_device_id *id)
+struct gd_served *gd_table_find(const struct gd_table *table, const struct gd_device_id *id)
 {
-	struct gd_device *device = *bucket(table, id);
+	struct gd_served *device = *bucket(table, id);
 
 	while (device &&
 	       (device->id.class != id->class || device->id.domid != id->domid || device->id.devid != id->devid))
@@ -62,16 +62,16 @@ static void guest_put(struct gd_table *table, struct gd_guest *guest)
 	free(guest);
 }
 
-struct gd_device *gd_table_get(struct gd_table *table, struct gd_device_env *env, const struct gd_device_id *id)
+struct gd_served *gd_table_get(struct gd_table *table, struct gd_served_env *env, const struct gd_device_id *id)
 {
-	struct gd_device *device = gd_table_find(table, id), **chain = bucket(table, id);
+	struct gd_served *device = gd_table_find(table, id), **chain = bucket(table, id);
 	struct gd_guest *guest = device ? NULL : guest_get(table, id->domid);
 	char name[16];
 
 	if (device || !guest)
 		return device;
 	snprintf(name, sizeof(name), "%" PRIu32, id->devid);
-	device = gd_device_new(env, id, name);
+	device = gd_served_new(env, id, name);
 	if (!device) {
 		guest_put(table, guest);
 		return NULL;
@@ -90,9 +90,9 @@ struct gd_device *gd_table_get(struct gd_table *table, struct gd_device_env *env
 }
 
 /* Take a device off the list of touched ones: it may have been touched again since it was taken. */
-static void dirty_remove(struct gd_table *table, const struct gd_device *device)
+static void dirty_remove(struct gd_table *table, const struct gd_served *device)
 {
-	struct gd_device **link = &table->dirty;
+	struct gd_served **link = &table->dirty;
 
 	if (!device->dirty)
 		return;
@@ -103,9 +103,9 @@ static void dirty_remove(struct gd_table *table, const struct gd_device *device)
 		table->dirty_end = link;
 }
 
-void gd_table_forget(struct gd_table *table, struct gd_device *device)
+void gd_table_forget(struct gd_table *table, struct gd_served *device)
 {
-	struct gd_device **link = bucket(table, &device->id);
+	struct gd_served **link = bucket(table, &device->id);
 	struct gd_guest *guest = device->guest;
 
 	gd_table_up_take(table); /* the driver may have come up just before the device was stopped */
@@ -117,7 +117,7 @@ void gd_table_forget(struct gd_table *table, struct gd_device *device)
 	*device->sibling_link = device->sibling;
 	if (device->sibling)
 		device->sibling->sibling_link = device->sibling_link;
-	gd_device_free(device);
+	gd_served_free(device);
 	guest_put(table, guest);
 }
 
@@ -128,7 +128,7 @@ void gd_table_free(struct gd_table *table)
 	free(table);
 }
 
-void gd_table_touch(struct gd_table *table, struct gd_device *device)
+void gd_table_touch(struct gd_table *table, struct gd_served *device)
 {
 	if (device->dirty)
 		return;
@@ -138,9 +138,9 @@ void gd_table_touch(struct gd_table *table, struct gd_device *device)
 	table->dirty_end = &device->dirty_next;
 }
 
-struct gd_device *gd_table_take(struct gd_table *table)
+struct gd_served *gd_table_take(struct gd_table *table)
 {
-	struct gd_device *device = table->dirty;
+	struct gd_served *device = table->dirty;
 
 	if (!device)
 		return NULL;
@@ -151,14 +151,14 @@ struct gd_device *gd_table_take(struct gd_table *table)
 	return device;
 }
 
-void gd_table_read(struct gd_device *device)
+void gd_table_read(struct gd_served *device)
 {
 	if (device->unread)
 		device->guest->unread--;
 	device->unread = false;
 }
 
-void gd_table_up(struct gd_table *table, struct gd_device *device)
+void gd_table_up(struct gd_table *table, struct gd_served *device)
 {
 	device->up_next = __atomic_load_n(&table->up, __ATOMIC_RELAXED);
 	/* Release: up_next is written before it can be seen; pairs with the exchange in gd_table_up_take(). */
@@ -169,7 +169,7 @@ void gd_table_up(struct gd_table *table, struct gd_device *device)
 
 void gd_table_up_take(struct gd_table *table)
 {
-	struct gd_device *device = __atomic_exchange_n(&table->up, NULL, __ATOMIC_ACQUIRE);
+	struct gd_served *device = __atomic_exchange_n(&table->up, NULL, __ATOMIC_ACQUIRE);
 
 	for (; device; device = device->up_next)
 		gd_table_touch(table, device);

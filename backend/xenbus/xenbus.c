@@ -17,7 +17,7 @@
 static void device_touch(void *opaque, const struct gd_device_id *id)
 {
 	struct gd_xenbus *xenbus = opaque;
-	struct gd_device *device = gd_table_get(xenbus->table, &xenbus->env, id);
+	struct gd_served *device = gd_table_get(xenbus->table, &xenbus->env, id);
 
 	if (device)
 		gd_table_touch(xenbus->table, device);
@@ -33,9 +33,9 @@ static void domain_touch(void *opaque, const struct gd_device_id *id)
 	xenbus->dirty_domains = true;
 }
 
-static bool is_open(const struct gd_device *device)
+static bool is_open(const struct gd_served *device)
 {
-	return device->phase == GD_DEVICE_SERVED || device->phase == GD_DEVICE_OPENED;
+	return device->phase == GD_PHASE_SERVED || device->phase == GD_PHASE_OPENED;
 }
 
 /*
@@ -55,7 +55,7 @@ static void guest_check(struct gd_xenbus *xenbus, struct gd_guest *guest)
 {
 	bool gone = guest_gone(xenbus, guest);
 
-	for (struct gd_device *device = guest->devices; device; device = device->sibling)
+	for (struct gd_served *device = guest->devices; device; device = device->sibling)
 		if (device->waits)
 			gd_table_touch(xenbus->table, device);
 		else if (gone && is_open(device))
@@ -83,7 +83,7 @@ static void event_handle(struct gd_xenbus *xenbus, const struct gd_store_event *
 
 static void guest_touch(struct gd_xenbus *xenbus, struct gd_guest *guest, enum gd_class class)
 {
-	for (struct gd_device *device = guest->devices; device; device = device->sibling)
+	for (struct gd_served *device = guest->devices; device; device = device->sibling)
 		if (device->id.class == class)
 			gd_table_touch(xenbus->table, device);
 }
@@ -141,7 +141,7 @@ static void directories_list(struct gd_xenbus *xenbus)
 /* Follow each device that was touched up to now, once. A guest is settled when all its directories have been read. */
 static void devices_follow(struct gd_xenbus *xenbus)
 {
-	struct gd_device *device;
+	struct gd_served *device;
 
 	while ((device = gd_table_take(xenbus->table))) {
 		struct gd_guest *guest = device->guest;
@@ -149,7 +149,7 @@ static void devices_follow(struct gd_xenbus *xenbus)
 
 		if (!gd_step_follow(&xenbus->step, device)) {
 			gd_step_forgive(&xenbus->step, device);
-			gd_device_abandon(device);
+			gd_served_abandon(device);
 			gd_table_forget(xenbus->table, device);
 			if (last)
 				continue; /* its guest may be forgotten, too */
@@ -204,7 +204,7 @@ static void retry_expired(void *opaque)
 	gd_step_retry(&xenbus->step);
 }
 
-static void device_changed(struct gd_device *device)
+static void device_changed(struct gd_served *device)
 {
 	struct gd_xenbus *xenbus = device->env->opaque;
 
@@ -212,7 +212,7 @@ static void device_changed(struct gd_device *device)
 }
 
 /* Called by a queue's thread. */
-static void device_wake(struct gd_device *device)
+static void device_wake(struct gd_served *device)
 {
 	struct gd_xenbus *xenbus = device->env->opaque;
 
@@ -220,7 +220,7 @@ static void device_wake(struct gd_device *device)
 }
 
 /* Called by the guest's ioreq thread. */
-static void device_up(struct gd_device *device)
+static void device_up(struct gd_served *device)
 {
 	struct gd_xenbus *xenbus = device->env->opaque;
 
@@ -259,7 +259,7 @@ static void ledgers_sweep(struct gd_xenbus *xenbus, const char *path)
 		struct gd_device_id id;
 		struct gd_keys keys;
 
-		if (!gd_device_ledger_parse(entry->d_name, &id))
+		if (!gd_served_ledger_parse(entry->d_name, &id))
 			continue;
 		if (gd_store_read(xenbus->store, &id, &keys) == -ENOENT)
 			unlinkat(dirfd(dir), entry->d_name, 0);
@@ -292,7 +292,7 @@ int gd_xenbus_open(struct gd_xenbus **out, const struct gd_config *config, struc
 		return ret;
 	xenbus->loop = loop;
 	xenbus->lost = true;
-	xenbus->env = (struct gd_device_env){.config = config,
+	xenbus->env = (struct gd_served_env){.config = config,
 					     .jobs = jobs,
 					     .sizewatch = sizewatch,
 					     .changed = device_changed,

@@ -11,7 +11,7 @@
 
 struct gd_xenbus {
 	struct gd_loop *loop;
-	struct gd_device_env env;
+	struct gd_served_env env;
 	struct gd_store *store;
 	struct gd_table *table;
 	struct gd_step step;

@@ -37,7 +37,7 @@ int gc_machine_pid_write(int lock);
 pid_t gc_machine_pid(const char *dir);
 /* Is it a machine's directory, whether it runs or not? */
 bool gc_machine_there(const char *dir);
-/* A process that is a grantiod of the machine, whichever domain it serves (backend/xenbus/alone.c); 0: there is none. */
+/* A process that is a grantiod of the machine, whatever domain it serves (backend/xenbus/alone.c); 0: there is none. */
 pid_t gc_machine_grantiod(const char *dir);
 /* Remove what an earlier machine left, but for daemon.pid. */
 void gc_machine_clear(const char *dir);
