@@ -36,7 +36,7 @@ static int fds_open(void)
 
 int rig_setup(void **state)
 {
-	struct rig *rig = calloc(1, sizeof(*rig));
+	struct disk_rig *rig = calloc(1, sizeof(*rig));
 	char log[96];
 
 	if (!rig)
@@ -78,7 +78,7 @@ static void dir_remove(const char *path)
 }
 
 /* What cmocka had to say went to where stderr was: the lines that are not grantiod's. */
-static void failures_show(const struct rig *rig)
+static void failures_show(const struct disk_rig *rig)
 {
 	char log[65536], *line, *rest;
 	ssize_t n = pread(rig->stderr_log, log, sizeof(log) - 1, 0);
@@ -91,7 +91,7 @@ static void failures_show(const struct rig *rig)
 
 int rig_teardown(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	int fds, before = rig->fds;
 
 	rig_close(rig);
@@ -111,7 +111,7 @@ int rig_teardown(void **state)
 	return 0;
 }
 
-void rig_image(struct rig *rig, const char *name, uint64_t bytes)
+void rig_image(struct disk_rig *rig, const char *name, uint64_t bytes)
 {
 	uint64_t offset, i;
 	int fd;
@@ -129,7 +129,7 @@ void rig_image(struct rig *rig, const char *name, uint64_t bytes)
 	close(fd);
 }
 
-uint64_t rig_image_used(const struct rig *rig)
+uint64_t rig_image_used(const struct disk_rig *rig)
 {
 	struct stat st;
 
@@ -137,7 +137,7 @@ uint64_t rig_image_used(const struct rig *rig)
 	return (uint64_t)st.st_blocks * 512;
 }
 
-void rig_image_read(struct rig *rig, void *out, uint64_t offset, size_t length)
+void rig_image_read(struct disk_rig *rig, void *out, uint64_t offset, size_t length)
 {
 	int fd = open(rig->path, O_RDONLY | O_CLOEXEC);
 
@@ -146,7 +146,7 @@ void rig_image_read(struct rig *rig, void *out, uint64_t offset, size_t length)
 	close(fd);
 }
 
-int rig_disk_open(struct rig *rig, const char *target, unsigned flags)
+int rig_disk_open(struct disk_rig *rig, const char *target, unsigned flags)
 {
 	struct gd_disk_config config = {
 		.target = target,
@@ -166,7 +166,7 @@ int rig_disk_open(struct rig *rig, const char *target, unsigned flags)
 	return result;
 }
 
-int rig_open(struct rig *rig, const char *target, unsigned flags)
+int rig_open(struct disk_rig *rig, const char *target, unsigned flags)
 {
 	int result = rig_disk_open(rig, target, flags);
 
@@ -185,7 +185,7 @@ int rig_open(struct rig *rig, const char *target, unsigned flags)
 	return result;
 }
 
-void rig_close(struct rig *rig)
+void rig_close(struct disk_rig *rig)
 {
 	if (rig->queue) {
 		gd_disk_queue_close(rig->queue);
@@ -202,7 +202,7 @@ void rig_done(struct gd_disk_io *io)
 	rig_done_count++;
 }
 
-void rig_poll(struct rig *rig, unsigned milliseconds)
+void rig_poll(struct disk_rig *rig, unsigned milliseconds)
 {
 	struct __kernel_timespec limit = {.tv_sec = milliseconds / 1000, .tv_nsec = milliseconds % 1000 * 1000000ll};
 	struct io_uring_cqe *cqe;
@@ -218,7 +218,7 @@ void rig_poll(struct rig *rig, unsigned milliseconds)
 	}
 }
 
-void rig_wait_idle(struct rig *rig)
+void rig_wait_idle(struct disk_rig *rig)
 {
 	double end = rig_now() + RIG_LIMIT;
 
@@ -229,14 +229,14 @@ void rig_wait_idle(struct rig *rig)
 	}
 }
 
-void rig_submit(struct rig *rig, struct gd_disk_io *io)
+void rig_submit(struct disk_rig *rig, struct gd_disk_io *io)
 {
 	io->done = rig_done;
 	gd_disk_submit(rig->queue, io);
 	io_uring_submit(&rig->ring);
 }
 
-int rig_run(struct rig *rig, struct gd_disk_io *io)
+int rig_run(struct disk_rig *rig, struct gd_disk_io *io)
 {
 	unsigned before = rig_done_count;
 
@@ -246,14 +246,14 @@ int rig_run(struct rig *rig, struct gd_disk_io *io)
 	return io->result;
 }
 
-int rig_io(struct rig *rig, enum gd_disk_op op, uint64_t offset, uint64_t length, void *buf)
+int rig_io(struct disk_rig *rig, enum gd_disk_op op, uint64_t offset, uint64_t length, void *buf)
 {
 	struct gd_disk_io io = {.op = op, .offset = offset, .length = length, .buf = buf};
 
 	return rig_run(rig, &io);
 }
 
-unsigned rig_logged(struct rig *rig, const char *text)
+unsigned rig_logged(struct disk_rig *rig, const char *text)
 {
 	char log[65536], *line, *rest;
 	ssize_t n = pread(rig->stderr_log, log, sizeof(log) - 1, 0);
@@ -266,7 +266,7 @@ unsigned rig_logged(struct rig *rig, const char *text)
 	return found;
 }
 
-unsigned rig_log_lines(struct rig *rig)
+unsigned rig_log_lines(struct disk_rig *rig)
 {
 	return rig_logged(rig, "");
 }

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 /* The SQE prepared last; nothing here is submitted. */
-const struct io_uring_sqe *rig_sqe(const struct rig *rig)
+const struct io_uring_sqe *rig_sqe(const struct disk_rig *rig)
 {
 	const struct io_uring_sq *sq = &rig->ring.sq;
 
@@ -19,7 +19,7 @@ const struct io_uring_sqe *rig_sqe(const struct rig *rig)
 	return &sq->sqes[(sq->sqe_tail - 1) & (rig->ring_entries - 1)];
 }
 
-void rig_sqe_answer(struct rig *rig, int result)
+void rig_sqe_answer(struct disk_rig *rig, int result)
 {
 	union {
 		struct io_uring_cqe cqe;
@@ -32,7 +32,7 @@ void rig_sqe_answer(struct rig *rig, int result)
 }
 
 /* A loop device on rig->path; its name, or NULL where that is not permitted. It goes when its last user closes it. */
-int rig_loop(struct rig *rig, unsigned block_size, uint32_t flags, char *name, size_t size)
+int rig_loop(struct disk_rig *rig, unsigned block_size, uint32_t flags, char *name, size_t size)
 {
 	struct loop_config config = {.block_size = block_size, .info = {.lo_flags = flags | LO_FLAGS_AUTOCLEAR}};
 	int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC), number, fd = -1;
@@ -56,7 +56,7 @@ int rig_loop(struct rig *rig, unsigned block_size, uint32_t flags, char *name, s
 }
 
 /* The flags of the descriptor that has the image open (proc_pid_fdinfo(5)). */
-int rig_open_flags(const struct rig *rig)
+int rig_open_flags(const struct disk_rig *rig)
 {
 	char link[64], path[256], line[64];
 	int fd, flags = -1;

@@ -146,7 +146,7 @@ unsigned peer_start_tcp(struct peer *peer, const char *host, unsigned port, uint
 	return ntohs(address.sin_port);
 }
 
-void peer_start(struct peer *peer, struct rig *rig, uint64_t size, uint16_t flags)
+void peer_start(struct peer *peer, struct disk_rig *rig, uint64_t size, uint16_t flags)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 
@@ -196,7 +196,7 @@ void peer_deaf(struct peer *peer, bool deaf)
 	pthread_mutex_unlock(&peer->lock);
 }
 
-void peer_await(struct peer *peer, struct rig *rig, unsigned accepted, unsigned agreed)
+void peer_await(struct peer *peer, struct disk_rig *rig, unsigned accepted, unsigned agreed)
 {
 	double end = rig_now() + RIG_LIMIT;
 	bool there = false;

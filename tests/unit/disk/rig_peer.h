@@ -41,7 +41,7 @@ struct peer_request {
 };
 
 /* At a Unix socket in the rig's directory; rig->uri is its address. */
-void peer_start(struct peer *peer, struct rig *rig, uint64_t size, uint16_t flags);
+void peer_start(struct peer *peer, struct disk_rig *rig, uint64_t size, uint16_t flags);
 /* The same at a TCP address; port 0: any. Returns the port. */
 unsigned peer_start_tcp(struct peer *peer, const char *address, unsigned port, uint64_t size, uint16_t flags);
 void peer_stop(struct peer *peer);
@@ -50,7 +50,7 @@ void peer_export(struct peer *peer, uint64_t size, uint16_t flags);
 void peer_silent(struct peer *peer, bool silent);
 void peer_deaf(struct peer *peer, bool deaf);
 /* Let the disk's queue work until so many connections were accepted, or have agreed. */
-void peer_await(struct peer *peer, struct rig *rig, unsigned accepted, unsigned agreed);
+void peer_await(struct peer *peer, struct disk_rig *rig, unsigned accepted, unsigned agreed);
 /* The next request of a connection, with its payload read; waits for it, up to RIG_LIMIT. */
 struct peer_request peer_next(struct peer *peer, unsigned connection);
 /* Answer one; a read that succeeds gets `length` bytes of `fill`. */

@@ -15,7 +15,7 @@ struct stroke {
 };
 
 struct shadow {
-	struct rig *rig;
+	struct disk_rig *rig;
 	char *bytes;
 	struct stroke strokes[RIG_DEPTH];
 	unsigned seed, left, failures;
@@ -104,7 +104,7 @@ static void stroke_start(struct shadow *shadow, struct stroke *stroke)
 	gd_disk_submit(shadow->rig->queue, io);
 }
 
-static struct shadow *shadow_make(struct rig *rig, unsigned seed, unsigned operations)
+static struct shadow *shadow_make(struct disk_rig *rig, unsigned seed, unsigned operations)
 {
 	struct shadow *shadow = calloc(1, sizeof(*shadow));
 	unsigned i;
@@ -133,7 +133,7 @@ static void shadow_free(struct shadow *shadow)
 /* Read the whole disk: into the shadow, or to compare. */
 static void shadow_read(struct shadow *shadow, bool compare)
 {
-	struct rig *rig = shadow->rig;
+	struct disk_rig *rig = shadow->rig;
 	uint64_t offset, n;
 
 	for (offset = 0; offset < rig->info.size; offset += n) {
@@ -146,7 +146,7 @@ static void shadow_read(struct shadow *shadow, bool compare)
 	}
 }
 
-void rig_random(struct rig *rig, unsigned seed, unsigned operations)
+void rig_random(struct disk_rig *rig, unsigned seed, unsigned operations)
 {
 	struct shadow *shadow = shadow_make(rig, seed, operations);
 	double end = rig_now() + RIG_LIMIT;

@@ -55,7 +55,7 @@ int rig_command(const char *const *argv)
 	return WEXITSTATUS(status);
 }
 
-static void server_start(struct rig *rig, const char *const *argv, int listener)
+static void server_start(struct disk_rig *rig, const char *const *argv, int listener)
 {
 	rig_server_kill(rig);
 	assert_int_equal(listen(listener, 16), 0);
@@ -64,7 +64,7 @@ static void server_start(struct rig *rig, const char *const *argv, int listener)
 	assert_true(rig->server > 0);
 }
 
-void rig_server(struct rig *rig, const char *const *argv)
+void rig_server(struct disk_rig *rig, const char *const *argv)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -77,7 +77,7 @@ void rig_server(struct rig *rig, const char *const *argv)
 	server_start(rig, argv, listener);
 }
 
-void rig_server_tcp(struct rig *rig, const char *const *argv)
+void rig_server_tcp(struct disk_rig *rig, const char *const *argv)
 {
 	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
 	socklen_t length = sizeof(address);
@@ -89,7 +89,7 @@ void rig_server_tcp(struct rig *rig, const char *const *argv)
 	server_start(rig, argv, listener);
 }
 
-void rig_server_stop(struct rig *rig)
+void rig_server_stop(struct disk_rig *rig)
 {
 	int status;
 
@@ -98,7 +98,7 @@ void rig_server_stop(struct rig *rig)
 	assert_true(WIFSTOPPED(status));
 }
 
-void rig_server_wait(struct rig *rig)
+void rig_server_wait(struct disk_rig *rig)
 {
 	int watch = pidfd_open(rig->server, 0);
 	struct pollfd ended = {.fd = watch, .events = POLLIN};
@@ -111,11 +111,28 @@ void rig_server_wait(struct rig *rig)
 	rig->server = 0;
 }
 
-void rig_server_kill(struct rig *rig)
+void rig_server_kill(struct disk_rig *rig)
 {
 	if (rig->server > 0) {
 		kill(rig->server, SIGKILL);
 		waitpid(rig->server, NULL, 0);
 	}
 	rig->server = 0;
+}
+
+void rig_open_uri(struct disk_rig *rig, unsigned flags)
+{
+	if (rig_open(rig, rig->uri, flags))
+		fail_msg("%s", rig->error);
+}
+
+void rig_log_await(struct disk_rig *rig, const char *text)
+{
+	double end = rig_now() + RIG_LIMIT;
+
+	while (!rig_logged(rig, text)) {
+		rig_poll(rig, 100);
+		if (rig_now() > end)
+			fail_msg("not logged: %s", text);
+	}
 }

@@ -11,7 +11,7 @@
 
 static const char *const serve[] = {"nbdkit", "-f", "--exit-with-parent", "memory", "1M", NULL};
 
-static int open_by(struct rig *rig, const char *target, const char *const *allow)
+static int open_by(struct disk_rig *rig, const char *target, const char *const *allow)
 {
 	struct gd_disk_config config = {.target = target, .direct = true, .nbd_allow = allow};
 	int result = gd_disk_open(&rig->disk, &config, &rig->log, rig->error, sizeof(rig->error));
@@ -26,7 +26,7 @@ static int open_by(struct rig *rig, const char *target, const char *const *allow
 
 static void test_sockets(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	char below[96], alias[96], linked[160], beside[96], outside[96], hidden[160];
 	const char *const none[] = {NULL};
 
@@ -66,7 +66,7 @@ static void test_sockets(void **state)
 
 static void test_hosts(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	char with_port[64];
 	const char *port;
 

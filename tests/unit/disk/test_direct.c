@@ -51,7 +51,7 @@ static int setup(void **state)
 }
 
 /* A hole, and data at 512 KiB. */
-static void sparse_image(struct rig *rig)
+static void sparse_image(struct disk_rig *rig)
 {
 	int fd;
 
@@ -64,7 +64,7 @@ static void sparse_image(struct rig *rig)
 
 static void test_probed_where_data_is(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 
 	sparse_image(rig);
 	assert_int_equal(rig_open(rig, rig->path, 0), 0);
@@ -80,7 +80,7 @@ static void test_probed_where_data_is(void **state)
 /* There is nothing to probe: the first I/O tells, and is done all the same, as are those beside it. */
 static void test_found_out_late(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	struct gd_disk_io io = {.op = GD_DISK_WRITE, .offset = 512, .length = 512, .buf = rig->area, .done = rig_done};
 
 	rig_image(rig, "a.raw", 0);
@@ -107,7 +107,7 @@ static void test_found_out_late(void **state)
 /* Where the system has told, it is taken at its word. */
 static void test_told(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	struct gd_disk_io io = {.op = GD_DISK_READ, .length = 512, .buf = rig->area, .done = rig_done};
 
 	silent = sectors = false;
@@ -119,7 +119,7 @@ static void test_told(void **state)
 	assert_true(rig_open_flags(rig) & O_DIRECT);
 }
 
-static int fallocate_mode(const struct rig *rig)
+static int fallocate_mode(const struct disk_rig *rig)
 {
 	assert_int_equal(rig_sqe(rig)->opcode, IORING_OP_FALLOCATE);
 	return (int)rig_sqe(rig)->len;
@@ -128,7 +128,7 @@ static int fallocate_mode(const struct rig *rig)
 /* By the command, by zeroing, by discarding as older kernels have it; and then no more. */
 static void test_discard_of_a_device(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	struct gd_disk_io io = {.op = GD_DISK_DISCARD, .offset = 65536, .length = 65536, .done = rig_done};
 	char name[64];
 	int loop;
@@ -162,7 +162,7 @@ static void test_discard_of_a_device(void **state)
 /* A file is never asked so: what is stale there is other files' data. */
 static void test_discard_of_a_file(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	struct gd_disk_io io = {.op = GD_DISK_DISCARD, .length = 65536, .done = rig_done};
 
 	rig_image(rig, "a.raw", MIB);

@@ -113,7 +113,7 @@ static void done(struct gd_disk_io *io)
 }
 
 /* Some of everything, all at once; true when all of it succeeded. */
-static bool work(struct rig *rig)
+static bool work(struct disk_rig *rig)
 {
 	static const enum gd_disk_op ops[IOS] = {GD_DISK_READ,	  GD_DISK_WRITE, GD_DISK_READ, GD_DISK_WRITE_ZEROES,
 						 GD_DISK_DISCARD, GD_DISK_FLUSH, GD_DISK_READ, GD_DISK_WRITE};
@@ -149,7 +149,7 @@ static int fds_now(void)
 }
 
 /* Open, work, close, with a fault; true when nothing failed. Afterwards all is as before. */
-static bool attempt(struct rig *rig, const char *target, unsigned n)
+static bool attempt(struct disk_rig *rig, const char *target, unsigned n)
 {
 	int fds = fds_now(), result;
 	bool good = false;
@@ -173,7 +173,7 @@ static bool attempt(struct rig *rig, const char *target, unsigned n)
 	return good;
 }
 
-static unsigned loop(struct rig *rig, const char *target)
+static unsigned loop(struct disk_rig *rig, const char *target)
 {
 	unsigned n;
 
@@ -187,7 +187,7 @@ static unsigned loop(struct rig *rig, const char *target)
 
 static void test_file(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 
 	rig_image(rig, "a.raw", 1 << 20);
 	assert_in_range(loop(rig, rig->path), 10, 499);
@@ -196,7 +196,7 @@ static void test_file(void **state)
 /* ... with a ring of two SQEs, whose submission fails too. */
 static void test_file_ring(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 
 	fault_ring = true;
 	rig->ring_entries = 2;
@@ -208,7 +208,7 @@ static void test_file_ring(void **state)
 static void test_nbd(void **state)
 {
 	static const char *const argv[] = {"nbdkit", "-f", "--exit-with-parent", "memory", "1M", NULL};
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 
 	rig_server(rig, argv);
 	assert_in_range(loop(rig, rig->uri), 10, 499);
@@ -217,7 +217,7 @@ static void test_nbd(void **state)
 static void test_nbd_ring(void **state)
 {
 	static const char *const argv[] = {"nbdkit", "-f", "--exit-with-parent", "memory", "1M", NULL};
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 
 	fault_ring = true;
 	rig->ring_entries = 1;
@@ -229,7 +229,7 @@ static void test_nbd_ring(void **state)
 /* Opened without a lock: nothing says that the I/O of a former process has ended. */
 static void test_file_lockless(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 
 	rig_image(rig, "a.raw", 1 << 20);
 	assert_int_equal(rig_open(rig, rig->path, 0), 0);
@@ -242,7 +242,7 @@ static void test_file_lockless(void **state)
 	lockless = false;
 }
 
-static void ring_fill(struct rig *rig)
+static void ring_fill(struct disk_rig *rig)
 {
 	struct io_uring_sqe *sqe;
 
@@ -256,7 +256,7 @@ static void ring_fill(struct rig *rig)
 /* No room in the ring: I/O waits if something is in flight that will take it up again, and fails otherwise. */
 static void test_file_ring_stuck(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	struct gd_disk_io ios[IOS];
 	unsigned i;
 
@@ -294,7 +294,7 @@ static void test_nbd_ring_stuck(void **state)
 					   "wdelay=30",	     "rdelay=50ms", NULL};
 	struct gd_disk_io slow = {.op = GD_DISK_WRITE, .length = 512}, quick = {.op = GD_DISK_READ, .length = 512},
 			  next = quick;
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	double end;
 
 	rig_server(rig, argv);

@@ -4,11 +4,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #define MIB (1u << 20)
 
@@ -22,7 +19,7 @@ static void fill(char *area, size_t bytes, unsigned seed)
 
 static void test_info(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	char serial[21];
 
 	rig_image(rig, "a.raw", 3 * MIB);
@@ -50,7 +47,7 @@ static void test_info(void **state)
 }
 
 /* Writes at and about every border, read back by the engine and by others; neighbours stay as they were. */
-static void read_write(struct rig *rig, unsigned flags)
+static void read_write(struct disk_rig *rig, unsigned flags)
 {
 	static const struct {
 		uint64_t offset, length;
@@ -81,7 +78,7 @@ static void read_write(struct rig *rig, unsigned flags)
 
 static void test_read_write_direct(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 
 	read_write(rig, 0);
 	assert_int_equal(rig_logged(rig, "page cache"),
@@ -96,7 +93,7 @@ static void test_read_write_buffered(void **state)
 /* Memory aligned to what info.align says and no more, down to one block. */
 static void test_alignment(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	char wanted[4096], *buf;
 
 	rig_image(rig, "a.raw", MIB);
@@ -114,7 +111,7 @@ static void test_alignment(void **state)
 
 static void test_fua(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	struct gd_disk_io io = {.op = GD_DISK_WRITE, .offset = 8192, .length = 4096, .buf = rig->area, .fua = true};
 	char after[8192];
 
@@ -134,7 +131,7 @@ static void test_fua(void **state)
 /* What asks for stable storage, as the kernel would see it. */
 static void test_stable_storage(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	struct gd_disk_io io = {.op = GD_DISK_WRITE, .length = 4096, .buf = rig->area, .done = rig_done};
 
 	rig_image(rig, "a.raw", MIB);
@@ -166,7 +163,7 @@ static void test_stable_storage(void **state)
 /* Short reads and writes go on where they stopped, at a whole block. */
 static void test_short_transfers(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	struct gd_disk_io io = {.offset = 65536, .length = 8192, .buf = rig->area, .done = rig_done};
 	unsigned rounds;
 
@@ -196,7 +193,7 @@ static void test_short_transfers(void **state)
 /* Interrupted calls are tried again, but not for ever. */
 static void test_interrupted(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	struct gd_disk_io io = {.op = GD_DISK_READ, .length = 512, .buf = rig->area, .done = rig_done};
 	unsigned i;
 
@@ -210,7 +207,7 @@ static void test_interrupted(void **state)
 }
 
 /* [offset, offset + length) is zero, a block to each side is not. */
-static void zeroed_exactly(struct rig *rig, uint64_t offset, uint64_t length)
+static void zeroed_exactly(struct disk_rig *rig, uint64_t offset, uint64_t length)
 {
 	char *after = malloc(length + 1024);
 	uint64_t i;
@@ -225,7 +222,7 @@ static void zeroed_exactly(struct rig *rig, uint64_t offset, uint64_t length)
 	free(after);
 }
 
-static void zero_cases(struct rig *rig, unsigned flags)
+static void zero_cases(struct disk_rig *rig, unsigned flags)
 {
 	struct gd_disk_io io = {.op = GD_DISK_WRITE_ZEROES, .offset = 512, .length = 512};
 	uint64_t full;
@@ -252,7 +249,7 @@ static void zero_cases(struct rig *rig, unsigned flags)
 
 static void test_write_zeroes(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 
 	rig_image(rig, "a.raw", 4 * MIB);
 	zero_cases(rig, RIG_DISCARD);
@@ -260,7 +257,7 @@ static void test_write_zeroes(void **state)
 
 static void test_write_zeroes_no_discard(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 
 	rig_image(rig, "a.raw", 4 * MIB);
 	zero_cases(rig, 0);
@@ -268,7 +265,7 @@ static void test_write_zeroes_no_discard(void **state)
 
 static void test_discard(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	uint64_t full;
 
 	rig_image(rig, "a.raw", 4 * MIB);
@@ -281,7 +278,7 @@ static void test_discard(void **state)
 
 static void test_random_direct(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 
 	rig_image(rig, "a.raw", 8 * MIB);
 	assert_int_equal(rig_open(rig, rig->path, RIG_DISCARD), 0);
@@ -290,7 +287,7 @@ static void test_random_direct(void **state)
 
 static void test_random_buffered(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 
 	rig_image(rig, "a.raw", 8 * MIB);
 	assert_int_equal(rig_open(rig, rig->path, RIG_DISCARD | RIG_BUFFERED), 0);
@@ -300,7 +297,7 @@ static void test_random_buffered(void **state)
 /* A ring as grantiod's: one thread, and nothing happens but when it asks. */
 static void test_random_deferred(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	struct io_uring probe;
 
 	rig->ring_flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN;
@@ -317,7 +314,7 @@ static void test_random_deferred(void **state)
 /* A ring with fewer SQEs than I/Os: it is submitted on the way. */
 static void test_ring_full(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 
 	rig_image(rig, "a.raw", 8 * MIB);
 	rig->ring_entries = 4;
@@ -327,7 +324,7 @@ static void test_ring_full(void **state)
 
 static void test_more_than_depth(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	unsigned i, n = 4 * RIG_DEPTH;
 	struct gd_disk_io *ios = calloc(n, sizeof(*ios));
 	char wanted[512];
@@ -353,7 +350,7 @@ static void test_more_than_depth(void **state)
 	free(ios);
 }
 
-static struct rig *resubmit_rig;
+static struct disk_rig *resubmit_rig;
 static unsigned resubmit_left;
 
 static void resubmit(struct gd_disk_io *io)
@@ -366,7 +363,7 @@ static void resubmit(struct gd_disk_io *io)
 /* `done` submits again and again, what fails at once: no recursion (a million frames would not fit). */
 static void test_done_submits(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	struct gd_disk_io io = {.op = GD_DISK_WRITE, .length = 512, .buf = rig->area, .done = resubmit};
 
 	rig_image(rig, "a.raw", MIB);

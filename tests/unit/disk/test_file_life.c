@@ -23,7 +23,7 @@ static void fill(char *area, size_t bytes, unsigned seed)
 static void test_readonly(void **state)
 {
 	static const enum gd_disk_op writes[] = {GD_DISK_WRITE, GD_DISK_DISCARD, GD_DISK_WRITE_ZEROES};
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	char before[4096], after[4096];
 	size_t i;
 
@@ -41,7 +41,7 @@ static void test_readonly(void **state)
 
 static void test_shrunk(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	char line[256];
 	unsigned i;
 
@@ -61,7 +61,7 @@ static void test_shrunk(void **state)
 	assert_int_equal(rig->info.size, 65536 + 512);
 }
 
-static uint64_t size_of(const struct rig *rig)
+static uint64_t size_of(const struct disk_rig *rig)
 {
 	struct stat st;
 
@@ -72,7 +72,7 @@ static uint64_t size_of(const struct rig *rig)
 /* What is written beyond the new end is an error, and makes the image no longer; nor are blocks taken there. */
 static void test_shrunk_stays(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	uint64_t used;
 
 	rig_image(rig, "a.raw", MIB);
@@ -96,7 +96,7 @@ static void test_shrunk_stays(void **state)
 
 static void test_refresh(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 
 	rig_image(rig, "a.raw", MIB);
 	assert_int_equal(rig_open(rig, rig->path, 0), 0);
@@ -114,7 +114,7 @@ static void test_refresh(void **state)
 /* Completions that nobody waits for: other generations, slots that are free or do not exist, kinds that are none. */
 static void test_stray_completion(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	struct gd_disk_io io = {.op = GD_DISK_READ, .length = 4096, .buf = rig->area, .done = rig_done};
 	unsigned long long user_data;
 	unsigned i;
@@ -141,7 +141,7 @@ static void test_stray_completion(void **state)
 
 static void test_cancel(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	unsigned i, n = 3 * RIG_DEPTH, cancelled = 0;
 	struct gd_disk_io *ios = calloc(n, sizeof(*ios));
 
@@ -165,7 +165,7 @@ static void test_cancel(void **state)
 }
 
 struct worker {
-	struct rig rig; /* a queue and a ring of its own on the same disk */
+	struct disk_rig rig; /* a queue and a ring of its own on the same disk */
 	struct gd_disk *disk;
 	unsigned seed;
 	int failures;
@@ -179,7 +179,7 @@ static void worked(struct gd_disk_io *io)
 static void *work(void *opaque)
 {
 	struct worker *worker = opaque;
-	struct rig *rig = &worker->rig;
+	struct disk_rig *rig = &worker->rig;
 	char *area = rig->area;
 	unsigned i;
 
@@ -201,7 +201,7 @@ static void *work(void *opaque)
 
 static void test_two_queues(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	struct worker workers[2];
 	pthread_t threads[2];
 	char wanted[4096], after[4096];
@@ -236,7 +236,7 @@ static void test_two_queues(void **state)
 
 static void test_queue_arguments(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	struct gd_disk_queue *queue;
 
 	rig_image(rig, "a.raw", MIB);

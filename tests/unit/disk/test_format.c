@@ -12,7 +12,7 @@
 #define MIB	(1u << 20)
 #define REFUSED ": is a %s image, which is not served as it lies: let qemu-nbd -f %s serve it, "
 
-static void put(struct rig *rig, off_t offset, const char *bytes, size_t length)
+static void put(struct disk_rig *rig, off_t offset, const char *bytes, size_t length)
 {
 	int fd = open(rig->path, O_WRONLY | O_CLOEXEC);
 
@@ -20,7 +20,7 @@ static void put(struct rig *rig, off_t offset, const char *bytes, size_t length)
 	close(fd);
 }
 
-static int open_raw(struct rig *rig)
+static int open_raw(struct disk_rig *rig)
 {
 	struct gd_disk_config config = {.target = rig->path, .direct = true, .raw = true};
 	int result = gd_disk_open(&rig->disk, &config, &rig->log, rig->error, sizeof(rig->error));
@@ -32,7 +32,7 @@ static int open_raw(struct rig *rig)
 }
 
 /* Writable and read-only, with O_DIRECT and without; and what was said outright to be raw is served, with a warning. */
-static void refused(struct rig *rig, const char *name, const char *qemu)
+static void refused(struct disk_rig *rig, const char *name, const char *qemu)
 {
 	static const unsigned flags[] = {0, RIG_READONLY, RIG_BUFFERED};
 	struct stat st;
@@ -75,7 +75,7 @@ static void test_made(void **state)
 		{"Parallels", "parallels", NULL},
 		{"VMDK", "vmdk", "subformat=streamOptimized"},
 	};
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	size_t i;
 
 	snprintf(rig->path, sizeof(rig->path), "%s/made", rig->dir);
@@ -114,7 +114,7 @@ static void test_bytes(void **state)
 		{"Parallels", "parallels", "WithoutFreeSpace", 16, 0},
 		{"Parallels", "parallels", "WithouFreSpacExt", 16, 0},
 	};
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	size_t i;
 
 	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -139,7 +139,7 @@ static void test_plain(void **state)
 		{"LUKS\xba\xbe", 6, 0}, {"QFI\xfb", 4, 512}, {"QFI\xfb", 4, 1}, {"conectix", 8, MIB - 1024},
 		{"vhdxfile", 8, 65536}, {"vhdxfil", 7, 0},   {"KDM", 3, 0},
 	};
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	size_t i;
 
 	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -161,7 +161,7 @@ static void test_plain(void **state)
 /* Looking leaves O_DIRECT as it was. */
 static void test_still_direct(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 
 	rig_image(rig, "a.raw", MIB);
 	assert_int_equal(rig_disk_open(rig, rig->path, 0), 0);

@@ -17,7 +17,7 @@
 
 #define MIB (1u << 20)
 
-static char *in_dir(const struct rig *rig, const char *name)
+static char *in_dir(const struct disk_rig *rig, const char *name)
 {
 	static char path[128];
 
@@ -25,7 +25,7 @@ static char *in_dir(const struct rig *rig, const char *name)
 	return path;
 }
 
-static void refused(struct rig *rig, const char *target, unsigned flags, int error, const char *why)
+static void refused(struct disk_rig *rig, const char *target, unsigned flags, int error, const char *why)
 {
 	char line[256];
 
@@ -37,7 +37,7 @@ static void refused(struct rig *rig, const char *target, unsigned flags, int err
 static void test_bad_targets(void **state)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	refused(rig, in_dir(rig, "absent.raw"), 0, -ENOENT, "cannot open: No such file or directory");
@@ -65,7 +65,7 @@ static void test_bad_targets(void **state)
 
 static void test_odd_size(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	char line[256];
 
 	rig_image(rig, "odd.raw", 1000000);
@@ -77,7 +77,7 @@ static void test_odd_size(void **state)
 	assert_int_equal(rig_io(rig, GD_DISK_READ, rig->info.size - 512, 512, rig->area), 0);
 }
 
-static int open_allowed(struct rig *rig, const char *target, const char *const *allow)
+static int open_allowed(struct disk_rig *rig, const char *target, const char *const *allow)
 {
 	struct gd_disk_config config = {.target = target, .direct = true, .allow = allow};
 	int result = gd_disk_open(&rig->disk, &config, &rig->log, rig->error, sizeof(rig->error));
@@ -91,7 +91,7 @@ static int open_allowed(struct rig *rig, const char *target, const char *const *
 /* What counts is where the file is, not where its name is. */
 static void test_allow(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	char good[96], alias[96], outside[96], inside[96], escape[96], dots[128];
 	const char *const allow[] = {"/nonexistent", alias, NULL}, *const none[] = {NULL};
 
@@ -123,7 +123,7 @@ static void test_allow(void **state)
 
 static void test_locks(void **state)
 {
-	struct rig *rig = *state, other;
+	struct disk_rig *rig = *state, other;
 
 	memset(&other, 0, sizeof(other));
 	rig_image(rig, "a.raw", MIB);
@@ -142,7 +142,7 @@ static void test_locks(void **state)
 /* QEMU's programs see our locks, and we theirs. */
 static void test_locks_qemu(void **state)
 {
-	struct rig *rig = *state, probe;
+	struct disk_rig *rig = *state, probe;
 	const char *const writer[] = {"qemu-io", "-f", "raw", "-c", "write 0 512", rig->path, NULL};
 	const char *const reader[] = {"qemu-io", "-r", "-f", "raw", "-c", "read 0 512", rig->path, NULL};
 	const char *const serve[] = {"qemu-nbd", "-f", "raw", "--persistent", rig->path, NULL};
@@ -167,7 +167,7 @@ static void test_locks_qemu(void **state)
 
 static void test_not_writable(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	const char *const set[] = {"chattr", "+i", rig->path, NULL}, *const clear[] = {"chattr", "-i", rig->path, NULL};
 	int result;
 
@@ -184,7 +184,7 @@ static void test_not_writable(void **state)
 
 /* --- a file system of 2 MiB: no ZERO_RANGE, and soon no space --- */
 
-static bool tmpfs_mount(struct rig *rig, const char *options)
+static bool tmpfs_mount(struct disk_rig *rig, const char *options)
 {
 	const char *dir = in_dir(rig, "small");
 
@@ -195,7 +195,7 @@ static bool tmpfs_mount(struct rig *rig, const char *options)
 	return false;
 }
 
-static void tmpfs_unmount(struct rig *rig)
+static void tmpfs_unmount(struct disk_rig *rig)
 {
 	rig_close(rig);
 	assert_int_equal(umount(in_dir(rig, "small")), 0);
@@ -203,7 +203,7 @@ static void tmpfs_unmount(struct rig *rig)
 
 static void test_full(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	char line[256];
 	uint64_t at;
 	int result;
@@ -232,7 +232,7 @@ static void test_full(void **state)
 /* Zeroes by writing them, in chunks. */
 static void test_zeroes_written(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 
 	if (!tmpfs_mount(rig, "size=16M"))
 		skip();
@@ -249,7 +249,7 @@ static void test_zeroes_written(void **state)
 
 static void test_block_device(void **state)
 {
-	struct rig *rig = *state, other;
+	struct disk_rig *rig = *state, other;
 	char name[64];
 	int loop;
 
@@ -277,7 +277,7 @@ static void test_block_device(void **state)
 
 static void test_block_device_4k(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	char name[64];
 	int loop;
 
@@ -299,7 +299,7 @@ static void test_block_device_4k(void **state)
 
 static void test_block_device_readonly(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	char name[64];
 	int loop;
 

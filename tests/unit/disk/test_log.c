@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static char *log_text(struct rig *rig, char *out, size_t size)
+static char *log_text(struct disk_rig *rig, char *out, size_t size)
 {
 	ssize_t n = pread(rig->stderr_log, out, size - 1, 0);
 
@@ -22,7 +22,7 @@ static char *log_text(struct rig *rig, char *out, size_t size)
 
 static void test_lines(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	char text[256];
 
 	gd_log(NULL, GD_NOTICE, "ready");
@@ -33,7 +33,7 @@ static void test_lines(void **state)
 
 static void test_level(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	char text[256];
 
 	gd_log_level(GD_ERR);
@@ -76,7 +76,7 @@ static void test_escape(void **state)
 
 static void test_one_line(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	char text[256], device[64] = "xv\nda";
 	struct gd_log log;
 
@@ -91,7 +91,7 @@ static void test_one_line(void **state)
 
 static void test_long_line(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	char text[4096], *big = malloc(3000);
 
 	memset(big, 'x', 2999);
@@ -128,7 +128,7 @@ static void test_errno_kept(void **state)
 
 static void test_rate(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	unsigned i;
 
 	for (i = 0; i < 35; i++)
@@ -155,7 +155,7 @@ static void *talk(void *opaque)
 
 static void test_threads(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	pthread_t threads[4];
 	unsigned i;
 
@@ -189,7 +189,7 @@ static unsigned lines_read(int fd, unsigned *lost)
 }
 
 /* `reader` and `writer`: the ends of something that holds less than LINES lines. */
-static void nobody_reads(struct rig *rig, int reader, int writer)
+static void nobody_reads(struct disk_rig *rig, int reader, int writer)
 {
 	int flags = fcntl(writer, F_GETFL), again = dup(reader);
 	unsigned lost = 0, lines;

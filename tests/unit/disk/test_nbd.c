@@ -16,33 +16,12 @@
 
 #define MIB (1u << 20)
 
-/* nbdkit, in the foreground, with these arguments. */
-#define NBDKIT(...) ((const char *const[]){"nbdkit", "-f", "--exit-with-parent", __VA_ARGS__, NULL})
-
-static void open_uri(struct rig *rig, unsigned flags)
-{
-	if (rig_open(rig, rig->uri, flags))
-		fail_msg("%s", rig->error);
-}
-
-/* Let the queue work until `text` was logged. */
-static void await_log(struct rig *rig, const char *text)
-{
-	double end = rig_now() + RIG_LIMIT;
-
-	while (!rig_logged(rig, text)) {
-		rig_poll(rig, 100);
-		if (rig_now() > end)
-			fail_msg("not logged: %s", text);
-	}
-}
-
 static void test_info(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 
 	rig_server(rig, NBDKIT("memory", "8M"));
-	open_uri(rig, RIG_DISCARD);
+	rig_open_uri(rig, RIG_DISCARD);
 	assert_int_equal(rig->info.size, 8 * MIB);
 	assert_int_equal(rig->info.block_size, 512);
 	assert_int_equal(rig->info.max_transfer, 32 * MIB);
@@ -54,26 +33,26 @@ static void test_info(void **state)
 
 static void test_random_memory(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 
 	rig_server(rig, NBDKIT("memory", "8M"));
-	open_uri(rig, RIG_DISCARD);
+	rig_open_uri(rig, RIG_DISCARD);
 	rig_random(rig, 11, 3000);
 }
 
 static void test_random_tcp(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 
 	rig_server_tcp(rig, NBDKIT("memory", "8M"));
-	open_uri(rig, RIG_DISCARD);
+	rig_open_uri(rig, RIG_DISCARD);
 	rig_random(rig, 12, 1500);
 }
 
 /* A ring as grantiod's: one thread, and nothing happens but when it asks. */
 static void test_random_deferred(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	struct io_uring probe;
 
 	rig->ring_flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN;
@@ -90,21 +69,21 @@ static void test_random_deferred(void **state)
 /* Fewer SQEs than polls and I/Os. */
 static void test_random_small_ring(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 
 	rig->ring_entries = 1;
 	rig_server(rig, NBDKIT("memory", "8M"));
-	open_uri(rig, RIG_DISCARD);
+	rig_open_uri(rig, RIG_DISCARD);
 	rig_random(rig, 13, 500);
 }
 
 /* No write-zeroes, no FUA: both are made of what there is. */
 static void test_random_poor_server(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 
 	rig_server(rig, NBDKIT("--filter=nozero", "--filter=fua", "memory", "8M"));
-	open_uri(rig, RIG_DISCARD);
+	rig_open_uri(rig, RIG_DISCARD);
 	rig_random(rig, 14, 1500);
 }
 
@@ -125,14 +104,14 @@ static unsigned words_in(const char *path, const char *word)
 /* A stable write is a write with FUA, or a write and a flush. */
 static void test_fua(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	struct gd_disk_io io = {.op = GD_DISK_WRITE, .length = 4096, .buf = rig->area, .fua = true};
 	char log[128], argument[160];
 
 	snprintf(log, sizeof(log), "%s/nbdkit.log", rig->dir);
 	snprintf(argument, sizeof(argument), "logfile=%s", log);
 	rig_server(rig, NBDKIT("--filter=log", "memory", "1M", argument));
-	open_uri(rig, 0);
+	rig_open_uri(rig, 0);
 	assert_int_equal(rig_run(rig, &io), 0);
 	assert_int_equal(words_in(log, " fua=1 "), 1);
 	assert_int_equal(words_in(log, " Flush"), 0);
@@ -141,7 +120,7 @@ static void test_fua(void **state)
 	assert_int_equal(words_in(log, " fua=1 "), 1);
 	rig_close(rig);
 	rig_server(rig, NBDKIT("--filter=log", "--filter=fua", "memory", "1M", argument));
-	open_uri(rig, 0);
+	rig_open_uri(rig, 0);
 	assert_int_equal(rig_run(rig, &io), 0);
 	assert_int_equal(words_in(log, " Flush"), 0);
 	io.fua = true;
@@ -153,7 +132,7 @@ static void test_fua(void **state)
 
 static void test_random_qcow2(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	char image[128];
 	const char *const create[] = {"qemu-img", "create", "-q", "-f", "qcow2", image, "8M", NULL};
 	const char *const check[] = {"qemu-img", "check", "-q", image, NULL};
@@ -162,10 +141,10 @@ static void test_random_qcow2(void **state)
 	snprintf(image, sizeof(image), "%s/a.qcow2", rig->dir);
 	assert_int_equal(rig_command(create), 0);
 	rig_server(rig, serve);
-	open_uri(rig, 0); /* no discard at random: qcow2 does it by whole clusters */
+	rig_open_uri(rig, 0); /* no discard at random: qcow2 does it by whole clusters */
 	rig_random(rig, 15, 1500);
 	rig_close(rig);
-	open_uri(rig, RIG_DISCARD);
+	rig_open_uri(rig, RIG_DISCARD);
 	memset(rig->area, 0x11, MIB);
 	assert_int_equal(rig_io(rig, GD_DISK_WRITE, MIB, MIB, rig->area), 0);
 	assert_int_equal(rig_io(rig, GD_DISK_DISCARD, MIB, MIB, NULL), 0);
@@ -180,7 +159,7 @@ static void test_random_qcow2(void **state)
 /* Every operation arrives in the file that the server serves. */
 static void test_file(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	struct gd_disk_io io = {
 		.op = GD_DISK_WRITE, .offset = MIB - 512, .length = 1024, .buf = rig->area, .fua = true};
 	char image[128], after[8192], argument[160];
@@ -191,7 +170,7 @@ static void test_file(void **state)
 	snprintf(argument, sizeof(argument), "file=%s", image);
 	assert_int_equal(stat(image, &st), 0);
 	rig_server(rig, NBDKIT("file", argument));
-	open_uri(rig, RIG_DISCARD);
+	rig_open_uri(rig, RIG_DISCARD);
 	assert_int_equal(rig_io(rig, GD_DISK_READ, 3 * MIB - 4096, 8192, rig->area), 0);
 	rig_image_read(rig, after, 3 * MIB - 4096, 8192);
 	assert_memory_equal(rig->area, after, 8192);
@@ -214,11 +193,11 @@ static void test_file(void **state)
 /* The server's block sizes are told, and requests that are too long for it are cut. */
 static void test_block_sizes(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 
 	rig_server(rig, NBDKIT("--filter=blocksize-policy", "memory", "8390656", "blocksize-minimum=4096",
 			       "blocksize-preferred=16K", "blocksize-maximum=64K", "blocksize-error-policy=error"));
-	open_uri(rig, RIG_DISCARD);
+	rig_open_uri(rig, RIG_DISCARD);
 	assert_int_equal(rig->info.block_size, 4096);
 	assert_int_equal(rig->info.physical_size, 16384);
 	assert_int_equal(rig->info.max_transfer, 65536);
@@ -230,14 +209,14 @@ static void test_block_sizes(void **state)
 
 static void test_readonly(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	char line[256];
 
 	rig_server(rig, NBDKIT("-r", "memory", "1M"));
 	assert_int_equal(rig_open(rig, rig->uri, 0), -EROFS);
 	snprintf(line, sizeof(line), "%s: cannot open for writing: the export is read-only", rig->uri);
 	assert_string_equal(rig->error, line);
-	open_uri(rig, RIG_READONLY);
+	rig_open_uri(rig, RIG_READONLY);
 	assert_true(rig->info.readonly && !rig->info.max_discard && !rig->info.max_write_zeroes);
 	assert_int_equal(rig_io(rig, GD_DISK_READ, 0, 4096, rig->area), 0);
 	assert_int_equal(rig_io(rig, GD_DISK_WRITE, 0, 4096, rig->area), -EROFS);
@@ -246,12 +225,12 @@ static void test_readonly(void **state)
 /* The server's errors are the I/O's, one by one; the connection stays. */
 static void test_server_errors(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	char line[256];
 
 	rig_server(rig, NBDKIT("--filter=error", "memory", "1M", "error-pwrite=ENOSPC", "error-pwrite-rate=100%",
 			       "error-trim=EIO", "error-trim-rate=100%"));
-	open_uri(rig, RIG_DISCARD);
+	rig_open_uri(rig, RIG_DISCARD);
 	assert_int_equal(rig_io(rig, GD_DISK_WRITE, 4096, 512, rig->area), -ENOSPC);
 	snprintf(line, sizeof(line), "%s: write of 512 bytes at 4096: No space left on device", rig->uri);
 	assert_int_equal(rig_logged(rig, line), 1);
@@ -261,247 +240,8 @@ static void test_server_errors(void **state)
 	assert_int_equal(rig_log_lines(rig), 2);
 }
 
-/* Killed with I/O in flight: changes fail at once, reads wait for the server, and so does what comes later. */
-static void test_killed_and_back(void **state)
-{
-	struct rig *rig = *state;
-	struct gd_disk_io ios[8], later = {.op = GD_DISK_READ, .length = 4096, .buf = rig->area};
-	unsigned i;
-
-	rig_server(rig, NBDKIT("--filter=delay", "memory", "8M", "rdelay=30", "wdelay=30"));
-	open_uri(rig, 0);
-	for (i = 0; i < 8; i++) {
-		ios[i] = (struct gd_disk_io){.op = i % 2 ? GD_DISK_READ : GD_DISK_WRITE,
-					     .offset = i * 4096u,
-					     .length = 4096,
-					     .buf = rig->area + i * 4096};
-		rig_submit(rig, &ios[i]);
-	}
-	rig_poll(rig, 50);
-	assert_int_equal(gd_disk_queue_busy(rig->queue), 8);
-	rig_server_kill(rig);
-	await_log(rig, "4 requests failed, 4 are done again; connecting again");
-	assert_int_equal(rig_logged(rig, "connection lost"), 1);
-	assert_int_equal(rig_done_count, 4);
-	rig_submit(rig, &later);
-	rig_poll(rig, 150); /* at least one attempt finds nobody */
-	assert_int_equal(gd_disk_queue_busy(rig->queue), 5);
-	rig_server(rig, NBDKIT("memory", "9M"));
-	rig_wait_idle(rig);
-	for (i = 0; i < 8; i++)
-		assert_int_equal(ios[i].result, i % 2 ? 0 : -EIO);
-	assert_int_equal(later.result, 0);
-	assert_int_equal(rig_logged(rig, "connected again after"), 1);
-	assert_int_equal(rig_log_lines(rig), 2);
-	assert_true(gd_disk_refresh(rig->disk)); /* the new server's size */
-	gd_disk_info(rig->disk, &rig->info);
-	assert_int_equal(rig->info.size, 9 * MIB);
-	rig_random(rig, 17, 300);
-}
-
-/* A server that stands still and goes on: it is said, and nothing fails. */
-static void test_stopped_and_on(void **state)
-{
-	struct gd_disk_io io = {.op = GD_DISK_WRITE, .length = 4096};
-	struct rig *rig = *state;
-
-	rig->silent_ms = 300;
-	rig_server(rig, NBDKIT("memory", "8M"));
-	open_uri(rig, 0);
-	assert_int_equal(rig_io(rig, GD_DISK_READ, 0, 4096, rig->area), 0);
-	rig_server_stop(rig);
-	io.buf = rig->area;
-	rig_submit(rig, &io);
-	await_log(rig, "s, with 1 requests in flight: they wait");
-	assert_int_equal(gd_disk_queue_busy(rig->queue), 1);
-	assert_int_equal(kill(rig->server, SIGCONT), 0);
-	rig_wait_idle(rig);
-	assert_int_equal(io.result, 0);
-	assert_int_equal(rig_logged(rig, "the server answers again, after"), 1);
-	assert_int_equal(rig_log_lines(rig), 2);
-}
-
-/* ... or does not, and the setting says how long that is borne. */
-static void test_stopped_for_good(void **state)
-{
-	struct gd_disk_io ios[2] = {{.op = GD_DISK_WRITE, .length = 4096}, {.op = GD_DISK_READ, .length = 4096}};
-	struct rig *rig = *state;
-
-	rig->silent_ms = 200;
-	rig->timeout_ms = 3000;
-	rig->reconnect_ms = 200;
-	rig_server(rig, NBDKIT("memory", "8M"));
-	open_uri(rig, 0);
-	rig_server_stop(rig);
-	ios[0].buf = rig->area;
-	ios[1].buf = rig->area + 4096;
-	rig_submit(rig, &ios[0]);
-	rig_submit(rig, &ios[1]);
-	rig_wait_idle(rig);
-	assert_int_equal(ios[0].result, -EIO);
-	assert_int_equal(ios[1].result, -EIO);
-	assert_int_equal(rig_logged(rig, "with 2 requests in flight: they fail after 3 s"), 1);
-	assert_int_equal(rig_logged(rig, " s): 2 requests failed, 0 are done again"), 1);
-	await_log(rig, "no server for 0 s"); /* one that stands still takes connections, and no more */
-	rig_server(rig, NBDKIT("memory", "8M"));
-	await_log(rig, "connected again");
-	assert_int_equal(rig_io(rig, GD_DISK_READ, 0, 4096, rig->area), 0);
-}
-
-/* Gone while idle, and back before anything is asked: no I/O sees it. */
-static void test_gone_while_idle(void **state)
-{
-	struct rig *rig = *state;
-
-	rig_server(rig, NBDKIT("memory", "1M"));
-	open_uri(rig, 0);
-	assert_int_equal(rig_io(rig, GD_DISK_READ, 0, 4096, rig->area), 0);
-	rig_server_kill(rig);
-	await_log(rig, "0 requests failed");
-	rig_server(rig, NBDKIT("memory", "1M"));
-	await_log(rig, "connected again");
-	assert_int_equal(rig_io(rig, GD_DISK_READ, 0, 4096, rig->area), 0);
-	assert_int_equal(rig_io(rig, GD_DISK_FLUSH, 0, 0, NULL), 0); /* nothing was written: nothing is lost */
-}
-
-/* Acknowledged writes that a flush never covered went with the server: the next flush says so, once. */
-static void test_lost_writes(void **state)
-{
-	struct rig *rig = *state;
-
-	rig_server(rig, NBDKIT("memory", "1M"));
-	open_uri(rig, 0);
-	assert_int_equal(rig_io(rig, GD_DISK_WRITE, 0, 4096, rig->area), 0);
-	assert_int_equal(rig_io(rig, GD_DISK_FLUSH, 0, 0, NULL), 0);
-	rig_server_kill(rig);
-	rig_server(rig, NBDKIT("memory", "1M"));
-	await_log(rig, "connected again");
-	assert_int_equal(rig_io(rig, GD_DISK_FLUSH, 0, 0, NULL), 0); /* all was flushed */
-	assert_int_equal(rig_io(rig, GD_DISK_WRITE, 0, 4096, rig->area), 0);
-	assert_int_equal(ftruncate(rig->stderr_log, 0), 0);
-	rig_server_kill(rig);
-	await_log(rig, "(the server closed the connection): 0 requests failed");
-	rig_server(rig, NBDKIT("memory", "1M"));
-	assert_int_equal(rig_io(rig, GD_DISK_READ, 0, 4096, rig->area), 0);
-	assert_int_equal(rig_io(rig, GD_DISK_FLUSH, 0, 0, NULL), -EIO);
-	assert_int_equal(rig_logged(rig, "flush of 0 bytes at 0: writes before it may be lost"), 1);
-	assert_int_equal(rig_io(rig, GD_DISK_FLUSH, 0, 0, NULL), 0);
-}
-
-/* Another process, as far as the disk can tell: it has what was remembered, and connections of its own. */
-static void reopen(struct rig *rig)
-{
-	rig_close(rig);
-	open_uri(rig, 0);
-}
-
-/* The process may have ended at any instruction, and the server before the next one came: the first flush says so. */
-static void test_lost_writes_of_a_former_process(void **state)
-{
-	struct rig *rig = *state;
-	uint32_t unflushed = 0;
-
-	rig->unflushed = &unflushed;
-	rig_server(rig, NBDKIT("memory", "1M"));
-	open_uri(rig, 0);
-	assert_int_equal(rig_io(rig, GD_DISK_WRITE, 0, 4096, rig->area), 0);
-	assert_true(gd_disk_unflushed(rig->disk));
-	assert_int_equal(rig_io(rig, GD_DISK_FLUSH, 0, 0, NULL), 0);
-	assert_false(gd_disk_unflushed(rig->disk));
-	reopen(rig);
-	assert_int_equal(rig_io(rig, GD_DISK_FLUSH, 0, 0, NULL), 0); /* all was flushed */
-	assert_int_equal(rig_io(rig, GD_DISK_WRITE, 0, 4096, rig->area), 0);
-	reopen(rig);
-	assert_false(gd_disk_unflushed(rig->disk)); /* a flush would be in vain */
-	reopen(rig);				    /* and it is remembered until a flush has failed */
-	assert_int_equal(rig_io(rig, GD_DISK_FLUSH, 0, 0, NULL), -EIO);
-	assert_int_equal(rig_logged(rig, "flush of 0 bytes at 0: writes before it may be lost"), 1);
-	assert_int_equal(rig_io(rig, GD_DISK_FLUSH, 0, 0, NULL), 0);
-	reopen(rig);
-	assert_int_equal(rig_io(rig, GD_DISK_FLUSH, 0, 0, NULL), 0);
-}
-
-/* A flush of our own does not take the error that the guest's is owed. */
-static void test_own_flush(void **state)
-{
-	struct gd_disk_io own = {.op = GD_DISK_FLUSH, .own = true, .done = rig_done};
-	struct rig *rig = *state;
-	uint32_t unflushed = 0;
-
-	rig->unflushed = &unflushed;
-	rig_server(rig, NBDKIT("memory", "1M"));
-	open_uri(rig, 0);
-	assert_int_equal(rig_io(rig, GD_DISK_WRITE, 0, 4096, rig->area), 0);
-	assert_int_equal(rig_run(rig, &own), 0);
-	reopen(rig);
-	assert_int_equal(rig_io(rig, GD_DISK_FLUSH, 0, 0, NULL), 0);
-	assert_int_equal(rig_io(rig, GD_DISK_WRITE, 0, 4096, rig->area), 0);
-	reopen(rig);
-	assert_int_equal(rig_run(rig, &own), -EIO);
-	assert_int_equal(rig_io(rig, GD_DISK_FLUSH, 0, 0, NULL), -EIO);
-	assert_int_equal(rig_run(rig, &own), 0);
-}
-
-/* Away for long: waiting I/O fails after that time, later I/O at once, and all is well when the server is back. */
-static void test_away_for_long(void **state)
-{
-	struct gd_disk_io later = {.op = GD_DISK_READ, .length = 4096};
-	struct rig *rig = *state;
-
-	rig->reconnect_ms = 1000;
-	rig_server(rig, NBDKIT("memory", "1M"));
-	open_uri(rig, 0);
-	rig_server_kill(rig);
-	await_log(rig, "connection lost");
-	assert_int_equal(rig_io(rig, GD_DISK_READ, 0, 4096, rig->area), -EIO);
-	assert_int_equal(rig_logged(rig, "no server for 1 s (connect: "), 1); /* and not before that */
-	later.buf = rig->area;
-	rig_submit(rig, &later);
-	assert_int_equal(gd_disk_queue_busy(rig->queue), 0); /* without a wait */
-	assert_int_equal(later.result, -EIO);
-	rig_server(rig, NBDKIT("memory", "1M"));
-	await_log(rig, "connected again");
-	assert_int_equal(rig_io(rig, GD_DISK_READ, 0, 4096, rig->area), 0);
-	assert_int_equal(rig_log_lines(rig), 3);
-}
-
-/* A server that does not answer does not hold the queue. */
-static void test_cancel(void **state)
-{
-	struct rig *rig = *state;
-	struct gd_disk_io io = {.op = GD_DISK_READ, .length = 4096, .buf = rig->area};
-
-	rig_server(rig, NBDKIT("--filter=delay", "memory", "1M", "rdelay=30"));
-	open_uri(rig, 0);
-	rig_submit(rig, &io);
-	rig_poll(rig, 20);
-	assert_int_equal(gd_disk_queue_busy(rig->queue), 1);
-	gd_disk_queue_cancel(rig->queue);
-	assert_int_equal(gd_disk_queue_busy(rig->queue), 0);
-	assert_int_equal(io.result, -ECANCELED);
-	assert_int_equal(rig_io(rig, GD_DISK_READ, 0, 512, rig->area), -ECANCELED);
-	rig_poll(rig, 20);
-}
-
-/* ... and one that is away neither. */
-static void test_cancel_waiting(void **state)
-{
-	struct rig *rig = *state;
-	struct gd_disk_io io = {.op = GD_DISK_READ, .length = 4096, .buf = rig->area};
-
-	rig_server(rig, NBDKIT("memory", "1M"));
-	open_uri(rig, 0);
-	rig_server_kill(rig);
-	await_log(rig, "connection lost");
-	rig_submit(rig, &io);
-	assert_int_equal(gd_disk_queue_busy(rig->queue), 1);
-	gd_disk_queue_cancel(rig->queue);
-	assert_int_equal(io.result, -ECANCELED);
-	rig_poll(rig, 20);
-}
-
 /* Take what the ring has, until a poll was cancelled in it; how many were. */
-static unsigned polls_cancelled(struct rig *rig)
+static unsigned polls_cancelled(struct disk_rig *rig)
 {
 	struct __kernel_timespec limit = {.tv_sec = RIG_LIMIT};
 	struct io_uring_cqe *cqe;
@@ -518,11 +258,11 @@ static unsigned polls_cancelled(struct rig *rig)
 /* A server for one connection, that ends with it: open's connection is the queue's, and the next queue's. */
 static void test_one_connection(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	unsigned i;
 
 	rig_server(rig, NBDKIT("--filter=exitlast", "--filter=multi-conn", "memory", "1M", "multi-conn-mode=disable"));
-	open_uri(rig, 0);
+	rig_open_uri(rig, 0);
 	assert_false(rig->info.multi_queue);
 	for (i = 0; i < 5; i++) {
 		assert_int_equal(rig_io(rig, GD_DISK_READ, 0, 4096, rig->area), 0);
@@ -538,11 +278,11 @@ static void test_one_connection(void **state)
 
 static void test_two_queues(void **state)
 {
-	struct rig *rig = *state, other;
+	struct disk_rig *rig = *state, other;
 	struct gd_disk_io io = {.op = GD_DISK_WRITE, .length = 4096, .buf = rig->area, .done = rig_done};
 
 	rig_server(rig, NBDKIT("memory", "1M"));
-	open_uri(rig, 0);
+	rig_open_uri(rig, 0);
 	memset(&other, 0, sizeof(other));
 	assert_int_equal(io_uring_queue_init(8, &other.ring, 0), 0);
 	assert_int_equal(gd_disk_queue_open(&other.queue, rig->disk, &other.ring, RIG_TAG, 8), 0);
@@ -584,7 +324,7 @@ static void test_bad_targets(void **state)
 		{"nbd://-no-host-/", "host \"-no-host-\": "}, /* no name server is asked for such a name */
 		{"nbds://127.0.0.1/", "\"nbds\" is not served: it is a path, nbd:// or nbd+unix://"},
 	};
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	char line[256];
 	size_t i;
 
@@ -624,7 +364,7 @@ static void test_uri_parts(void **state)
 /* An export by name, and one that the server does not have. */
 static void test_exports(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	char uri[256];
 
 	rig_server(rig, NBDKIT("--filter=exportname", "memory", "1M", "exportname=disk one", "exportname-strict=true"));
@@ -639,7 +379,7 @@ static void test_exports(void **state)
 static void test_silent_server(void **state)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	struct gd_nbd_server server = {.export = (char[]){""}, .socket = rig->socket};
 	int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), peer;
 	struct nbd_handle *handle;
@@ -681,16 +421,6 @@ int main(void)
 		TEST(test_block_sizes),
 		TEST(test_readonly),
 		TEST(test_server_errors),
-		TEST(test_killed_and_back),
-		TEST(test_stopped_and_on),
-		TEST(test_stopped_for_good),
-		TEST(test_gone_while_idle),
-		TEST(test_lost_writes),
-		TEST(test_lost_writes_of_a_former_process),
-		TEST(test_own_flush),
-		TEST(test_away_for_long),
-		TEST(test_cancel),
-		TEST(test_cancel_waiting),
 		TEST(test_one_connection),
 		TEST(test_two_queues),
 		TEST(test_bad_targets),

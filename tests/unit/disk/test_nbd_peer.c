@@ -32,13 +32,13 @@ static int teardown(void **state)
 	return rig_teardown(state);
 }
 
-static void open_peer(struct rig *rig)
+static void open_peer(struct disk_rig *rig)
 {
 	if (rig_open(rig, rig->uri, 0))
 		fail_msg("%s", rig->error);
 }
 
-static void io_begin(struct rig *rig, unsigned i, enum gd_disk_op op)
+static void io_begin(struct disk_rig *rig, unsigned i, enum gd_disk_op op)
 {
 	ios[i] = (struct gd_disk_io){.op = op, .offset = i * 512u, .length = 512, .buf = rig->area + i * 512u};
 	if (op == GD_DISK_FLUSH)
@@ -46,7 +46,7 @@ static void io_begin(struct rig *rig, unsigned i, enum gd_disk_op op)
 	rig_submit(rig, &ios[i]);
 }
 
-static void await_log(struct rig *rig, const char *text)
+static void await_log(struct disk_rig *rig, const char *text)
 {
 	double end = rig_now() + RIG_LIMIT;
 
@@ -61,7 +61,7 @@ static void await_log(struct rig *rig, const char *text)
 static void test_one_wake(void **state)
 {
 	struct peer_request requests[DEPTH];
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	unsigned i, wakes = 0;
 
 	open_peer(rig);
@@ -87,7 +87,7 @@ static void test_one_wake(void **state)
 static void test_silent_then_not(void **state)
 {
 	struct peer_request requests[3];
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	unsigned i;
 
 	rig->silent_ms = 200;
@@ -119,7 +119,7 @@ static void test_silent_then_not(void **state)
 static void test_one_without_answer(void **state)
 {
 	struct peer_request first, other;
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 
 	rig->timeout_ms = 500;
 	open_peer(rig);
@@ -150,7 +150,7 @@ static void test_torn_answer(void **state)
 {
 	static const enum gd_disk_op ops[] = {GD_DISK_READ, GD_DISK_WRITE, GD_DISK_FLUSH, GD_DISK_READ};
 	struct peer_request requests[4], torn;
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	unsigned i;
 
 	open_peer(rig);
@@ -181,7 +181,7 @@ static void test_torn_answer(void **state)
 /* A server that hangs up on each read does not have it for ever. */
 static void test_hangs_up_each_time(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	unsigned i;
 
 	open_peer(rig);
@@ -205,7 +205,7 @@ static void test_hangs_up_each_time(void **state)
 static void test_gone_at_once(void **state)
 {
 	struct peer_request request;
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 
 	mallopt(M_PERTURB, 0xff); /* what is read from freed memory is not what stood there */
 	open_peer(rig);
@@ -231,7 +231,7 @@ static void test_gone_at_once(void **state)
 }
 
 /* Lose the connection, and be told this by the next one. */
-static void come_back(struct rig *rig, unsigned connection, uint64_t size, uint16_t flags)
+static void come_back(struct disk_rig *rig, unsigned connection, uint64_t size, uint16_t flags)
 {
 	peer_export(&peer, size, flags);
 	peer_hang_up(&peer, connection);
@@ -242,7 +242,7 @@ static void come_back(struct rig *rig, unsigned connection, uint64_t size, uint1
 static void test_back_smaller_and_readonly(void **state)
 {
 	struct peer_request request;
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 
 	open_peer(rig);
 	come_back(rig, 0, SIZE / 2, PEER_FLUSH | PEER_READ_ONLY);
@@ -263,7 +263,7 @@ static void test_back_smaller_and_readonly(void **state)
 /* Back without what the guest was promised: not served, and the line says why; served when it is right again. */
 static void test_back_without_flush(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 
 	rig->reconnect_ms = 200;
 	open_peer(rig);
@@ -276,7 +276,7 @@ static void test_back_without_flush(void **state)
 
 static void test_back_without_multi_conn(void **state)
 {
-	struct rig *rig = *state, other;
+	struct disk_rig *rig = *state, other;
 
 	rig->reconnect_ms = 200;
 	peer_export(&peer, SIZE, PEER_FLUSH | PEER_MULTI_CONN);
@@ -296,7 +296,7 @@ static void test_back_without_multi_conn(void **state)
 /* Until when the connections of opening have to be there: before xl and the command line give up, after 10 s. */
 static void test_connecting_has_a_limit(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	struct gd_nbd_disk *disk;
 
 	_Static_assert(GD_NBD_FIRST_MS + GD_NBD_LATER_MS <= GD_NBD_CONNECT_MS && GD_NBD_CONNECT_MS <= 8000,
@@ -334,7 +334,7 @@ int __wrap_getaddrinfo(const char *host, const char *port, const struct addrinfo
 /* A server that has moved is found where its name leads now. */
 static void test_moved(void **state)
 {
-	struct rig *rig = *state;
+	struct disk_rig *rig = *state;
 	struct peer before, after;
 	unsigned port;
 	char uri[64];
