@@ -3,9 +3,9 @@
 
 static unsigned completions;
 
-void rig_init(struct rig *rig, uint32_t grant_version)
+void rig_init(struct blk_rig *rig, uint32_t grant_version)
 {
-	*rig = (struct rig){0};
+	*rig = (struct blk_rig){0};
 	rig->os = fake_os_new(&(struct fake_os_config){.pages = 1024, .version = grant_version});
 	assert_int_equal(gio_grants_init(&rig->grants, rig->os, 8), 0);
 	rig->dev = fake_dev_new(rig->os);
@@ -13,12 +13,12 @@ void rig_init(struct rig *rig, uint32_t grant_version)
 		.os = rig->os, .grants = rig->grants, .backend = FAKE_DEV_DOMID, .base = FAKE_DEV_BASE};
 }
 
-void rig_open(struct rig *rig)
+void rig_open(struct blk_rig *rig)
 {
 	assert_int_equal(gio_blk_open(&rig->blk, &rig->config), 0);
 }
 
-void rig_close_with(struct rig *rig, unsigned faults)
+void rig_close_with(struct blk_rig *rig, unsigned faults)
 {
 	gio_blk_close(rig->blk);
 	assert_int_equal(rig->dev->faults, faults);
@@ -29,15 +29,15 @@ void rig_close_with(struct rig *rig, unsigned faults)
 	assert_int_equal(fake_os_delete(rig->os), 0);
 }
 
-void rig_close(struct rig *rig)
+void rig_close(struct blk_rig *rig)
 {
 	rig_close_with(rig, 0);
 }
 
-void rig_over_modes(void (*test)(struct rig *rig))
+void rig_over_modes(void (*test)(struct blk_rig *rig))
 {
 	for (unsigned mode = 0; mode < 8; mode++) {
-		struct rig rig;
+		struct blk_rig rig;
 
 		rig_init(&rig, mode & 4 ? 2 : 1);
 		rig.config.indirect = mode & 1;
@@ -48,7 +48,7 @@ void rig_over_modes(void (*test)(struct rig *rig))
 	}
 }
 
-uint8_t *rig_pages(struct rig *rig, size_t pages, int fill)
+uint8_t *rig_pages(struct blk_rig *rig, size_t pages, int fill)
 {
 	uint8_t *p = gio_os_pages_alloc(rig->os, pages);
 
@@ -57,7 +57,7 @@ uint8_t *rig_pages(struct rig *rig, size_t pages, int fill)
 	return p;
 }
 
-void rig_pages_free(struct rig *rig, uint8_t *p, size_t pages)
+void rig_pages_free(struct blk_rig *rig, uint8_t *p, size_t pages)
 {
 	gio_os_pages_free(rig->os, p, pages);
 }
@@ -70,7 +70,7 @@ static void rig_done(struct gio_blk_req *req)
 	r->order = __atomic_add_fetch(&completions, 1, __ATOMIC_RELAXED);
 }
 
-void rig_req_init(struct rig *rig, struct rig_req *r, enum gio_blk_op op, uint64_t sector)
+void rig_req_init(struct blk_rig *rig, struct rig_req *r, enum gio_blk_op op, uint64_t sector)
 {
 	*r = (struct rig_req){.req = {.op = op, .sector = sector, .done = rig_done, .opaque = r, .result = 1},
 			      .rig = rig};
@@ -83,12 +83,12 @@ void rig_req_data(struct rig_req *r, void *p, size_t len)
 	r->sg[r->req.segments++] = (struct gio_sg){.va = p, .len = len};
 }
 
-int rig_submit(struct rig *rig, struct rig_req *r)
+int rig_submit(struct blk_rig *rig, struct rig_req *r)
 {
 	return gio_blk_submit(rig->blk, 0, &r->req);
 }
 
-unsigned rig_interrupt(struct rig *rig)
+unsigned rig_interrupt(struct blk_rig *rig)
 {
 	unsigned causes = 0;
 
@@ -97,7 +97,7 @@ unsigned rig_interrupt(struct rig *rig)
 	return causes;
 }
 
-int rig_run(struct rig *rig, struct rig_req *r)
+int rig_run(struct blk_rig *rig, struct rig_req *r)
 {
 	assert_int_equal(rig_submit(rig, r), 0);
 	gio_blk_kick(rig->blk, 0);
@@ -106,7 +106,7 @@ int rig_run(struct rig *rig, struct rig_req *r)
 	return r->req.result;
 }
 
-int rig_io(struct rig *rig, enum gio_blk_op op, uint64_t sector, void *p, size_t len)
+int rig_io(struct blk_rig *rig, enum gio_blk_op op, uint64_t sector, void *p, size_t len)
 {
 	struct rig_req r;
 
@@ -116,7 +116,7 @@ int rig_io(struct rig *rig, enum gio_blk_op op, uint64_t sector, void *p, size_t
 	return rig_run(rig, &r);
 }
 
-uint32_t rig_grants(struct rig *rig)
+uint32_t rig_grants(struct blk_rig *rig)
 {
 	struct gio_grants_stats s;
 

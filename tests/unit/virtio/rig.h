@@ -19,7 +19,7 @@
 
 #define RIG_SEGMENTS 128u
 
-struct rig {
+struct blk_rig {
 	struct gio_os *os;
 	struct gio_grants *grants;
 	struct fake_dev *dev;
@@ -32,40 +32,40 @@ struct rig_req {
 	struct gio_sg sg[RIG_SEGMENTS];
 	unsigned done;	/* times that it was called */
 	unsigned order; /* of completion among all requests of the process, from 1 */
-	struct rig *rig;
+	struct blk_rig *rig;
 };
 
 /* Everything but the driver. `grant_version` 1 or 2. */
-void rig_init(struct rig *rig, uint32_t grant_version);
+void rig_init(struct blk_rig *rig, uint32_t grant_version);
 /* Open the driver, which must work. */
-void rig_open(struct rig *rig);
+void rig_open(struct blk_rig *rig);
 /* Close the driver if it is open, then check for leaks and mistakes, of which `faults` are the device's. */
-void rig_close_with(struct rig *rig, unsigned faults);
-void rig_close(struct rig *rig);
+void rig_close_with(struct blk_rig *rig, unsigned faults);
+void rig_close(struct blk_rig *rig);
 
 /*
  * Run `test` on an open rig with both versions of the grant table, indirect on and off, event index on and off; the rig
  * is closed after each.
  */
-void rig_over_modes(void (*test)(struct rig *rig));
+void rig_over_modes(void (*test)(struct blk_rig *rig));
 
 /* Pages for data, filled with `fill`. Given back before rig_close. */
-uint8_t *rig_pages(struct rig *rig, size_t pages, int fill);
-void rig_pages_free(struct rig *rig, uint8_t *p, size_t pages);
+uint8_t *rig_pages(struct blk_rig *rig, size_t pages, int fill);
+void rig_pages_free(struct blk_rig *rig, uint8_t *p, size_t pages);
 
 /* A request without data; then data is added to it. */
-void rig_req_init(struct rig *rig, struct rig_req *r, enum gio_blk_op op, uint64_t sector);
+void rig_req_init(struct blk_rig *rig, struct rig_req *r, enum gio_blk_op op, uint64_t sector);
 void rig_req_data(struct rig_req *r, void *p, size_t len);
 /* Submit, kick, take interrupts until it is done; returns its result. Submitting must work. */
-int rig_run(struct rig *rig, struct rig_req *r);
+int rig_run(struct blk_rig *rig, struct rig_req *r);
 /* The same with one data segment. */
-int rig_io(struct rig *rig, enum gio_blk_op op, uint64_t sector, void *p, size_t len);
+int rig_io(struct blk_rig *rig, enum gio_blk_op op, uint64_t sector, void *p, size_t len);
 /* Submit to queue 0 only. */
-int rig_submit(struct rig *rig, struct rig_req *r);
+int rig_submit(struct blk_rig *rig, struct rig_req *r);
 /* Take the interrupt while there is one; returns the causes. */
-unsigned rig_interrupt(struct rig *rig);
+unsigned rig_interrupt(struct blk_rig *rig);
 
 /* References in use now, those in quarantine included. */
-uint32_t rig_grants(struct rig *rig);
+uint32_t rig_grants(struct blk_rig *rig);
 
 #endif

@@ -14,7 +14,7 @@ static void pattern(uint8_t *p, size_t len, unsigned salt)
 
 /* ---- operations ------------------------------------------------------------------------------------------------- */
 
-static void write_read(struct rig *rig)
+static void write_read(struct blk_rig *rig)
 {
 	uint8_t *out = rig_pages(rig, 4, 0), *in = rig_pages(rig, 4, 0xaa);
 
@@ -48,7 +48,7 @@ static unsigned table_hook(struct fake_dev *dev, const struct fake_chain *chain,
 	return status;
 }
 
-static void segments(struct rig *rig)
+static void segments(struct blk_rig *rig)
 {
 	uint8_t *out = rig_pages(rig, 8, 0), *in = rig_pages(rig, 8, 0);
 
@@ -84,7 +84,7 @@ static void test_segments(void **state)
 	rig_over_modes(segments);
 }
 
-static void no_data(struct rig *rig)
+static void no_data(struct blk_rig *rig)
 {
 	struct rig_req r;
 
@@ -117,7 +117,7 @@ static void test_no_data(void **state)
 	rig_over_modes(no_data);
 }
 
-static void get_id(struct rig *rig)
+static void get_id(struct blk_rig *rig)
 {
 	uint8_t *p = rig_pages(rig, 1, 0);
 	struct rig_req r;
@@ -145,7 +145,7 @@ static unsigned fail_hook(struct fake_dev *dev, const struct fake_chain *chain, 
 }
 
 /* Whatever the device puts into the status, and when it puts nothing. */
-static void statuses(struct rig *rig)
+static void statuses(struct blk_rig *rig)
 {
 	static const struct {
 		unsigned status;
@@ -178,7 +178,7 @@ static void test_statuses(void **state)
 
 static void test_info(void **state)
 {
-	struct rig rig;
+	struct blk_rig rig;
 	struct gio_blk_info info;
 
 	(void)state;
@@ -209,7 +209,7 @@ static void test_info(void **state)
 /* A device that offers nothing but what is required. */
 static void test_info_bare(void **state)
 {
-	struct rig rig;
+	struct blk_rig rig;
 	struct gio_blk_info info;
 	struct rig_req r;
 
@@ -242,7 +242,7 @@ static void test_writeback_without_wce(void **state)
 {
 	(void)state;
 	for (unsigned flush = 0; flush < 2; flush++) {
-		struct rig rig;
+		struct blk_rig rig;
 		struct gio_blk_info info;
 
 		rig_init(&rig, 1);
@@ -275,7 +275,7 @@ static void test_queue_sizes(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		struct rig rig;
+		struct blk_rig rig;
 		struct gio_blk_info info;
 
 		rig_init(&rig, 1);
@@ -296,7 +296,7 @@ static void test_queue_sizes(void **state)
 
 /* ---- limits, checked before anything is submitted --------------------------------------------------------------- */
 
-static int try_io(struct rig *rig, enum gio_blk_op op, uint64_t sector, unsigned n, size_t len)
+static int try_io(struct blk_rig *rig, enum gio_blk_op op, uint64_t sector, unsigned n, size_t len)
 {
 	struct rig_req r;
 
@@ -306,7 +306,7 @@ static int try_io(struct rig *rig, enum gio_blk_op op, uint64_t sector, unsigned
 	return rig_submit(rig, &r);
 }
 
-static int try_range(struct rig *rig, enum gio_blk_op op, uint64_t sector, uint64_t sectors)
+static int try_range(struct blk_rig *rig, enum gio_blk_op op, uint64_t sector, uint64_t sectors)
 {
 	struct rig_req r;
 
@@ -315,7 +315,7 @@ static int try_range(struct rig *rig, enum gio_blk_op op, uint64_t sector, uint6
 	return rig_submit(rig, &r);
 }
 
-static void limits(struct rig *rig)
+static void limits(struct blk_rig *rig)
 {
 	const uint64_t end = FAKE_DEV_SECTORS;
 	uint32_t before = rig_grants(rig);
@@ -354,7 +354,7 @@ static void test_limits(void **state)
 /* Without SIZE_MAX a chain is still no longer than 2^32 bytes; a count of sectors is not cut to 32 bits. */
 static void test_limits_of_32_bits(void **state)
 {
-	struct rig rig;
+	struct blk_rig rig;
 
 	(void)state;
 	rig_init(&rig, 1);
@@ -369,7 +369,7 @@ static void test_limits_of_32_bits(void **state)
 
 static void test_readonly(void **state)
 {
-	struct rig rig;
+	struct blk_rig rig;
 	struct gio_blk_info info;
 	uint8_t *p;
 
@@ -393,7 +393,7 @@ static void test_readonly(void **state)
 
 static void test_queues(void **state)
 {
-	struct rig rig;
+	struct blk_rig rig;
 	struct rig_req r[3];
 	struct gio_blk_stats stats;
 	uint8_t *p;
@@ -426,7 +426,7 @@ static void test_queues(void **state)
 
 static void test_capacity_changes(void **state)
 {
-	struct rig rig;
+	struct blk_rig rig;
 	struct gio_blk_info info;
 	uint8_t *p;
 
@@ -455,7 +455,7 @@ static void test_capacity_changes(void **state)
 }
 
 /* Requests in flight when the device goes away complete, once, after the device has been reset. */
-static void close_in_flight(struct rig *rig)
+static void close_in_flight(struct blk_rig *rig)
 {
 	struct rig_req r[3];
 	uint8_t *p = rig_pages(rig, 3, 0);
@@ -489,7 +489,7 @@ static void test_close_in_flight(void **state)
 /* Closed, a device can be opened again. */
 static void test_reopen(void **state)
 {
-	struct rig rig;
+	struct blk_rig rig;
 
 	(void)state;
 	rig_init(&rig, 1);

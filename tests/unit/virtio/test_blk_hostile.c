@@ -6,7 +6,7 @@
 
 /* A device and four reads in flight on queue 0, one on queue 1. */
 struct victim {
-	struct rig rig;
+	struct blk_rig rig;
 	struct rig_req r[5];
 	uint8_t *p;
 	uint32_t grants; /* before there were requests */
@@ -106,7 +106,7 @@ static void test_used_idx_jumps(void **state)
 
 static void test_used_len_huge(void **state)
 {
-	struct rig rig;
+	struct blk_rig rig;
 	struct fake_chain chain;
 	struct rig_req r;
 	uint8_t *p;
@@ -132,7 +132,7 @@ static void test_used_len_huge(void **state)
 /* The device's view of our shared arrays is not read back: scribbling over them changes no other request. */
 static void test_shared_scribbled(void **state)
 {
-	struct rig rig;
+	struct blk_rig rig;
 	struct fake_chain chain;
 	struct rig_req r;
 	struct blk_queue *q;
@@ -222,11 +222,11 @@ static void test_broken_resubmit(void **state)
  */
 int __real_gio_dma_map_sg(struct gio_dma *dma, struct gio_sg *sg, unsigned count, enum gio_dma_dir dir);
 int __wrap_gio_dma_map_sg(struct gio_dma *dma, struct gio_sg *sg, unsigned count, enum gio_dma_dir dir);
-static struct rig *breaks_in_map;
+static struct blk_rig *breaks_in_map;
 
 int __wrap_gio_dma_map_sg(struct gio_dma *dma, struct gio_sg *sg, unsigned count, enum gio_dma_dir dir)
 {
-	struct rig *rig = breaks_in_map;
+	struct blk_rig *rig = breaks_in_map;
 	int err = __real_gio_dma_map_sg(dma, sg, count, dir);
 
 	breaks_in_map = NULL;
@@ -269,7 +269,7 @@ static uint32_t lie(struct fake_dev *dev, unsigned offset, uint32_t value)
 
 static void open_lied_to(unsigned offset, unsigned from, uint32_t value, int err)
 {
-	struct rig rig;
+	struct blk_rig rig;
 
 	rig_init(&rig, 1);
 	rig.config.queues = 2;
@@ -320,7 +320,7 @@ static void test_features_missing(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < 2; i++) {
-		struct rig rig;
+		struct blk_rig rig;
 
 		rig_init(&rig, 1);
 		rig.dev->features &= ~needed[i];
@@ -334,7 +334,7 @@ static void test_features_missing(void **state)
 /* A limit of no segments at all is taken for none given: one. */
 static void test_seg_max_zero(void **state)
 {
-	struct rig rig;
+	struct blk_rig rig;
 	struct gio_blk_info info;
 
 	(void)state;
@@ -349,7 +349,7 @@ static void test_seg_max_zero(void **state)
 /* A second queue that is not there, although num_queues says so: refused, and the first one's ring is let go first. */
 static void test_second_queue_missing(void **state)
 {
-	struct rig rig;
+	struct blk_rig rig;
 
 	(void)state;
 	rig_init(&rig, 1);
@@ -377,7 +377,7 @@ static uint32_t torn(struct fake_dev *dev, unsigned offset, uint32_t value)
 
 static void test_config_settles(void **state)
 {
-	struct rig rig;
+	struct blk_rig rig;
 	struct gio_blk_info info;
 
 	(void)state;
@@ -393,7 +393,7 @@ static void test_config_settles(void **state)
 
 static void test_config_never_settles(void **state)
 {
-	struct rig rig;
+	struct blk_rig rig;
 	struct gio_blk_info info;
 
 	(void)state;
@@ -466,7 +466,7 @@ static void test_close_held(void **state)
 
 static void open_faults(uint32_t version, bool indirect)
 {
-	struct rig rig;
+	struct blk_rig rig;
 	unsigned n = 0;
 	int err;
 
@@ -506,7 +506,7 @@ static void test_open_faults(void **state)
 /* References run out: open fails cleanly at each stage, and so does submit, until some are free again. */
 static void test_references_run_out(void **state)
 {
-	struct rig rig;
+	struct blk_rig rig;
 	struct rig_req r;
 	gio_gref_t hog[2048];
 	unsigned n = 0;

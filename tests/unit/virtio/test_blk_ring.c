@@ -8,7 +8,7 @@
 
 /* The data of a write cannot be written by the device, and is out of its reach before done is called. */
 static struct {
-	struct rig *rig;
+	struct blk_rig *rig;
 	gio_dma_t addr;
 	int in_done;
 } reach;
@@ -21,7 +21,7 @@ static void reach_done(struct gio_blk_req *req)
 	reach.in_done = fake_peer_copy(reach.rig->os, FAKE_DEV_DOMID, reach.addr, &byte, 1, false);
 }
 
-static void granted(struct rig *rig, enum gio_blk_op op)
+static void granted(struct blk_rig *rig, enum gio_blk_op op)
 {
 	uint8_t *p = rig_pages(rig, 1, 0x11);
 	uint32_t before = rig_grants(rig);
@@ -47,7 +47,7 @@ static void granted(struct rig *rig, enum gio_blk_op op)
 	rig_pages_free(rig, p, 1);
 }
 
-static void granted_both(struct rig *rig)
+static void granted_both(struct blk_rig *rig)
 {
 	granted(rig, GIO_BLK_READ);
 	granted(rig, GIO_BLK_WRITE);
@@ -60,7 +60,7 @@ static void test_granted(void **state)
 }
 
 /* Headers of a batch, and its statuses, are adjacent, even after requests completed in another order. */
-static void adjacent(struct rig *rig)
+static void adjacent(struct blk_rig *rig)
 {
 	struct rig_req r[8];
 	struct fake_chain chain[8];
@@ -93,7 +93,7 @@ static void adjacent(struct rig *rig)
 /* Reaping completes without asking for an interrupt; the poll at the end asks. */
 static void test_reap(void **state)
 {
-	struct rig rig;
+	struct blk_rig rig;
 	struct rig_req r[3];
 	uint16_t armed;
 
@@ -123,7 +123,7 @@ static void test_adjacent(void **state)
 
 /* ---- a full ring, long runs ------------------------------------------------------------------------------------- */
 
-static void full(struct rig *rig)
+static void full(struct blk_rig *rig)
 {
 	static struct rig_req r[65];
 	uint8_t *p = rig_pages(rig, 1, 0);
@@ -167,7 +167,7 @@ static void test_full(void **state)
 }
 
 /* More requests than a 16-bit index counts, so that all indices wrap; every completion arrives by interrupt. */
-static void wrap(struct rig *rig)
+static void wrap(struct blk_rig *rig)
 {
 	uint8_t *p = rig_pages(rig, 1, 0);
 
@@ -182,7 +182,7 @@ static void test_wrap(void **state)
 {
 	(void)state;
 	for (unsigned mode = 0; mode < 2; mode++) {
-		struct rig rig;
+		struct blk_rig rig;
 
 		rig_init(&rig, 1);
 		rig.config.queue_size = 4;
@@ -209,7 +209,7 @@ static void again_done(struct gio_blk_req *req)
 	gio_blk_kick(r->rig->blk, 0);
 }
 
-static void again(struct rig *rig)
+static void again(struct blk_rig *rig)
 {
 	struct rig_req r[4];
 
@@ -234,7 +234,7 @@ static void test_submit_in_done(void **state)
  * A ring that was full of used requests is armed again all the same, and a poll takes no more than was in flight when
  * it began, however fast the device serves what done submits.
  */
-static void poll_full(struct rig *rig)
+static void poll_full(struct blk_rig *rig)
 {
 	static struct rig_req r[64];
 	unsigned count = rig->config.indirect ? 64 : 32;
@@ -269,7 +269,7 @@ static void test_poll_full(void **state)
 /* Slots that do not fill a word, taken and given back in all orders: none beyond the last is ever used. */
 static void test_slots_few(void **state)
 {
-	struct rig rig;
+	struct blk_rig rig;
 	struct rig_req r[4];
 	struct fake_chain chain[4];
 	unsigned seed = 1;

@@ -26,7 +26,7 @@ struct bell {
 };
 
 static struct bell kicked[QUEUES], irq;
-static struct rig rig;
+static struct blk_rig rig;
 
 static void bell_init(struct bell *b)
 {

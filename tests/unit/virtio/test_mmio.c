@@ -5,7 +5,7 @@
 #include "guest/virtio/mmio.h"
 
 struct bus {
-	struct rig rig;
+	struct blk_rig rig;
 	struct gio_mmio mmio;
 };
 
@@ -288,7 +288,7 @@ static void test_trace_like_linux(void **state)
 		{0x044, 1},  {0x070, 15},	  {0x050, 0},  {0x064, 1},
 	};
 	const size_t count = sizeof(linux_writes) / sizeof(linux_writes[0]);
-	struct rig rig;
+	struct blk_rig rig;
 	uint8_t *p;
 	size_t n = 0;
 
@@ -314,7 +314,7 @@ static void test_trace_like_linux(void **state)
 /* No register is read or written more often than it must be: each access blocks a vCPU. */
 static void test_trace_of_a_request(void **state)
 {
-	struct rig rig;
+	struct blk_rig rig;
 	unsigned before;
 	uint8_t *p;
 

@@ -6,7 +6,7 @@
 #include "guest/virtio/shared.h"
 
 struct ring {
-	struct rig rig;
+	struct blk_rig rig;
 	struct gio_dma dma;
 	struct gio_mmio mmio;
 	struct gio_virtq vq;
