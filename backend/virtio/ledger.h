@@ -47,6 +47,7 @@ struct gd_ledger_registers {
 	uint64_t features;
 	uint32_t status, device_features_sel, driver_features_sel, queue_sel;
 	uint32_t writeback;
+	uint32_t block_size; /* of the disk, as its driver knows it; 0: not known */
 	struct {
 		uint32_t num, ready;
 		uint64_t desc, driver, device;

@@ -242,7 +242,8 @@ void gd_vdev_save(struct gd_vdev *vdev)
 					.device_features_sel = vdev->device_features_sel,
 					.driver_features_sel = vdev->driver_features_sel,
 					.queue_sel = vdev->queue_sel,
-					.writeback = gd_blk_writeback(&vdev->blk)};
+					.writeback = gd_blk_writeback(&vdev->blk),
+					.block_size = vdev->blk.info.block_size};
 
 	for (unsigned i = 0; i < vdev->config.queues; i++) {
 		const struct gd_vdev_queue *q = &vdev->queues[i];
@@ -282,12 +283,24 @@ static int queues_resume(struct gd_vdev *vdev, const struct gd_ledger_registers 
 	return 0;
 }
 
+/* A driver does not look again at what it was told of blocks: virtio 1.2 has no way to tell it that they changed. */
+static int blocks_check(const struct gd_vdev *vdev, const struct gd_ledger_registers *r)
+{
+	if (!(r->status & GIO_VIRTIO_STATUS_DRIVER) || !r->block_size || r->block_size == vdev->blk.info.block_size)
+		return 0;
+	gd_log(vdev->config.log, GD_WARN, "the image has blocks of %u bytes now, and its driver knows blocks of %u",
+	       vdev->blk.info.block_size, r->block_size);
+	return -EINVAL;
+}
+
 static int registers_resume(struct gd_vdev *vdev)
 {
 	const uint32_t known = GD_VDEV_STATUS_DRIVER | GIO_VIRTIO_STATUS_NEEDS_RESET;
 	struct gd_ledger_registers r;
 
 	gd_ledger_load(vdev->config.ledger, &r);
+	if (blocks_check(vdev, &r))
+		return -EINVAL;
 	vdev->features = r.features;
 	vdev->device_features_sel = r.device_features_sel;
 	vdev->driver_features_sel = r.driver_features_sel;

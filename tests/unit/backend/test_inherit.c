@@ -120,9 +120,10 @@ static void driver_begins_anew(void)
 
 static struct fake_req in_flight(uint32_t type, uint32_t length)
 {
-	struct fake_req req = fake_request(0, type, 0, length, type == GIO_VIRTIO_BLK_T_OUT, NULL);
+	struct fake_req req;
 
-	hold();
+	hold(); /* before the queue's thread can see it */
+	req = fake_request(0, type, 0, length, type == GIO_VIRTIO_BLK_T_OUT, NULL);
 	fake_kick(0);
 	held_until(1);
 	return req;
@@ -272,6 +273,24 @@ static void test_refused_stays_refused(void **state)
 	driver_begins_anew();
 }
 
+/* An image that was replaced by one with larger blocks: the driver's requests would not fit it. */
+static void test_other_blocks(void **state)
+{
+	(void)state;
+	first(1, true);
+	killed();
+	disk.info.block_size = 4096;
+	assert_int_equal(successor(1), -EINVAL);
+	assert_int_equal(reg_read(0x070), GIO_VIRTIO_STATUS_NEEDS_RESET);
+	assert_string_equal(fake_log_last,
+			    "the image has blocks of 4096 bytes now, and its driver knows blocks of 512");
+	fake_reset();
+	killed();
+	disk.info.block_size = 512; /* no driver knows of the others */
+	assert_int_equal(successor(1), 0);
+	driver_begins_anew();
+}
+
 /* A process that leaves: what it has taken it finishes, the rest stays in the ring for its successor, who repeats none.
  */
 static void test_quiesce(void **state)
@@ -373,6 +392,7 @@ int main(void)
 		T(test_orphans_that_are_gone_do_not),
 		T(test_orphans_of_a_fenced_disk_are_over),
 		T(test_refused_stays_refused),
+		T(test_other_blocks),
 		T(test_quiesce),
 		T(test_quiesce_flushes),
 		T(test_quiesce_and_reset),
