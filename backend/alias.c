@@ -10,7 +10,7 @@
 #define DOMID_MAX   0x7fefu /* xen/xen.h: DOMID_FIRST_RESERVED - 1 */
 #define UUID_LENGTH 36
 
-/* 8-4-4-4-12 hexadecimal digits, as in /vm/UUID. */
+/* True for 8-4-4-4-12 hexadecimal digits, as in /vm/UUID. */
 static bool is_uuid(const char *text)
 {
 	static const char form[] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";

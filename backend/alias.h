@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A guest as an administrator names it: by its domain id, which changes whenever it is started, or by its name or its
- * UUID, which stay. A number is a domain id, what has the form of a UUID is one, all else is a name.
+ * UUID, which stay the same. A number is a domain id, a text of a UUID's form is a UUID, and any other is a name.
  *
- * Threads: any. Errors: what is wrong, as text.
+ * Threads: any. Errors: a text that says what is wrong.
  */
 #ifndef GD_ALIAS_H
 #define GD_ALIAS_H
@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What is known of a guest when the settings are asked about it. Both texts are the toolstack's word; NULL: unknown. */
+/* What is known of a guest when the settings are looked up. Both texts come from the toolstack; NULL: unknown. */
 struct gd_aliases {
 	uint16_t domid;
 	const char *name, *uuid;
@@ -20,18 +20,18 @@ struct gd_aliases {
 
 enum gd_alias_by { GD_ALIAS_UUID, GD_ALIAS_NAME, GD_ALIAS_DOMID, GD_ALIAS_WAYS };
 
-/* What the settings say. */
+/* How the settings name a guest. */
 struct gd_alias {
 	enum gd_alias_by by;
 	uint16_t domid; /* GD_ALIAS_DOMID */
-	char *text;	/* else; the spec's own */
+	char *text;	/* otherwise: the name or UUID; the alias's own */
 };
 
-/* From `length` bytes of text; NULL, or what is wrong with them. */
+/* Read an alias from `length` bytes of text. NULL, or what is wrong with them. */
 const char *gd_alias_parse(struct gd_alias *spec, const char *text, size_t length);
 void gd_alias_free(struct gd_alias *spec);
 bool gd_alias_is(const struct gd_aliases *guest, const struct gd_alias *spec);
-/* Whether two say the same of all guests. */
+/* True if both name the same guests. */
 bool gd_alias_same(const struct gd_alias *a, const struct gd_alias *b);
 
 #endif

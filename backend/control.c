@@ -16,12 +16,12 @@
 #define REQUEST 128
 
 struct client {
-	struct gd_loop_source source; /* fd -1: free */
+	struct gd_loop_source source; /* fd -1: the place is free */
 	struct gd_control *control;
-	uint64_t since; /* connections before it */
+	uint64_t since; /* how many connections came before it */
 	char request[REQUEST];
 	size_t got;
-	char *reply; /* NULL: still asking */
+	char *reply; /* NULL: its request is not complete yet */
 	size_t length, sent;
 };
 
@@ -30,7 +30,8 @@ struct gd_control {
 	struct gd_xenbus *xenbus;
 	struct sockaddr_un address;
 	struct gd_loop_source source;
-	int spare; /* a descriptor to be given up when there are no more: -1: it could not be had again */
+	int spare; /* a descriptor that is closed when there are no more, to accept and refuse a client; -1: there is
+		      none */
 	struct client clients[CLIENTS];
 	uint64_t connections;
 };
@@ -113,7 +114,7 @@ static void client_ready(struct gd_loop_source *source, uint32_t events)
 		client_read(client);
 }
 
-/* A free place, or else the oldest client's. */
+/* A free place, or that of the oldest client. */
 static struct client *client_place(struct gd_control *control)
 {
 	struct client *oldest = &control->clients[0];
@@ -147,7 +148,7 @@ static int spare_open(void)
 	return open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
-/* No descriptor is left for a client: it is told so by the end of the stream, and does not wait for an answer. */
+/* There is no descriptor left for a client: it sees the end of the stream, and does not wait for an answer. */
 static bool client_refuse(struct gd_control *control)
 {
 	int fd;
@@ -162,8 +163,8 @@ static bool client_refuse(struct gd_control *control)
 }
 
 /*
- * Told once for what has come (EPOLLET), and so all are taken: a connection that cannot be, for want of a descriptor,
- * does not wake us again and again.
+ * Called once for all connections that have come (EPOLLET), and so it takes them all: a connection that cannot be
+ * taken, as there is no descriptor, does not wake us again and again.
  */
 static void listen_ready(struct gd_loop_source *source, uint32_t events)
 {
@@ -183,7 +184,7 @@ static void listen_ready(struct gd_loop_source *source, uint32_t events)
 	}
 }
 
-/* True when somebody listens at the address. */
+/* True when a process listens at the address. */
 static bool somebody_there(const struct sockaddr_un *address)
 {
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -194,7 +195,7 @@ static bool somebody_there(const struct sockaddr_un *address)
 	return there;
 }
 
-/* Only a socket without a listener is taken for left over; anything else at that path stays, and bind() fails. */
+/* Only a socket without a listener counts as left over. Anything else at that path stays, and bind() fails. */
 static int socket_bind(int fd, const struct sockaddr_un *address)
 {
 	mode_t mask = umask(0177);

@@ -2,8 +2,8 @@
 /*
  * grantiod: serves virtio disks to Xen guests that share only what they grant.
  *
- * The main thread waits: for xenstore, for signals, for jobs that have ended, for the control socket. Guests are
- * answered by threads of their own (xen/ioreq.h), their queues worked by others (virtio/vdev.h).
+ * The main thread waits for xenstore, signals, jobs that have ended, and the control socket. Each guest's accesses are
+ * answered by a thread of its own (xen/ioreq.h), and each queue has a thread as well (virtio/vdev.h).
  */
 #include "backend/base/clock.h"
 #include "backend/base/job.h"
@@ -29,7 +29,7 @@
 #include <unistd.h>
 
 #define CHECK_MS     5000 /* see gd_xenbus_work() */
-#define STOP_SECONDS 10	  /* for I/O in flight to end; then the kernel ends it */
+#define STOP_SECONDS 10	  /* so long I/O in flight may take to end; then the process ends all the same */
 
 struct daemon {
 	struct gd_config *config; /* held */
@@ -43,7 +43,7 @@ struct daemon {
 	bool stop;
 };
 
-/* New settings are for what is opened from now on; wrong ones change nothing. Either way all images are looked at. */
+/* New settings are for disks that are opened from now on; wrong ones change nothing. All images are looked at again. */
 static void settings_ready(struct gd_reload *reload, struct gd_config *config)
 {
 	struct daemon *daemon = reload->opaque;
@@ -78,7 +78,7 @@ static void signals_ready(struct gd_loop_source *source, uint32_t events)
 	daemon->stop = true;
 }
 
-/* Blocked before any thread is made, so that all of them have them blocked. */
+/* The signals are blocked before any thread is made, so that they are blocked in all threads. */
 static int signals_open(struct daemon *daemon)
 {
 	sigset_t set;
@@ -87,7 +87,7 @@ static int signals_open(struct daemon *daemon)
 	sigaddset(&set, SIGHUP);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);
-	signal(SIGPIPE, SIG_IGN); /* sockets' ends are errors like others */
+	signal(SIGPIPE, SIG_IGN); /* a socket whose other end has gone is an error like others */
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	daemon->signals =
 		(struct gd_loop_source){signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK), signals_ready, daemon};
@@ -116,7 +116,7 @@ static void notify_ready(void)
 		close(fd);
 }
 
-/* Some ten descriptors a disk, and a soft limit of 1024 where nobody has set another: all that we may have. */
+/* A disk takes some ten descriptors, and the usual soft limit is 1024: raise it to the hard limit. */
 static void descriptors_raise(void)
 {
 	struct rlimit limit;
@@ -150,7 +150,7 @@ static int daemon_open(struct daemon *daemon)
 	return ret;
 }
 
-/* Takes what was opened; all devices are closed. */
+/* Close what was opened; all devices are closed already. */
 static void daemon_close(struct daemon *daemon)
 {
 	gd_control_close(daemon->control);
@@ -176,7 +176,7 @@ static int daemon_run(struct daemon *daemon)
 	return ret;
 }
 
-/* False: something does not end. Its thread may be anywhere, so there is no orderly end of the process either. */
+/* False: a job or a device does not end. Its thread may be anywhere, so that the process cannot end in order. */
 static bool daemon_stop(struct daemon *daemon)
 {
 	uint64_t end = gd_clock_ms() + STOP_SECONDS * 1000, now;
@@ -221,7 +221,8 @@ int main(int argc, char **argv)
 			gd_control_close(daemon.control); /* removes its socket */
 			_exit(1);
 		}
-		/* What is left to the next one is left as it is, threads and all: that it may end at any moment. */
+		/* What is left to the next grantiod is left as it is, with its threads: they may end at any
+		 * instruction. */
 		if (gd_xenbus_leaves(daemon.xenbus) || daemon.reload.running) {
 			gd_control_close(daemon.control);
 			_exit(ret ? 1 : 0);

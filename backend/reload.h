@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Settings that are read again while the process runs. To look at the directories that they name may take as long as a
- * file server likes, so it is a job.
+ * Settings that are read again while the process runs. That is a job, since to look at the directories that they name
+ * may take as long as a file server takes.
  *
  * Threads: the main thread; `done` is called in its loop.
  */
@@ -15,7 +15,7 @@ struct gd_reload {
 	struct gd_jobs *jobs;
 	int argc;
 	char **argv; /* where the settings come from */
-	/* The settings, which the callee holds from then on; NULL: they are wrong, which has been said. */
+	/* Gives the settings, which the callee holds from then on; NULL: they are wrong, which has been logged. */
 	void (*done)(struct gd_reload *reload, struct gd_config *config);
 	void *opaque;
 	bool running;
@@ -26,9 +26,9 @@ struct gd_reload {
 	char error[GD_CONFIG_ERROR];
 };
 
-/* Begin to read them; asked again meanwhile, once more afterwards. */
+/* Begin to read the settings. If that is asked for again meanwhile, they are read once more afterwards. */
 void gd_reload_start(struct gd_reload *reload);
-/* What is for the whole process stays as it was, with a line where that is not what is asked for. 0 or -ENOMEM. */
+/* Keep the settings that need a new start, and log a line for each that was changed. 0 or -ENOMEM. */
 int gd_reload_keep(struct gd_config *config, const struct gd_config *former);
 
 #endif

@@ -17,7 +17,7 @@ struct gd_sizewatch {
 	struct gd_loop *loop;
 	struct gd_loop_source inotify;
 	struct gd_timer timer;
-	struct gd_sizewatch_file *armed[BUCKETS]; /* by wd */
+	struct gd_sizewatch_file *armed[BUCKETS]; /* by `wd` */
 	struct gd_sizewatch_file *spent;	  /* to be armed again, when the timer expires */
 };
 
@@ -38,7 +38,7 @@ static void file_unlink(struct gd_sizewatch_file *file)
 	file->link = NULL;
 }
 
-/* Two files of one inode share a watch descriptor (IN_MASK_ADD not needed: the masks are the same). */
+/* Two files of one inode share a watch descriptor. IN_MASK_ADD is not needed, as all masks are the same. */
 static void file_arm(struct gd_sizewatch *watch, struct gd_sizewatch_file *file)
 {
 	file->wd = inotify_add_watch(watch->inotify.fd, file->path, IN_MODIFY | IN_ATTRIB | IN_ONESHOT);
@@ -56,7 +56,7 @@ static void file_spend(struct gd_sizewatch *watch, struct gd_sizewatch_file *fil
 		gd_timer_set(&watch->timer, REARM_MS);
 }
 
-/* Events were lost, and with each a watch that is good for one. */
+/* Events were lost, and with each of them the watch that it ended. */
 static void overflow(struct gd_sizewatch *watch)
 {
 	for (unsigned i = 0; i < BUCKETS; i++)
@@ -97,7 +97,7 @@ static void inotify_ready(struct gd_loop_source *source, uint32_t events)
 	}
 }
 
-/* Watch again, and only then look: what changed in between is seen by the one or by the other. */
+/* Watch first, and look afterwards: so a change in between is not missed. */
 static void timer_expired(void *opaque)
 {
 	struct gd_sizewatch *watch = opaque;
