@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Command lines taken apart by a table of options. All words are looked at before a command does anything, so that a
+ * mistake at the end of a line does not leave half of the work done.
+ */
 #include "cli/command.h"
 
 #include <errno.h>
@@ -8,6 +12,7 @@
 /* Say what is wrong with the command line; false. */
 #define REFUSE(...) (gc_usage(__VA_ARGS__), false)
 
+/* By name and length, since the name on the command line may be followed by '=' and its value. */
 static int option_find(const struct gc_option *options, const char *name, size_t length)
 {
 	for (int i = 0; options && options[i].name && i < GC_MAX_OPTIONS; i++) {
@@ -45,6 +50,7 @@ static bool option_take(struct gc_args *out, const struct gc_option *options, in
 	return true;
 }
 
+/* The table of a command says how many there may be. GC_MAX_ARGS is the room for them, whatever a table says. */
 static bool arg_take(struct gc_args *out, const char *word, int most)
 {
 	if (out->args >= most || out->args >= GC_MAX_ARGS)
@@ -53,6 +59,7 @@ static bool arg_take(struct gc_args *out, const char *word, int most)
 	return true;
 }
 
+/* "-" alone is an argument, as it is for most programs: it often stands for standard input. */
 bool gc_args_parse(struct gc_args *out, const struct gc_option *options, int argc, char **argv, int least, int most)
 {
 	bool plain = false;
@@ -75,6 +82,7 @@ bool gc_args_parse(struct gc_args *out, const struct gc_option *options, int arg
 	return true;
 }
 
+/* The program's own options must not be taken for ours: the first word that is no option ends the search. */
 bool gc_args_program(struct gc_args *out, const struct gc_option *options, int argc, char **argv, int *at)
 {
 	memset(out, 0, sizeof(*out));
@@ -89,6 +97,7 @@ bool gc_args_program(struct gc_args *out, const struct gc_option *options, int a
 	return *at < argc || REFUSE("a command is missing (see --help)");
 }
 
+/* Decimal unless it begins with 0x. Octal, which strtoull() would take, is a trap: 010 is ten here. */
 static bool number_read(const char *text, uint64_t *out, char **end)
 {
 	bool hex = text[0] == '0' && (text[1] == 'x' || text[1] == 'X');
@@ -113,6 +122,7 @@ bool gc_number(const char *what, const char *text, uint64_t least, uint64_t most
 	return true;
 }
 
+/* A shift that loses bits is found by shifting back, so that no size wraps around to a small one. */
 bool gc_size(const char *what, const char *text, uint64_t least, uint64_t most, uint64_t *out)
 {
 	static const char suffixes[] = "KMGT";

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Which command runs, its help, and error lines. Help is made from the tables that parse the command line, so that it
+ * cannot name an option that does not exist.
+ */
 #include "cli/command.h"
 
 #include <stdarg.h>
@@ -9,6 +13,7 @@
 
 static char context[CONTEXT_MAX]; /* "disk attach": the command that runs */
 
+/* Names that do not fit are cut: they only introduce error lines. */
 static void context_add(const char *name)
 {
 	size_t used = strlen(context);
@@ -58,6 +63,7 @@ void gc_warn(const char *format, ...)
 	va_end(list);
 }
 
+/* A description that is longer than its column pushes the text to the right, and is still read. */
 static void help_options(const struct gc_option *options)
 {
 	printf("\nOptions:\n");
@@ -79,6 +85,7 @@ static void help_commands(const struct gc_command *const *commands)
 	printf("\nEach has its own --help.\n");
 }
 
+/* The usage line shows the words that led here, as the user has typed them. */
 static int help_print(const struct gc_command *command)
 {
 	printf("Usage: grantio%s%s%s%s%s\n", context[0] ? " " : "", context, command->commands ? " COMMAND" : "",
@@ -162,6 +169,10 @@ static int unknown_say(const struct gc_command *const *commands, const char *nam
 	return gc_usage("command '%s': no such command (see --help)", name);
 }
 
+/*
+ * Goes down one level of commands per call. A group that has options of its own (`grantio --version`) runs for words
+ * that begin with a dash.
+ */
 static int dispatch(const struct gc_command *command, int argc, char **argv)
 {
 	if (!command->commands)
@@ -183,6 +194,7 @@ static int dispatch(const struct gc_command *command, int argc, char **argv)
 	return dispatch(next, argc - 1, argv + 1);
 }
 
+/* The context is reset for unit tests, which run several commands in one process. */
 int gc_command_dispatch(const struct gc_command *root, int argc, char **argv)
 {
 	context[0] = '\0';

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Domains of the model in xenstore. xl writes these nodes on Xen; programs that were made for Xen look for them, and so
+ * do grantiod and the guests.
+ */
 #include "cli/domain.h"
 
 #include <errno.h>
@@ -31,6 +35,7 @@ static void node_own(struct gc_tx *tx, const char *dir, const char *key, unsigne
 	gc_tx_dir(tx, path, domid, domid);
 }
 
+/* Some tools find a domain's UUID only by /vm, and by the path in its home directory. */
 static void vm_write(struct gc_tx *tx, const struct gc_domain *domain)
 {
 	char vm[GC_PATH_MAX];
@@ -44,6 +49,7 @@ static void vm_write(struct gc_tx *tx, const struct gc_domain *domain)
 	gc_tx_key(tx, vm, "start_time", "%lld.%02ld", (long long)now.tv_sec, now.tv_nsec / 10000000);
 }
 
+/* xl's features for shutdown and the like. Nobody acts on them here, but guests read and write them. */
 static void control_write(struct gc_tx *tx, const char *home, unsigned domid)
 {
 	static const char *const own[] = {"control/shutdown", "control/feature-poweroff", "control/feature-reboot",
@@ -107,6 +113,7 @@ static void domain_write(struct gc_tx *tx, void *arg)
 	gc_tx_key(tx, libxl, GC_DOMAIN_ARCH, "%s", domain->x86 ? "x86" : "arm");
 }
 
+/* The path of /vm is read from the domain's own home, which guests cannot write; only a path below /vm is removed. */
 static void domain_remove(struct gc_tx *tx, void *arg)
 {
 	const unsigned *domid = arg;
@@ -123,6 +130,7 @@ static void domain_remove(struct gc_tx *tx, void *arg)
 	gc_tx_rm(tx, path);
 }
 
+/* The nodes are written before the domain is introduced, so that whoever watches @introduceDomain finds them. */
 int gc_domain_write(struct xs_handle *xs, struct gc_domain *domain)
 {
 	int err;
@@ -137,6 +145,7 @@ int gc_domain_write(struct xs_handle *xs, struct gc_domain *domain)
 	return err;
 }
 
+/* Released first, so that backends see the domain end before its directories go. */
 int gc_domain_remove(struct xs_handle *xs, unsigned domid)
 {
 	if (!xs_release_domain(xs, domid) && errno != ENOENT)

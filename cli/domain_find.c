@@ -9,6 +9,7 @@
 
 #define UUID_LENGTH 36
 
+/* The node may be empty: that it exists is what counts. */
 bool gc_domain_known(struct xs_handle *xs, unsigned domid)
 {
 	char *value = gc_store_read(xs, "/local/domain/%u", domid);
@@ -32,6 +33,7 @@ static bool is_uuid(const char *text)
 	return strlen(text) == UUID_LENGTH && strspn(text, "0123456789abcdefABCDEF-") == UUID_LENGTH && text[8] == '-';
 }
 
+/* Names and UUIDs are compared as xl does it: names exactly, UUIDs in either case. */
 static bool is_meant(struct xs_handle *xs, unsigned domid, const char *text)
 {
 	char *name = gc_domain_name(xs, domid),
@@ -44,6 +46,7 @@ static bool is_meant(struct xs_handle *xs, unsigned domid, const char *text)
 	return meant;
 }
 
+/* xl keeps names unique. Another toolstack need not, and nobody should get the wrong one of two. */
 int gc_domain_find(struct xs_handle *xs, const char *what, const char *text, unsigned least, unsigned *domid)
 {
 	unsigned count = 0, found = 0;

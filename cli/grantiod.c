@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Questions to grantiod. */
+/*
+ * Questions to grantiod. One connection asks one question and reads until grantiod hangs up, so that an answer needs no
+ * length. Time and size are bounded: a grantiod that hangs must not hang the command that looks for the cause.
+ */
 #include "cli/grantiod.h"
 
 #include <errno.h>
@@ -13,6 +16,7 @@
 
 #define WAIT_MS 5000
 
+/* A machine of the model has its socket in its own directory, where `grantio model exec grantiod` is told to put it. */
 const char *gc_grantiod_path(const char *option, const char *machine)
 {
 	const char *env = getenv("GRANTIO_MACHINE");
@@ -26,6 +30,7 @@ const char *gc_grantiod_path(const char *option, const char *machine)
 	return path;
 }
 
+/* A socket's path has room for 108 bytes only: a longer one is an error, and not cut to another file's name. */
 static int daemon_connect(const char *path)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -67,6 +72,7 @@ static int daemon_read(int fd, char *text, size_t size)
 	}
 }
 
+/* MSG_NOSIGNAL: a grantiod that ends meanwhile must be an error here and not the end of this program. */
 int gc_grantiod_ask(const char *path, const char *question, char *text, size_t size)
 {
 	size_t length = strlen(question);
@@ -81,6 +87,7 @@ int gc_grantiod_ask(const char *path, const char *question, char *text, size_t s
 	return err;
 }
 
+/* Only for errors whose remedy is certain: a wrong guess would cost more than none. */
 const char *gc_grantiod_hint(int err)
 {
 	if (err == -EACCES || err == -EPERM)
@@ -92,12 +99,14 @@ const char *gc_grantiod_hint(int err)
 
 /* ---- what it knows of its disks ---- */
 
+/* The text exists even if nobody answered, so that lookups in it need no second check. */
 void gc_grantiod_look(struct gc_grantiod *grantiod, const char *path)
 {
 	grantiod->text = calloc(1, GC_GRANTIOD_TEXT);
 	grantiod->error = grantiod->text ? gc_grantiod_ask(path, "stats\n", grantiod->text, GC_GRANTIOD_TEXT) : -ENOMEM;
 }
 
+/* Also after a failed look: its text exists even then. */
 void gc_grantiod_free(struct gc_grantiod *grantiod)
 {
 	free(grantiod->text);

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Only what JSON demands is escaped: text from xenstore may be any bytes, and UTF-8 passes as it is.
+ */
 #include "cli/json.h"
 
 void gc_json_string(FILE *out, const char *text)

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* grantio: the command line of the Xen model and of virtio disks by grants. */
+/*
+ * grantio: the command line of the Xen model and of virtio disks by grants. To add a command, write its table in a
+ * folder of its own, and name it here. All but this file is a library, so that unit tests run the commands within their
+ * own process.
+ */
 #include "cli/bench/bench.h"
 #include "cli/command.h"
 #include "cli/disk/disk.h"
@@ -14,6 +18,7 @@ static const struct gc_option root_options[] = {
 	{0},
 };
 
+/* The options of the program itself, which stand in place of a command. */
 static int root_run(int argc, char **argv)
 {
 	struct gc_args args;

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * The commands' way to xenstore, and transactions. libxenstore finds its socket by XENSTORED_PATH: that is how a
+ * machine of the model takes the place of Xen.
+ */
 #include "cli/store.h"
 
 #include "cli/command.h"
@@ -14,6 +18,7 @@
 
 #define TRANSACTIONS_MOST 64
 
+/* One machine for each user by default, so that users of one host do not meet. */
 const char *gc_store_machine(const char *option)
 {
 	static char dir[64];
@@ -27,6 +32,7 @@ const char *gc_store_machine(const char *option)
 	return dir;
 }
 
+/* Any of the ways in which libxenstore reaches Xen's store. */
 static bool on_xen(void)
 {
 	return access("/run/xenstored/socket", F_OK) == 0 || access("/var/run/xenstored/socket", F_OK) == 0 ||
@@ -77,6 +83,7 @@ struct xs_handle *gc_store_open(const char *machine)
 	return xs;
 }
 
+/* A path that does not fit is cut, and then names no node: callers make paths of bounded parts. */
 char *gc_store_read(struct xs_handle *xs, const char *format, ...)
 {
 	char path[GC_PATH_MAX];
@@ -88,6 +95,7 @@ char *gc_store_read(struct xs_handle *xs, const char *format, ...)
 	return xs_read(xs, XBT_NULL, path, NULL);
 }
 
+/* A value that begins with a digit and is no number counts as missing: nothing is made of its first digits. */
 uint64_t gc_store_number(struct xs_handle *xs, uint64_t missing, const char *format, ...)
 {
 	char path[GC_PATH_MAX], *value, *end;
@@ -112,6 +120,7 @@ uint64_t gc_store_number(struct xs_handle *xs, uint64_t missing, const char *for
 
 /* ---- transactions ---- */
 
+/* The first error is the cause; those that follow from it are not kept. */
 void gc_tx_fail(struct gc_tx *tx, int error)
 {
 	if (!tx->error)
@@ -137,6 +146,10 @@ __attribute__((format(printf, 3, 0))) static void tx_vwrite(struct gc_tx *tx, co
 		tx_check(tx, xs_write(tx->xs, tx->id, path, value, (unsigned)length));
 }
 
+/*
+ * Writes one value at a whole path. An error is kept in the transaction, so that callers write many values in a row and
+ * look once.
+ */
 void gc_tx_write(struct gc_tx *tx, const char *path, const char *format, ...)
 {
 	va_list list;
@@ -146,6 +159,7 @@ void gc_tx_write(struct gc_tx *tx, const char *path, const char *format, ...)
 	va_end(list);
 }
 
+/* The same below a directory, which is how nearly all keys are written. */
 void gc_tx_key(struct gc_tx *tx, const char *dir, const char *key, const char *format, ...)
 {
 	char path[GC_PATH_MAX];
@@ -157,6 +171,7 @@ void gc_tx_key(struct gc_tx *tx, const char *dir, const char *key, const char *f
 	va_end(list);
 }
 
+/* Made anew, so that nothing of a former device's keys is left in it. */
 void gc_tx_dir(struct gc_tx *tx, const char *path, unsigned owner, unsigned reader)
 {
 	struct xs_permissions perms[2] = {{.id = owner, .perms = XS_PERM_NONE}, {.id = reader, .perms = XS_PERM_READ}};
@@ -168,6 +183,7 @@ void gc_tx_dir(struct gc_tx *tx, const char *path, unsigned owner, unsigned read
 		tx_check(tx, xs_set_permissions(tx->xs, tx->id, path, perms, owner == reader ? 1 : 2));
 }
 
+/* A directory that is not there has no children, which is no error for any caller. */
 char **gc_tx_list(struct gc_tx *tx, const char *path, unsigned *count)
 {
 	char **names;
@@ -184,6 +200,7 @@ char **gc_tx_list(struct gc_tx *tx, const char *path, unsigned *count)
 	return names;
 }
 
+/* A node that is not there is no error: many keys are optional. */
 char *gc_tx_read(struct gc_tx *tx, const char *path)
 {
 	char *value;
@@ -196,6 +213,7 @@ char *gc_tx_read(struct gc_tx *tx, const char *path)
 	return value;
 }
 
+/* Also for a node without a value. */
 bool gc_tx_exists(struct gc_tx *tx, const char *path)
 {
 	char *value = gc_tx_read(tx, path);
@@ -204,6 +222,7 @@ bool gc_tx_exists(struct gc_tx *tx, const char *path)
 	return value != NULL;
 }
 
+/* A directory with a value is somebody's, even if it has no children. */
 static bool dir_empty(struct gc_tx *tx, const char *path)
 {
 	unsigned count;
@@ -221,6 +240,7 @@ void gc_tx_rm(struct gc_tx *tx, const char *path)
 		tx_check(tx, false);
 }
 
+/* Goes up until a directory is not empty, at most to `keep`, which is a domain's own. */
 void gc_tx_remove(struct gc_tx *tx, const char *path, const char *keep)
 {
 	char above[GC_PATH_MAX], *slash;
@@ -233,6 +253,10 @@ void gc_tx_remove(struct gc_tx *tx, const char *path, const char *keep)
 	} while (strlen(above) > strlen(keep) && dir_empty(tx, above));
 }
 
+/*
+ * EAGAIN means that somebody else has changed what was read: the work is done again on what is there now. The bound
+ * keeps a store that always says so from holding us for ever.
+ */
 int gc_store_transact(struct xs_handle *xs, void (*work)(struct gc_tx *tx, void *arg), void *arg)
 {
 	for (int i = 0; i < TRANSACTIONS_MOST; i++) {
@@ -277,6 +301,7 @@ static int events_wait(struct xs_handle *xs, int64_t deadline)
 	return errno == EAGAIN ? 0 : -errno;
 }
 
+/* Outside of a transaction: the answer is of this moment. */
 static bool node_exists(struct xs_handle *xs, const char *path)
 {
 	char *value = xs_read(xs, XBT_NULL, path, NULL);
@@ -285,6 +310,10 @@ static bool node_exists(struct xs_handle *xs, const char *path)
 	return value != NULL;
 }
 
+/*
+ * The state is read after each event and once before: a change between the watch and the first look is not missed,
+ * since setting a watch causes an event.
+ */
 int gc_store_state_wait(struct xs_handle *xs, const char *path, const char *error, bool (*done)(unsigned state),
 			int timeout_ms, unsigned *state)
 {

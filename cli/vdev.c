@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Names of disks and their numbers (Xen's docs/man/xen-vbd-interface.7): the same name must give the number that libxl
+ * gives it, since both write it to xenstore.
+ */
 #include "cli/vdev.h"
 
 #include <errno.h>
@@ -74,6 +78,7 @@ static bool numbered(const char *text, uint32_t *disk, uint32_t *part)
 	return *text++ == 'p' && digits(&text, 256, part) && !*text;
 }
 
+/* The old form has 4 bits for the disk and for the partition; beyond that the extended one. */
 static uint32_t devid_xvd(uint32_t disk, uint32_t part)
 {
 	if (disk < 16 && part < 16)
@@ -81,11 +86,13 @@ static uint32_t devid_xvd(uint32_t disk, uint32_t part)
 	return 1u << 28 | disk << 8 | part;
 }
 
+/* Two disks for each of the two IDE controllers, whose major numbers are 3 and 22. */
 static uint32_t devid_hd(uint32_t disk, uint32_t part)
 {
 	return (disk < 2 ? 3u : 22u) << 8 | (disk & 1) << 6 | part;
 }
 
+/* hd and sd keep their old bounds: libxl knows no extended form of them. */
 int gc_vdev_parse(const char *name, uint32_t *devid)
 {
 	uint32_t disk, part;

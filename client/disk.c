@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * A disk's life: being the guest, finding the device, starting its driver and interrupt thread, and the way back.
+ */
 #include "disk_priv.h"
 
 #include <errno.h>
@@ -46,6 +49,7 @@ static uint64_t now_us(void)
 	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
+/* One callback after all queues: its submissions go out with one kick each. */
 static unsigned reap_all(struct gp_disk *disk)
 {
 	unsigned done = 0;
@@ -178,6 +182,7 @@ static int guest_close(struct gp_disk *disk, struct gp_disk_leaks *leaks)
 	return leaks->grants || leaks->held || leaks->pages ? -EBUSY : 0;
 }
 
+/* Each step has a line of its own for its failure, since a person reads it: which disk, where, and what. */
 static int device_open(struct gp_disk *disk, const struct gp_disk_config *config, const struct report *to)
 {
 	const char *name = config->name ? config->name : "(first)";
@@ -243,6 +248,7 @@ close_device:
 	return err;
 }
 
+/* In three layers, each of which undoes its own on failure: the guest, its device, its threads. */
 int gp_disk_open(struct gp_disk **disk, const struct gp_disk_config *config, char *error, size_t size)
 {
 	const struct report to = {error, size};

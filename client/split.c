@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * How a transfer is cut into requests. Limits come from the device, and a hostile one may state any: they are bounded
+ * here once.
+ */
 #include "split.h"
 
 static uint32_t min_u32(uint32_t a, uint32_t b)

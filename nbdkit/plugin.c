@@ -34,6 +34,10 @@ static struct gp_disk *guest_disk;
 
 /* ---- configuration ------------------------------------------------------------------------------------------ */
 
+/*
+ * Bounds are the device's and the driver's: what is within them may still be more than a disk offers, which is no
+ * error.
+ */
 static int number(const char *key, const char *value, unsigned least, unsigned most, unsigned *out)
 {
 	if (nbdkit_parse_unsigned(key, value, out) < 0)
@@ -45,6 +49,7 @@ static int number(const char *key, const char *value, unsigned least, unsigned m
 	return 0;
 }
 
+/* 4 is the least that has room for a request: header, data and status. */
 static int ring_size(const char *value)
 {
 	if (number("queue_size", value, 4, 32768, &settings.queue_size) < 0)
@@ -66,6 +71,7 @@ static int guest_number(const char *value)
 	return number("domid", value, 1, 0x7fef, &settings.domid);
 }
 
+/* A machine's directory is made absolute: nbdkit changes to / when it goes to the background. */
 static int text(const char *key, const char *value, char **out)
 {
 	free(*out);
@@ -73,6 +79,7 @@ static int text(const char *key, const char *value, char **out)
 	return *out ? 0 : -1; /* nbdkit_realpath has said why */
 }
 
+/* An unknown word is refused with the list of those that exist, since nbdkit passes on whatever it is given. */
 static int guest_config(const char *key, const char *value)
 {
 	if (!strcmp(key, "machine"))
@@ -91,6 +98,7 @@ static int guest_config(const char *key, const char *value)
 	return -1;
 }
 
+/* The machine may come from the environment, as it does for all other programs of a model. */
 static int guest_config_complete(void)
 {
 	const char *machine = getenv("GRANTIO_MACHINE");
@@ -131,6 +139,7 @@ static int domain_check(void)
 	return 0;
 }
 
+/* The reason is one line that names domain and disk; nbdkit adds nothing to it. */
 static int disk_open(void)
 {
 	const struct gp_disk_config config = {
@@ -182,12 +191,14 @@ static void guest_cleanup(void)
 	disk_close();
 }
 
+/* Called even if get_ready was not: nothing but the settings exists for certain. */
 static void guest_unload(void)
 {
 	free(settings.machine);
 	free(settings.disk);
 }
 
+/* For scripts that ask what a plugin can do before they use it. */
 static void guest_dump_plugin(void)
 {
 	printf("grantio_transport=virtio-mmio\n");
@@ -203,6 +214,7 @@ static void *guest_open(int readonly)
 	return NBDKIT_HANDLE_NOT_NEEDED;
 }
 
+/* Read anew each time, since a disk may grow while it is served. */
 static struct gio_blk_info info_now(void)
 {
 	struct gio_blk_info info;
@@ -211,6 +223,7 @@ static struct gio_blk_info info_now(void)
 	return info;
 }
 
+/* Asked at each connection, so that a client that connects after the disk has grown sees its new size. */
 static int64_t guest_get_size(void *handle)
 {
 	uint64_t size = gp_disk_size(guest_disk);
@@ -224,6 +237,7 @@ static int64_t guest_get_size(void *handle)
 	return (int64_t)size;
 }
 
+/* Clients that respect it need no read-modify-write; others are told by result() what went wrong. */
 static int guest_block_size(void *handle, uint32_t *minimum, uint32_t *preferred, uint32_t *maximum)
 {
 	const struct gp_limits *limits = gp_disk_limits(guest_disk);
@@ -235,6 +249,7 @@ static int guest_block_size(void *handle, uint32_t *minimum, uint32_t *preferred
 	return 0;
 }
 
+/* A disk that the toolstack has attached read-only refuses writes itself; clients should know before. */
 static int guest_can_write(void *handle)
 {
 	(void)handle;
@@ -257,6 +272,7 @@ static int guest_can_fua(void *handle)
 	return info.flush && info.writeback ? NBDKIT_FUA_EMULATE : NBDKIT_FUA_NATIVE;
 }
 
+/* By the device's limits: 0 means that it offers no discard. */
 static int guest_can_trim(void *handle)
 {
 	(void)handle;
@@ -301,6 +317,7 @@ static int nbd_error(int err)
 	}
 }
 
+/* The client gets a number only; the line in nbdkit's log says which request it was. */
 static int result(int err, const char *what, uint64_t offset, uint64_t count)
 {
 	const uint32_t block = gp_disk_limits(guest_disk)->block;
@@ -318,6 +335,7 @@ static int result(int err, const char *what, uint64_t offset, uint64_t count)
 	return -1;
 }
 
+/* Any length and alignment to blocks: client/ cuts the transfer and copies through guest memory. */
 static int guest_pread(void *handle, void *buf, uint32_t count, uint64_t offset, uint32_t flags)
 {
 	(void)handle;
@@ -346,6 +364,7 @@ static int guest_trim(void *handle, uint32_t count, uint64_t offset, uint32_t fl
 	return result(gp_disk_discard(guest_disk, offset, count), "trim", offset, count);
 }
 
+/* MAY_TRIM becomes the request's unmap flag: the device may then deallocate instead of writing zeroes. */
 static int guest_zero(void *handle, uint32_t count, uint64_t offset, uint32_t flags)
 {
 	(void)handle;

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * The command line of `grantio bench`: words for loads as fio has them, so that the same test can be run by both.
+ */
 #include "cli/bench/bench.h"
 #include "cli/domain.h"
 #include "cli/store.h"
@@ -59,6 +62,7 @@ static const char *option_or(const struct gc_args *args, int option, const char 
 	return args->option[option] ? args->option[option] : other;
 }
 
+/* --mix is refused where the pattern fixes the share of reads: it would be ignored without a word. */
 static bool pattern_take(struct gc_bench_config *config, const struct gc_args *args)
 {
 	uint64_t mix;
@@ -103,6 +107,7 @@ static bool duration_take(const char *text, uint64_t *ns)
 	return false;
 }
 
+/* With neither --time nor --requests the load runs for five seconds, so that it always ends. */
 static bool limits_take(struct gc_bench_config *config, const struct gc_args *args)
 {
 	const char *time = option_or(args, OPT_TIME, args->option[OPT_REQUESTS] ? NULL : "5s");
@@ -115,6 +120,7 @@ static bool limits_take(struct gc_bench_config *config, const struct gc_args *ar
 	return !size || gc_size("option --size", size, 512, 1ull << 60, &config->size);
 }
 
+/* Bounds are those of the guest's driver and of a request's buffer; what the disk takes is checked once it is open. */
 static bool shape_take(struct gc_bench_config *config, const struct gc_args *args)
 {
 	uint64_t bs, depth, queues, ring;
@@ -172,6 +178,7 @@ static int place_take(struct gc_bench_config *config, const struct gc_args *args
 	return guest_take(config, args->option[OPT_DOMID]);
 }
 
+/* The disk is not opened here: an unknown word is refused before a guest is started. */
 int gc_bench_args(struct gc_bench_config *config, int argc, char **argv)
 {
 	struct gc_args args;

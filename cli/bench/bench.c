@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * One run of `grantio bench`: opens the disk as its guest, runs the load, watches it, and reports. The load itself runs
+ * in the disk's interrupt thread; this thread only waits.
+ */
 #include "cli/bench/bench.h"
 
 #include <errno.h>
@@ -34,12 +38,14 @@ struct bench {
 
 /* ---- what is seen meanwhile --------------------------------------------------------------------------------- */
 
+/* The line is overwritten by the next one, or by the report, without leaving rests. */
 static void progress_clear(const struct bench *bench)
 {
 	if (bench->tty)
 		fputs("\r\033[K", stderr);
 }
 
+/* To a terminal each second, over the last line; to a file every PLAIN_SECONDS, since each line stays there. */
 static void progress(struct bench *bench, const struct gc_load_result *now)
 {
 	uint64_t recent = now->requests - bench->last_requests;
@@ -58,6 +64,7 @@ static void progress(struct bench *bench, const struct gc_load_result *now)
 
 /* ---- waiting ------------------------------------------------------------------------------------------------ */
 
+/* Signals come by descriptor, so that Ctrl-C ends the load in order and its figures are still printed. */
 static int watch_open(struct bench *bench)
 {
 	const struct itimerspec second = {.it_interval = {.tv_sec = 1}, .it_value = {.tv_sec = 1}};
@@ -140,6 +147,7 @@ static bool watch(struct bench *bench)
 
 /* ---- the run ------------------------------------------------------------------------------------------------ */
 
+/* A disk that cannot be had is a failure; a load that the disk cannot take is a wrong command line. */
 static int open_all(struct bench *bench)
 {
 	const struct gc_bench_config *config = &bench->config;
@@ -178,6 +186,7 @@ static void name_device(struct bench *bench)
 		snprintf(bench->device, sizeof(bench->device), "d%u/%u", domid, devid);
 }
 
+/* What the report says of the disk is read when it is open, since the device chooses ring size and queues. */
 static void describe(struct bench *bench)
 {
 	struct gc_bench_report *report = &bench->report;
@@ -193,6 +202,7 @@ static void describe(struct bench *bench)
 	report->device = bench->device;
 }
 
+/* A read that returns other data than this run wrote has an error of its own, as no device reports it. */
 static int load_error(const struct gc_load_result *load, const struct gc_bench_config *config)
 {
 	if (load->error == -EILSEQ)
@@ -229,6 +239,10 @@ stalled:
 	exit(gc_fail("no completion for %u s: is the backend alive?", STALL_SECONDS));
 }
 
+/*
+ * The load's buffers are guest memory: they are given back after the device has stopped, and before the guest ends.
+ * What is not given back is a leak of the backend's or ours, and fails the run.
+ */
 static int close_all(struct bench *bench, int code)
 {
 	struct gp_disk_leaks leaks;
@@ -242,6 +256,7 @@ static int close_all(struct bench *bench, int code)
 	return code;
 }
 
+/* Whatever fails, what was opened is closed: a guest that leaves grants behind would block its domain. */
 static int bench_run(int argc, char **argv)
 {
 	struct bench *bench = calloc(1, sizeof(*bench));

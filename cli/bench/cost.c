@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+/* The key must begin a word: "requests" is also the end of other keys. */
 bool gc_cost_word(const char *line, const char *key, uint64_t *value)
 {
 	size_t length = strlen(key);
@@ -39,6 +40,7 @@ static char *device_line(char *text, const char *device)
 	return NULL;
 }
 
+/* A grantiod that lacks one of the counts is another version: no figure is made up for it. */
 static int daemon_cost(struct gc_cost *cost, const char *path, const char *device, char *error, size_t size)
 {
 	char *text = malloc(GC_GRANTIOD_TEXT), *line;
@@ -67,6 +69,7 @@ free_text:
 
 /* ---- all of it ---------------------------------------------------------------------------------------------- */
 
+/* The two domains' counts and the driver's are not read at one moment. The load stands still when this is called. */
 int gc_cost_read(struct gc_cost *cost, struct gp_disk *disk, const char *control, const char *device, char *error,
 		 size_t size)
 {
@@ -100,6 +103,7 @@ static void stats_since(struct gm_stats *now, const struct gm_stats *before)
 	now->ioreqs -= before->ioreqs;
 }
 
+/* System calls have a difference only if grantiod answered both times. */
 void gc_cost_since(struct gc_cost *now, const struct gc_cost *before)
 {
 	stats_since(&now->backend, &before->backend);

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Latencies in buckets whose width grows with the value: a fixed amount of memory, and the same relative error for a
+ * microsecond as for a second.
+ */
 #include "cli/bench/histogram.h"
 
 static unsigned bucket_of(uint64_t value)
@@ -23,6 +27,7 @@ static uint64_t value_of(unsigned bucket)
 	return low + ((1ull << shift) - 1) / 2;
 }
 
+/* Least, most and sum are exact; only quantiles come from the buckets. */
 void gc_hist_add(struct gc_hist *hist, uint64_t value)
 {
 	if (!hist->count || value < hist->least)
@@ -34,6 +39,7 @@ void gc_hist_add(struct gc_hist *hist, uint64_t value)
 	hist->bucket[bucket_of(value)]++;
 }
 
+/* In hundredths of a percent, so that p99.9 needs no fraction. */
 uint64_t gc_hist_quantile(const struct gc_hist *hist, unsigned permille_10)
 {
 	/* the rank of the value that is asked for, from 1; in two parts, lest count * 10000 overflow */

@@ -22,6 +22,10 @@
 /* Idle: before the start, when an interrupt may come already. */
 enum phase { PHASE_IDLE, PHASE_RUN, PHASE_READBACK };
 
+/*
+ * One of the requests in flight, used again and again. Its buffer is granted anew for each request, as a guest's block
+ * layer does it: keeping the grants would measure something that no guest does.
+ */
 struct slot {
 	struct gio_blk_req req;
 	struct gc_load *load;
@@ -33,6 +37,10 @@ struct slot {
 	struct slot *next; /* in the list of those that are ready */
 };
 
+/*
+ * A run. The interrupt thread submits and completes; the main thread starts it, stops it and asks for figures. What
+ * both use is under the lock, which is never held while the backend has to answer.
+ */
 struct gc_load {
 	struct gp_disk *disk;
 	const struct gc_bench_config *config;
@@ -50,6 +58,7 @@ struct gc_load {
 	struct gc_hist hist;
 };
 
+/* Monotonic: latencies must not be wrong when the wall clock is set. */
 static uint64_t now_ns(void)
 {
 	struct timespec t;
@@ -66,6 +75,7 @@ static uint64_t mix(uint64_t x)
 	return x ^ (x >> 31);
 }
 
+/* Of our own, so that a seed gives the same load on every system. */
 static uint64_t random_next(struct gc_load *load)
 {
 	load->random += 0x9e3779b97f4a7c15;
@@ -80,6 +90,7 @@ static uint64_t content(const struct gc_load *load, uint64_t block, uint32_t wri
 	return mix(mix(load->config->seed + block) + writes);
 }
 
+/* Every word differs, so that a block that is mixed of two writes is found as well. */
 static void content_fill(const struct gc_load *load, struct slot *slot, uint32_t writes)
 {
 	uint64_t word = content(load, slot->block, writes);
@@ -101,6 +112,7 @@ static bool content_is(const struct gc_load *load, const struct slot *slot, uint
 
 /* ---- completions -------------------------------------------------------------------------------------------- */
 
+/* Only the first error is kept: later ones mostly follow from it. */
 static void fail(struct gc_load *load, const struct slot *slot, int error)
 {
 	load->stopping = true;
@@ -111,6 +123,7 @@ static void fail(struct gc_load *load, const struct slot *slot, int error)
 	load->result.error_write = slot->req.op == GIO_BLK_WRITE;
 }
 
+/* The time of the last completion ends the run, not the time when somebody looks. */
 static void account(struct gc_load *load, struct slot *slot, uint64_t now)
 {
 	load->end_ns = now;
@@ -123,6 +136,7 @@ static void account(struct gc_load *load, struct slot *slot, uint64_t now)
 	gc_hist_add(&load->hist, now - slot->start_ns);
 }
 
+/* Data is compared in the interrupt thread: the slot's buffer is used again as soon as the lock is free. */
 static void verify(struct gc_load *load, struct slot *slot)
 {
 	uint32_t *written = &load->written[slot->block];
@@ -303,6 +317,10 @@ static void pump(struct gc_load *load)
 	}
 }
 
+/*
+ * Interrupts come before the load exists, since the driver is started first. The pointer is published when the load is
+ * complete.
+ */
 void gc_load_reaped(void *opaque)
 {
 	struct gc_load *load = __atomic_load_n((struct gc_load **)opaque, __ATOMIC_ACQUIRE);
@@ -342,6 +360,7 @@ static int check(const struct gc_load *load, uint64_t size, char *error, size_t 
 	return -EINVAL;
 }
 
+/* Slots are spread over the queues once and for all, so that a queue's requests stay together. */
 static int slot_init(struct gc_load *load, struct slot *slot, unsigned index, unsigned queues)
 {
 	slot->load = load;
@@ -357,6 +376,7 @@ static int slot_init(struct gc_load *load, struct slot *slot, unsigned index, un
 	return 0;
 }
 
+/* All memory is taken before the run: an allocation in between would be measured with it. */
 static int slots_init(struct gc_load *load)
 {
 	struct gio_blk_info info;
@@ -374,6 +394,7 @@ static int slots_init(struct gc_load *load)
 	return err;
 }
 
+/* On failure the caller's pointer stays NULL, so that the interrupt thread finds no load. */
 int gc_load_open(struct gc_load **load, struct gp_disk *disk, const struct gc_bench_config *config, char *error,
 		 size_t size)
 {
@@ -404,6 +425,7 @@ int gc_load_open(struct gc_load **load, struct gp_disk *disk, const struct gc_be
 	return 0;
 }
 
+/* Also for a load that gc_load_open() has made half of. The device must have stopped: it writes to the buffers. */
 void gc_load_close(struct gc_load *load)
 {
 	if (!load)
@@ -422,6 +444,7 @@ void gc_load_close(struct gc_load *load)
 
 /* ---- running ------------------------------------------------------------------------------------------------ */
 
+/* The first requests are submitted by this thread, all others by the interrupt thread. */
 void gc_load_start(struct gc_load *load)
 {
 	pthread_mutex_lock(&load->lock);
@@ -436,6 +459,7 @@ int gc_load_fd(const struct gc_load *load)
 	return load->fd;
 }
 
+/* Requests in flight are waited for: their grants cannot be ended before they complete. */
 void gc_load_stop(struct gc_load *load)
 {
 	pthread_mutex_lock(&load->lock);
@@ -444,6 +468,7 @@ void gc_load_stop(struct gc_load *load)
 	pump(load);
 }
 
+/* Starts a second phase that reads every block that was written. It needs a load that has ended without an error. */
 int gc_load_readback(struct gc_load *load)
 {
 	uint64_t seen;
@@ -464,6 +489,7 @@ int gc_load_readback(struct gc_load *load)
 	return err;
 }
 
+/* May be called at any time, for the progress line. The lock keeps the figures of one moment together. */
 void gc_load_result(struct gc_load *load, struct gc_load_result *result, struct gc_hist *hist)
 {
 	pthread_mutex_lock(&load->lock);

@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * What a run has cost, for people and for programs. Counts are per request, since absolute numbers depend on the length
+ * of the run and on the machine.
+ */
 #include "cli/bench/bench.h"
 
 #include <inttypes.h>
 
+/* In the largest unit below the size, with a decimal only where it is no whole number of these. */
 const char *gc_report_size(uint64_t bytes, char text[32])
 {
 	static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
@@ -17,6 +22,7 @@ const char *gc_report_size(uint64_t bytes, char text[32])
 	return text;
 }
 
+/* From the start to the last completion: what was submitted and never completed does not stretch it. */
 static double seconds(const struct gc_bench_report *report)
 {
 	return (double)report->load.elapsed_ns / 1e9;
@@ -27,11 +33,13 @@ static double rate(const struct gc_bench_report *report, uint64_t count)
 	return report->load.elapsed_ns ? (double)count / seconds(report) : 0;
 }
 
+/* A run without requests has no costs, and not infinite ones. */
 static double per_request(const struct gc_bench_report *report, uint64_t count)
 {
 	return report->load.requests ? (double)count / (double)report->load.requests : 0;
 }
 
+/* Nothing divided by nothing is shown as 0. */
 static double ratio(uint64_t a, uint64_t b)
 {
 	return b ? (double)a / (double)b : 0;
@@ -53,6 +61,7 @@ static uint64_t other_calls(const struct gm_stats *stats)
 
 /* ---- for people --------------------------------------------------------------------------------------------- */
 
+/* What the load was stands above its results, so that a saved report can be understood by itself. */
 static void text_head(FILE *out, const struct gc_bench_report *report)
 {
 	const struct gc_bench_config *config = report->config;
@@ -68,6 +77,7 @@ static void text_head(FILE *out, const struct gc_bench_report *report)
 		config->seed, seconds(report), report->interrupted ? ", interrupted" : "");
 }
 
+/* Median and tail, since an average hides the requests that somebody waits for. */
 static void text_speed(FILE *out, const struct gc_bench_report *report)
 {
 	const struct gc_load_result *load = &report->load;
@@ -81,6 +91,7 @@ static void text_speed(FILE *out, const struct gc_bench_report *report)
 		fprintf(out, "verified     %" PRIu64 " blocks\n", load->verified);
 }
 
+/* System calls are shown only if grantiod was asked for them: 0 would be a claim. */
 static void text_cost(FILE *out, const struct gc_bench_report *report)
 {
 	const struct gc_cost *cost = &report->cost;
@@ -96,7 +107,7 @@ static void text_cost(FILE *out, const struct gc_bench_report *report)
 	fprintf(out, "  copied     %.0f bytes in %.2f operations, %.3f calls\n", per_request(report, be->bytes_copied),
 		per_request(report, be->grant_copy_ops), per_request(report, be->grant_copy_calls));
 	if (cost->daemon)
-		fprintf(out, "  grantiod   %.3f system calls; batches of %.1f requests, %.2f copy calls a batch\n",
+		fprintf(out, "  grantiod   %.3f system calls; batches of %.1f requests, %.2f copy calls per batch\n",
 			per_request(report, cost->syscalls), ratio(cost->daemon_requests, cost->batches),
 			ratio(cost->copy_calls, cost->batches));
 }
@@ -123,6 +134,7 @@ static void json_string(FILE *out, const char *key, const char *value)
 	fputs("\",", out);
 }
 
+/* The seed is part of it: with the same words on the command line it gives the same requests again. */
 static void json_load(FILE *out, const struct gc_bench_report *report)
 {
 	const struct gc_bench_config *config = report->config;
@@ -140,6 +152,7 @@ static void json_load(FILE *out, const struct gc_bench_report *report)
 		rate(report, load->bytes) / (1 << 20));
 }
 
+/* Microseconds with a fraction: scripts compare them, and must not round twice. */
 static void json_latency(FILE *out, const struct gc_bench_report *report)
 {
 	fprintf(out,
@@ -149,6 +162,7 @@ static void json_latency(FILE *out, const struct gc_bench_report *report)
 		quantile_us(report, 9900), quantile_us(report, 9990), (double)report->latency.most / 1e3);
 }
 
+/* The same counts as in the text, with more decimals: scripts compare runs by them. */
 static void json_cost(FILE *out, const struct gc_bench_report *report)
 {
 	const struct gc_cost *cost = &report->cost;
@@ -181,6 +195,7 @@ static void json_cost(FILE *out, const struct gc_bench_report *report)
 			ratio(cost->daemon_requests, cost->batches), ratio(cost->copy_calls, cost->batches));
 }
 
+/* One object on one line, so that several runs can be appended to a file. */
 void gc_report_json(FILE *out, const struct gc_bench_report *report)
 {
 	fputc('{', out);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* grantio disk attach, detach: what xl does with a disk of specification=virtio. */
+/*
+ * grantio disk attach, detach: what xl does with a disk of specification=virtio, for a guest that runs, which xl itself
+ * cannot do. Both wait for the backend, and leave nothing half done: a disk that is not served is removed again.
+ */
 #include "cli/disk/disk.h"
 
 #include "cli/grantiod.h"
@@ -56,6 +59,7 @@ static bool target_take(struct gc_disk *disk, const char *target)
 	return true;
 }
 
+/* The name is kept as the administrator wrote it: it is what grantiod's messages and `disk list` show. */
 static bool vdev_check(const char *vdev, struct gc_disk *disk)
 {
 	if (strlen(vdev) >= sizeof(disk->name) || gc_vdev_parse(vdev, &disk->devid)) {
@@ -66,6 +70,7 @@ static bool vdev_check(const char *vdev, struct gc_disk *disk)
 	return true;
 }
 
+/* What can be refused by looking at the words alone is refused before xenstore is asked. */
 static bool attach_parse(int argc, char **argv, struct gc_args *args, struct gc_disk *disk)
 {
 	const char *mode;
@@ -93,6 +98,7 @@ static bool attach_parse(int argc, char **argv, struct gc_args *args, struct gc_
 	return true;
 }
 
+/* The target is judged last: whether a relative path means anything depends on the backend's domain. */
 static int attach_find(struct xs_handle *xs, const struct gc_args *args, struct gc_disk *disk)
 {
 	int rc = gc_domain_find(xs, "domain", args->arg[0], 1, &disk->domid);
@@ -104,6 +110,7 @@ static int attach_find(struct xs_handle *xs, const struct gc_args *args, struct 
 	return rc;
 }
 
+/* Each error of gc_disk_write() in words of its own: the number alone would not say which domain or name is meant. */
 static int attach_failed(struct xs_handle *xs, const struct gc_disk *disk, int err)
 {
 	switch (err) {
@@ -130,6 +137,7 @@ static void interrupt(int signal_number)
 	(void)signal_number;
 }
 
+/* Without SA_RESTART, so that the wait in poll() ends; attach_wait() then removes the disk. */
 static void interrupts_catch(void)
 {
 	const struct sigaction action = {.sa_handler = interrupt}; /* no SA_RESTART */
@@ -144,6 +152,7 @@ static bool is_answered(unsigned state)
 	return state >= 2 || state == 0;
 }
 
+/* A disk that is not served is removed again. Its reason is read first, since it goes with the directories. */
 static int attach_wait(struct xs_handle *xs, const struct gc_disk *disk)
 {
 	struct gc_disk_paths paths;
@@ -176,6 +185,7 @@ static int attach_wait(struct xs_handle *xs, const struct gc_disk *disk)
 	return GC_FAILED;
 }
 
+/* The name is printed last, on standard output alone: scripts use it. */
 static int attach_run(int argc, char **argv)
 {
 	struct gc_disk disk = {.class = "virtio_disk"};
@@ -255,6 +265,10 @@ static int detach_allowed(struct xs_handle *xs, const struct gc_disk *disk, cons
 	return GC_OK;
 }
 
+/*
+ * The directories are removed only after the backend has let go, or by --force: a backend that finds them gone cannot
+ * say what it still holds.
+ */
 static int detach(struct xs_handle *xs, const struct gc_disk *disk, bool force)
 {
 	unsigned state = 0;
@@ -271,6 +285,7 @@ static int detach(struct xs_handle *xs, const struct gc_disk *disk, bool force)
 	return err ? gc_fail("vdev '%s': xenstore: %s", disk->name, strerror(-err)) : GC_OK;
 }
 
+/* A disk is found by its device number, so that xvda, d0 and 51712 are the same disk. */
 static int detach_run(int argc, char **argv)
 {
 	struct gc_disk disk = {.class = "virtio_disk"};

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Virtio disks in xenstore: where they are, how they are written, closed and removed. */
+/*
+ * Virtio disks in xenstore: where they are, how they are written, closed and removed. The keys and their order are xl's
+ * (recordings in tests/unit/cli/fixtures), so that any backend which serves xl's disks serves these. Each change is one
+ * transaction: a backend never sees half of a disk.
+ */
 #include "cli/disk/disk.h"
 
 #include "cli/domain.h"
@@ -19,6 +23,7 @@
 #define SPI_LAST    43u
 #define SLOTS	    (SPI_LAST - SPI_FIRST + 1)
 
+/* The three directories that libxl makes for each device. The last one is dom0's alone, so it is what is believed. */
 void gc_disk_paths(const struct gc_disk *disk, struct gc_disk_paths *paths)
 {
 	snprintf(paths->backend, GC_PATH_MAX, "/local/domain/%u/backend/%s/%u/%" PRIu32, disk->backend, disk->class,
@@ -28,6 +33,7 @@ void gc_disk_paths(const struct gc_disk *disk, struct gc_disk_paths *paths)
 	snprintf(paths->libxl, GC_PATH_MAX, "/libxl/%u/device/%s/%" PRIu32, disk->domid, disk->class, disk->devid);
 }
 
+/* Outside of the device's directories, so that the reason outlives them: `disk attach` reads it when they go. */
 void gc_disk_error_path(const struct gc_disk *disk, char path[GC_PATH_MAX])
 {
 	snprintf(path, GC_PATH_MAX, "/local/domain/%u/error/backend/%s/%u/%" PRIu32 "/error", disk->backend,
@@ -72,6 +78,7 @@ static void slots_mark(struct gc_tx *tx, unsigned domid, const char *class, bool
 	free(names);
 }
 
+/* Base and interrupt number of a slot belong together, as libxl has them: a slot is free if both are. */
 static void slot_choose(struct gc_tx *tx, struct gc_disk *disk)
 {
 	bool taken[SLOTS] = {false};
@@ -88,6 +95,7 @@ static void slot_choose(struct gc_tx *tx, struct gc_disk *disk)
 	gc_tx_fail(tx, -ENOSPC);
 }
 
+/* By the kernel's machine name: grantio may be a 32-bit program on a 64-bit host. */
 static bool host_is_arm(void)
 {
 	struct utsname uts;
@@ -166,6 +174,7 @@ static void keys_write(struct gc_tx *tx, const struct gc_disk *disk, const char 
 		gc_tx_key(tx, dir, "grant_usage", "%d", disk->grants);
 }
 
+/* Owned by the guest, as with xl: its frontend writes its state there. All keys are xl's. */
 static void frontend_write(struct gc_tx *tx, const struct gc_disk *disk, const struct gc_disk_paths *paths)
 {
 	gc_tx_dir(tx, paths->frontend, disk->domid, disk->backend);
@@ -177,6 +186,7 @@ static void frontend_write(struct gc_tx *tx, const struct gc_disk *disk, const s
 	gc_tx_key(tx, paths->frontend, "trusted", "1");
 }
 
+/* A directory in /local/domain is made and removed by the toolstack only. */
 static bool domain_exists(struct gc_tx *tx, unsigned domid)
 {
 	char path[GC_PATH_MAX];
@@ -185,11 +195,15 @@ static bool domain_exists(struct gc_tx *tx, unsigned domid)
 	return gc_tx_exists(tx, path);
 }
 
+/* What a transaction's function gets: it may be run again, and must then choose again. */
 struct write_job {
 	struct gc_disk *disk;
 	bool choose; /* the name too */
 };
 
+/*
+ * The function may run several times, until its transaction is committed: all that it chooses is chosen anew each time.
+ */
 static void disk_write(struct gc_tx *tx, void *arg)
 {
 	const struct write_job *job = arg;
@@ -217,6 +231,9 @@ static void disk_write(struct gc_tx *tx, void *arg)
 	keys_write(tx, disk, paths.libxl);
 }
 
+/*
+ * An empty name asks for a free one: it is chosen within the transaction, so that two commands do not choose the same.
+ */
 int gc_disk_write(struct xs_handle *xs, struct gc_disk *disk)
 {
 	struct write_job job = {.disk = disk, .choose = !disk->name[0]};
@@ -226,6 +243,7 @@ int gc_disk_write(struct xs_handle *xs, struct gc_disk *disk)
 
 /* ---- closing and removing ---- */
 
+/* A backend whose state is Closed already must not be set to Closing again: it would not answer twice. */
 static void disk_close(struct gc_tx *tx, void *arg)
 {
 	const struct gc_disk *disk = arg;
@@ -243,6 +261,7 @@ static void disk_close(struct gc_tx *tx, void *arg)
 	free(state);
 }
 
+/* State 0 means that the directory is gone: somebody else has removed the disk meanwhile. */
 static bool is_closed(unsigned state)
 {
 	return state == 6 || state == 0;
@@ -255,6 +274,7 @@ int gc_disk_close(struct xs_handle *xs, const struct gc_disk *disk)
 	return gc_store_transact(xs, disk_close, &copy);
 }
 
+/* No error node is looked for: a backend that closes has nothing to refuse. */
 int gc_disk_wait_closed(struct xs_handle *xs, const struct gc_disk *disk, int wait_ms, unsigned *state)
 {
 	struct gc_disk_paths paths;
@@ -265,6 +285,7 @@ int gc_disk_wait_closed(struct xs_handle *xs, const struct gc_disk *disk, int wa
 	return gc_store_state_wait(xs, path, NULL, is_closed, wait_ms, state);
 }
 
+/* Empty directories above are removed as well, as libxl does, so that nothing of a disk is left in xenstore. */
 static void disk_remove(struct gc_tx *tx, void *arg)
 {
 	const struct gc_disk *disk = arg;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The disks that there are: by /libxl/<domid>/device, which the guests cannot write. */
+/*
+ * The disks that there are: by /libxl/<domid>/device, which the guests cannot write. A guest that could name a disk of
+ * its own making here would have the administrator detach or list what is not there.
+ */
 #include "cli/disk/disk.h"
 
 #include "cli/vdev.h"
@@ -35,6 +38,7 @@ static void disk_load(struct xs_handle *xs, struct gc_disk *disk)
 	free(name);
 }
 
+/* The list is taken once. A disk that is removed meanwhile is shown with what is left of it. */
 static int class_each(struct xs_handle *xs, unsigned domid, const char *class,
 		      int (*each)(struct xs_handle *xs, const struct gc_disk *disk, void *arg), void *arg)
 {
@@ -65,6 +69,7 @@ static int domain_each(struct xs_handle *xs, unsigned domid,
 	return err ? err : class_each(xs, domid, "virtio", each, arg);
 }
 
+/* By libxl's directories: a backend's list would leave out disks of driver domains, and guests cannot write these. */
 int gc_disk_each(struct xs_handle *xs, int domid,
 		 int (*each)(struct xs_handle *xs, const struct gc_disk *disk, void *arg), void *arg)
 {
@@ -84,6 +89,7 @@ int gc_disk_each(struct xs_handle *xs, int domid,
 	return err;
 }
 
+/* Searched by walking: a domain has few disks, and two classes of them. */
 struct wanted {
 	uint32_t devid;
 	struct gc_disk *out;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* grantio disk, grantio disk list. */
+/*
+ * grantio disk, grantio disk list. One row joins three sources: libxl's directory (what the disk is), the two ends'
+ * states in xenstore, and grantiod (what is really served and used).
+ */
 #include "cli/disk/disk.h"
 
 #include "cli/grantiod.h"
@@ -20,6 +23,7 @@ static const struct gc_option list_options[] = {
 	{0},
 };
 
+/* The number comes from the other domain, and may be any. */
 const char *gc_disk_state_name(unsigned state)
 {
 	static const char *const names[] = {"-",	 "Initialising", "InitWait", "Initialised",
@@ -63,6 +67,7 @@ static const char *guest_word(const struct gc_disk *disk, const struct gc_disk_s
 	return shown->backend_state == 4 ? "has used it" : "-";
 }
 
+/* grantiod at this control socket knows the disks of its own domain only: of others nothing is said. */
 static void shown_load(struct xs_handle *xs, const struct gc_disk *disk, const struct gc_grantiod *grantiod,
 		       struct shown *shown)
 {
@@ -102,11 +107,13 @@ static void reason_print(const char *reason)
 	putchar('\n');
 }
 
+/* What each row needs beside its disk. */
 struct list_job {
 	const struct gc_grantiod *grantiod;
 	bool first;
 };
 
+/* Columns are fixed, so that scripts which cut them go on working; the target comes last, as it may hold spaces. */
 static int row_print(struct xs_handle *xs, const struct gc_disk *disk, void *arg)
 {
 	const struct list_job *job = arg;
@@ -128,12 +135,14 @@ static int row_print(struct xs_handle *xs, const struct gc_disk *disk, void *arg
 	return 0;
 }
 
+/* What there is none of is an empty string, so that each object has the same members. */
 static void json_member(const char *name, const char *value)
 {
 	printf(", \"%s\": ", name);
 	gc_json_string(stdout, value ? value : "");
 }
 
+/* Members are only ever added: programs read this. */
 static int row_json(struct xs_handle *xs, const struct gc_disk *disk, void *arg)
 {
 	struct list_job *job = arg;
@@ -159,6 +168,7 @@ static int row_json(struct xs_handle *xs, const struct gc_disk *disk, void *arg)
 	return 0;
 }
 
+/* grantiod is asked once for all disks: its answer is one text. */
 int gc_disk_table(struct xs_handle *xs, int domid, const char *control)
 {
 	struct gc_grantiod grantiod;
@@ -201,6 +211,7 @@ static int domain_wanted(struct xs_handle *xs, const struct gc_args *args, int *
 	return rc;
 }
 
+/* A domain that does not exist is an error; one without disks is an empty table. */
 static int list_run(int argc, char **argv)
 {
 	struct xs_handle *xs;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* What grantiod, which serves a disk, says of it. */
+/*
+ * What grantiod, which serves a disk, says of it. xenstore tells the state of the handshake only; whether a driver uses
+ * the disk, and whether anybody serves it at this moment, is grantiod's knowledge.
+ */
 #include "cli/disk/disk.h"
 #include "cli/grantiod.h"
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* grantio disk stats, grantio disk refresh: what the grantiod of this domain knows of its disks. */
+/*
+ * grantio disk stats, grantio disk refresh: what the grantiod of this domain knows of its disks. Its lines are passed
+ * on as they are, so that a new counter of grantiod's needs no change here.
+ */
 #include "cli/grantiod.h"
 #include "cli/disk/disk.h"
 #include "cli/json.h"
@@ -86,6 +89,7 @@ static unsigned lines_print(char *text, const char *disk, bool json)
 	return count;
 }
 
+/* A disk that is named and not there is an error, an empty list is none. */
 static int stats_run(int argc, char **argv)
 {
 	struct gc_args args;
@@ -112,6 +116,7 @@ static int stats_run(int argc, char **argv)
 	return disk && !count ? gc_fail("'%s': grantiod knows no such disk", disk) : GC_OK;
 }
 
+/* The name goes into a line of grantiod's protocol: one with a line break would be a second question. */
 static int refresh_run(int argc, char **argv)
 {
 	char question[64], *text;

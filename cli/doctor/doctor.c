@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * The command: which machine this is, which checks it gets, and the report. Each check adds its finding by itself, so
+ * that a new one is a function and a line.
+ */
 #include "cli/doctor/doctor.h"
 
 #include "cli/grantiod.h"
@@ -26,6 +30,7 @@ static const char *const finding_names[] = {[GC_PRESENT] = "ok", [GC_MISSING] = 
 
 /* ---- where are we? ---- */
 
+/* /sys/hypervisor exists on other hypervisors too: its type is what counts. */
 static bool on_xen(const struct gc_doctor *doctor)
 {
 	char text[16];
@@ -59,6 +64,7 @@ static unsigned version_part(const struct gc_doctor *doctor, const char *part)
 	return (unsigned)strtoul(text, NULL, 10);
 }
 
+/* Done for every role, as all later checks depend on architecture and version. */
 static void machine_find(struct gc_doctor *doctor)
 {
 	char arch[16] = "";
@@ -86,6 +92,7 @@ static void machine_find(struct gc_doctor *doctor)
 
 /* ---- the report ---- */
 
+/* The remedy stands on the same line, so that `grep missing` shows what to do. */
 static void report_text(const struct gc_doctor *doctor)
 {
 	for (unsigned i = 0; i < doctor->count; i++) {
@@ -102,6 +109,7 @@ static void report_member(const char *before, const char *name, const char *valu
 	gc_json_string(stdout, value);
 }
 
+/* One object for each check, also for those that are well: a program can tell 'ok' from 'not looked at'. */
 static void report_json(const struct gc_doctor *doctor)
 {
 	report_member("{", "role", role_names[doctor->role]);
@@ -118,6 +126,7 @@ static void report_json(const struct gc_doctor *doctor)
 	printf("\n]}\n");
 }
 
+/* Unknown is no failure: it often only means that the command is not run as root. */
 static bool all_well(const struct gc_doctor *doctor)
 {
 	for (unsigned i = 0; i < doctor->count; i++) {
@@ -151,6 +160,7 @@ static void checks_run(struct gc_doctor *doctor)
 		gc_doctor_guest(doctor);
 }
 
+/* The record is static, as it is too large for the stack. */
 static int doctor_run(int argc, char **argv)
 {
 	static struct gc_doctor doctor;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* What a guest needs, and how its disks are. */
+/*
+ * What a guest needs, and how its disks are. A disk that works without grants is reported as missing something: it is
+ * what somebody who runs this command wants to know first.
+ */
 #include "cli/doctor/doctor.h"
 
 #include <stdio.h>
@@ -9,6 +12,7 @@
 #define FEATURE_ACCESS_PLATFORM 33 /* virtio 1.2, 6 */
 #define STATUS_DRIVER_OK	4  /* virtio 1.2, 2.1 */
 
+/* On x86 only: all guests on Arm are of one type. */
 static void check_type(struct gc_doctor *doctor)
 {
 	char text[16];
@@ -108,6 +112,7 @@ static void virtio_found(struct gc_doctor *doctor, const char *path)
 		gc_doctor_ok(doctor, "virtio-disk", "%.32s (%s): restricted to what is granted", name, block);
 }
 
+/* On x86 disks are found in two places, on xenbus and as virtio devices: either can be missing by itself. */
 void gc_doctor_guest(struct gc_doctor *doctor)
 {
 	unsigned disks;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* What a domain that serves disks needs: dom0 or a driver domain. */
+/*
+ * What a domain that serves disks needs: dom0 or a driver domain. Where grantiod serves a disk, that proves more than
+ * any file: such checks say "in use", and do not look further.
+ */
 #include "cli/grantiod.h"
 #include "cli/doctor/doctor.h"
 
@@ -15,6 +18,7 @@ struct daemon_state {
 	bool file; /* one of those that are served is a file's, or a block device's */
 };
 
+/* An answer that is too long for the buffer still shows that grantiod answers. */
 static void daemon_look(const struct gc_doctor *doctor, struct daemon_state *state)
 {
 	struct gc_grantiod daemon;
@@ -52,6 +56,7 @@ static bool daemon_installed(const struct gc_doctor *doctor)
 	return false;
 }
 
+/* Not being allowed to ask is not the same as nobody answering: the first says nothing of grantiod. */
 static void check_daemon(struct gc_doctor *doctor, const struct daemon_state *state)
 {
 	bool installed = daemon_installed(doctor);
@@ -72,6 +77,7 @@ static void check_daemon(struct gc_doctor *doctor, const struct daemon_state *st
 
 /* ---- /dev/xen ---- */
 
+/* A device node with its ways to be had: the module that makes it, and the kernel option that it needs. */
 struct node {
 	const char *name, *module, *option, *use;
 };
@@ -81,6 +87,7 @@ static const struct node nodes[] = {
 	{"privcmd", "xen-privcmd", "XEN_PRIVCMD", "device models"},
 };
 
+/* Three causes have three remedies: the module is not loaded, the kernel lacks it, or /dev is incomplete. */
 static void check_node(struct gc_doctor *doctor, const struct node *node)
 {
 	char how = gc_look_option(doctor, NULL, node->option), remedy[160];
@@ -120,6 +127,7 @@ static void check_version(struct gc_doctor *doctor)
 				  doctor->major, doctor->minor);
 }
 
+/* By its usual places, without running it: xl wants to be root, and talks to Xen. */
 static void check_xl(struct gc_doctor *doctor)
 {
 	static const char *const places[] = {"/usr/sbin/xl", "/usr/bin/xl", "/usr/local/sbin/xl", "/bin/xl"};
@@ -144,6 +152,9 @@ static char xen_option(const struct gc_doctor *doctor, const char *option)
 	return gc_look_option(doctor, path, option);
 }
 
+/*
+ * Only some distributions install the configuration that Xen was built with. Without it this cannot be told from dom0.
+ */
 static void check_ioreq_arm(struct gc_doctor *doctor)
 {
 	char how = xen_option(doctor, "IOREQ_SERVER");
@@ -159,6 +170,7 @@ static void check_ioreq_arm(struct gc_doctor *doctor)
 				  "nobody says whether Xen has CONFIG_IOREQ_SERVER (on Arm it must be asked for)");
 }
 
+/* A disk that is served proves it. All else is a conclusion from what Xen says of itself. */
 static void check_ioreq(struct gc_doctor *doctor, const struct daemon_state *state)
 {
 	char text[256] = "";
@@ -206,6 +218,7 @@ static void check_io_uring_group(struct gc_doctor *doctor)
 			  group);
 }
 
+/* A disk on a file that is served proves it, whatever the settings say by now. */
 static void check_io_uring(struct gc_doctor *doctor, const struct daemon_state *state)
 {
 	char text[16] = "0", how = gc_look_option(doctor, NULL, "IO_URING");
@@ -241,6 +254,7 @@ static void check_privcmd(struct gc_doctor *doctor)
 				  "xen_privcmd.unrestricted=%s", text);
 }
 
+/* In the order in which they depend on each other: what is missing first explains what comes below it. */
 void gc_doctor_host(struct gc_doctor *doctor)
 {
 	struct daemon_state state;

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Files below the doctor's root. All are read as text of a bounded length, and a file that cannot be read is one that
+ * is not there: what this means decides the check.
+ */
 #include "cli/doctor/doctor.h"
 
 #include <errno.h>
@@ -24,6 +28,7 @@ __attribute__((format(printf, 3, 0))) static bool path_make(const struct gc_doct
 	return more >= 0 && (size_t)more < PATH_MAX - used;
 }
 
+/* A file that may not be looked at counts as missing; as root that does not happen. */
 bool gc_look_exists(const struct gc_doctor *doctor, const char *format, ...)
 {
 	char path[PATH_MAX];
@@ -36,6 +41,7 @@ bool gc_look_exists(const struct gc_doctor *doctor, const char *format, ...)
 	return made && access(path, F_OK) == 0;
 }
 
+/* One line is enough for all files that are asked for; most of them are sysfs attributes. */
 bool gc_look_text(const struct gc_doctor *doctor, char *text, size_t size, const char *format, ...)
 {
 	char path[PATH_MAX];
@@ -83,6 +89,7 @@ static FILE *config_unpack(const struct gc_doctor *doctor)
 	return popen(command, "re");
 }
 
+/* The name must be followed by '=', so that IO_URING is not taken for a longer name. */
 static bool line_is(const char *line, const char *option, char *how)
 {
 	size_t length = strlen(option);
@@ -110,6 +117,10 @@ static char config_search(FILE *file, const char *option)
 	return how;
 }
 
+/*
+ * In the order in which distributions keep it: /boot, /lib/modules, /proc/config.gz. The last one needs gzip, and is of
+ * the running kernel only.
+ */
 char gc_look_option(const struct gc_doctor *doctor, const char *path, const char *option)
 {
 	FILE *file = path ? below_open(doctor, "%s", path) : below_open(doctor, "/boot/config-%s", doctor->release);
@@ -139,6 +150,7 @@ static bool module_is(const char *word, const char *name)
 	return !*name && strncmp(word, ".ko", 3) == 0;
 }
 
+/* By modules.dep, which lists all modules of the kernel, loaded or not, in whatever folder and compression. */
 bool gc_look_module(const struct gc_doctor *doctor, const char *name)
 {
 	FILE *file = below_open(doctor, "/lib/modules/%s/modules.dep", doctor->release);
@@ -159,6 +171,7 @@ bool gc_look_module(const struct gc_doctor *doctor, const char *name)
 	return found;
 }
 
+/* The kernel writes names in /sys/module with underscores. */
 bool gc_look_loaded(const struct gc_doctor *doctor, const char *name)
 {
 	char directory[64];
@@ -199,6 +212,7 @@ bool gc_look_package(const struct gc_doctor *doctor, const char *prefix, char *n
 
 /* ---- patterns ---- */
 
+/* Matches are passed on without the root, so that callers can use them as paths again. */
 unsigned gc_look_each(struct gc_doctor *doctor, const char *pattern,
 		      void (*found)(struct gc_doctor *doctor, const char *path))
 {
@@ -215,6 +229,7 @@ unsigned gc_look_each(struct gc_doctor *doctor, const char *pattern,
 	return count;
 }
 
+/* The first match is enough: the patterns that are used match one file, or files that are equally good. */
 bool gc_look_name(const struct gc_doctor *doctor, char *name, size_t size, const char *format, ...)
 {
 	char path[PATH_MAX];

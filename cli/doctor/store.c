@@ -60,6 +60,7 @@ static const char *store_remedy(const struct gc_doctor *doctor)
 				       : "mount -t xenfs xenfs /proc/xen; a kernel with CONFIG_XEN (and CONFIG_XENFS)";
 }
 
+/* With another root no xenstore is asked: that would be this machine's, and not the one that is looked at. */
 void gc_doctor_store(struct gc_doctor *doctor)
 {
 	bool socket = gc_look_exists(doctor, "/run/xenstored/socket"),

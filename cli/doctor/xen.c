@@ -61,6 +61,7 @@ static bool is_before(struct revision a, struct revision b)
 	return a.patch < b.patch || (a.patch == b.patch && a.more < b.more);
 }
 
+/* The package that is installed may be newer than the hypervisor that runs: then a reboot is what is missing. */
 void gc_doctor_xen(struct gc_doctor *doctor)
 {
 	const struct fixed *first = fixed_find(doctor);

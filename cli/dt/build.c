@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Nodes as libxl writes them (libxl_arm.c), so that a guest finds the same for a device by hand as for one of xl's.
+ */
 #include "cli/dt/dt.h"
 
 #include <errno.h>
@@ -12,6 +15,7 @@
 /* Between the toolstack's phandles and those of dtc, which counts from 1: a tree of the user's may hold others. */
 #define PHANDLE_OURS 64900u
 
+/* Two cells each for address and size: libxl's trees have these, whatever the address. */
 static int property_address(void *fdt, const char *name, uint64_t base, uint64_t size)
 {
 	fdt64_t cells[2] = {cpu_to_fdt64(base), cpu_to_fdt64(size)};
@@ -26,6 +30,7 @@ static int property_cells(void *fdt, uint32_t address, uint32_t size)
 	return err ? err : fdt_property_u32(fdt, "#size-cells", size);
 }
 
+/* dma-coherent, as on libxl's nodes: Xen's guests have coherent memory, and without it buffers would be flushed. */
 static int device_add(void *fdt, const struct gc_dt_node *node, uint32_t iommu)
 {
 	fdt32_t interrupt[3] = {0, cpu_to_fdt32(node->irq - GC_DT_SPI_FIRST), cpu_to_fdt32(EDGE_RISING)};
@@ -50,6 +55,7 @@ static int device_add(void *fdt, const struct gc_dt_node *node, uint32_t iommu)
 	return err ? err : fdt_end_node(fdt);
 }
 
+/* A node without registers: it stands for the rule, and translates nothing. */
 static int iommu_add(void *fdt, uint32_t phandle)
 {
 	int err = fdt_begin_node(fdt, "xen_iommu");
@@ -89,6 +95,7 @@ static int passthrough_begin(void *fdt)
 	return err ? err : property_cells(fdt, 2, 2);
 }
 
+/* The phandles are fixed. In a partial tree xl and Xen put the nodes beside their own, which have other ones. */
 static int tree_add(void *fdt, enum gc_dt_layout layout, const struct gc_dt_node *nodes, unsigned count)
 {
 	uint32_t iommu = layout == GC_DT_WHOLE ? GC_DT_PHANDLE_IOMMU : PHANDLE_OURS;
@@ -109,6 +116,7 @@ static int tree_add(void *fdt, enum gc_dt_layout layout, const struct gc_dt_node
 	return err ? err : fdt_end_node(fdt);
 }
 
+/* BLOB_BYTES has room for the largest tree that is accepted. libfdt's calls stand in the order that it demands. */
 int gc_dt_build(enum gc_dt_layout layout, const struct gc_dt_node *nodes, unsigned count, void **blob, size_t *size)
 {
 	void *fdt;

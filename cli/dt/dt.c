@@ -31,6 +31,7 @@ out:
 	return blob;
 }
 
+/* The report is large, and so not on the stack. */
 static struct gc_dt_report *report_read(const char *path)
 {
 	struct gc_dt_report *report = NULL;
@@ -61,6 +62,7 @@ static const char *requester(uint16_t id, char text[16])
 	return text;
 }
 
+/* Addresses in hexadecimal, as in the name of the node and in xl's log. */
 static void place_put(const struct gc_dt_device *device)
 {
 	char first[16], last[16];
@@ -74,6 +76,7 @@ static void place_put(const struct gc_dt_device *device)
 		printf(", irq %u", device->irq);
 }
 
+/* One line for each device: scripts search them. */
 static void line_put(const struct gc_dt_device *device)
 {
 	unsigned more = (unsigned)device->last - device->first;
@@ -89,6 +92,7 @@ static void line_put(const struct gc_dt_device *device)
 		printf(": %s: %s\n", device->fate == GC_DT_BROKEN ? "broken" : "unrestricted", device->why);
 }
 
+/* The same in sentences, for a person who does not know what "iommus" means. */
 static void words_put(const struct gc_dt_device *device)
 {
 	line_put(device);
@@ -124,6 +128,7 @@ static void words_put(const struct gc_dt_device *device)
 	}
 }
 
+/* A tree with a broken device fails the check; one without any device does not, but says so. */
 static int report_say(const char *path, bool words)
 {
 	struct gc_dt_report *report = report_read(path);

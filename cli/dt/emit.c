@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* `grantio dt emit`: nodes for devices that the command line describes. */
+/*
+ * `grantio dt emit`: nodes for devices that the command line describes. Addresses are checked against what xl and Xen
+ * put elsewhere in a guest: an overlap would show as a device that does not answer, or as a guest that does not boot.
+ */
 #include "cli/dt/dt.h"
 
 #include <errno.h>
@@ -38,6 +41,7 @@ static const struct region {
 	{"the guest's RAM", UINT64_C(0x200000000), UINT64_C(0xfe00000000)},
 };
 
+/* The whole command line: all devices are taken before any is checked, since they are checked against each other. */
 struct request {
 	struct gc_dt_node nodes[GC_DT_EMIT_MAX];
 	unsigned count;
@@ -88,6 +92,7 @@ static bool field_set(struct gc_dt_node *node, unsigned number, bool given[3], c
 	return true;
 }
 
+/* The description is copied, since strsep() writes into it and error lines show it whole. */
 static bool device_take(struct request *request, const char *spec)
 {
 	struct gc_dt_node *node = &request->nodes[request->count];
@@ -131,6 +136,7 @@ static bool devices_take(struct request *request, int *argc, char **argv)
 	return true;
 }
 
+/* Checked against all former devices: at most 64, so that this needs no order. */
 static bool device_fits(const struct request *request, unsigned index)
 {
 	const struct gc_dt_node *node = &request->nodes[index];
@@ -155,6 +161,7 @@ static bool device_fits(const struct request *request, unsigned index)
 	return true;
 }
 
+/* --device may be repeated, which gc_args_parse() refuses: these are taken out before. */
 static bool request_parse(struct request *request, int argc, char **argv)
 {
 	struct gc_args args;
@@ -181,6 +188,7 @@ static bool request_parse(struct request *request, int argc, char **argv)
 
 /* ---- the work ----------------------------------------------------------------------------------------------- */
 
+/* Writing is checked at the end, when buffers are flushed: a full disk shows only then. */
 static int blob_write(const struct request *request, const void *blob, size_t size)
 {
 	FILE *out = request->output ? fopen(request->output, "we") : stdout;

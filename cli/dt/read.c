@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* What a guest makes of a device tree. The blob may be anybody's: libfdt checks it as a whole before it is walked. */
+/*
+ * What a guest makes of a device tree. The blob may be anybody's: libfdt checks it as a whole before it is walked. The
+ * rules are Linux's, with its silent fallbacks: where Linux would use a device without grants although the tree
+ * mentions them, the device is called broken, since somebody meant it to be restricted.
+ */
 #include "cli/dt/dt.h"
 
 #include <ctype.h>
@@ -14,6 +18,7 @@
 #define MAP_ENTRIES 64u	   /* of one iommu-map */
 #define REGISTERS   0x100u /* virtio 1.2, 4.2.2: before the configuration space */
 
+/* A node by its phandle. Linux takes the first of several that have the same one; nobody should rely on that. */
 struct phandle {
 	uint32_t value;
 	int node;
@@ -32,6 +37,10 @@ struct level {
 	bool disabled, bus;		    /* the guest looks for devices in it */
 };
 
+/*
+ * What is known while the tree is walked. The levels are the path from the root to the node at hand; the banks of RAM
+ * are kept until the end, since their nodes may come after those of devices that lie in them.
+ */
 struct reader {
 	const void *fdt;
 	struct gc_dt_report *report;
@@ -46,6 +55,7 @@ struct reader {
 
 /* ---- values ------------------------------------------------------------------------------------------------- */
 
+/* Values in a blob are aligned to 4 bytes only if the blob is what it should be: so by memcpy(). */
 static uint32_t cell_at(const void *value, unsigned index)
 {
 	fdt32_t cell;
@@ -54,6 +64,7 @@ static uint32_t cell_at(const void *value, unsigned index)
 	return fdt32_to_cpu(cell);
 }
 
+/* At most two cells: callers have checked that, so that nothing is shifted out. */
 static uint64_t cells_read(const void *value, unsigned index, unsigned cells)
 {
 	uint64_t number = 0;
@@ -291,6 +302,9 @@ static void backend_set(struct gc_dt_device *device, const char *property, uint3
 	device->backend = (uint16_t)domid;
 }
 
+/*
+ * Each outcome is what Linux makes of such a property. Where it would use the device without grants, the text says so.
+ */
 static void iommus_read(const struct reader *reader, int node, struct gc_dt_device *device)
 {
 	int length;
@@ -344,6 +358,7 @@ static struct gc_dt_device *device_new(struct reader *reader, int node)
 	return device;
 }
 
+/* A disabled device is listed, too: what is wrong with it shows when somebody enables it. */
 static int mmio_read(struct reader *reader, int node, int depth, const struct level *level)
 {
 	struct gc_dt_device *device = device_new(reader, node);
@@ -412,6 +427,7 @@ static int map_rest(struct reader *reader, int node, const char *why)
 	return 0;
 }
 
+/* Requester IDs that no entry names are reported as one more device: Linux lets these pass without grants. */
 static int pci_read(struct reader *reader, int node, const struct level *level)
 {
 	int length;
@@ -480,6 +496,7 @@ static void level_set(const struct reader *reader, struct level *level, const st
 		level->disabled = true;
 }
 
+/* The root is no device, whatever it claims to be compatible with. */
 static int node_read(struct reader *reader, int node, int depth)
 {
 	const struct level *level = &reader->levels[depth];
@@ -495,6 +512,7 @@ static int node_read(struct reader *reader, int node, int depth)
 	return 0;
 }
 
+/* libfdt gives nodes in the order of the blob, with their depth: a stack of levels is all that is kept. */
 static int tree_walk(struct reader *reader)
 {
 	int depth = -1, err = 0;
@@ -517,11 +535,13 @@ static bool overlaps(const struct gc_dt_device *device, uint64_t base, uint64_t 
 	return device->base <= base + (size - 1) && base <= device->base + (device->size - 1);
 }
 
+/* A device without a size has been found broken already, and would overlap with nothing or with all. */
 static bool counts(const struct gc_dt_device *device)
 {
 	return !device->pci && device->size && device->fate != GC_DT_DISABLED;
 }
 
+/* Quadratic, but the report is bounded by GC_DT_DEVICES. */
 static void conflicts_find(struct reader *reader)
 {
 	for (unsigned i = 0; i < reader->report->count; i++) {
@@ -545,6 +565,7 @@ static void conflicts_find(struct reader *reader)
 	}
 }
 
+/* fdt_check_full() looks at the whole blob, so that the walk need not expect a broken structure. */
 int gc_dt_read(const void *blob, size_t size, struct gc_dt_report *report, char *error, size_t error_size)
 {
 	struct reader reader = {.fdt = blob, .report = report, .error = error, .error_size = error_size};

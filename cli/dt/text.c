@@ -54,6 +54,7 @@ static void bytes_put(FILE *out, const char *value, int length)
 	fputc(']', out);
 }
 
+/* Types are not stored in a blob: a value that could be text is printed as text, as dtc does. */
 static void property_put(const void *blob, int offset, int depth, FILE *out)
 {
 	const char *name, *value;
@@ -84,6 +85,7 @@ static void nodes_close(FILE *out, int from, int depth)
 	}
 }
 
+/* Closing braces follow from the depth of the next node: a blob is not nested, it only has markers. */
 void gc_dt_text(const void *blob, FILE *out)
 {
 	int depth = -1, before = -1, property, offset;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The daemon of a machine: keeper and store in one loop. */
+/*
+ * The daemon of a machine: keeper and store in one loop. The keeper cleans up after processes that die, the store is
+ * the machine's xenstore; what else Xen does is done by the processes themselves, on shared memory.
+ */
 #include "cli/model/machine.h"
 
 #include "model/store/store.h"
@@ -12,6 +15,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+/* The parts that one loop serves. daemon_open() makes all of them or none. */
 struct daemon {
 	struct gm_machine *machine;
 	struct gm_keeper *keeper;
@@ -30,6 +34,7 @@ static void descriptors_raise(void)
 	}
 }
 
+/* By descriptor, so that the loop ends between two events and never within one. */
 static int signals_open(void)
 {
 	sigset_t set;
@@ -45,6 +50,7 @@ static int signals_open(void)
 	return fd < 0 ? -errno : fd;
 }
 
+/* Keeper and store are in one thread: neither blocks, so that none waits for the other. */
 static void loop(const struct daemon *daemon)
 {
 	struct pollfd fds[] = {
@@ -97,6 +103,7 @@ err_close_signals:
 	return err;
 }
 
+/* In the reverse order of opening. Clients find their connections closed, as if the host had gone down. */
 static void daemon_close(struct daemon *daemon)
 {
 	gm_store_close(daemon->store);
@@ -105,6 +112,7 @@ static void daemon_close(struct daemon *daemon)
 	close(daemon->signals);
 }
 
+/* The files are removed by whoever made them. `model stop` does it again for a daemon that was killed. */
 int gc_model_run(const char *dir, void (*ready)(int error, const char *what, void *arg), void *arg)
 {
 	struct daemon daemon = {0};

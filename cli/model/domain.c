@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* grantio model create, destroy, allow: what xl create and xl destroy do, on the model. */
+/*
+ * grantio model create, destroy, allow: what xl create and xl destroy do, on the model. A domain is two things that
+ * must exist together, its part of the machine's state and its nodes in xenstore; each failure takes both back.
+ */
 #include "cli/disk/disk.h"
 #include "cli/domain.h"
 #include "cli/model/machine.h"
@@ -27,6 +30,7 @@ static const struct gc_option create_options[] = {
 	{0},
 };
 
+/* Letters that need no quoting in a shell, in xenstore or in a path. */
 static bool name_check(const char *name)
 {
 	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.+";
@@ -37,6 +41,7 @@ static bool name_check(const char *name)
 	return false;
 }
 
+/* 0 as number of the domain means the next free one; the model chooses it, as Xen does. */
 static bool create_parse(int argc, char **argv, struct gc_args *args, struct gm_domain_config *config)
 {
 	uint64_t domid = 0, vcpus = 1;
@@ -63,6 +68,7 @@ static bool create_parse(int argc, char **argv, struct gc_args *args, struct gm_
 	return !args->option[NAME] || name_check(args->option[NAME]);
 }
 
+/* The domain exists before its nodes, since the store wants to know whose they are. On failure it goes again. */
 static int create(struct gm_machine *machine, struct xs_handle *xs, const struct gm_domain_config *config,
 		  const struct gc_args *args)
 {
@@ -154,6 +160,7 @@ static int64_t now_ms(void)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+/* All disks are asked to close before any is waited for. */
 static int disk_close_each(struct xs_handle *xs, const struct gc_disk *disk, void *arg)
 {
 	(void)arg;
@@ -180,6 +187,7 @@ static int disk_remove_each(struct xs_handle *xs, const struct gc_disk *disk, vo
 	return gc_disk_remove(xs, disk);
 }
 
+/* A backend that does not answer holds the destruction up for GC_DISK_WAIT_MS in all, not for each disk. */
 static int disks_end(struct xs_handle *xs, unsigned domid, bool wait)
 {
 	int64_t deadline = now_ms() + GC_DISK_WAIT_MS;
@@ -203,6 +211,7 @@ static int destroy(struct gm_machine *machine, struct xs_handle *xs, uint16_t do
 	return first ? first : err;
 }
 
+/* The domain is found by name before anything is touched. */
 static int destroy_run(int argc, char **argv)
 {
 	struct gm_machine *machine;

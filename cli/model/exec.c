@@ -47,6 +47,10 @@ static char *beside(const char *first, const char *second, const char *name, int
 	return NULL;
 }
 
+/*
+ * Beside this program in the build folder, or where `make install` puts it: relative to where grantio lies, so that a
+ * moved tree works.
+ */
 char *gc_machine_plugin(void)
 {
 	return beside("nbdkit", GC_LIBDIR "/nbdkit/plugins", "nbdkit-grantio-plugin.so", R_OK);
@@ -86,6 +90,7 @@ static int environment(const char *dir, unsigned domid)
 	return preload();
 }
 
+/* exec, so that the program has this process: its signals and its status are the caller's own. */
 static int program_run(char **argv)
 {
 	char *ours;
@@ -111,6 +116,7 @@ static const struct gc_option exec_options[] = {
 	{0},
 };
 
+/* A machine that does not run is refused here: the program itself would only say that it cannot reach Xen. */
 static int exec_run(int argc, char **argv)
 {
 	struct gc_args args;

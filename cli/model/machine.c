@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * A machine's files and its lock. The lock of the open file tells whether the daemon lives: unlike a process's number,
+ * it cannot be somebody else's by now.
+ */
 #include "cli/model/machine.h"
 
 #include "cli/store.h"
@@ -13,6 +17,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+/* Read and write, since a lock needs a descriptor that may write on some file systems. */
 static int pid_open(const char *dir, int flags)
 {
 	char path[256];
@@ -24,6 +29,7 @@ static int pid_open(const char *dir, int flags)
 	return fd < 0 ? -errno : fd;
 }
 
+/* What cannot be a process of ours is no process: 1 and below must never be signalled. */
 static pid_t pid_read(int fd)
 {
 	char text[16] = "";
@@ -33,6 +39,7 @@ static pid_t pid_read(int fd)
 	return pid > 1 && pid <= INT32_MAX ? (pid_t)pid : 0;
 }
 
+/* The number is written after the lock is taken: who finds the lock taken and no number has come in between. */
 int gc_machine_lock(const char *dir, pid_t *pid)
 {
 	int fd = pid_open(dir, O_CREAT), err;
@@ -53,6 +60,7 @@ int gc_machine_lock(const char *dir, pid_t *pid)
 	return fd;
 }
 
+/* The former number is cut away first: a reader finds no number in between, and never a mixture of two. */
 int gc_machine_pid_write(int lock)
 {
 	char text[16];
@@ -63,6 +71,7 @@ int gc_machine_pid_write(int lock)
 	return pwrite(lock, text, (size_t)length, 0) == length ? 0 : -EIO;
 }
 
+/* A shared lock that can be had shows that nobody holds the exclusive one. */
 pid_t gc_machine_pid(const char *dir)
 {
 	int fd = pid_open(dir, 0);
@@ -76,6 +85,7 @@ pid_t gc_machine_pid(const char *dir)
 	return pid;
 }
 
+/* daemon.pid is made first: where it is missing, no machine has ever been started. */
 bool gc_machine_there(const char *dir)
 {
 	int fd = pid_open(dir, 0);
@@ -104,6 +114,7 @@ pid_t gc_machine_grantiod(const char *dir)
 	return pid;
 }
 
+/* Only these are ever removed: the directory may be one that somebody named by mistake. */
 static bool is_machines(const char *name)
 {
 	static const char *const names[] = {"machine",	     ".machine.*", "keeper",  "daemon.pid", "control",
@@ -116,6 +127,7 @@ static bool is_machines(const char *name)
 	return false;
 }
 
+/* An empty directory becomes a machine's. One with other files must not, or these would be mixed with them. */
 int gc_machine_claim(const char *dir)
 {
 	DIR *list = opendir(dir);
@@ -151,11 +163,13 @@ static int files_remove(const char *dir, const char *keep)
 	return 0;
 }
 
+/* daemon.pid stays: the lock that the caller holds is on this very file. */
 void gc_machine_clear(const char *dir)
 {
 	files_remove(dir, "daemon.pid");
 }
 
+/* What is not a machine's stays, and then the directory stays as well. */
 int gc_machine_remove(const char *dir)
 {
 	int err = files_remove(dir, "");
@@ -165,6 +179,7 @@ int gc_machine_remove(const char *dir)
 	return err == -ENOENT ? 0 : err;
 }
 
+/* Whether it runs is asked first: the files of a dead machine can be mapped as well. */
 bool gc_machine_open(struct gm_machine **machine, const char *dir)
 {
 	int err;
@@ -179,6 +194,7 @@ bool gc_machine_open(struct gm_machine **machine, const char *dir)
 	return err == 0;
 }
 
+/* Both or neither: on failure nothing is open. */
 bool gc_machine_open_store(struct gm_machine **machine, struct xs_handle **xs, const char *option)
 {
 	const char *dir = gc_store_machine(option);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* grantio model start, stop. */
+/*
+ * grantio model start, stop. A machine is a directory and a daemon. The daemon's lock on a file there is what tells a
+ * machine that runs from files that a dead one has left: those are cleared away by the next start.
+ */
 #include "cli/model/machine.h"
 #include "cli/store.h"
 
@@ -53,6 +56,7 @@ static int dir_make(const char *option, char *dir)
 	return err ? gc_fail("machine %s: %s", dir, strerror(-err)) : GC_OK;
 }
 
+/* The machine to be started, and how its place is to be printed once it runs. */
 struct place {
 	char dir[DIR_MAX];
 	bool env;
@@ -71,6 +75,7 @@ static void variable_print(const char *name, const char *value)
 	printf("';\n");
 }
 
+/* The plugin's path is for nbdkit, which looks for plugins in its own folder only. */
 static void place_print(const struct place *place)
 {
 	char *plugin = gc_machine_plugin();
@@ -80,6 +85,7 @@ static void place_print(const struct place *place)
 	free(plugin);
 }
 
+/* The first line of output is the machine's directory: scripts take it from there. */
 static void ready_print(int error, const char *what, void *arg)
 {
 	const struct place *place = arg;
@@ -93,6 +99,8 @@ static void ready_print(int error, const char *what, void *arg)
 	fflush(stdout);
 }
 
+/* How the daemon's start went, from the child to the command that waits for it: small enough for one write to a pipe.
+ */
 struct outcome {
 	int error;
 	char what[28];
@@ -116,6 +124,7 @@ static void ready_send(int error, const char *what, void *arg)
 		close(*fd);
 }
 
+/* setsid(): the daemon must not end with the terminal that it was started from. */
 static int background_child(const char *dir, int lock, int fd)
 {
 	int err = gc_machine_pid_write(lock);
@@ -129,6 +138,7 @@ static int background_child(const char *dir, int lock, int fd)
 	return gc_model_run(dir, ready_send, &fd);
 }
 
+/* The parent waits for the child's word, so that the machine can be used when the command returns. */
 static int background(struct place *place, int lock)
 {
 	struct outcome outcome = {.error = -EPIPE, .what = "daemon"};
@@ -155,6 +165,7 @@ static int background(struct place *place, int lock)
 	return outcome.error ? GC_FAILED : GC_OK;
 }
 
+/* The lock is taken before anything is removed: files of a machine that runs are not touched. */
 static int start_run(int argc, char **argv)
 {
 	struct place place;
@@ -202,6 +213,7 @@ static const struct gc_option stop_options[] = {
 	{0},
 };
 
+/* A process descriptor stays that process's, while a number may be used again. */
 static int process_open(pid_t pid)
 {
 	return (int)syscall(SYS_pidfd_open, pid, 0);
@@ -241,6 +253,7 @@ static int grantiod_gone(const char *dir)
 		   : GC_OK;
 }
 
+/* SIGKILL only after the daemon had time to remove its files. The keeper needs no orderly end. */
 static int daemon_end(const char *dir, int process, pid_t pid)
 {
 	bool ended = process_end(process, SIGTERM, STOP_WAIT_MS);
@@ -252,6 +265,7 @@ static int daemon_end(const char *dir, int process, pid_t pid)
 	return ended ? GC_OK : gc_fail("machine %s: process %d cannot be killed", dir, (int)pid);
 }
 
+/* Files are removed even if the daemon was dead already: it may have been killed. */
 static int stop_run(int argc, char **argv)
 {
 	int process, rc = GC_OK, err;

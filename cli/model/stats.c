@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* grantio model, and its commands that look: status, stats. */
+/*
+ * grantio model, and its commands that look: status, stats. They only read the machine's shared state: a
+ * figure may be a moment older than the one beside it.
+ */
 #include "cli/grantiod.h"
 #include "cli/disk/disk.h"
 #include "cli/json.h"
@@ -37,6 +40,7 @@ static const char *domain_state_name(enum gm_domain_state state)
 	}
 }
 
+/* By xenstore, where xl has them too: the model itself keeps no names of vCPUs. */
 static unsigned vcpus_count(struct xs_handle *xs, unsigned domid)
 {
 	char path[GC_PATH_MAX];
@@ -47,6 +51,7 @@ static unsigned vcpus_count(struct xs_handle *xs, unsigned domid)
 	return count;
 }
 
+/* A domain that ends while the list is printed is left out. */
 static void domain_print(struct gm_machine *machine, struct xs_handle *xs, uint16_t domid)
 {
 	enum gm_domain_state state = gm_domain_state(machine, domid);
@@ -62,6 +67,7 @@ static void domain_print(struct gm_machine *machine, struct xs_handle *xs, uint1
 	free(name);
 }
 
+/* Domains first, then disks, as `xl list` and `xl block-list` have them. */
 static int status_run(int argc, char **argv)
 {
 	struct gm_machine *machine;
@@ -121,11 +127,13 @@ static const struct counter {
 };
 #define COUNTERS (sizeof(counters) / sizeof(*counters))
 
+/* All counters of one domain, read at one time. */
 struct column {
 	uint16_t domid;
 	struct gm_stats stats;
 };
 
+/* Counters are of two sizes. They are read by offset, so that table, JSON and names come from one list. */
 static uint64_t counter_value(const struct gm_stats *stats, const struct counter *counter)
 {
 	const char *at = (const char *)stats + counter->offset;
@@ -140,6 +148,7 @@ static uint64_t counter_value(const struct gm_stats *stats, const struct counter
 	return narrow;
 }
 
+/* All domains are read before anything is printed, so that a table's columns are of about the same moment. */
 static unsigned columns_load(struct gm_machine *machine, struct column *columns)
 {
 	unsigned count = 0;
@@ -153,6 +162,7 @@ static unsigned columns_load(struct gm_machine *machine, struct column *columns)
 	return count;
 }
 
+/* One column for each domain: what is compared is the same counter of two domains. */
 static void stats_table(const struct column *columns, unsigned count)
 {
 	printf("%-18s", "");
