@@ -1,56 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-#include "fake_os.h"
+#include "fake_os_priv.h"
 
-#include <abi/dma_addr.h>
-#include <abi/grant_table.h>
-
-#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-struct page {
-	size_t run;	/* pages of the allocation that starts here */
-	bool allocated; /* by the library */
-	unsigned holds;
-};
-
-/* What the hypervisor remembers of a reference in use. */
-struct pins {
-	unsigned readers, writers;
-	gio_domid_t domid;
-	gio_gfn_t gfn;
-};
-
-struct gio_os {
-	struct fake_os_config config;
-	pthread_mutex_t lock; /* of everything but the grant table itself */
-	unsigned mistakes;
-
-	unsigned fail[FAKE_FAULTS];
-	bool struck[FAKE_FAULTS];
-
-	struct chunk *chunks; /* live gio_os_alloc */
-	size_t allocs, bytes;
-
-	char *arena;
-	struct page *pages;
-	size_t holds;
-
-	void *table;
-	uint16_t *status;
-	uint32_t entries, max_entries;
-	unsigned grows;
-
-	pthread_mutex_t peer_lock; /* the hypervisor's lock of the table */
-	struct pins *pins;
-	size_t pinned;
-	void (*hook)(struct gio_os *os, gio_gref_t ref, void *opaque);
-	void *hook_opaque;
-
-	struct fake_os_mmio mmio;
-};
 
 /* Before each allocation: finds frees of what was never allocated, or with a wrong size. */
 struct chunk {
@@ -83,7 +37,7 @@ static void *host_pages(size_t n)
 	return memset(p, 0, n * GIO_PAGE_SIZE);
 }
 
-static void __attribute__((format(printf, 2, 3))) mistake(struct gio_os *os, const char *format, ...)
+void fake_os_mistake(struct gio_os *os, const char *format, ...)
 {
 	va_list ap;
 
@@ -99,7 +53,7 @@ static void __attribute__((format(printf, 2, 3))) mistake(struct gio_os *os, con
 static void may_sleep(struct gio_os *os, const char *what)
 {
 	if (locks_held)
-		mistake(os, "%s with a lock held", what);
+		fake_os_mistake(os, "%s with a lock held", what);
 }
 
 /* Under the lock. */
@@ -152,15 +106,15 @@ static void find_leaks(struct gio_os *os)
 
 	fake_os_count(os, &c);
 	if (c.allocs)
-		mistake(os, "%zu allocations leaked, %zu bytes", c.allocs, c.bytes);
+		fake_os_mistake(os, "%zu allocations leaked, %zu bytes", c.allocs, c.bytes);
 	if (c.pages)
-		mistake(os, "%zu pages leaked", c.pages);
+		fake_os_mistake(os, "%zu pages leaked", c.pages);
 	if (c.holds)
-		mistake(os, "%zu page holds leaked", c.holds);
+		fake_os_mistake(os, "%zu page holds leaked", c.holds);
 	if (c.active)
-		mistake(os, "%zu grants are still active", c.active);
+		fake_os_mistake(os, "%zu grants are still active", c.active);
 	if (fake_peer_pins(os))
-		mistake(os, "the test left %zu grants pinned", fake_peer_pins(os));
+		fake_os_mistake(os, "the test left %zu grants pinned", fake_peer_pins(os));
 }
 
 unsigned fake_os_delete(struct gio_os *os)
@@ -209,8 +163,7 @@ bool fake_os_struck(struct gio_os *os, enum fake_fault fault)
 	return struck;
 }
 
-/* `flags` stands first in both versions. */
-static uint16_t *flags_of(struct gio_os *os, gio_gref_t ref)
+uint16_t *fake_os_flags(struct gio_os *os, gio_gref_t ref)
 {
 	return os->config.version == 1 ? &((struct gio_grant_entry_v1 *)os->table)[ref].flags
 				       : &((union gio_grant_entry_v2 *)os->table)[ref].hdr.flags;
@@ -227,7 +180,7 @@ void fake_os_count(struct gio_os *os, struct fake_os_counts *out)
 	for (size_t i = 0; i < os->config.pages; i++)
 		out->pages += os->pages[i].allocated || os->pages[i].holds;
 	for (uint32_t i = 0; i < os->entries; i++)
-		out->active += (__atomic_load_n(flags_of(os, i), __ATOMIC_RELAXED) & GIO_GTF_TYPE_MASK) != 0;
+		out->active += (__atomic_load_n(fake_os_flags(os, i), __ATOMIC_RELAXED) & GIO_GTF_TYPE_MASK) != 0;
 	pthread_mutex_unlock(&os->lock);
 }
 
@@ -263,8 +216,8 @@ void gio_os_free(struct gio_os *os, void *p, size_t bytes)
 	for (c = os->chunks; c && c + 1 != p; c = c->next)
 		;
 	if (!c || c->bytes != bytes) {
-		mistake(os, "gio_os_free of %zu bytes at %p, which is %s", bytes, p,
-			c ? "of another size" : "not allocated");
+		fake_os_mistake(os, "gio_os_free of %zu bytes at %p, which is %s", bytes, p,
+				c ? "of another size" : "not allocated");
 	} else {
 		if (c->prev)
 			c->prev->next = c->next;
@@ -294,7 +247,7 @@ void *gio_os_pages_alloc(struct gio_os *os, size_t npages)
 	may_sleep(os, "gio_os_pages_alloc");
 	pthread_mutex_lock(&os->lock);
 	if (!npages)
-		mistake(os, "gio_os_pages_alloc of no pages");
+		fake_os_mistake(os, "gio_os_pages_alloc of no pages");
 	if (npages && !fails(os, FAKE_PAGES_ALLOC))
 		for (size_t i = 0; !va && npages <= os->config.pages && i <= os->config.pages - npages; i++) {
 			if (!pages_free(os, i, npages))
@@ -325,7 +278,7 @@ void gio_os_pages_free(struct gio_os *os, void *va, size_t npages)
 	first = page_of(os, va);
 	pthread_mutex_lock(&os->lock);
 	if (first == os->config.pages || os->pages[first].run != npages || (uintptr_t)va % GIO_PAGE_SIZE) {
-		mistake(os, "gio_os_pages_free of %zu pages at %p, which were not allocated so", npages, va);
+		fake_os_mistake(os, "gio_os_pages_free of %zu pages at %p, which were not allocated so", npages, va);
 	} else {
 		os->pages[first].run = 0;
 		for (size_t i = first; i < first + npages; i++)
@@ -340,7 +293,7 @@ gio_gfn_t gio_os_gfn(struct gio_os *os, const void *va)
 
 	if (page < os->config.pages)
 		return os->config.gfn_base + (page ^ 1);
-	mistake(os, "gio_os_gfn of %p, which cannot be granted", va);
+	fake_os_mistake(os, "gio_os_gfn of %p, which cannot be granted", va);
 	return UINT64_C(0xbad);
 }
 
@@ -365,11 +318,11 @@ static void hold(struct gio_os *os, gio_gfn_t gfn, bool get)
 
 	pthread_mutex_lock(&os->lock);
 	if (page == os->config.pages) {
-		mistake(os, "hold of frame %#llx, which is not in the arena", (unsigned long long)gfn);
+		fake_os_mistake(os, "hold of frame %#llx, which is not in the arena", (unsigned long long)gfn);
 	} else if (get && !os->pages[page].allocated && !os->pages[page].holds) {
-		mistake(os, "hold of frame %#llx, which is free", (unsigned long long)gfn);
+		fake_os_mistake(os, "hold of frame %#llx, which is free", (unsigned long long)gfn);
 	} else if (!get && !os->pages[page].holds) {
-		mistake(os, "put of frame %#llx, which nobody holds", (unsigned long long)gfn);
+		fake_os_mistake(os, "put of frame %#llx, which nobody holds", (unsigned long long)gfn);
 	} else {
 		os->pages[page].holds += get ? 1u : -1u;
 		os->holds += get ? (size_t)1 : (size_t)-1;
@@ -435,7 +388,7 @@ void gio_os_unlock(struct gio_lock *lock)
 	pthread_mutex_unlock((pthread_mutex_t *)lock->opaque);
 }
 
-/* ---- grant table and the peer ------------------------------------------------------------------------------- */
+/* ---- grant table -------------------------------------------------------------------------------------------- */
 
 int gio_os_grant_table(struct gio_os *os, uint32_t entries, struct gio_os_grant_table *out)
 {
@@ -464,161 +417,6 @@ int gio_os_grant_table(struct gio_os *os, uint32_t entries, struct gio_os_grant_
 	return ret;
 }
 
-static bool permits(uint16_t flags, gio_domid_t owner, gio_domid_t domid, bool write)
-{
-	return (flags & GIO_GTF_TYPE_MASK) == GIO_GTF_PERMIT_ACCESS && owner == domid &&
-	       !(write && (flags & GIO_GTF_READONLY));
-}
-
-static uint16_t marks(bool write)
-{
-	return (uint16_t)(write ? GIO_GTF_IN_USE : GIO_GTF_READING);
-}
-
-static void run_hook(struct gio_os *os, gio_gref_t ref)
-{
-	if (os->hook)
-		os->hook(os, ref, os->hook_opaque);
-}
-
-/* Xen's _set_status_v1: bounded tries, since the guest may rewrite the word all the time. */
-static int pin_v1(struct gio_os *os, gio_domid_t domid, gio_gref_t ref, bool write, gio_gfn_t *gfn)
-{
-	struct gio_grant_entry_v1 *e = &((struct gio_grant_entry_v1 *)os->table)[ref];
-
-	for (unsigned i = 0; i < 5; i++) {
-		uint16_t flags = __atomic_load_n(&e->flags, __ATOMIC_ACQUIRE);
-
-		if (!permits(flags, __atomic_load_n(&e->domid, __ATOMIC_RELAXED), domid, write))
-			return GIO_GNTST_GENERAL_ERROR;
-		run_hook(os, ref);
-		if (!__atomic_compare_exchange_n(&e->flags, &flags, (uint16_t)(flags | marks(write)), false,
-						 __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
-			continue;
-		*gfn = __atomic_load_n(&e->frame, __ATOMIC_RELAXED);
-		return 0;
-	}
-	return GIO_GNTST_GENERAL_ERROR;
-}
-
-/* Xen's _set_status_v2. */
-static int pin_v2(struct gio_os *os, gio_domid_t domid, gio_gref_t ref, bool write, gio_gfn_t *gfn)
-{
-	union gio_grant_entry_v2 *e = &((union gio_grant_entry_v2 *)os->table)[ref];
-	uint16_t *status = &os->status[ref], before = __atomic_load_n(status, __ATOMIC_RELAXED);
-
-	for (unsigned look = 0; look < 2; look++) {
-		uint16_t flags = __atomic_load_n(&e->hdr.flags, __ATOMIC_SEQ_CST);
-
-		if (!permits(flags, __atomic_load_n(&e->hdr.domid, __ATOMIC_RELAXED), domid, write)) {
-			__atomic_store_n(status, before, __ATOMIC_RELEASE);
-			return GIO_GNTST_GENERAL_ERROR;
-		}
-		if (look)
-			break;
-		/* Full barrier: the status word written here, before flags read again; pairs with revoke_v2(). */
-		__atomic_fetch_or(status, marks(write), __ATOMIC_SEQ_CST);
-		run_hook(os, ref);
-	}
-	*gfn = e->full_page.frame;
-	return 0;
-}
-
-int fake_peer_pin(struct gio_os *os, gio_domid_t domid, gio_gref_t ref, bool write, gio_gfn_t *gfn)
-{
-	struct pins *p;
-	int ret = 0;
-
-	if (ref >= os->max_entries)
-		return GIO_GNTST_BAD_GNTREF;
-	pthread_mutex_lock(&os->peer_lock);
-	p = &os->pins[ref];
-	if (p->readers + p->writers && p->domid != domid) {
-		ret = GIO_GNTST_GENERAL_ERROR;
-	} else if (!(p->readers + p->writers) || (write && !p->writers)) {
-		gio_gfn_t got;
-
-		ret = (os->config.version == 1 ? pin_v1 : pin_v2)(os, domid, ref, write, &got);
-		if (!ret && !(p->readers + p->writers))
-			*p = (struct pins){.domid = domid, .gfn = got};
-	}
-	if (!ret) {
-		*(write ? &p->writers : &p->readers) += 1;
-		os->pinned++;
-		if (gfn)
-			*gfn = p->gfn;
-	}
-	pthread_mutex_unlock(&os->peer_lock);
-	return ret;
-}
-
-void fake_peer_unpin(struct gio_os *os, gio_gref_t ref, bool write)
-{
-	struct pins *p = &os->pins[ref];
-	uint16_t clear = 0, *word;
-
-	pthread_mutex_lock(&os->peer_lock);
-	if (!*(write ? &p->writers : &p->readers)) {
-		mistake(os, "the test unpins reference %u, which is not pinned so", ref);
-	} else {
-		*(write ? &p->writers : &p->readers) -= 1;
-		os->pinned--;
-		if (!p->writers)
-			clear |= GIO_GTF_WRITING;
-		if (!p->writers && !p->readers)
-			clear |= GIO_GTF_READING;
-		word = os->status ? &os->status[ref] : flags_of(os, ref);
-		__atomic_fetch_and(word, (uint16_t)~clear, __ATOMIC_SEQ_CST);
-	}
-	pthread_mutex_unlock(&os->peer_lock);
-}
-
-size_t fake_peer_pins(struct gio_os *os)
-{
-	size_t pinned;
-
-	pthread_mutex_lock(&os->peer_lock);
-	pinned = os->pinned;
-	pthread_mutex_unlock(&os->peer_lock);
-	return pinned;
-}
-
-void fake_peer_hook(struct gio_os *os, void (*hook)(struct gio_os *os, gio_gref_t ref, void *opaque), void *opaque)
-{
-	os->hook = hook;
-	os->hook_opaque = opaque;
-}
-
-int fake_peer_copy(struct gio_os *os, gio_domid_t domid, uint64_t addr, void *buf, size_t len, bool write)
-{
-	char *at = buf;
-
-	if (!gio_dma_addr_valid(addr))
-		return GIO_GNTST_BAD_GNTREF;
-	while (len) {
-		uint32_t ref = gio_dma_addr_gref(addr), offset = gio_dma_addr_offset(addr);
-		size_t part = GIO_PAGE_SIZE - offset < len ? GIO_PAGE_SIZE - offset : len;
-		gio_gfn_t gfn;
-		char *va;
-		int ret = fake_peer_pin(os, domid, ref, write, &gfn);
-
-		if (ret)
-			return ret;
-		va = fake_os_va(os, gfn);
-		if (va && write)
-			memcpy(va + offset, at, part);
-		else if (va)
-			memcpy(at, va + offset, part);
-		fake_peer_unpin(os, ref, write);
-		if (!va)
-			return GIO_GNTST_BAD_PAGE;
-		at += part;
-		addr += part;
-		len -= part;
-	}
-	return 0;
-}
-
 /* ---- device registers --------------------------------------------------------------------------------------- */
 
 void fake_os_set_mmio(struct gio_os *os, const struct fake_os_mmio *mmio)
@@ -630,7 +428,7 @@ uint32_t gio_os_mmio_read(struct gio_os *os, uint64_t addr, unsigned size)
 {
 	if (os->mmio.read)
 		return os->mmio.read(os->mmio.opaque, addr, size);
-	mistake(os, "read of register %#llx: no device", (unsigned long long)addr);
+	fake_os_mistake(os, "read of register %#llx: no device", (unsigned long long)addr);
 	return UINT32_MAX;
 }
 
@@ -639,5 +437,5 @@ void gio_os_mmio_write(struct gio_os *os, uint64_t addr, unsigned size, uint32_t
 	if (os->mmio.write)
 		os->mmio.write(os->mmio.opaque, addr, size, value);
 	else
-		mistake(os, "write of register %#llx: no device", (unsigned long long)addr);
+		fake_os_mistake(os, "write of register %#llx: no device", (unsigned long long)addr);
 }
