@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "backend/base/number.h"
 #include "backend/setting.h"
+#include "backend/config.h"
 
 #include <stdio.h>
 #include <stdlib.h>

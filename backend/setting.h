@@ -7,7 +7,9 @@
 #ifndef GD_SETTING_H
 #define GD_SETTING_H
 
-#include "backend/config.h"
+#include <stddef.h>
+
+struct gd_config;
 
 /* Bits of `kinds`: a flag takes no value on the command line; some may be given several times, or in a file only. */
 enum { GD_SETTING_FLAG = 1, GD_SETTING_MANY = 2, GD_SETTING_FILE_ONLY = 4 };
