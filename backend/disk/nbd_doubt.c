@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A server that goes may take acknowledged writes with it that were not flushed. When a connection is lost while there
+ * A server that ends may lose writes that it has acknowledged, but not flushed. When a connection is lost while there
  * are such writes, the next flush on any queue fails, once.
  *
  * One word says all of that, so that it can be in memory which outlives this process (gd_disk_remember()), and is right
@@ -51,7 +51,7 @@ uint32_t gd_nbd_doubt_mark(const struct gd_nbd_disk *disk)
 	return word_read(disk) & ~FLAGS;
 }
 
-/* Not if there was a write since the flush began: that one is not covered. */
+/* This changes nothing if there was a write since the flush began, which is not covered. */
 void gd_nbd_doubt_covered(struct gd_nbd_disk *disk, uint32_t mark)
 {
 	uint32_t word = word_read(disk);

@@ -4,10 +4,10 @@
  *
  * Lost writes: which acknowledged writes a server may lose, nbd_doubt.c keeps.
  *
- * Lost answers: what became of a request that changes the disk, and was in flight on a connection that is gone, cannot
- * be known. The server may have done it, or not, or may be about to: neither the end of the connection nor the server's
- * own proves anything. It fails. To do it again would be to say that it is done while its twin may yet land on top of
- * what the guest writes next. Reads and flushes are done again.
+ * Lost answers: when a connection is lost, nobody can know what became of a request in flight that changes the disk.
+ * The server may have done it, or not, or may do it later; even the end of the server proves nothing. So it fails. If
+ * it were done again, it would be acknowledged while the first one may still be done, and overwrite what the guest
+ * writes next. Reads and flushes are done again.
  */
 #include "backend/base/clock.h"
 #include "backend/disk/nbd_queue.h"
@@ -16,7 +16,9 @@
 #include <poll.h>
 #include <stdio.h>
 
-#define AGAIN_MOST 3 /* so often an I/O is given to a new connection: a server may not keep it for ever by closing */
+#define AGAIN_MOST                                                                                                    \
+	3 /* so often an I/O is given to a new connection, so that a server that closes each one does not keep it for \
+	     ever */
 
 enum mode { MODE_DATA, MODE_ZERO, MODE_TRIM, MODE_SYNC };
 
@@ -88,8 +90,8 @@ static int64_t command_send(const struct gd_nbd_queue *queue, struct gd_disk_slo
 }
 
 /*
- * Whether libnbd has given it back. It may have done so while it was sending, when the connection ends by that, and
- * then what it returns is no use: it is read out of the command, which has been freed.
+ * Whether libnbd has given the command back. If the connection ends while the command is sent, it has done so already;
+ * the cookie that it returns then means nothing, as it comes from memory that has been freed.
  */
 static bool is_answered(const struct gd_nbd_queue *queue, const struct gd_disk_slot *slot)
 {
@@ -100,7 +102,7 @@ static bool is_answered(const struct gd_nbd_queue *queue, const struct gd_disk_s
 	return answered;
 }
 
-/* 0: it is with libnbd, or was. */
+/* Give the I/O to libnbd. 0: libnbd has it, or has given it back already. */
 static int slot_send(struct gd_nbd_queue *queue, struct gd_disk_slot *slot)
 {
 	char why[160];
@@ -112,7 +114,7 @@ static int slot_send(struct gd_nbd_queue *queue, struct gd_disk_slot *slot)
 		return 0;
 	slot->owner = NULL;
 	gd_nbd_why(queue->handle, why, sizeof(why));
-	if (nbd_aio_is_dead(queue->handle)) /* the line about the connection says it */
+	if (nbd_aio_is_dead(queue->handle)) /* the line about the lost connection will say why */
 		snprintf(queue->why, sizeof(queue->why), "%s", why);
 	else
 		gd_io_complain(&queue->base, slot->io, why);
@@ -124,7 +126,7 @@ int gd_nbd_io_start(struct gd_disk_queue *base, struct gd_disk_slot *slot)
 	struct gd_nbd_queue *queue = gd_nbd_queue_of(base);
 	struct gd_nbd_disk *disk = gd_nbd_disk_of(base->disk);
 
-	if (!gd_nbd_serving(queue)) { /* nothing of it was sent, or all of that was answered: it waits for the next */
+	if (!gd_nbd_serving(queue)) { /* no part of it is in flight: it waits for the next connection */
 		gd_queue_later(base, slot);
 		return 0;
 	}
@@ -149,8 +151,8 @@ int gd_nbd_io_start(struct gd_disk_queue *base, struct gd_disk_slot *slot)
 /* --- answers --- */
 
 /*
- * Is there more to read? The socket is asked: told so in vain, libnbd would stay in the middle of an answer that has
- * not begun, and send nothing until it has come.
+ * Is there more to read? The socket is asked, as libnbd must not be told to read when there is nothing: it would take
+ * it for the beginning of an answer, and would send nothing until that has come.
  */
 static bool answers_more(const struct gd_nbd_queue *queue)
 {
@@ -160,7 +162,7 @@ static bool answers_more(const struct gd_nbd_queue *queue)
 	       nbd_aio_in_flight(queue->handle) > 0 && poll(&socket, 1, 0) > 0;
 }
 
-/* libnbd returns after each answer: it is told again until it has none that is whole. */
+/* libnbd returns after each answer: it is told to read until there is no complete answer left. */
 int gd_nbd_answers_read(struct gd_nbd_queue *queue)
 {
 	const struct gd_disk_slot *before;
@@ -181,7 +183,7 @@ static void slot_proceed(struct gd_nbd_queue *queue, struct gd_disk_slot *slot)
 	struct gd_disk_io *io = slot->io;
 	bool stable = io->fua && queue->can.fua;
 
-	queue->backoff = GD_NBD_RETRY_FIRST_MS; /* a server that answers is a good one */
+	queue->backoff = GD_NBD_RETRY_FIRST_MS; /* the server works: a later attempt need not wait long */
 	if (slot->mode == MODE_SYNC) {
 		gd_nbd_doubt_covered(disk, (uint32_t)slot->mark);
 		gd_queue_finish(&queue->base, slot, 0);
@@ -208,7 +210,7 @@ static struct gd_disk_slot *answered_next(struct gd_nbd_queue *queue)
 	return slot;
 }
 
-/* As long as there is a connection: when it ends, libnbd gives back all that it had, and those were not answered. */
+/* Only while there is a connection: at its end libnbd gives back all commands, of which some were not answered. */
 void gd_nbd_answers_take(struct gd_nbd_queue *queue)
 {
 	struct gd_disk_slot *slot;
@@ -256,7 +258,7 @@ struct gd_nbd_lost gd_nbd_io_lose(struct gd_nbd_queue *queue, int result, bool a
 		else
 			slot_proceed(queue, slot);
 	}
-	for (i = 0; i < queue->base.depth; i++) { /* those that libnbd has now forgotten */
+	for (i = 0; i < queue->base.depth; i++) { /* the commands that libnbd has forgotten with the connection */
 		slot = &queue->base.slots[i];
 		if (slot->io && slot->owner) {
 			slot->owner = NULL;
