@@ -121,6 +121,16 @@ const char *const *gd_config_nbd(const struct gd_config *config)
 	return config->nbd[0] || config->image_dirs[0] ? (const char *const *)config->nbd : NULL;
 }
 
+void gd_config_remark(const struct gd_config *config)
+{
+	for (unsigned i = 0; i < GD_CONFIG_NBD; i++)
+		if (config->nbd_missing >> i & 1)
+			gd_log(NULL, GD_WARN,
+			       "nbd-allow '%s': there is no such directory: until it is made, no NBD server can be "
+			       "used there",
+			       config->nbd[i]);
+}
+
 bool gd_config_raw(const struct gd_config *config, const char *target)
 {
 	for (unsigned i = 0; i < config->raw_count; i++)

@@ -33,6 +33,7 @@ struct gd_config_disk {
 struct gd_config {
 	char *image_dirs[GD_CONFIG_IMAGE_DIRS + 1]; /* NULL-terminated; none: images may lie anywhere */
 	char *nbd[GD_CONFIG_NBD + 1];		    /* NULL-terminated: see gd_config_nbd() */
+	unsigned nbd_missing;			    /* a bit per entry of `nbd`: its directory was not there */
 	struct gd_config_disk disks[GD_CONFIG_DISKS];
 	unsigned disk_count;
 	struct gd_alias foreign[GD_CONFIG_FOREIGN]; /* guests that need not grant: all of their memory may be mapped */
@@ -82,6 +83,9 @@ bool gd_config_foreign(const struct gd_config *config, const struct gd_aliases *
 const char *const *gd_config_nbd(const struct gd_config *config);
 /* True if an image is served as raw data even if it looks like one of another format. */
 bool gd_config_raw(const struct gd_config *config, const char *target);
+
+/* Log what is accepted, but may not be what was meant. */
+void gd_config_remark(const struct gd_config *config);
 
 extern const char gd_config_usage[];
 

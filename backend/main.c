@@ -56,6 +56,7 @@ static void settings_ready(struct gd_reload *reload, struct gd_config *config)
 		gd_config_drop(daemon->config);
 		daemon->config = config;
 		gd_log_level(config->level);
+		gd_config_remark(config);
 	}
 	if (!daemon->stop)
 		gd_xenbus_refresh(daemon->xenbus);
@@ -211,6 +212,7 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	gd_log_level(daemon.config->level);
+	gd_config_remark(daemon.config);
 	descriptors_raise();
 	ret = daemon_open(&daemon);
 	if (!ret) {

@@ -3,6 +3,7 @@
 #include "backend/setting.h"
 #include "backend/config.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -153,17 +154,34 @@ static const char *set_image_dir(struct gd_config *config, const char *value)
 	return next ? set_dir(value, next) : "is one more than 16";
 }
 
-/* A directory of sockets need not be there yet: the server may make it. */
+/* What stands at the path of "unix:DIR": 0 a directory, ENOENT nothing, ENOTDIR something else. */
+static int nbd_look(const char *value)
+{
+	struct stat st;
+
+	if (strncmp(value, "unix:", 5))
+		return 0;
+	if (stat(value + 5, &st))
+		return errno == ENOENT ? ENOENT : 0; /* where it cannot be looked at, nothing is known */
+	return S_ISDIR(st.st_mode) ? 0 : ENOTDIR;
+}
+
+/* A directory of sockets need not be there yet, since the server may make it: gd_config_remark() says so. */
 static const char *set_nbd(struct gd_config *config, const char *value)
 {
 	char **next = text_next(config->nbd, GD_CONFIG_NBD);
+	int look = nbd_look(value);
 
 	if (strcmp(value, "all") && strcmp(value, "none") && strncmp(value, "unix:/", 6) &&
 	    (strncmp(value, "tcp:", 4) || !value[4]))
 		return "must be unix:/DIR, tcp:HOST, tcp:HOST:PORT, all or none";
+	if (look == ENOTDIR)
+		return "is no directory";
 	if (!next)
 		return "is one more than 16";
 	*next = strdup(value);
+	if (look && *next)
+		config->nbd_missing |= 1u << (next - config->nbd);
 	return *next ? NULL : "no memory for it";
 }
 

@@ -187,6 +187,9 @@ static void nbd_within_image_dir(void **state)
 	hangup(host); /* it may be used now, and is no server */
 	th_log_wait(host, "<3>d1/xvda: nbd+unix:", 2);
 	assert_int_equal(th_log_count(host, said), 1);
+	settings_write(config, "image-dir = %s\nnbd-allow = unix:%s/later\n", host->dir, host->dir);
+	hangup(host);
+	th_log_wait(host, "/later': there is no such directory: until it is made, no NBD server can be used there", 1);
 	th_disk_remove(host, 1, 0);
 	th_grantiod_end(host, guests);
 }

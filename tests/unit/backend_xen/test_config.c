@@ -158,6 +158,7 @@ static void names_what_is_wrong(void **state)
 		 "grantiod: --allow-foreign '32752': is no domain id: that is at most 32751"},
 		{"--nbd-allow", "unix:nbd",
 		 "grantiod: --nbd-allow 'unix:nbd': must be unix:/DIR, tcp:HOST, tcp:HOST:PORT, all or none"},
+		{"--nbd-allow", "unix:/dev/null", "grantiod: --nbd-allow 'unix:/dev/null': is no directory"},
 		{"--nbd-allow",
 		 "tcp:", "grantiod: --nbd-allow 'tcp:': must be unix:/DIR, tcp:HOST, tcp:HOST:PORT, all or none"},
 		{"--raw-image", "a.raw", "grantiod: --raw-image 'a.raw': must be an absolute path, or all"},
@@ -300,6 +301,10 @@ static void bounds_nbd(void **state)
 	gd_config_init(&f->config);
 	assert_int_equal(parse(f, "--nbd-allow=none", NULL, NULL), 0);
 	assert_string_equal(gd_config_nbd(&f->config)[0], "none");
+	gd_config_exit(&f->config);
+	gd_config_init(&f->config);
+	assert_int_equal(parse(f, "--nbd-allow=tcp:store", "--nbd-allow", "unix:/none/such"), 0);
+	assert_int_equal(f->config.nbd_missing, 2); /* a host needs no directory */
 }
 
 /* They live as long as somebody holds them (AddressSanitizer looks). */

@@ -25,6 +25,7 @@ static void test_names(void **state)
 		{"xvdz255", 1 << 28 | 25 << 8 | 255},
 		{"xvdaa", 1 << 28 | 26 << 8},
 		{"xvdba", 1 << 28 | 52 << 8},
+		{"xvdzzz9", 1 << 28 | 18277 << 8 | 9}, /* as long as xl's disk numbers go */
 		{"d0", 51712},
 		{"d0p0", 51712},
 		{"d0p1", 51713},
