@@ -82,7 +82,7 @@ static void help_commands(const struct gc_command *const *commands)
 	printf("\nCommands:\n");
 	for (; *commands; commands++)
 		printf("  %-22s %s\n", (*commands)->name, (*commands)->summary);
-	printf("\nEach has its own --help.\n");
+	printf("\nEach command has its own --help.\n");
 }
 
 /* The usage line shows the words that led here, as the user has typed them. */

@@ -30,7 +30,7 @@ enum {
 
 const struct gc_option gc_bench_options[] = {
 	[OPT_MACHINE] = {"machine", "DIR", "the machine (default: $GRANTIO_MACHINE, else /dev/shm/grantio-<uid>)"},
-	[OPT_DOMID] = {"domid", "DOMAIN", "the guest to be: its number, name or UUID (required)"},
+	[OPT_DOMID] = {"domid", "DOMAIN", "the guest whose disk is driven: its number, name or UUID (required)"},
 	[OPT_DISK] = {"disk", "NAME", "its disk, for instance xvda (default: the first)"},
 	[OPT_RW] = {"rw", "HOW", "read, write, randread, randwrite, rw or randrw (default: randread)"},
 	[OPT_MIX] = {"mix", "PERCENT", "share of reads in rw and randrw (default: 70)"},
@@ -38,12 +38,12 @@ const struct gc_option gc_bench_options[] = {
 	[OPT_DEPTH] = {"depth", "N", "requests in flight (default: 32)"},
 	[OPT_TIME] = {"time", "T", "how long: 5s, 500ms, 2m (default: 5s, unless --requests is given)"},
 	[OPT_REQUESTS] = {"requests", "N", "how many requests"},
-	[OPT_SIZE] = {"size", "SIZE", "use only so much of the disk"},
+	[OPT_SIZE] = {"size", "SIZE", "use only this much of the disk"},
 	[OPT_QUEUES] = {"queues", "N", "request queues to ask for (default: 1)"},
 	[OPT_QUEUE_SIZE] = {"queue-size", "N", "descriptors of each, a power of two (default: the device's)"},
 	[OPT_SEED] = {"seed", "N", "for offsets, mix and data: the same seed, the same load (default: 1)"},
 	[OPT_VERIFY] = {"verify", NULL, "compare what is read with what this run wrote, and read all of it back"},
-	[OPT_CONTROL] = {"control", "SOCKET", "grantiod's control socket, for its system calls"},
+	[OPT_CONTROL] = {"control", "SOCKET", "grantiod's control socket; with it, system calls are shown"},
 	[OPT_JSON] = {"json", NULL, "print one JSON object instead of a table"},
 	{0},
 };
@@ -134,7 +134,7 @@ static bool shape_take(struct gc_bench_config *config, const struct gc_args *arg
 	if (bs % 512)
 		return gc_usage("option --bs '%s': not a multiple of 512", args->option[OPT_BS]), false;
 	if (ring & (ring - 1) || ring == 2 || ring == 1)
-		return gc_usage("option --queue-size '%s': not a power of two, 4 at least",
+		return gc_usage("option --queue-size '%s': not a power of two of at least 4",
 				args->option[OPT_QUEUE_SIZE]),
 		       false;
 	config->bs = (uint32_t)bs;
@@ -174,7 +174,7 @@ static int place_take(struct gc_bench_config *config, const struct gc_args *args
 	config->disk = args->option[OPT_DISK];
 	config->control = args->option[OPT_CONTROL];
 	if (!args->option[OPT_DOMID])
-		return gc_usage("option --domid: is needed: the guest to be");
+		return gc_usage("option --domid: is missing: the guest whose disk is to be driven");
 	return guest_take(config, args->option[OPT_DOMID]);
 }
 

@@ -288,9 +288,12 @@ const struct gc_command gc_bench_command = {
 	.name = "bench",
 	.summary = "Drive a guest's disk, and say how fast it was and what it cost",
 	.options = gc_bench_options,
-	.details = "It is the guest for as long as it runs, with the guest library's own driver; nobody else may be.\n"
-		   "WRITING --rw MODES DESTROY WHAT IS ON THE DISK.\n"
-		   "The costs are the machine's counters of both domains: keep the rest of the machine quiet.\n"
-		   "Ctrl-C ends the run with the figures so far.\n",
+	.details = "grantio is the guest for as long as the command runs, and uses the guest library's driver. No "
+		   "other program\n"
+		   "can be that guest in the meantime.\n"
+		   "THE --rw MODES THAT WRITE DESTROY WHAT IS ON THE DISK.\n"
+		   "The costs are taken from the machine's counters of both domains: other work on them is counted as "
+		   "well.\n"
+		   "Ctrl-C ends the run and prints the figures so far.\n",
 	.run = bench_run,
 };

@@ -26,8 +26,8 @@ static const struct gc_option attach_options[] = {
 	[MODE] = {"mode", "w|r", "writable (default) or read-only"},
 	[BACKEND] = {"backend", "DOMAIN", "the domain that serves it; default 0"},
 	[NO_GRANTS] = {"no-grants", NULL, "the guest shares all its memory instead (grant_usage=0)"},
-	[NO_DISCARD] = {"no-discard", NULL, "no discard; read-only disks have none anyway"},
-	[DIRECT_IO_SAFE] = {"direct-io-safe", NULL, "xl's key of that name; grantiod uses O_DIRECT without it, too"},
+	[NO_DISCARD] = {"no-discard", NULL, "offer no discard; a read-only disk never offers it"},
+	[DIRECT_IO_SAFE] = {"direct-io-safe", NULL, "write xl's key of that name; grantiod uses O_DIRECT in any case"},
 	[FORMAT] = {"format", "raw", "the image is raw data, even if it looks like one of another format"},
 	[NO_WAIT] = {"no-wait", NULL, "do not wait until the backend is ready"},
 	[MACHINE] = {"machine", "DIR", "the machine; default $GRANTIO_MACHINE"},
@@ -216,12 +216,12 @@ const struct gc_command gc_disk_attach_command = {
 	.summary = "Give a domain a virtio disk",
 	.args = "DOMAIN TARGET",
 	.options = attach_options,
-	.details = "DOMAIN is the guest's number, name or UUID. TARGET is a path, or a URI that grantiod knows "
+	.details = "DOMAIN is the guest's number, name or UUID. TARGET is a path, or the URI of an NBD server "
 		   "(nbd://...,\n"
 		   "nbd+unix://...).\n"
-		   "Writes the keys that xl writes for specification=virtio, waits until the backend is ready, 10 s at "
-		   "the\n"
-		   "most, and prints the disk's name.\n",
+		   "The command writes the keys that xl writes for specification=virtio, waits at most 10 s until the "
+		   "backend\n"
+		   "is ready, and prints the disk's name. A disk that is refused is removed again.\n",
 	.run = attach_run,
 };
 
@@ -230,7 +230,7 @@ const struct gc_command gc_disk_attach_command = {
 enum { FORCE, CONTROL, DETACH_MACHINE };
 
 static const struct gc_option detach_options[] = {
-	[FORCE] = {"force", NULL, "though the guest uses it, and without waiting for the backend"},
+	[FORCE] = {"force", NULL, "even if the guest uses it, and without waiting for the backend"},
 	[CONTROL] = GC_OPTION_CONTROL,
 	[DETACH_MACHINE] = {"machine", "DIR", "the machine; default $GRANTIO_MACHINE"},
 	{0},
@@ -316,9 +316,10 @@ const struct gc_command gc_disk_detach_command = {
 	.summary = "Take a virtio disk away",
 	.args = "DOMAIN VDEV",
 	.options = detach_options,
-	.details = "DOMAIN is the guest's number, name or UUID, VDEV the disk's name or device number. Waits 10 s at "
-		   "the most\n"
-		   "until the backend lets go of it. On Arm a disk that the guest uses is refused: it cannot be told "
-		   "to let go.\n",
+	.details = "DOMAIN is the guest's number, name or UUID, VDEV the disk's name or device number. The command "
+		   "waits at\n"
+		   "most 10 s until the backend lets go of the disk. On Arm it refuses to detach a disk that the guest "
+		   "uses,\n"
+		   "since such a guest cannot be told to let go.\n",
 	.run = detach_run,
 };

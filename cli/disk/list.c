@@ -241,11 +241,13 @@ const struct gc_command gc_disk_list_command = {
 	.summary = "Show virtio disks and their states",
 	.args = "[DOMAIN]",
 	.options = list_options,
-	.details = "DOMAIN is a domain's number, name or UUID; default: all. SERVED is what grantiod says at its "
-		   "control socket,\n"
-		   "? where it cannot be asked; GUEST is the state of the guest's frontend, or whether its driver uses "
-		   "the disk.\n"
-		   "Below a disk that the backend refuses or has trouble with, a line 'error:' has the reason.\n",
+	.details = "DOMAIN is a domain's number, name or UUID; without it all domains are listed. SERVED is what "
+		   "grantiod says\n"
+		   "at its control socket, or ? where it cannot be asked. GUEST is the state of the guest's frontend, "
+		   "or whether\n"
+		   "the guest's driver uses the disk. Below a disk that the backend refuses or has trouble with, a "
+		   "line 'error:'\n"
+		   "has the reason.\n",
 	.run = list_run,
 };
 

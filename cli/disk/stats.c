@@ -143,9 +143,9 @@ const struct gc_command gc_disk_stats_command = {
 	.summary = "Show what grantiod has counted for each disk it serves",
 	.args = "[DISK]",
 	.options = stats_options,
-	.details = "A line for each disk: dDOMID/VDEV key=value ... Counts are since the disk was opened. DISK is one "
-		   "of them:\n"
-		   "d1/xvda.\n",
+	.details = "Each disk has one line: dDOMID/VDEV key=value ... The counts begin when the disk is opened. DISK "
+		   "is one of\n"
+		   "these names, for instance d1/xvda.\n",
 	.run = stats_run,
 };
 
@@ -154,6 +154,6 @@ const struct gc_command gc_disk_refresh_command = {
 	.summary = "Make grantiod look at an image's size again, or try a refused disk again",
 	.args = "DISK",
 	.options = refresh_options,
-	.details = "DISK is what `grantio disk stats` names it: d1/xvda is xvda of domain 1.\n",
+	.details = "DISK is the name that `grantio disk stats` shows: d1/xvda is xvda of domain 1.\n",
 	.run = refresh_run,
 };

@@ -186,11 +186,11 @@ static int doctor_run(int argc, char **argv)
 
 const struct gc_command gc_doctor_command = {
 	.name = "doctor",
-	.summary = "Say what this machine lacks for virtio disks by grants, and how to get it",
+	.summary = "Say what this machine lacks for virtio disks by grants, and what to do about it",
 	.options = doctor_options,
-	.details = "Each line has a status (ok, missing or unknown), the check, what it found, and after -> what to do "
-		   "about it.\n"
-		   "On a machine without Xen the first check is the only one.\n"
-		   "Exit status 1: something is missing.\n",
+	.details = "Each line has a status (ok, missing or unknown), the name of the check, what it found, and after "
+		   "-> what to\n"
+		   "do about it. On a machine without Xen there is only the first check.\n"
+		   "The exit status is 1 if something is missing.\n",
 	.run = doctor_run,
 };

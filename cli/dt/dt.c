@@ -9,7 +9,7 @@
 
 /* ---- the file ----------------------------------------------------------------------------------------------- */
 
-/* All of a file, one byte more than a tree may have at the most. NULL after gc_fail(). */
+/* All of a file, one byte more than a tree may have. NULL after gc_fail(). */
 static void *file_read(const char *path, size_t *size)
 {
 	FILE *file = fopen(path, "re");
@@ -170,9 +170,10 @@ const struct gc_command gc_dt_check_command = {
 	.name = "check",
 	.summary = "Say what a guest makes of the virtio devices in a device tree",
 	.args = "FILE",
-	.details = "FILE is a blob (.dtb). A line for each virtio-mmio device, and for each PCI host bridge: "
+	.details = "FILE is a blob (.dtb). Each virtio-mmio device and each PCI host bridge has one line: it is "
 		   "restricted to the\n"
-		   "grants for one domain, unrestricted, or broken, and why. Exit code 1 if one is broken.\n",
+		   "grants for one domain, or unrestricted, or broken, with the reason. The exit status is 1 if one is "
+		   "broken.\n",
 	.run = check_run,
 };
 

@@ -227,11 +227,12 @@ const struct gc_command gc_dt_emit_command = {
 	.name = "emit",
 	.summary = "Write device tree nodes for virtio disks by grants",
 	.options = options,
-	.details = "A node xen_iommu (\"xen,grant-dma\"), and for each --device a node virtio@BASE whose \"iommus\" "
-		   "names the\n"
-		   "backend's domain: what xl writes for a disk with grant_usage=1, for guests that xl does not do it "
-		   "for.\n"
-		   "irq is the number that the interrupt controller knows: 33 is xl's first, \"interrupts = <0 1 "
-		   "...>\".\n",
+	.details = "The tree gets a node xen_iommu (\"xen,grant-dma\"), and for each --device a node virtio@BASE whose "
+		   "\"iommus\"\n"
+		   "names the backend's domain. xl writes the same nodes for a disk with grant_usage=1; this command "
+		   "is for\n"
+		   "guests that xl writes none for. irq is the number that the interrupt controller knows: xl's first "
+		   "one is 33,\n"
+		   "which is \"interrupts = <0 1 ...>\" in the tree.\n",
 	.run = emit_run,
 };

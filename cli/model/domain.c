@@ -25,7 +25,8 @@ static const struct gc_option create_options[] = {
 	[MEMORY] = {"memory", "SIZE", "its RAM; default 64M"},
 	[VCPUS] = {"vcpus", "N", "its vCPUs, 1 to 32; default 1"},
 	[NAME] = {"name", "NAME", "its name; default domain-<id>"},
-	[ARCH] = {"arch", "arm|x86", "how its disks are written: with a place (arm, default) or without"},
+	[ARCH] = {"arch", "arm|x86",
+		  "whether its disks get an address from the toolstack (arm, default) or from the backend"},
 	[CREATE_MACHINE] = GC_OPTION_MACHINE,
 	{0},
 };
@@ -237,7 +238,8 @@ const struct gc_command gc_model_destroy_command = {
 	.summary = "Destroy a domain, as xl destroy does",
 	.args = "DOMAIN",
 	.options = destroy_options,
-	.details = "Asks the backends of its disks to let go of them and waits for that, 10 s at the most.\n",
+	.details =
+		"The backends of its disks are asked to let go of them; the command waits for that for at most 10 s.\n",
 	.run = destroy_run,
 };
 
@@ -277,7 +279,7 @@ const struct gc_command gc_model_allow_command = {
 	.summary = "Let a driver domain be device model of a guest",
 	.args = "DOMAIN TARGET",
 	.options = allow_options,
-	.details =
-		"What a FLASK policy does on Xen: DOMAIN may have ioreq servers, interrupts and mappings of TARGET.\n",
+	.details = "This stands for a FLASK policy on Xen: DOMAIN may then have ioreq servers, interrupts and mappings "
+		   "of TARGET.\n",
 	.run = allow_run,
 };

@@ -141,8 +141,8 @@ const struct gc_command gc_model_exec_command = {
 	.args = "COMMAND [ARGUMENT...]",
 	.options = exec_options,
 	.program = true,
-	.details = "Options come before COMMAND. It is domain 0's program, unless --domid says otherwise: the model's "
-		   "library is\n"
-		   "preloaded, and GRANTIO_MACHINE, GRANTIO_DOMID and XENSTORED_PATH are set.\n",
+	.details = "Options come before COMMAND. The program runs in domain 0, unless --domid names another one: the "
+		   "model's\n"
+		   "library is preloaded, and GRANTIO_MACHINE, GRANTIO_DOMID and XENSTORED_PATH are set.\n",
 	.run = exec_run,
 };

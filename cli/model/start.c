@@ -195,11 +195,9 @@ const struct gc_command gc_model_start_command = {
 	.name = "start",
 	.summary = "Make a machine and start its daemon (keeper and xenstore)",
 	.options = start_options,
-	.details = "Prints the machine's directory once it can be used. Programs find it by GRANTIO_MACHINE=DIR, and "
-		   "libxenstore\n"
-		   "by XENSTORED_PATH=DIR/store. eval $(grantio model start --env) sets GRANTIO_MACHINE, and "
-		   "GRANTIO_PLUGIN to the\n"
-		   "nbdkit plugin.\n",
+	.details = "The command prints the machine's directory once it can be used. Programs find the machine by\n"
+		   "GRANTIO_MACHINE=DIR, and libxenstore finds its store by XENSTORED_PATH=DIR/store.\n"
+		   "eval $(grantio model start --env) sets GRANTIO_MACHINE, and GRANTIO_PLUGIN to the nbdkit plugin.\n",
 	.run = start_run,
 };
 
@@ -208,7 +206,7 @@ const struct gc_command gc_model_start_command = {
 enum { FORCE, STOP_MACHINE };
 
 static const struct gc_option stop_options[] = {
-	[FORCE] = {"force", NULL, "though a grantiod runs on it"},
+	[FORCE] = {"force", NULL, "stop it even if a grantiod runs on it"},
 	[STOP_MACHINE] = GC_OPTION_MACHINE,
 	{0},
 };
@@ -299,7 +297,8 @@ const struct gc_command gc_model_stop_command = {
 	.name = "stop",
 	.summary = "End a machine's daemon and remove the machine",
 	.options = stop_options,
-	.details = "Refuses while a grantiod runs on the machine: that would go on, and wait for a xenstore that is "
+	.details = "A machine on which a grantiod runs is refused: that grantiod would go on, and wait for a xenstore "
+		   "that is\n"
 		   "gone.\n",
 	.run = stop_run,
 };

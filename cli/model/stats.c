@@ -95,8 +95,9 @@ const struct gc_command gc_model_status_command = {
 	.name = "status",
 	.summary = "Show a machine's domains and disks",
 	.options = status_options,
-	.details = "GRANTED: grants of the domain that others hold. MAPPINGS: grants of others that it holds. IOREQS: "
-		   "ioreq servers.\n",
+	.details = "GRANTED counts the domain's grants that others have mapped or are copying. MAPPINGS counts grants "
+		   "of other\n"
+		   "domains that it has mapped. IOREQS counts its ioreq servers.\n",
 	.run = status_run,
 };
 
@@ -211,7 +212,7 @@ static int stats_run(int argc, char **argv)
 
 const struct gc_command gc_model_stats_command = {
 	.name = "stats",
-	.summary = "Show what each domain has done, and what of it is outstanding",
+	.summary = "Show what each domain has done, and what it still holds",
 	.options = stats_options,
 	.run = stats_run,
 };
