@@ -200,9 +200,9 @@ static int handles_open(struct gd_ioreq *ioreq)
 		handles_close(ioreq);
 		return ret;
 	}
-	gd_restrict_note("xenevtchn", xenevtchn_restrict(ioreq->evtchn, ioreq->domid));
-	gd_restrict_note("xenforeignmemory", xenforeignmemory_restrict(ioreq->memory, ioreq->domid));
-	gd_restrict_note("xendevicemodel", xendevicemodel_restrict(ioreq->devicemodel, ioreq->domid));
+	gd_restrict_note(GD_RESTRICT_EVTCHN, xenevtchn_restrict(ioreq->evtchn, ioreq->domid));
+	gd_restrict_note(GD_RESTRICT_FOREIGNMEMORY, xenforeignmemory_restrict(ioreq->memory, ioreq->domid));
+	gd_restrict_note(GD_RESTRICT_DEVICEMODEL, xendevicemodel_restrict(ioreq->devicemodel, ioreq->domid));
 	return 0;
 }
 

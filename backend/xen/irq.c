@@ -51,7 +51,7 @@ int gd_irq_line_open(struct gd_irq **out, uint16_t domid, unsigned number, struc
 		free(irq);
 		return ret;
 	}
-	gd_restrict_note("xendevicemodel", xendevicemodel_restrict(irq->devicemodel, domid));
+	gd_restrict_note(GD_RESTRICT_DEVICEMODEL, xendevicemodel_restrict(irq->devicemodel, domid));
 	*out = irq;
 	return 0;
 }
@@ -87,7 +87,7 @@ int gd_irq_event_open(struct gd_irq **out, uint16_t domid, struct gd_log *log)
 		free(irq);
 		return ret;
 	}
-	gd_restrict_note("xenevtchn", xenevtchn_restrict(irq->evtchn, domid));
+	gd_restrict_note(GD_RESTRICT_EVTCHN, xenevtchn_restrict(irq->evtchn, domid));
 	*out = irq;
 	return 0;
 }

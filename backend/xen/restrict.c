@@ -4,17 +4,18 @@
 
 #include <errno.h>
 #include <stdatomic.h>
-#include <stddef.h>
 #include <string.h>
 
-void gd_restrict_note(const char *library, int result)
+static const char *const names[GD_RESTRICTED] = {[GD_RESTRICT_DEVICEMODEL] = "xendevicemodel",
+						 [GD_RESTRICT_EVTCHN] = "xenevtchn",
+						 [GD_RESTRICT_FOREIGNMEMORY] = "xenforeignmemory"};
+
+void gd_restrict_note(enum gd_restrict library, int result)
 {
-	static const char *const libraries[] = {"xendevicemodel", "xenforeignmemory", "xenevtchn"};
-	static atomic_bool said[sizeof(libraries) / sizeof(libraries[0])];
+	static atomic_bool said[GD_RESTRICTED];
 	int error = errno;
 
-	for (size_t i = 0; result && i < sizeof(libraries) / sizeof(libraries[0]); i++)
-		if (!strcmp(libraries[i], library) && !atomic_exchange(&said[i], true))
-			gd_log(NULL, GD_NOTICE, "%s: cannot restrict handles to one guest: %s", library,
-			       strerror(error));
+	if (result && !atomic_exchange(&said[library], true))
+		gd_log(NULL, GD_NOTICE, "%s: cannot restrict handles to one guest: %s", names[library],
+		       strerror(error));
 }

@@ -9,7 +9,10 @@
 #ifndef GD_RESTRICT_H
 #define GD_RESTRICT_H
 
-/* Log a restriction that failed: `result` is what the call returned, errno says why. `library` is a literal. */
-void gd_restrict_note(const char *library, int result);
+/* The libraries whose handles are restricted. */
+enum gd_restrict { GD_RESTRICT_DEVICEMODEL, GD_RESTRICT_EVTCHN, GD_RESTRICT_FOREIGNMEMORY, GD_RESTRICTED };
+
+/* Log a restriction that failed: `result` is what the call returned, errno says why. */
+void gd_restrict_note(enum gd_restrict library, int result);
 
 #endif
