@@ -33,6 +33,7 @@ int64_t th_now_ms(void); /* since some moment; monotonic */
 struct th_host {
 	char files[32]; /* where a test may put files; removed at the end */
 	char dir[48];	/* the machine's, the same or within it */
+	char state[48]; /* th_state_dir(); empty: not made yet */
 	struct gm_machine *machine;
 	struct xs_handle *xs;	   /* as domain 0 */
 	pid_t grantiod;		   /* 0: not running */
@@ -54,8 +55,8 @@ int th_setup(void **state);
 /* The same by `grantio model start`, for tests of the command line; the teardown fails if its daemon ends badly. */
 int th_setup_by_command(void **state);
 int th_teardown(void **state);
-/* Remove a directory and all that is in it. */
-void th_dir_remove(const char *path);
+/* An empty directory for grantiod's --state-dir, the same at each call; removed at the end with all that is in it. */
+const char *th_state_dir(struct th_host *host);
 
 /* ---- grantiod ----------------------------------------------------------------------------------------------- */
 

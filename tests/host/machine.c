@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -162,9 +163,18 @@ static int entry_remove(const char *path, const struct stat *st, int type, struc
 	return remove(path);
 }
 
-void th_dir_remove(const char *path)
+static void dir_remove(const char *path)
 {
 	nftw(path, entry_remove, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+const char *th_state_dir(struct th_host *host)
+{
+	if (!host->state[0]) {
+		snprintf(host->state, sizeof(host->state), "%s/state", host->files);
+		assert_int_equal(mkdir(host->state, 0700), 0);
+	}
+	return host->state;
 }
 
 int th_teardown(void **state)
@@ -180,7 +190,7 @@ int th_teardown(void **state)
 	gm_machine_close(host->machine);
 	if (host->daemon)
 		err = th_model_stop(host->daemon);
-	th_dir_remove(host->files);
+	dir_remove(host->files);
 	th_log_close(host->log);
 	free(host);
 	return err;

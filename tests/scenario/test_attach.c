@@ -4,7 +4,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 static const uint16_t guests[] = {1, 2, 3, 0};
 

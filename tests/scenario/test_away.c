@@ -3,10 +3,8 @@
  * What becomes of a guest's disks when something changes while nobody serves them: disks are attached, images are still
  * in use by the former grantiod's last I/O, or have gone.
  */
-#include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +14,7 @@
 
 #include "model/guest.h"
 #include "model/ioreq.h"
-#include "tests/host/host.h"
+#include "tests/host/access.h"
 
 #define BASE  0x2000000u  /* of the first disk's registers; the others' follow */
 #define MAGIC 0x74726976u /* "virt" */
@@ -26,7 +24,7 @@ static const struct th_key x86[] = {{"base", "0"}, {"irq", "0"}, {"grant_usage",
 
 struct world {
 	struct th_host *host;
-	char dir[32]; /* the ledgers' */
+	const char *dir; /* the ledgers' */
 	const char *arguments[3];
 	const char *image, *other;
 	struct gm_guest *guest;
@@ -34,8 +32,7 @@ struct world {
 
 static void world_open(struct world *world, struct th_host *host)
 {
-	*world = (struct world){.host = host, .dir = "/tmp/gd-away-XXXXXX"};
-	assert_non_null(mkdtemp(world->dir));
+	*world = (struct world){.host = host, .dir = th_state_dir(host)};
 	world->arguments[0] = "--state-dir";
 	world->arguments[1] = world->dir;
 	world->image = th_image(host, "a.raw", TH_MIB);
@@ -45,25 +42,11 @@ static void world_open(struct world *world, struct th_host *host)
 	assert_int_equal(gm_guest_open(&world->guest, host->dir, 1), 0);
 }
 
-/* With the ledgers of disks that were refused to the last. */
-static void dir_remove(const char *path)
-{
-	DIR *dir = opendir(path);
-	struct dirent *entry;
-
-	assert_non_null(dir);
-	while ((entry = readdir(dir)))
-		unlinkat(dirfd(dir), entry->d_name, 0);
-	closedir(dir);
-	assert_int_equal(rmdir(path), 0);
-}
-
 static void world_close(struct world *world)
 {
 	gm_guest_close(world->guest);
 	th_domain_destroy(world->host, 1);
 	th_grantiod_end(world->host, guests);
-	dir_remove(world->dir);
 }
 
 /* As the last I/O of a killed process does: the image's lock stays for as long as its file is in use by the kernel. */
@@ -77,38 +60,6 @@ static int image_hold(const char *image)
 	return fd;
 }
 
-/* ---- an access that waits --------------------------------------------------------------------------------------- */
-
-struct access {
-	struct world *world;
-	pthread_t vcpu;
-	uint64_t base, value;
-	int ret;
-	bool done; /* atomic */
-};
-
-static void *access_run(void *opaque)
-{
-	struct access *access = opaque;
-
-	access->ret = gm_guest_mmio(access->world->guest, access->base, 4, false, &access->value, TH_SECONDS * 1000);
-	__atomic_store_n(&access->done, true, __ATOMIC_RELEASE);
-	return NULL;
-}
-
-static void access_begin(struct access *access, struct world *world, uint64_t base)
-{
-	*access = (struct access){.world = world, .base = base};
-	assert_int_equal(pthread_create(&access->vcpu, NULL, access_run, access), 0);
-}
-
-static uint64_t access_end(struct access *access)
-{
-	pthread_join(access->vcpu, NULL);
-	assert_int_equal(access->ret, 0);
-	return access->value;
-}
-
 /* ---- the tests ----------------------------------------------------------------------------------------------------
  */
 
@@ -118,14 +69,14 @@ static uint64_t access_end(struct access *access)
  */
 static void attached_while_away(void **state)
 {
-	struct access access, other;
+	struct th_access access, other;
 	struct world world;
 	int held;
 
 	world_open(&world, *state);
 	th_disk_attach(world.host, 1, 0, world.image);
 	th_grantiod_pause(world.host);
-	access_begin(&access, &world, BASE);
+	th_access_begin(&access, world.guest, BASE);
 	assert_true(WIFSIGNALED(th_grantiod_stop(world.host, SIGKILL)));
 	held = image_hold(world.image);
 	th_disk_write(world.host, 1, 1, world.other, NULL);
@@ -133,11 +84,11 @@ static void attached_while_away(void **state)
 	th_log_wait(world.host, "<5>d1/ioreq: taking over ioreq server", 1);
 	th_disk_wait(world.host, 1, 1, 2);
 	th_log_wait(world.host, "waiting for its former user's last I/O", 1);
-	access_begin(&other, &world, BASE + 0x200); /* the guest's other disk does not wait for it */
-	assert_int_equal(access_end(&other), MAGIC);
-	assert_false(__atomic_load_n(&access.done, __ATOMIC_ACQUIRE));
+	th_access_begin(&other, world.guest, BASE + 0x200); /* the guest's other disk does not wait for it */
+	assert_int_equal(th_access_end(&other), MAGIC);
+	assert_false(th_access_done(&access));
 	close(held);
-	assert_int_equal(access_end(&access), MAGIC);
+	assert_int_equal(th_access_end(&access), MAGIC);
 	th_log_wait(world.host, "a.raw is in use no more", 1);
 	th_log_wait(world.host, "going on where a former grantiod ended", 1);
 	assert_int_equal(th_log_count(world.host, "waiting for its former user's last I/O"), 1);
@@ -147,40 +98,40 @@ static void attached_while_away(void **state)
 /* The disk that is refused names the ioreq server as well. */
 static void server_of_a_refused_disk(void **state)
 {
-	struct access access;
+	struct th_access access;
 	struct world world;
 
 	world_open(&world, *state);
 	th_disk_attach(world.host, 1, 0, world.image);
 	th_grantiod_pause(world.host);
-	access_begin(&access, &world, BASE);
+	th_access_begin(&access, world.guest, BASE);
 	assert_true(WIFSIGNALED(th_grantiod_stop(world.host, SIGKILL)));
 	th_disk_key(world.host, 1, 0, "mode", "x");
 	th_disk_write(world.host, 1, 1, world.other, NULL);
 	th_grantiod_start(world.host, world.arguments);
 	th_disk_wait(world.host, 1, 1, 2);
 	th_log_wait(world.host, "mode 'x': must be r or w", 1);
-	assert_int_equal(access_end(&access), UINT32_MAX); /* no device there */
-	access_begin(&access, &world, BASE + 0x200);
-	assert_int_equal(access_end(&access), MAGIC);
+	assert_int_equal(th_access_end(&access), UINT32_MAX); /* no device there */
+	th_access_begin(&access, world.guest, BASE + 0x200);
+	assert_int_equal(th_access_end(&access), MAGIC);
 	world_close(&world);
 }
 
 /* Two servers are named: the one that the guest has is taken over. */
 static void one_of_two_servers(void **state)
 {
-	struct access access;
+	struct th_access access;
 	struct world world;
 
 	world_open(&world, *state);
 	th_disk_attach(world.host, 1, 0, world.image);
 	th_disk_attach(world.host, 1, 1, world.other);
 	th_grantiod_pause(world.host);
-	access_begin(&access, &world, BASE);
+	th_access_begin(&access, world.guest, BASE);
 	assert_true(WIFSIGNALED(th_grantiod_stop(world.host, SIGKILL)));
 	th_disk_key(world.host, 1, 0, "grantio-ioreq-server", "7");
 	th_grantiod_start(world.host, world.arguments);
-	assert_int_equal(access_end(&access), MAGIC);
+	assert_int_equal(th_access_end(&access), MAGIC);
 	th_log_wait(world.host, "<5>d1/ioreq: taking over ioreq server 0", 1);
 	th_log_wait(world.host, "going on where a former grantiod ended", 2);
 	world_close(&world);
@@ -189,17 +140,17 @@ static void one_of_two_servers(void **state)
 /* The kernel is not done with the killed process yet, and has its event channels: they are asked for again. */
 static void server_not_free_yet(void **state)
 {
-	struct access access;
+	struct th_access access;
 	struct world world;
 
 	world_open(&world, *state);
 	th_disk_attach(world.host, 1, 0, world.image);
 	th_grantiod_pause(world.host);
-	access_begin(&access, &world, BASE);
+	th_access_begin(&access, world.guest, BASE);
 	assert_true(WIFSIGNALED(th_grantiod_stop(world.host, SIGKILL)));
 	assert_int_equal(gm_fault_set(world.host->machine, 0, GM_FAULT_BIND, 1), 0);
 	th_grantiod_start(world.host, world.arguments);
-	assert_int_equal(access_end(&access), MAGIC);
+	assert_int_equal(th_access_end(&access), MAGIC);
 	assert_true(gm_fault_struck(world.host->machine, 0, GM_FAULT_BIND));
 	th_log_wait(world.host, "cannot take over what a former grantiod left", 1);
 	th_log_wait(world.host, "<5>d1/xvda: state 2: going on where a former grantiod ended", 1);

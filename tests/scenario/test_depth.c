@@ -36,7 +36,7 @@ struct writer {
 
 struct world {
 	struct th_host *host;
-	char dir[32]; /* the ledgers', and the server's files */
+	const char *dir; /* the ledgers', and the server's files */
 	char target[96], log[48], socket[48];
 	const char *arguments[5];
 	struct gp_disk *disk;
@@ -112,8 +112,7 @@ static void disk_open(struct world *world)
 
 static void world_open(struct world *world, struct th_host *host, bool nbd)
 {
-	*world = (struct world){.host = host, .dir = "/tmp/gd-depth-XXXXXX"};
-	assert_non_null(mkdtemp(world->dir));
+	*world = (struct world){.host = host, .dir = th_state_dir(host)};
 	world->arguments[0] = "--state-dir";
 	world->arguments[1] = world->dir;
 	world->arguments[2] = "--queues";

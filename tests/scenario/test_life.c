@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Ends and restarts: of guests, of directories, of grantiod. Nothing may be left of what has ended. */
-#include "tests/host/host.h"
+#include "tests/host/access.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -183,20 +183,6 @@ static void driver_is_told(void **state)
 	th_grantiod_end(host, guests);
 }
 
-struct access {
-	struct gm_guest *guest;
-	uint64_t value;
-	int ret;
-};
-
-static void *access_run(void *opaque)
-{
-	struct access *access = opaque;
-
-	access->ret = gm_guest_mmio(access->guest, BASE, 4, false, &access->value, TH_SECONDS * 1000);
-	return NULL;
-}
-
 /* After a crash a vCPU waits for an answer: the next grantiod gives it, by the server that the former one had. */
 static void grantiod_crashes(void **state)
 {
@@ -211,17 +197,15 @@ static void grantiod_crashes(void **state)
 	th_grantiod_start(host, NULL);
 	th_log_wait(host, "<6>d1/xvda: serving", 1);
 	for (unsigned i = 0; i < 10; i++) { /* more often than a guest has servers */
-		struct access access = {0};
-		pthread_t vcpu;
+		struct th_access access;
+		struct gm_guest *guest;
 
 		assert_true(WIFSIGNALED(th_grantiod_stop(host, SIGKILL)));
-		assert_int_equal(gm_guest_open(&access.guest, host->dir, 1), 0);
-		assert_int_equal(pthread_create(&vcpu, NULL, access_run, &access), 0);
+		assert_int_equal(gm_guest_open(&guest, host->dir, 1), 0);
+		th_access_begin(&access, guest, BASE);
 		th_grantiod_start(host, NULL);
-		pthread_join(vcpu, NULL);
-		gm_guest_close(access.guest);
-		assert_int_equal(access.ret, 0);
-		assert_int_equal(access.value, MAGIC);
+		assert_int_equal(th_access_end(&access), MAGIC);
+		gm_guest_close(guest);
 		th_log_wait(host, "<6>d1/xvda: serving", i + 2);
 	}
 	snprintf(wanted, sizeof(wanted), "taking over ioreq server 0");

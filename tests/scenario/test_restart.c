@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "model/guest.h"
-#include "tests/host/host.h"
+#include "tests/host/access.h"
 
 #define BLOCK 4096u
 #define BASE  0x2000000u  /* of the disk's registers */
@@ -25,7 +25,7 @@ static const uint16_t guests[] = {1, 0};
 
 struct world {
 	struct th_host *host;
-	char dir[40]; /* the ledgers', and the server's files */
+	const char *dir; /* the ledgers', and the server's files */
 	char target[96], requests[64];
 	const char *arguments[3];
 	pid_t server;
@@ -34,8 +34,7 @@ struct world {
 
 static void world_open(struct world *world, struct th_host *host)
 {
-	*world = (struct world){.host = host, .dir = "/tmp/gd-restart-XXXXXX"};
-	assert_non_null(mkdtemp(world->dir));
+	*world = (struct world){.host = host, .dir = th_state_dir(host)};
 	snprintf(world->requests, sizeof(world->requests), "%s/requests", world->dir);
 	world->arguments[0] = "--state-dir";
 	world->arguments[1] = world->dir;
@@ -255,29 +254,12 @@ static void crash_while_reading(void **state)
 	world_close(&world);
 }
 
-struct access {
-	struct gm_guest *guest;
-	pthread_t vcpu;
-	uint64_t value;
-	int ret;
-	bool done; /* atomic */
-};
-
-static void *access_run(void *opaque)
-{
-	struct access *access = opaque;
-
-	access->ret = gm_guest_mmio(access->guest, BASE, 4, false, &access->value, TH_SECONDS * 1000);
-	__atomic_store_n(&access->done, true, __ATOMIC_RELEASE);
-	return NULL;
-}
-
 /* One that is not there is waited for, and so are its disk's registers; the guest's other disk does not wait. */
 static void server_away(void **state)
 {
 	struct th_host *host = *state;
 	const char *image = th_image(host, "a.raw", TH_MIB);
-	struct access access = {0};
+	struct th_access access;
 	struct world world;
 	char socket[64];
 
@@ -290,16 +272,13 @@ static void server_away(void **state)
 	waitpid(world.server, NULL, 0);
 	server_socket(&world, socket);
 	unlink(socket);
-	access.guest = gp_disk_guest(world.disk);
-	assert_int_equal(pthread_create(&access.vcpu, NULL, access_run, &access), 0);
+	th_access_begin(&access, gp_disk_guest(world.disk), BASE);
 	th_grantiod_start(host, world.arguments);
 	th_log_wait(host, "it was served before: waiting for its server", 1);
 	th_guest_check(world.disk, image, 0, 65536, 1);
-	assert_false(__atomic_load_n(&access.done, __ATOMIC_ACQUIRE));
+	assert_false(th_access_done(&access));
 	server_begin(&world);
-	pthread_join(access.vcpu, NULL);
-	assert_int_equal(access.ret, 0);
-	assert_int_equal(access.value, MAGIC);
+	assert_int_equal(th_access_end(&access), MAGIC);
 	th_log_wait(host, "<5>d1/xvda: state 2: going on where a former grantiod ended", 1);
 	assert_int_equal(th_log_count(host, "waiting for its server"), 1);
 	th_guest_close(world.disk);
@@ -335,7 +314,8 @@ static void silent_server(void **state)
 static void guest_boots(void **state)
 {
 	struct th_host *host = *state;
-	struct access access = {0};
+	struct th_access access;
+	struct gm_guest *guest;
 	struct world world;
 	int status;
 
@@ -343,14 +323,12 @@ static void guest_boots(void **state)
 	th_disk_attach(host, 1, 0, th_image(host, "a.raw", TH_MIB));
 	status = th_grantiod_stop(host, SIGTERM);
 	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-	assert_int_equal(gm_guest_open(&access.guest, host->dir, 1), 0);
-	assert_int_equal(pthread_create(&access.vcpu, NULL, access_run, &access), 0);
+	assert_int_equal(gm_guest_open(&guest, host->dir, 1), 0);
+	th_access_begin(&access, guest, BASE);
 	th_grantiod_start(host, world.arguments);
-	pthread_join(access.vcpu, NULL);
-	assert_int_equal(access.ret, 0);
-	assert_int_equal(access.value, MAGIC);
+	assert_int_equal(th_access_end(&access), MAGIC);
 	th_log_wait(host, "<5>d1/xvda: state 2: going on where a former grantiod ended", 1);
-	gm_guest_close(access.guest);
+	gm_guest_close(guest);
 	th_disk_detach(host, 1, 0);
 	th_grantiod_end(host, guests);
 	assert_int_equal(rmdir(world.dir), 0);

@@ -14,7 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "tests/host/host.h"
+#include "tests/host/access.h"
 
 #define WRITERS 8u
 #define BLOCKS	32u /* of each writer */
@@ -28,7 +28,7 @@ static const uint16_t guests[] = {1, 0};
 
 struct world {
 	struct th_host *host;
-	char dir[32]; /* the ledgers' */
+	const char *dir; /* the ledgers' */
 	const char *image;
 	struct gp_disk *disk;
 	const char *arguments[8]; /* NULL ends them */
@@ -38,8 +38,7 @@ struct world {
 
 static void world_open(struct world *world, struct th_host *host)
 {
-	*world = (struct world){.host = host, .dir = "/tmp/gd-resume-XXXXXX"};
-	assert_non_null(mkdtemp(world->dir));
+	*world = (struct world){.host = host, .dir = th_state_dir(host)};
 	world->arguments[0] = "--state-dir";
 	world->arguments[1] = world->dir;
 	world->image = th_image(host, "a.raw", WRITERS * BLOCKS * BLOCK);
@@ -196,26 +195,10 @@ static void killed_in_the_middle(void **state)
 
 #define DISKS 4u
 
-struct access {
-	struct world *world;
-	pthread_t vcpu;
-	uint64_t base, value;
-	int ret;
-};
-
-static void *access_run(void *opaque)
-{
-	struct access *access = opaque;
-
-	access->ret = gm_guest_mmio(gp_disk_guest(access->world->disk), access->base, 4, false, &access->value,
-				    TH_SECONDS * 1000);
-	return NULL;
-}
-
 /* An access that waits for the next grantiod is answered by the device that it is meant for, whichever comes first. */
 static void waiting_for_one_of_many(void **state)
 {
-	struct access access;
+	struct th_access access;
 	struct world world;
 	char name[16];
 
@@ -225,13 +208,10 @@ static void waiting_for_one_of_many(void **state)
 		th_disk_attach(world.host, 1, i, th_image(world.host, name, TH_MIB));
 	}
 	for (unsigned round = 1; round <= 2 * DISKS; round++) {
-		access = (struct access){.world = &world, .base = BASE + round % DISKS * 0x200};
 		assert_true(WIFSIGNALED(th_grantiod_stop(world.host, SIGKILL)));
-		assert_int_equal(pthread_create(&access.vcpu, NULL, access_run, &access), 0);
+		th_access_begin(&access, gp_disk_guest(world.disk), BASE + round % DISKS * 0x200);
 		th_grantiod_start(world.host, world.arguments);
-		pthread_join(access.vcpu, NULL);
-		assert_int_equal(access.ret, 0);
-		assert_int_equal(access.value, MAGIC);
+		assert_int_equal(th_access_end(&access), MAGIC);
 		th_log_wait(world.host, "going on where a former grantiod ended", round * DISKS);
 	}
 	for (unsigned i = 1; i < DISKS; i++)

@@ -66,12 +66,11 @@ static void header_of_the_guests_own(void **state)
 {
 	struct th_host *host = *state;
 	const char *image = th_image(host, "a.raw", TH_MIB);
-	char dir[] = "/tmp/gd-settings-XXXXXX";
+	const char *dir = th_state_dir(*state);
 	const char *const arguments[] = {"--state-dir", dir, NULL};
 	char block[512] = HEADER;
 	struct gp_disk *disk;
 
-	assert_non_null(mkdtemp(dir));
 	th_domain_create(host, 1);
 	th_disk_write(host, 1, 0, image, NULL);
 	th_grantiod_start(host, arguments);

@@ -6,7 +6,6 @@
 #include "tests/host/frontend.h"
 
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -266,12 +265,11 @@ static void kernel_begins_anew(void **state)
 static void both_begin_anew(void **state)
 {
 	static const char *const steps[] = {"5", "6"};
-	char dir[] = "/tmp/gd-xenbus-XXXXXX";
+	const char *dir = th_state_dir(*state);
 	const char *arguments[] = {"--state-dir", dir, NULL};
 	struct th_host *host = *state;
 	struct th_front front;
 
-	assert_non_null(mkdtemp(dir));
 	th_grantiod_start(host, arguments);
 	th_domain_create(host, 1);
 	th_front_disk(host, th_image(host, "a.raw", TH_MIB));

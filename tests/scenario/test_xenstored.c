@@ -2,7 +2,6 @@
 /* xenstored ends under grantiod, and comes back, with what it knew or without: disks are served on. */
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -12,7 +11,7 @@ static const uint16_t guests[] = {1, 2, 0};
 
 struct world {
 	struct th_host *host;
-	char dir[40]; /* the ledgers' */
+	const char *dir; /* the ledgers' */
 	const char *arguments[3];
 	const char *image;
 	struct gp_disk *disk;
@@ -20,8 +19,7 @@ struct world {
 
 static void world_open(struct world *world, struct th_host *host)
 {
-	*world = (struct world){.host = host, .dir = "/tmp/gd-xenstored-XXXXXX"};
-	assert_non_null(mkdtemp(world->dir));
+	*world = (struct world){.host = host, .dir = th_state_dir(host)};
 	world->arguments[0] = "--state-dir";
 	world->arguments[1] = world->dir;
 	world->image = th_image(host, "a.raw", TH_MIB);
