@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A virtio-blk request on its way: from the chain that a guest made available to its used entry.
+ * A virtio-blk request on its way, from the chain that a guest made available to its used entry.
  *
- * There is one for each head of the queue, so that none is ever allocated; while it is `busy` the guest must not use
- * that head again. Its data lies in a run of the queue's arena, at the same offset in its page as in the guest's where
- * the disk's alignment allows it (a copy then never touches two of our pages for one of the guest's).
+ * There is one per head of the queue, so that none is ever allocated; while it is `busy`, the guest must not use that
+ * head again. Its data is in a run of the queue's arena. If the disk's alignment allows it, the data begins at the same
+ * offset in its page as in the guest's: then a copy never touches two of our pages for one of the guest's.
  */
 #ifndef GD_REQUEST_H
 #define GD_REQUEST_H
@@ -17,7 +17,7 @@
 #include "backend/disk/disk.h"
 #include "backend/virtio/chain.h"
 
-#define GD_REQUEST_INLINE 4u /* data segments that need no page of their own */
+#define GD_REQUEST_INLINE 4u /* so many data segments are kept in the request itself */
 
 struct gd_request {
 	struct gio_virtio_blk_outhdr header; /* as fetched */
@@ -30,22 +30,22 @@ struct gd_request {
 	bool has_status;   /* status_addr can be written */
 	bool status_alone; /* the status is the only device-writable byte */
 	uint8_t status;	   /* GIO_VIRTIO_BLK_S_*: what will be written there */
-	int fault;	   /* of the fetch, then of the data's push: set by the copy batch */
+	int fault;	   /* of the fetch, later of the data's push; the copy batch sets it */
 	int status_fault;  /* of the status's push */
 	gio_dma_t status_addr;
-	uint32_t push; /* bytes of `data` that go to the guest */
+	uint32_t push; /* how many bytes of `data` go to the guest */
 
-	/* The data: all device-readable bytes behind the header, or all device-writable ones before the status. */
+	/* The data: all device-readable bytes after the header, or all device-writable ones before the status. */
 	uint8_t *data;
 	uint32_t length;
 	uint32_t segments;
-	struct gd_segment *segment; /* `few`, or in the last page of the run */
+	struct gd_segment *segment; /* points to `few`, or into the last page of the run */
 	struct gd_segment few[GD_REQUEST_INLINE];
 	bool writable; /* the data is device-writable */
-	void *run;     /* of the arena; NULL: no data */
+	void *run;     /* of the arena's pages; NULL: there is no data */
 	uint32_t pages;
 
-	/* Several I/Os one after the other: ranges of DISCARD and WRITE_ZEROES, a flush in writethrough mode. */
+	/* Several I/Os, done one after the other: ranges of DISCARD and WRITE_ZEROES, a flush in writethrough mode. */
 	uint32_t step, steps;
 	bool flush_last;
 } __attribute__((aligned(64)));

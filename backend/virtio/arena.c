@@ -12,7 +12,7 @@ struct gd_arena {
 	char *memory;
 	unsigned pages, words, used;
 	unsigned first;	  /* no word before this one has a free page */
-	uint64_t taken[]; /* a bit for each page */
+	uint64_t taken[]; /* one bit per page */
 };
 
 int gd_arena_open(struct gd_arena **arena, unsigned pages)
@@ -45,11 +45,11 @@ void gd_arena_close(struct gd_arena *arena)
 	free(arena);
 }
 
-/* The first page from `page` on whose bit is `taken`; `pages` when there is none. */
+/* The first page from `page` on whose bit is `taken`; `pages`: there is none. */
 static unsigned page_find(const struct gd_arena *arena, unsigned page, bool taken)
 {
 	unsigned word = page / WORD;
-	uint64_t hidden = (UINT64_C(1) << page % WORD) - 1; /* what lies before `page` in its word */
+	uint64_t hidden = (UINT64_C(1) << page % WORD) - 1; /* the bits before `page` in its word */
 
 	for (; word < arena->words; word++, hidden = 0) {
 		uint64_t bits = (taken ? arena->taken[word] : ~arena->taken[word]) & ~hidden;

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The data buffers of one queue: a bounded piece of our own memory, handed out in runs of pages.
+ * The data buffers of one queue: a bounded piece of our own memory, given out in runs of pages.
  *
- * Lowest address first, so that a queue that is not deep keeps using the same few pages, which stay in the cache and
- * are all that the kernel ever gives us. Pages are looked up 64 at a time; the usual run (one to eight pages) is found
- * in the first word that is not full. One thread.
+ * The run with the lowest address comes first, so that a queue that is not deep keeps using the same few pages: they
+ * stay in the cache, and the kernel provides no others. Pages are looked up 64 at a time; the usual run (one to eight
+ * pages) is found in the first word that is not full.
+ *
+ * Threads: one.
  */
 #ifndef GD_ARENA_H
 #define GD_ARENA_H
@@ -16,13 +18,15 @@
 
 struct gd_arena;
 
-int gd_arena_open(struct gd_arena **arena, unsigned pages); /* a multiple of 64. 0 or -errno */
-void gd_arena_close(struct gd_arena *arena);		    /* takes NULL */
+/* `pages` is a multiple of 64. 0 or -errno. */
+int gd_arena_open(struct gd_arena **arena, unsigned pages);
+void gd_arena_close(struct gd_arena *arena); /* takes NULL */
 
-/* `pages` (not 0) adjacent pages, page-aligned; NULL when there is no such run now. */
+/* Get `pages` (not 0) adjacent pages, page-aligned; NULL: there is no such run now. */
 void *gd_arena_get(struct gd_arena *arena, unsigned pages);
 void gd_arena_put(struct gd_arena *arena, void *run, unsigned pages);
 
-unsigned gd_arena_used(const struct gd_arena *arena); /* pages */
+/* How many pages are given out. */
+unsigned gd_arena_used(const struct gd_arena *arena);
 
 #endif

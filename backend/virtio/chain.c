@@ -7,7 +7,7 @@
 
 #include <abi/virtio_ring.h>
 
-/* Note a segment. Empty ones carry nothing and are left out. */
+/* Note a segment. Empty ones are left out. */
 static void segment_add(struct gd_chain *chain, const struct gd_desc *desc)
 {
 	bool write = desc->flags & GIO_VIRTQ_DESC_F_WRITE;
@@ -26,7 +26,7 @@ static void segment_add(struct gd_chain *chain, const struct gd_desc *desc)
 		(struct gd_segment){.addr = desc->addr, .length = desc->length};
 	if (write) {
 		chain->writable++;
-		chain->writable_bytes += desc->length; /* 64 bits hold 128 times 32 */
+		chain->writable_bytes += desc->length; /* no overflow: 128 segments of 32 bits */
 	} else {
 		chain->readable++;
 		chain->readable_bytes += desc->length;
@@ -48,7 +48,7 @@ int gd_chain_walk(struct gd_chain *chain, const struct gd_ring *ring, uint16_t h
 	uint16_t index = head;
 
 	memset(chain, 0, offsetof(struct gd_chain, segments));
-	/* A chain longer than the table visits an entry twice: it is a loop. */
+	/* A chain that is longer than the table comes to an entry twice: it is a loop. */
 	for (uint32_t n = 0; n < ring->size; n++) {
 		struct gd_desc desc = gd_ring_desc(ring, index);
 
@@ -99,6 +99,7 @@ bool gd_chain_status(const struct gd_chain *chain, const struct gd_way *way, gio
 {
 	if (!gd_guestmem_range_valid(way, chain->last.addr, chain->last.length))
 		return false;
-	*addr = chain->last.addr + chain->last.length - 1; /* still valid: the range is, and runs on over references */
+	*addr = chain->last.addr + chain->last.length -
+		1; /* valid, as the whole range is: its references are consecutive */
 	return true;
 }

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A descriptor chain, walked and copied: from here on nobody looks at the guest's descriptors again.
+ * A descriptor chain, walked and copied: after that the guest's descriptors are not looked at again.
  *
  * A chain that cannot be followed in the ring's own table (a link outside it, a loop, an indirect descriptor that was
- * not negotiated) breaks the ring: -EPROTO. Anything else that is wrong with a chain (too long, readable after
- * writable, a bad indirect table) is that request's fault alone, and `why` says what it is. virtio 1.2, 2.7.4
- * and 2.7.5.
+ * not negotiated) breaks the ring: -EPROTO. Any other fault of a chain (too long, readable after writable, a bad
+ * indirect table) only makes its request fail, and `why` says what it is. virtio 1.2, 2.7.4 and 2.7.5.
  */
 #ifndef GD_CHAIN_H
 #define GD_CHAIN_H
@@ -15,7 +14,7 @@
 
 #include "backend/virtio/ring.h"
 
-/* Most segments of a request: those of the data, and one each for the header and the status. */
+/* Maximum of segments in a request: those of the data, and one each for the header and the status. */
 #define GD_CHAIN_DATA_SEGMENTS 126u
 #define GD_CHAIN_SEGMENTS      (GD_CHAIN_DATA_SEGMENTS + 2u)
 /* Bytes of the longest indirect table. */
@@ -28,10 +27,10 @@ struct gd_segment {
 
 struct gd_chain {
 	const char *why;	     /* what is wrong with it, or NULL */
-	uint32_t readable, writable; /* segments: the readable ones come first */
+	uint32_t readable, writable; /* numbers of segments; the readable ones come first */
 	uint64_t readable_bytes, writable_bytes;
 	struct gd_segment last;	 /* the last writable segment, even of a bad chain; length 0: there is none */
-	struct gd_segment table; /* the indirect table that the chain goes on in; length 0: none */
+	struct gd_segment table; /* the indirect table in which the chain goes on; length 0: none */
 	struct gd_segment segments[GD_CHAIN_SEGMENTS];
 };
 
@@ -42,8 +41,8 @@ int gd_chain_walk(struct gd_chain *chain, const struct gd_ring *ring, uint16_t h
 void gd_chain_walk_table(struct gd_chain *chain, const void *entries);
 
 /*
- * Where the status byte is: the last one of the last writable segment, whatever else lies in it (2.7.4). False when the
- * chain has none that could be written.
+ * Where the status byte is: it is the last byte of the last writable segment, whatever else is in that (2.7.4). False:
+ * the chain has no such byte, or it cannot be written.
  */
 bool gd_chain_status(const struct gd_chain *chain, const struct gd_way *way, gio_dma_t *addr);
 

@@ -9,7 +9,7 @@
 
 _Static_assert(offsetof(struct gio_virtq_avail, idx) == 2 && offsetof(struct gio_virtq_used, idx) == 2, "2.7");
 
-/* Of a place in a mapped part. Offsets are ours, or were checked against the size: they lie within the mapping. */
+/* A place in a mapped part. It is in the mapping: offsets are ours, or were checked against the size. */
 static void *part_at(const struct gd_guestmap *part, uint32_t offset)
 {
 	return (char *)part->data + offset;
@@ -65,7 +65,7 @@ int gd_ring_open(struct gd_ring *ring, struct gd_guestmem *mem, const struct gd_
 	return 0;
 }
 
-/* All that was ever taken is either published or left: so the ledger need not say how many that were. */
+/* Every chain that was taken is either published or left: so the ledger need not say how many there were. */
 int gd_ring_resume(struct gd_ring *ring, struct gd_guestmem *mem, const struct gd_ring_layout *layout,
 		   uint32_t size_max)
 {
@@ -74,7 +74,7 @@ int gd_ring_resume(struct gd_ring *ring, struct gd_guestmem *mem, const struct g
 
 	if (err)
 		return err;
-	/* The guest's, and so perhaps a lie: then its own requests are done again, or never answered. */
+	/* The guest may have changed it: then requests of its own are done again, or never answered. */
 	used = gd_shared_load16(part_at(&ring->used, offsetof(struct gio_virtq_used, idx)));
 	lefts = gd_ledger_settle(ring->ledger, used, ring->size, ring->left);
 	if (lefts < 0) {
@@ -169,7 +169,7 @@ bool gd_ring_arm(struct gd_ring *ring)
 
 void gd_ring_disarm(struct gd_ring *ring)
 {
-	/* With EVENT_IDX there is nothing to store: avail_event stays behind, and the driver passes it only once. */
+	/* With EVENT_IDX there is nothing to store: avail_event stays behind the index, which passes it only once. */
 	if (!ring->event_idx && ring->armed)
 		gd_shared_store16(part_at(&ring->used, offsetof(struct gio_virtq_used, flags)),
 				  GIO_VIRTQ_USED_F_NO_NOTIFY);
@@ -198,8 +198,9 @@ bool gd_ring_publish(struct gd_ring *ring)
 		return false;
 	gd_ledger_show(ring->ledger, now);
 	/*
-	 * Release: the entries (and the copies into the guest's buffers, which a system call ended) are there before
-	 * the index that shows them. Pairs with the driver's read barrier after loading the index (2.7.14).
+	 * Release: the entries are stored before the index that shows them, and so are the copies into the guest's
+	 * buffers, whose system call has returned. Pairs with the driver's read barrier after loading the index
+	 * (2.7.14).
 	 */
 	gd_shared_store16_release(part_at(&ring->used, offsetof(struct gio_virtq_used, idx)), now);
 	ring->published = now;
