@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "backend/base/clock.h"
 #include "backend/xenbus/step.h"
-#include "backend/xenbus/settle.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -9,9 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define REMOVAL_MS     1000
-#define PAUSE_FIRST_MS 20   /* the first pause between two looks at an image that is in use; each is twice as long, */
-#define PAUSE_MOST_MS  1000 /* up to this */
+#define REMOVAL_MS 1000
 
 /* ---- messages about a device --------------------------------------------------------------------------------- */
 
@@ -163,97 +160,6 @@ static void removal_ask(struct gd_step *step, struct gd_served *device)
 	gd_timer_set(step->removal, REMOVAL_MS);
 }
 
-/* True when the time `when` has come; otherwise `next` becomes no later than `when`. */
-static bool time_come(uint64_t when, uint64_t now, uint64_t *next)
-{
-	if (when > now && when < *next)
-		*next = when;
-	return when <= now;
-}
-
-void gd_step_retry(struct gd_step *step)
-{
-	uint64_t now = gd_clock_ms(), next = UINT64_MAX;
-
-	for (struct gd_guest *guest = step->table->guests; guest; guest = guest->next)
-		if (guest->settle_ms && time_come(guest->settle_ms, now, &next)) {
-			guest->settle_ms = 0;
-			gd_table_touch(step->table, guest->devices); /* any of its devices will do */
-		}
-	gd_table_each(step->table, guest, device)
-	{
-		if (device->pause_ms && device->phase == GD_PHASE_IDLE && !device->dirty &&
-		    time_come(device->retry_ms, now, &next))
-			gd_table_touch(step->table, device);
-	}
-	if (next != UINT64_MAX)
-		gd_timer_set(step->retry, next - now);
-}
-
-/* Devices that are open already may be served now. */
-static void opened_touch(struct gd_step *step, const struct gd_guest *guest)
-{
-	for (struct gd_served *device = guest->devices; device; device = device->sibling)
-		if (device->phase == GD_PHASE_OPENED)
-			gd_table_touch(step->table, device);
-}
-
-void gd_step_settle(struct gd_step *step, struct gd_domains *domains, struct gd_guest *guest)
-{
-	if (guest->settled || guest->unread || guest->settle_ms)
-		return;
-	if (gd_settle(domains, guest)) {
-		opened_touch(step, guest);
-		return;
-	}
-	guest->settle_ms = gd_clock_ms() + PAUSE_MOST_MS;
-	gd_step_retry(step); /* which sets the timer */
-}
-
-/*
- * True if the device lacks something that may be there later: its image is in use, its NBD server is away, or the
- * system has no thread, descriptor or memory left. A device that was served before is not refused for that, as long as
- * its directory is there. Its image is locked until a former process's last I/O has ended, however long that takes; and
- * the guest waits, as it would if the server had gone while the disk was served.
- */
-static bool may_come(const struct gd_served *device)
-{
-	static const int later[] = {-EBUSY, -ENOTCONN, -EAGAIN, -ENOMEM, -EMFILE, -ENFILE};
-
-	for (unsigned i = 0; i < sizeof(later) / sizeof(later[0]); i++)
-		if (device->result == later[i])
-			return true;
-	return false;
-}
-
-static void wait_begin(struct gd_step *step, struct gd_served *device)
-{
-	unsigned pause = device->pause_ms ? 2 * device->pause_ms : PAUSE_FIRST_MS;
-	const char *what = "what it needs";
-
-	if (device->result == -EBUSY)
-		what = "its former user's last I/O";
-	else if (device->result == -ENOTCONN)
-		what = "its server";
-	if (device->awaited != device->result)
-		gd_log(&device->log, GD_NOTICE, "%s: it was served before: waiting for %s", device->error, what);
-	device->awaited = device->result;
-	device->pause_ms = pause < PAUSE_MOST_MS ? pause : PAUSE_MOST_MS;
-	device->retry_ms = gd_clock_ms() + device->pause_ms;
-	device->result = 0;
-	gd_step_retry(step); /* sets the timer for the first device of all that wait */
-}
-
-static void wait_end(struct gd_served *device)
-{
-	if (device->awaited == -EBUSY)
-		gd_log(&device->log, GD_NOTICE, "%s is in use no more", device->target);
-	else if (device->awaited)
-		gd_log(&device->log, GD_NOTICE, "%s can be opened again", device->target);
-	device->awaited = 0;
-	device->pause_ms = 0;
-}
-
 static bool is_former(const struct gd_served *device, unsigned state)
 {
 	return state != GD_STATE_INITIALISING && device->note.server;
@@ -289,7 +195,7 @@ static void idle_open(struct gd_step *step, struct gd_served *device, const stru
 	bool failed = device->result && keys_equal(keys, &device->keys);
 
 	if (!failed && device->pause_ms && device->retry_ms > gd_clock_ms()) {
-		gd_step_retry(step); /* its time has not come; the timer may not count it yet */
+		gd_retry_look(&step->retry); /* its time has not come; the timer may not count it yet */
 		return;
 	}
 	if (!failed) {
@@ -298,8 +204,8 @@ static void idle_open(struct gd_step *step, struct gd_served *device, const stru
 		if (!gd_served_open(device, keys, state))
 			return;
 	}
-	if (is_former(device, state) && may_come(device)) {
-		wait_begin(step, device);
+	if (is_former(device, state) && gd_retry_may(device)) {
+		gd_retry_later(&step->retry, device);
 		return;
 	}
 	device->result = 0; /* it is tried again after a change in the directory, or a refresh */
@@ -437,7 +343,7 @@ static void serve(struct gd_step *step, struct gd_served *device)
 {
 	uint64_t base = base_choose(step, device);
 
-	wait_end(device);
+	gd_retry_end(device);
 	if (!base)
 		gd_served_fail(device, -ENOSPC, "no address is free for its registers");
 	others_note(step, device, 0);

@@ -154,7 +154,7 @@ static void devices_follow(struct gd_xenbus *xenbus)
 			if (last)
 				continue; /* its guest may be forgotten, too */
 		}
-		gd_step_settle(&xenbus->step, xenbus->env.domains, guest);
+		gd_retry_settle(&xenbus->step.retry, xenbus->env.domains, guest);
 	}
 }
 
@@ -201,7 +201,7 @@ static void retry_expired(void *opaque)
 {
 	struct gd_xenbus *xenbus = opaque;
 
-	gd_step_retry(&xenbus->step);
+	gd_retry_look(&xenbus->step.retry);
 }
 
 static void device_changed(struct gd_served *device)
@@ -314,7 +314,7 @@ int gd_xenbus_open(struct gd_xenbus **out, const struct gd_config *config, struc
 					.store = xenbus->store,
 					.table = xenbus->table,
 					.removal = &xenbus->removal,
-					.retry = &xenbus->retry};
+					.retry = {xenbus->table, &xenbus->retry}};
 	ledgers_sweep(xenbus, config->state_dir);
 	*out = xenbus;
 	return 0;

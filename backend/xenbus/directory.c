@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: MIT */
+/* What is read and written of one device: its own directory, and its guest's. */
+#include "backend/base/error.h"
+#include "backend/base/number.h"
+#include "backend/xenbus/store_priv.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ATTEMPTS 5 /* at a transaction; after a conflict there is a watch event as well, by which it is tried again */
+
+static void device_path(const struct gd_store *store, const struct gd_device_id *id, const char *key,
+			char path[GD_STORE_PATH])
+{
+	snprintf(path, GD_STORE_PATH, "%s/%u/%" PRIu32 "%s%s", store->roots[id->class], id->domid, id->devid,
+		 key ? "/" : "", key ? key : "");
+}
+
+/* True when there is a directory; *ret becomes -errno on failure. */
+static bool device_exists(struct gd_store *store, xs_transaction_t transaction, const struct gd_device_id *id, int *ret)
+{
+	char path[GD_STORE_PATH], *value;
+
+	device_path(store, id, NULL, path);
+	*ret = gd_store_node_read(store, transaction, path, &value);
+	free(value);
+	if (!*ret && !value)
+		*ret = -ENOENT;
+	return !*ret;
+}
+
+/* End a transaction: commit it if `ret` is 0. -EAGAIN: another client changed what it read. */
+static int transaction_end(struct gd_store *store, xs_transaction_t transaction, int ret)
+{
+	errno = 0;
+	if (xs_transaction_end(store->xs, transaction, ret != 0) || ret)
+		return ret;
+	return gd_errno_or(EIO);
+}
+
+static int transaction_start(struct gd_store *store, xs_transaction_t *transaction)
+{
+	errno = 0;
+	*transaction = xs_transaction_start(store->xs);
+	return *transaction != XBT_NULL ? 0 : gd_errno_or(EIO);
+}
+
+/* What is done in one transaction, with the caller's `arguments`; from its beginning again, if it was in conflict. */
+typedef int store_work(struct gd_store *store, xs_transaction_t transaction, void *arguments);
+
+static int transact(struct gd_store *store, store_work *work, void *arguments)
+{
+	int ret = -EAGAIN;
+
+	for (unsigned i = 0; i < ATTEMPTS && ret == -EAGAIN; i++) {
+		xs_transaction_t transaction;
+
+		ret = transaction_start(store, &transaction);
+		if (!ret)
+			ret = transaction_end(store, transaction, work(store, transaction, arguments));
+	}
+	return ret;
+}
+
+struct read_arguments {
+	const struct gd_device_id *id;
+	struct gd_keys *keys;
+};
+
+static int keys_read(struct gd_store *store, xs_transaction_t transaction, void *arguments)
+{
+	const struct read_arguments *read = arguments;
+	char path[GD_STORE_PATH];
+	int ret;
+
+	gd_keys_free(read->keys); /* of an attempt before this one */
+	if (!device_exists(store, transaction, read->id, &ret))
+		return ret;
+	for (unsigned key = 0; key < GD_KEYS && !ret; key++) {
+		device_path(store, read->id, gd_key_names[key], path);
+		ret = gd_store_node_read(store, transaction, path, &read->keys->value[key]);
+	}
+	return ret;
+}
+
+int gd_store_read(struct gd_store *store, const struct gd_device_id *id, struct gd_keys *keys)
+{
+	struct read_arguments read = {id, keys};
+	int ret;
+
+	memset(keys, 0, sizeof(*keys));
+	ret = transact(store, keys_read, &read);
+	if (ret)
+		gd_keys_free(keys);
+	return ret;
+}
+
+static int key_write(struct gd_store *store, xs_transaction_t transaction, const struct gd_device_id *id,
+		     enum gd_key key, uint64_t value)
+{
+	char path[GD_STORE_PATH], text[24];
+
+	snprintf(text, sizeof(text), "%" PRIu64, value);
+	device_path(store, id, gd_key_names[key], path);
+	errno = 0;
+	if (xs_write(store->xs, transaction, path, text, (unsigned)strlen(text)))
+		return 0;
+	return gd_errno_or(EIO);
+}
+
+/* 0: `key` has that value; -EBUSY: it has another one; -ENOENT: there is no such key. */
+static int key_compare(struct gd_store *store, xs_transaction_t transaction, const struct gd_device_id *id,
+		       enum gd_key key, unsigned value)
+{
+	char path[GD_STORE_PATH], *text;
+	uint64_t number;
+	int ret;
+
+	device_path(store, id, gd_key_names[key], path);
+	ret = gd_store_node_read(store, transaction, path, &text);
+	if (!ret && !text)
+		ret = -ENOENT;
+	if (!ret && (!gd_number(text, false, UINT_MAX, &number) || number != value))
+		ret = -EBUSY;
+	free(text);
+	return ret;
+}
+
+static int key_remove(struct gd_store *store, xs_transaction_t transaction, const struct gd_device_id *id,
+		      enum gd_key key)
+{
+	char path[GD_STORE_PATH];
+
+	device_path(store, id, gd_key_names[key], path);
+	errno = 0;
+	if (xs_rm(store->xs, transaction, path) || errno == ENOENT)
+		return 0;
+	return gd_errno_or(EIO);
+}
+
+static int note_write(struct gd_store *store, xs_transaction_t transaction, const struct gd_device_id *id,
+		      const struct gd_store_note *note)
+{
+	int ret = key_write(store, transaction, id, GD_KEY_IOREQ_SERVER, note->server);
+
+	if (!ret && note->others)
+		ret = key_remove(store, transaction, id, GD_KEY_IOREQ_OTHERS);
+	if (!ret && note->ledger)
+		ret = key_write(store, transaction, id, GD_KEY_LEDGER, note->ledger);
+	if (!ret && note->base)
+		ret = key_write(store, transaction, id, GD_KEY_VERSION, GD_FRONT_VERSION);
+	if (!ret && note->base)
+		ret = key_write(store, transaction, id, GD_KEY_MMIO_BASE, note->base);
+	return ret;
+}
+
+struct others_arguments {
+	const struct gd_device_id *id;
+	uint32_t servers;
+};
+
+static int others_write(struct gd_store *store, xs_transaction_t transaction, void *arguments)
+{
+	const struct others_arguments *others = arguments;
+	int ret;
+
+	if (device_exists(store, transaction, others->id, &ret))
+		ret = key_write(store, transaction, others->id, GD_KEY_IOREQ_OTHERS, others->servers);
+	return ret;
+}
+
+int gd_store_others(struct gd_store *store, const struct gd_device_id *id, uint32_t servers)
+{
+	struct others_arguments others = {id, servers};
+
+	return transact(store, others_write, &others);
+}
+
+struct state_arguments {
+	const struct gd_device_id *id;
+	unsigned from, to;
+	const struct gd_store_note *note;
+};
+
+static int state_write(struct gd_store *store, xs_transaction_t transaction, void *arguments)
+{
+	const struct state_arguments *state = arguments;
+	int ret = key_compare(store, transaction, state->id, GD_KEY_STATE, state->from);
+
+	if (!ret && state->note)
+		ret = note_write(store, transaction, state->id, state->note);
+	return ret ? ret : key_write(store, transaction, state->id, GD_KEY_STATE, state->to);
+}
+
+int gd_store_state(struct gd_store *store, const struct gd_device_id *id, unsigned from, unsigned to,
+		   const struct gd_store_note *note)
+{
+	struct state_arguments state = {id, from, to, note};
+
+	return transact(store, state_write, &state);
+}
+
+static int directory_remove(struct gd_store *store, xs_transaction_t transaction, void *arguments)
+{
+	const struct gd_device_id *id = arguments;
+	int ret = key_compare(store, transaction, id, GD_KEY_STATE, GD_STATE_CLOSED);
+	char path[GD_STORE_PATH];
+
+	if (!ret)
+		ret = key_compare(store, transaction, id, GD_KEY_ONLINE, 0);
+	if (ret)
+		return ret;
+	device_path(store, id, NULL, path);
+	errno = 0;
+	if (xs_rm(store->xs, transaction, path))
+		return 0;
+	return gd_errno_or(EIO);
+}
+
+int gd_store_forget(struct gd_store *store, const struct gd_device_id *id)
+{
+	struct gd_device_id copy = *id;
+
+	return transact(store, directory_remove, &copy);
+}
+
+/* The token of a watch on the guest's side: "front/CLASS/DOMID/DEVID". */
+static void front_token(const struct gd_device_id *id, char token[GD_STORE_PATH])
+{
+	snprintf(token, GD_STORE_PATH, GD_STORE_FRONT "%s/%u/%" PRIu32, gd_class_names[id->class], id->domid,
+		 id->devid);
+}
+
+static void front_path(const struct gd_device_id *id, const char *key, char path[GD_STORE_PATH])
+{
+	snprintf(path, GD_STORE_PATH, "/local/domain/%u/device/%s/%" PRIu32 "/%s", id->domid, gd_class_names[id->class],
+		 id->devid, key);
+}
+
+int gd_store_front_watch(struct gd_store *store, const struct gd_device_id *id)
+{
+	char path[GD_STORE_PATH], token[GD_STORE_PATH];
+
+	front_path(id, gd_front_key_names[GD_FRONT_KEY_STATE], path);
+	front_token(id, token);
+	errno = 0;
+	if (xs_watch(store->xs, path, token) || errno == EEXIST) /* EEXIST: it is watched already */
+		return 0;
+	return gd_errno_or(EIO);
+}
+
+void gd_store_front_unwatch(struct gd_store *store, const struct gd_device_id *id)
+{
+	char path[GD_STORE_PATH], token[GD_STORE_PATH];
+
+	front_path(id, gd_front_key_names[GD_FRONT_KEY_STATE], path);
+	front_token(id, token);
+	xs_unwatch(store->xs, path, token);
+}
+
+struct front_arguments {
+	const struct gd_device_id *id;
+	struct gd_front_keys *keys;
+};
+
+static int front_keys_read(struct gd_store *store, xs_transaction_t transaction, void *arguments)
+{
+	const struct front_arguments *front = arguments;
+	char path[GD_STORE_PATH];
+	int ret = 0;
+
+	gd_front_keys_free(front->keys); /* of an attempt before this one */
+	for (unsigned key = 0; key < GD_FRONT_KEYS && !ret; key++) {
+		front_path(front->id, gd_front_key_names[key], path);
+		ret = gd_store_node_read(store, transaction, path, &front->keys->value[key]);
+	}
+	return ret;
+}
+
+int gd_store_front_read(struct gd_store *store, const struct gd_device_id *id, struct gd_front_keys *keys)
+{
+	struct front_arguments front = {id, keys};
+	int ret;
+
+	memset(keys, 0, sizeof(*keys));
+	ret = transact(store, front_keys_read, &front);
+	if (ret)
+		gd_front_keys_free(keys);
+	return ret;
+}
+
+void gd_store_remove(struct gd_store *store, const struct gd_device_id *id, enum gd_key key)
+{
+	key_remove(store, XBT_NULL, id, key);
+}
+
+/* Best effort: the log has the line as well. */
+void gd_store_error(struct gd_store *store, const struct gd_device_id *id, const char *error)
+{
+	char path[GD_STORE_PATH];
+
+	snprintf(path, sizeof(path), "/local/domain/%u/error/backend/%s/%u/%" PRIu32 "%s", store->domid,
+		 gd_class_names[id->class], id->domid, id->devid, error ? "/error" : "");
+	if (error)
+		xs_write(store->xs, XBT_NULL, path, error, (unsigned)strlen(error));
+	else
+		xs_rm(store->xs, XBT_NULL, path);
+}
