@@ -35,13 +35,13 @@ class Module:
         self.defines, self.names, self.includes, self.declares = set(), set(), set(), set()
 
     def add_source(self, text):
-        code = STRUCTURE.sub(" ", csource.code_of(text))
+        code = STRUCTURE.sub("struct", csource.code_of(text))
         outside = re.sub(r"^\{.*?^\}", "{}", code, flags=re.DOTALL | re.MULTILINE)
         self.defines = set(FUNCTION.findall(outside.replace("{}", "{ }"))) | set(VARIABLE.findall(outside))
         self.names = set(WORD.findall(code)) - set(STATIC.findall(code)) - self.defines
 
     def add_header(self, text, folder, root):
-        self.declares = set(WORD.findall(STRUCTURE.sub(" ", csource.code_of(text))))
+        self.declares = set(WORD.findall(STRUCTURE.sub("struct", csource.code_of(text))))
         for name in INCLUDE.findall(text):
             beside = os.path.join(folder, name)
             self.includes.add(os.path.normpath(beside if os.path.exists(os.path.join(root, beside)) else name))

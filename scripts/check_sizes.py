@@ -67,7 +67,7 @@ class Room:
     def judge(self):
         if self.median() > FUNCTION_MEDIAN:
             self.faults.append(f"{self.name}: the median function has {self.median()} lines, at most {FUNCTION_MEDIAN}")
-        if self.name not in UNASKED and not COMMENTS[0] <= self.share() <= COMMENTS[1]:
+        if self.filled and self.name not in UNASKED and not COMMENTS[0] <= self.share() <= COMMENTS[1]:
             self.faults.append(f"{self.name}: {self.share():.1%} of the lines are comments, wanted "
                                f"{COMMENTS[0]:.0%} to {COMMENTS[1]:.0%}")
         return self.faults
