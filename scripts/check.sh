@@ -37,8 +37,13 @@ symbols() { # PREFIX-REGEX FILE...
 
 # Versions of clang-format differ in what they make of the same style: one is the measure, Debian 12's.
 formatted() {
-	case $(clang-format --version) in *version\ 14.*) ;; *) echo \
-		"  not looked at: this is not clang-format 14"; return 0 ;; esac
+	case $(clang-format --version) in
+	*version\ 14.*) ;;
+	*)
+		echo "  not looked at: this is not clang-format 14"
+		return 0
+		;;
+	esac
 	git ls-files '*.c' '*.h' | xargs clang-format --dry-run -Werror
 }
 
