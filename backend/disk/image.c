@@ -83,8 +83,7 @@ static int image_locate(struct gd_image *image, const struct gd_disk_opening *op
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 	n = readlink(link, image->path, sizeof(image->path) - 1);
 	if (n < 0) {
-		result =
-			gd_disk_refuse(opening, -errno, "cannot tell where it lies: %s: %s", link, gd_log_errno(errno));
+		result = gd_disk_refuse(opening, -errno, "cannot find out its path: %s: %s", link, gd_log_errno(errno));
 		goto close_fd;
 	}
 	image->path[n] = 0;
@@ -221,7 +220,7 @@ static int image_judge(const struct gd_image *image, const struct gd_disk_openin
 		return gd_disk_refuse(opening, result, "cannot turn O_DIRECT on: %s", gd_log_errno(result));
 	if (format && !opening->config->raw)
 		return gd_disk_refuse(opening, -EMEDIUMTYPE,
-				      "is a %s image, which is not served as it lies: let qemu-nbd -f %s serve it, and "
+				      "is a %s image, and only raw data is served: let qemu-nbd -f %s serve it, and "
 				      "name nbd+unix:///?socket=PATH instead (if it is raw data: see raw-image)",
 				      format->name, format->qemu);
 	if (format)

@@ -34,7 +34,7 @@ static int size_describe(struct gd_nbd_disk *disk, const struct gd_disk_opening 
 	uint64_t odd;
 
 	if (size < 0)
-		return gd_disk_refuse(opening, -EIO, "the server does not tell the size");
+		return gd_disk_refuse(opening, -EIO, "the server does not say the size");
 	disk->latest = (uint64_t)size;
 	odd = (uint64_t)size & (info->block_size - 1);
 	if (odd == (uint64_t)size)

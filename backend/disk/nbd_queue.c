@@ -66,7 +66,7 @@ static bool server_same(struct gd_nbd_queue *queue)
 	else if (queue->can.least > info->block_size || queue->can.payload < info->block_size)
 		snprintf(why, sizeof(queue->why), "the export no longer takes blocks of %u bytes", info->block_size);
 	else if (nbd_get_size(queue->handle) < 0)
-		snprintf(why, sizeof(queue->why), "the server does not tell the size");
+		snprintf(why, sizeof(queue->why), "the server does not say the size");
 	else
 		return true;
 	return false;

@@ -150,7 +150,7 @@ int gd_alone_take(uint16_t domid)
 	}
 	if (ret == -EEXIST)
 		gd_log(NULL, GD_ERR,
-		       "process %d is a grantiod that serves domain %u's disks already (%s): not a second one",
+		       "process %d is a grantiod that serves domain %u's disks already (%s): there can be one only",
 		       (int)pid, domid, path);
 	else if (ret)
 		gd_log(NULL, GD_ERR, "lock %s: %s", path, strerror(-ret));

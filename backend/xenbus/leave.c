@@ -69,10 +69,11 @@ void gd_xenbus_complain(struct gd_xenbus *xenbus)
 		if (device_idle(device))
 			continue;
 		if (device->left)
-			gd_log(&device->log, GD_ERR, "%u requests are still in flight: left as they are",
+			gd_log(&device->log, GD_ERR,
+			       "%u requests are still in flight, and grantiod exits without waiting for them",
 			       gd_served_inflight(device));
 		else
-			gd_log(&device->log, GD_ERR, "%s does not end: left to the kernel",
+			gd_log(&device->log, GD_ERR, "%s does not end: grantiod exits without it",
 			       device->phase == GD_PHASE_OPENING ? "opening its image" : "closing its image");
 	}
 }

@@ -161,7 +161,7 @@ static int ledger_open(struct gd_served *device, struct gd_ledger **ledger)
 		ret = gd_ledger_adopt(ledger, path, device->note.ledger);
 		device->resumed = !ret;
 		if (ret)
-			gd_log(&device->log, GD_NOTICE, "ledger %s: cannot go on by it: %s", path, strerror(-ret));
+			gd_log(&device->log, GD_NOTICE, "ledger %s: cannot be used: %s", path, strerror(-ret));
 	}
 	if (!device->resumed)
 		ret = gd_ledger_make(ledger, path);

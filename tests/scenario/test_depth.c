@@ -271,7 +271,7 @@ static void nbd_silent(void **state)
 	th_log_wait(host, "with 32 requests in flight: they wait", 1);
 	status = th_grantiod_stop(host, SIGTERM);
 	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
-	th_log_wait(host, "<3>d1/xvda: 32 requests are still in flight: left as they are", 1);
+	th_log_wait(host, "<3>d1/xvda: 32 requests are still in flight, and grantiod exits", 1);
 	kill(server, SIGCONT);
 	th_grantiod_start(host, world.arguments);
 	th_log_wait(host, "the former grantiod's last writes may still be on their way to its server", 1);

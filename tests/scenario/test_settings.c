@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #define HEADER	"QFI\xfb\0\0\0\3"
-#define REFUSED "is a qcow2 image, which is not served as it lies"
+#define REFUSED "is a qcow2 image, and only raw data is served"
 
 static const uint16_t guests[] = {1, 0};
 static const char name_path[] = "/local/domain/1/name", vm_path[] = "/local/domain/1/vm";

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #define MIB	(1u << 20)
-#define REFUSED ": is a %s image, which is not served as it lies: let qemu-nbd -f %s serve it, "
+#define REFUSED ": is a %s image, and only raw data is served: let qemu-nbd -f %s serve it, "
 
 static void put(struct disk_rig *rig, off_t offset, const char *bytes, size_t length)
 {
