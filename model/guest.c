@@ -20,18 +20,18 @@
 int gm_guest_pid(const char *dir, uint16_t domid)
 {
 	struct gm_machine *m;
-	int ret;
+	int err, pid;
 
 	if (!domid || domid >= GM_MAX_DOMAINS)
 		return -EINVAL;
-	ret = gm_machine_open_as(&m, dir, domid);
-	if (ret)
-		return ret;
+	err = gm_machine_open_as(&m, dir, domid);
+	if (err)
+		return err;
 	gm_big_lock(m);
-	ret = gm_guest_holder(m);
+	pid = gm_guest_holder(m);
 	gm_big_unlock(m);
 	gm_machine_close(m);
-	return ret;
+	return pid;
 }
 
 /*

@@ -183,31 +183,31 @@ static int frames_place(const struct area *area, const struct gm_attach *a, cons
 }
 
 /*
- * With `err` a frame that cannot be mapped has its own error and the call succeeds; without, one bad frame fails the
+ * With `errs` a frame that cannot be mapped has its own error and the call succeeds; without, one bad frame fails the
  * call.
  */
 void *xenforeignmemory_map2(xenforeignmemory_handle *fmem, uint32_t dom, void *addr, int prot, int flags, size_t pages,
-			    const xen_pfn_t arr[], int err[])
+			    const xen_pfn_t arr[], int errs[])
 {
 	struct gm_attach *a = NULL;
 	struct area *area = NULL;
 	void *p = NULL;
-	int rc = pages && pages <= SIZE_MAX / GM_PAGE_SIZE ? fmem_allowed(fmem, dom) : -EINVAL;
+	int err = pages && pages <= SIZE_MAX / GM_PAGE_SIZE ? fmem_allowed(fmem, dom) : -EINVAL;
 
-	if (!rc && !(a = gm_attach_get(fmem->ctx.m, (uint16_t)dom)))
-		rc = -ESRCH;
-	if (rc)
+	if (!err && !(a = gm_attach_get(fmem->ctx.m, (uint16_t)dom)))
+		err = -ESRCH;
+	if (err)
 		goto out;
 	GM_COUNT(fmem->ctx.m, hypercalls, 1);
 	area = area_new(fmem, a, addr, flags, pages);
-	rc = area ? frames_place(area, a, arr, prot, err) : -errno;
-	p = area && !rc ? area->addr : NULL;
-	if (area && rc)
+	err = area ? frames_place(area, a, arr, prot, errs) : -errno;
+	p = area && !err ? area->addr : NULL;
+	if (area && err)
 		area_end(fmem, area_take(fmem, area->addr, area->pages));
 out:
 	gm_attach_put(fmem->ctx.m, a);
-	if (rc)
-		errno = -rc;
+	if (err)
+		errno = -err;
 	return p;
 }
 

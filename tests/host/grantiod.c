@@ -99,13 +99,13 @@ void th_log_wait(struct th_host *host, const char *text, unsigned count)
 {
 	struct timespec end;
 	unsigned found;
-	int ret = 0;
+	int err = 0;
 
 	clock_gettime(CLOCK_MONOTONIC, &end);
 	end.tv_sec += TH_SECONDS;
 	pthread_mutex_lock(&host->log->lock);
-	while ((found = log_count(host->log, text)) < count && !ret)
-		ret = pthread_cond_timedwait(&host->log->more, &host->log->lock, &end);
+	while ((found = log_count(host->log, text)) < count && !err)
+		err = pthread_cond_timedwait(&host->log->more, &host->log->lock, &end);
 	pthread_mutex_unlock(&host->log->lock);
 	if (found < count)
 		fail_msg("the log has '%s' %u times, waited for %u", text, found, count);

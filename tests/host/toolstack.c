@@ -356,9 +356,9 @@ struct gp_disk *th_guest_open(struct th_host *host, uint16_t domid, unsigned ind
 void th_guest_close(struct gp_disk *disk)
 {
 	struct gp_disk_leaks leaks;
-	int ret = gp_disk_close(disk, &leaks);
+	int err = gp_disk_close(disk, &leaks);
 
-	if (ret)
+	if (err)
 		fail_msg("the guest leaks: %u grants, %u of them held, %zu pages", leaks.grants, leaks.held,
 			 leaks.pages);
 }
