@@ -17,12 +17,12 @@
 #define SYSTEM_LOCK SYSTEM_DIR "/lock"
 #define OTHER_LOCK  "grantiod.lock"
 
-#define PLACES	 4	 /* bytes of a domain: one, and those that are taken beside the dying */
-#define STRIDE	 0x10000 /* from one to the next */
+#define PLACES	 4	 /* bytes per domain: the usual one, and others for a process that follows a dying one */
+#define STRIDE	 0x10000 /* from one place to the next */
 #define PAUSE_MS 20
-#define PAUSES	 100 /* so, two seconds */
+#define PAUSES	 100 /* two seconds in all */
 
-/* The directory of xenstored's socket, as libxenstore finds it (xs_open(3)); empty: the system's. */
+/* The directory of xenstored's socket, found as libxenstore finds it (xs_open(3)); empty: the system's. */
 static int store_dir(char dir[PATH_MAX])
 {
 	const char *socket = getenv("XENSTORED_PATH"), *run = getenv("XENSTORED_RUNDIR");
@@ -37,7 +37,7 @@ static int store_dir(char dir[PATH_MAX])
 	return length < PATH_MAX ? 0 : -ENAMETOOLONG;
 }
 
-/* The file's name: by the xenstore that libxenstore will find. A machine has one; each model has its own. */
+/* The file's name, by the xenstore that libxenstore will find: that of the system, or a model machine's own. */
 static int lock_path(char path[PATH_MAX])
 {
 	static const char *const system[] = {"/run/xenstored", "/var/lib/xenstored", "/dev/xen", "/proc/xen", "/dev"};
@@ -55,7 +55,7 @@ static int lock_path(char path[PATH_MAX])
 	return snprintf(path, PATH_MAX, "%s/" OTHER_LOCK, real) < PATH_MAX ? 0 : -ENAMETOOLONG;
 }
 
-/* The descriptor is never closed: the lock goes with it. */
+/* Open the file. Its descriptor is never closed, as that would end the lock. */
 static int lock_open(const char *path)
 {
 	int fd;
@@ -72,7 +72,7 @@ static struct flock place_lock(uint16_t domid, unsigned place)
 		.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = (off_t)domid + (off_t)place * STRIDE, .l_len = 1};
 }
 
-/* It has been killed, and no thread of it will run a program again: only the kernel is still busy with it. */
+/* True: the process was killed, and none of its threads will return to the program: only the kernel is still busy. */
 static bool process_dying(pid_t pid)
 {
 	char path[40], line[512], *state;
@@ -82,16 +82,15 @@ static bool process_dying(pid_t pid)
 	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
 	file = pid > 0 ? fopen(path, "re") : NULL;
 	if (!file)
-		return false; /* gone: the next look finds its lock free; or it is hidden from us */
+		return false; /* it has gone, and the next look finds its lock free; or it is hidden from us */
 	got = fread(line, 1, sizeof(line) - 1, file);
 	fclose(file);
 	line[got] = '\0';
-	state = strrchr(line, ')'); /* behind the name, which may hold anything */
+	state = strrchr(line, ')'); /* behind the name, in which there may be any character */
 	return state && (state[2] == 'Z' || state[2] == 'X');
 }
 
-/* Whether one that may serve has a place of the domain: 1, with its number in `pid`; 0; -errno. Our own are no one's.
- */
+/* Whether another process that may serve holds one of the domain's places: 1, with its number in `pid`; 0; -errno. */
 static int other_find(int fd, uint16_t domid, pid_t *pid)
 {
 	for (unsigned place = 0; place < PLACES; place++) {
@@ -120,7 +119,7 @@ static int place_take(int fd, uint16_t domid)
 	return -EAGAIN;
 }
 
-/* A place first, and then nobody else at another: of two that come at once at least one sees the other. */
+/* Take a place first, and then look at the others: of two processes that start at once, at least one sees the other. */
 static int lock_take(int fd, uint16_t domid, pid_t *pid)
 {
 	struct flock none = {.l_type = F_UNLCK, .l_whence = SEEK_SET};

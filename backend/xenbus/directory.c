@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What is read and written of one device: its own directory, and its guest's. */
+/* Reads and writes of one device's keys: in its own directory, and in its guest's. */
 #include "backend/base/error.h"
 #include "backend/base/number.h"
 #include "backend/xenbus/store_priv.h"
@@ -49,7 +49,7 @@ static int transaction_start(struct gd_store *store, xs_transaction_t *transacti
 	return *transaction != XBT_NULL ? 0 : gd_errno_or(EIO);
 }
 
-/* What is done in one transaction, with the caller's `arguments`; from its beginning again, if it was in conflict. */
+/* The work of one transaction, with the caller's `arguments`. After a conflict it is done again from the beginning. */
 typedef int store_work(struct gd_store *store, xs_transaction_t transaction, void *arguments);
 
 static int transact(struct gd_store *store, store_work *work, void *arguments)
@@ -77,7 +77,7 @@ static int keys_read(struct gd_store *store, xs_transaction_t transaction, void 
 	char path[GD_STORE_PATH];
 	int ret;
 
-	gd_keys_free(read->keys); /* of an attempt before this one */
+	gd_keys_free(read->keys); /* of a former attempt */
 	if (!device_exists(store, transaction, read->id, &ret))
 		return ret;
 	for (unsigned key = 0; key < GD_KEYS && !ret; key++) {
@@ -273,7 +273,7 @@ static int front_keys_read(struct gd_store *store, xs_transaction_t transaction,
 	char path[GD_STORE_PATH];
 	int ret = 0;
 
-	gd_front_keys_free(front->keys); /* of an attempt before this one */
+	gd_front_keys_free(front->keys); /* of a former attempt */
 	for (unsigned key = 0; key < GD_FRONT_KEYS && !ret; key++) {
 		front_path(front->id, gd_front_key_names[key], path);
 		ret = gd_store_node_read(store, transaction, path, &front->keys->value[key]);

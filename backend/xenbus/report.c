@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the administrator asks of the devices, and what they are told to look at. */
+/* What the administrator may ask for: counters of all devices, and a new look at images and refused devices. */
 #include "backend/xenbus/xenbus_priv.h"
 
 #include <errno.h>

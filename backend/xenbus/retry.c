@@ -5,7 +5,7 @@
 
 #include <errno.h>
 
-#define PAUSE_FIRST_MS 20u   /* between two attempts; each pause is twice the last, */
+#define PAUSE_FIRST_MS 20u   /* the first pause between two attempts; each is twice as long as the last one, */
 #define PAUSE_MOST_MS  1000u /* up to this */
 
 /* True when the time `when` has come; otherwise `next` becomes no later than `when`. */

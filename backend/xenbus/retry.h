@@ -20,7 +20,7 @@ struct gd_retry {
 	struct gd_timer *timer;
 };
 
-/* Try what it is time for: touch the devices concerned. Set the timer for the next. */
+/* Touch the devices for which it is time to try again, and set the timer for the next one. */
 void gd_retry_look(struct gd_retry *retry);
 /* All directories of the guest have been read: take over what was left for it (xenbus/settle.h), or try again later. */
 void gd_retry_settle(struct gd_retry *retry, struct gd_domains *domains, struct gd_guest *guest);
@@ -30,9 +30,9 @@ void gd_retry_settle(struct gd_retry *retry, struct gd_domains *domains, struct 
  * or the system has no thread, descriptor or memory left.
  */
 bool gd_retry_may(const struct gd_served *device);
-/* IDLE, after a failure of that kind: touch the device again after a pause, longer each time. Logged when it begins. */
+/* After such a failure, when the device is IDLE: touch it after a pause, longer each time. The first one is logged. */
 void gd_retry_later(struct gd_retry *retry, struct gd_served *device);
-/* It is open: there is no pause any more. */
+/* The device is open: forget its pauses. */
 void gd_retry_end(struct gd_served *device);
 
 #endif

@@ -74,8 +74,7 @@ static void nameless_adopt(struct gd_domains *domains, const struct gd_guest *gu
 	}
 }
 
-/* Of several servers that are named, one that exists is taken; of several that exist, the one that most devices name.
- */
+/* Of the servers that are named, one that exists is taken; of several that exist, the one that most devices name. */
 bool gd_settle(struct gd_domains *domains, struct gd_guest *guest)
 {
 	struct vote votes[SERVERS];

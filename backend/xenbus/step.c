@@ -105,7 +105,7 @@ static int state_change(struct gd_step *step, struct gd_served *device, unsigned
 	return ret;
 }
 
-/* For a successor, if this process ends while the guest's ioreq server is noted nowhere (xen/ioreq.h). */
+/* Note for a successor what it needs if this process ends while no directory names the ioreq server (xen/ioreq.h). */
 static void others_note(struct gd_step *step, struct gd_served *device, unsigned devices)
 {
 	uint32_t servers;
@@ -119,7 +119,7 @@ static void others_note(struct gd_step *step, struct gd_served *device, unsigned
 		gd_log(&device->log, GD_NOTICE, "cannot note the guest's other ioreq servers: %s", strerror(-ret));
 }
 
-/* What was to be noted is, or is no more. */
+/* That is not needed any more: the server is named, or there is none. */
 static void others_forget(struct gd_step *step, struct gd_served *device)
 {
 	if (device->others)
@@ -137,7 +137,8 @@ void gd_step_stop(struct gd_step *step, struct gd_served *device, const char *wh
 		if (!device->keys.base)
 			gd_store_front_unwatch(step->store, &device->id);
 	}
-	gd_served_stop(device); /* it leaves its guest here and now, and so does the ioreq server with the last one */
+	gd_served_stop(
+		device); /* it leaves its guest at once; with the guest's last device, so does the ioreq server */
 	others_forget(step, device);
 }
 
@@ -365,8 +366,7 @@ static void opened_step(struct gd_step *step, struct gd_served *device, const st
 	int ret = -ENOENT;
 
 	if (!device->guest->settled)
-		return; /* another directory may name an address that this device must not take: it waits until all are
-			   read */
+		return; /* it waits until all directories are read: one may name an address that it must not take */
 	if (keys && !gd_keys_life(keys, &life, error) && state_wanted(device, &life) && life.state == device->former)
 		ret = device_check(step, device, keys, &parsed, error);
 	if (!ret && keys_equal(&parsed, &device->keys))

@@ -255,8 +255,7 @@ int gd_store_introduced(struct gd_store *store, uint16_t domid)
 	return -errno;
 }
 
-/* The first entry of the permissions has the owner, and what all others may do; the other entries are single domains'.
- */
+/* The permissions' first entry has the owner, and what all others may do; the other entries are for single domains. */
 static bool guest_may_write(struct gd_store *store, const char *path, uint16_t domid)
 {
 	unsigned count = 0;

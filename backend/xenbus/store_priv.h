@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Within store.c, which has the connection, and directory.c. */
+/* For store.c, which has the connection, and directory.c only. */
 #ifndef GD_STORE_PRIV_H
 #define GD_STORE_PRIV_H
 
@@ -16,8 +16,7 @@ struct gd_store {
 	char roots[GD_CLASSES][64]; /* /local/domain/N/backend/CLASS */
 };
 
-/* Read a node; *out is NULL if there is none. A NUL within the value becomes a byte that no check accepts. 0, -errno.
- */
+/* Read a node: 0, or -errno; *out is NULL if there is none. A NUL within it becomes a byte that no check accepts. */
 int gd_store_node_read(struct gd_store *store, xs_transaction_t transaction, const char *path, char **out);
 
 #endif
