@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define GUARD	     (64u << 10) /* on each side of a mapping */
@@ -19,6 +21,17 @@ char *gm_path(const struct gm_machine *machine, const char *name)
 	char *path;
 
 	return asprintf(&path, "%s/%s", machine->dir, name) < 0 ? NULL : path;
+}
+
+int gm_socket_address(const struct gm_machine *machine, const char *name, struct sockaddr_un *address)
+{
+	int dir = open(machine->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	if (dir < 0)
+		return -errno;
+	*address = (struct sockaddr_un){.sun_family = AF_UNIX};
+	snprintf(address->sun_path, sizeof(address->sun_path), "/proc/self/fd/%d/%s", dir, name);
+	return dir;
 }
 
 static char *file_path(const struct gm_machine *m, uint16_t domid, enum gm_file file)

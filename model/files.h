@@ -8,6 +8,14 @@
 /* The path of a file in the machine's directory; the caller frees it. NULL: no memory. */
 char *gm_path(const struct gm_machine *machine, const char *name);
 
+struct sockaddr_un;
+/*
+ * Fill in the address of a socket in the machine's directory. It names the directory by a descriptor, because a
+ * socket's path can have 107 bytes only and a directory's may be longer. Returns that descriptor, which the caller
+ * closes when it is done with the address; or -errno.
+ */
+int gm_socket_address(const struct gm_machine *machine, const char *name, struct sockaddr_un *address);
+
 /* A domain's files. */
 enum gm_file { GM_FILE_RAM, GM_FILE_GRANTS, GM_FILE_ACTIVE, GM_FILE_IOREQ, GM_FILES };
 

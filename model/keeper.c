@@ -15,7 +15,6 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
-#include <fcntl.h>
 #include <unistd.h>
 
 #define EVENTS 32
@@ -124,16 +123,14 @@ static void releases_resume(struct gm_keeper *k)
 
 static int listener_open(const struct gm_machine *m)
 {
-	struct sockaddr_un sun = {.sun_family = AF_UNIX};
-	int dir = open(gm_machine_dir(m), O_PATH | O_DIRECTORY | O_CLOEXEC), fd, err;
+	struct sockaddr_un address;
+	int dir = gm_socket_address(m, "keeper", &address), fd, err;
 
 	if (dir < 0)
-		return -errno;
+		return dir;
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	/* By the directory's descriptor: a socket's path is short. */
-	snprintf(sun.sun_path, sizeof(sun.sun_path), "/proc/self/fd/%d/keeper", dir);
-	unlink(sun.sun_path);
-	err = fd < 0 || bind(fd, (struct sockaddr *)&sun, sizeof(sun)) || listen(fd, GM_MAX_PROCS) ? -errno : 0;
+	unlink(address.sun_path); /* of a keeper that was killed */
+	err = fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) || listen(fd, GM_MAX_PROCS) ? -errno : 0;
 	close(dir);
 	if (!err)
 		return fd;

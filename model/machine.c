@@ -125,22 +125,19 @@ static int state_map(struct gm_machine *m)
  */
 static int keeper_connect(const struct gm_machine *m)
 {
-	struct sockaddr_un sun = {.sun_family = AF_UNIX};
 	uint32_t hello[2] = {m->proc, m->proc_gen};
-	int dir, fd;
+	struct sockaddr_un address;
+	int dir = gm_socket_address(m, "keeper", &address), fd;
 
-	/* By way of the directory's descriptor, since a socket's path may have 107 bytes at most. */
-	dir = open(m->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0)
+		return -1;
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	snprintf(sun.sun_path, sizeof(sun.sun_path), "/proc/self/fd/%d/keeper", dir);
-	if (dir < 0 || fd < 0 || connect(fd, (struct sockaddr *)&sun, sizeof(sun)) ||
-	    send(fd, hello, sizeof(hello), MSG_NOSIGNAL) != (ssize_t)sizeof(hello)) {
-		if (fd >= 0)
-			close(fd);
+	if (fd >= 0 && (connect(fd, (struct sockaddr *)&address, sizeof(address)) ||
+			send(fd, hello, sizeof(hello), MSG_NOSIGNAL) != (ssize_t)sizeof(hello))) {
+		close(fd);
 		fd = -1;
 	}
-	if (dir >= 0)
-		close(dir);
+	close(dir);
 	return fd;
 }
 
