@@ -146,6 +146,18 @@ void rig_image_read(struct disk_rig *rig, void *out, uint64_t offset, size_t len
 	close(fd);
 }
 
+void rig_ring_deferred(struct disk_rig *rig)
+{
+	struct io_uring probe;
+
+	rig->ring_flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN;
+	if (io_uring_queue_init(2, &probe, rig->ring_flags)) {
+		print_message("no deferred task work in this kernel: skipped\n");
+		skip();
+	}
+	io_uring_queue_exit(&probe);
+}
+
 int rig_disk_open(struct disk_rig *rig, const char *target, unsigned flags)
 {
 	struct gd_disk_config config = {

@@ -52,6 +52,8 @@ void rig_image(struct disk_rig *rig, const char *name, uint64_t bytes);
 uint64_t rig_image_used(const struct disk_rig *rig);
 void rig_image_read(struct disk_rig *rig, void *out, uint64_t offset, size_t length);
 
+/* Use a ring as grantiod's from now on: one thread, and nothing happens but when it asks. Skips the test without it. */
+void rig_ring_deferred(struct disk_rig *rig);
 int rig_disk_open(struct disk_rig *rig, const char *target, unsigned flags); /* the disk alone */
 int rig_open(struct disk_rig *rig, const char *target, unsigned flags);	     /* with ring and queue */
 void rig_close(struct disk_rig *rig);

@@ -298,14 +298,8 @@ static void test_random_buffered(void **state)
 static void test_random_deferred(void **state)
 {
 	struct disk_rig *rig = *state;
-	struct io_uring probe;
 
-	rig->ring_flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN;
-	if (io_uring_queue_init(2, &probe, rig->ring_flags)) {
-		print_message("no deferred task work in this kernel: skipped\n");
-		skip();
-	}
-	io_uring_queue_exit(&probe);
+	rig_ring_deferred(rig);
 	rig_image(rig, "a.raw", 8 * MIB);
 	assert_int_equal(rig_open(rig, rig->path, RIG_DISCARD), 0);
 	rig_random(rig, 41, 1500);
