@@ -307,3 +307,12 @@ int gc_disk_remove(struct xs_handle *xs, const struct gc_disk *disk)
 
 	return gc_store_transact(xs, disk_remove, &copy);
 }
+
+/* The number comes from the other domain, and may be any. */
+const char *gc_disk_state_name(unsigned state)
+{
+	static const char *const names[] = {"-",	 "Initialising", "InitWait", "Initialised",
+					    "Connected", "Closing",	 "Closed"}; /* enum xenbus_state */
+
+	return state < sizeof(names) / sizeof(*names) ? names[state] : "?";
+}

@@ -23,15 +23,6 @@ static const struct gc_option list_options[] = {
 	{0},
 };
 
-/* The number comes from the other domain, and may be any. */
-const char *gc_disk_state_name(unsigned state)
-{
-	static const char *const names[] = {"-",	 "Initialising", "InitWait", "Initialised",
-					    "Connected", "Closing",	 "Closed"}; /* enum xenbus_state */
-
-	return state < sizeof(names) / sizeof(*names) ? names[state] : "?";
-}
-
 /* What is shown beside what libxl's directory says: that is the backend's, the guest's and grantiod's own. */
 struct shown {
 	unsigned backend_state, frontend_state;
