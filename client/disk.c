@@ -133,6 +133,8 @@ static int guest_refused(const struct gp_disk_config *config, int error, const s
 	if (pid > 0)
 		return report(to, error, "domain %u of machine %s: cannot be its guest, since process %d is",
 			      config->domid, config->machine, pid);
+	if (error == -ENOENT)
+		return report(to, error, "machine %s: it does not run (see 'grantio model start')", config->machine);
 	return report(to, error, "domain %u of machine %s: cannot be its guest", config->domid, config->machine);
 }
 
@@ -144,14 +146,14 @@ static int guest_open(struct gp_disk *disk, const struct gp_disk_config *config,
 		return guest_refused(config, err, to);
 	err = gio_os_model_open(&disk->os, disk->guest);
 	if (err) {
-		report(to, err, "domain %u: no memory for the guest's system", config->domid);
+		report(to, err, "domain %u: cannot set up the guest's memory and threads", config->domid);
 		goto close_guest;
 	}
 	if (config->timeout_ms)
 		gio_os_model_patience(disk->os, (int)config->timeout_ms);
 	err = gio_grants_init(&disk->grants, disk->os, FIRST_GREF);
 	if (err) {
-		report(to, err, "domain %u: grant table", config->domid);
+		report(to, err, "domain %u: cannot set up the grant table", config->domid);
 		goto close_os;
 	}
 	return 0;
@@ -201,16 +203,16 @@ static int device_open(struct gp_disk *disk, const struct gp_disk_config *config
 	if (err == -ENOENT)
 		return report(to, err, "domain %u has no disk %s", config->domid, name);
 	if (err == -ETIMEDOUT)
-		return report(to, err, "domain %u, disk %s: no backend within %u ms", config->domid, name,
-			      config->wait_ms);
+		return report(to, err, "domain %u, disk %s: no backend has answered within %u ms (does grantiod run?)",
+			      config->domid, name, config->wait_ms);
 	if (err)
-		return report(to, err, "domain %u, disk %s: its store entries", config->domid, name);
+		return report(to, err, "domain %u, disk %s: xenstore does not describe it", config->domid, name);
 	blk.backend = disk->place.backend;
 	blk.base = disk->place.base;
 	err = gio_blk_open(&disk->blk, &blk);
 	if (err)
-		return report(to, err, "domain %u, disk %s at 0x%llx: virtio-blk driver", config->domid, name,
-			      (unsigned long long)disk->place.base);
+		return report(to, err, "domain %u, disk %s at 0x%llx: the virtio-blk driver cannot start",
+			      config->domid, name, (unsigned long long)disk->place.base);
 	gio_blk_info(disk->blk, &info);
 	disk->queues = info.queues ? info.queues : 1;
 	err = gp_limits_init(&disk->limits, &info);
@@ -231,12 +233,12 @@ static int parts_open(struct gp_disk *disk, const struct gp_disk_config *config,
 		return err;
 	err = gp_pool_init(disk, config->buffers);
 	if (err) {
-		report(to, err, "domain %u: buffers in guest RAM", config->domid);
+		report(to, err, "domain %u: cannot allocate buffers in the guest's RAM", config->domid);
 		goto close_device;
 	}
 	err = irq_start(disk);
 	if (err) {
-		report(to, err, "interrupt thread");
+		report(to, err, "cannot start the interrupt thread");
 		goto exit_pool;
 	}
 	return 0;

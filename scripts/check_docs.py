@@ -1,6 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Every page of docs/ is reached from README.md by links, and every link to a file of ours leads somewhere."""
+"""Documents name what exists.
+
+Every page of docs/ is reached from README.md by links, every link to a file of ours leads somewhere, and every target
+of make that a page names is one of the Makefile's.
+"""
 import pathlib
 import re
 import sys
@@ -16,7 +20,15 @@ def links(page):
             yield (page.parent / target.split("#")[0]).resolve()
 
 
+def targets_unknown(page, known):
+    """Targets that a page names, in code, which make does not have; `make -C kmod` and the like are other Makefiles."""
+    named = re.findall(r"(?:`|^)make ([a-z][a-z0-9-]*)", page.read_text(encoding="utf-8"), re.M)
+    return sorted(set(named) - known)
+
+
 def main():
+    makefile = (TOP / "Makefile").read_text(encoding="utf-8")
+    known = set(re.search(r"^\.PHONY:((?:.*\\\n)*.*)$", makefile, re.M).group(1).replace("\\\n", " ").split())
     wrong, seen, ahead = [], set(), [TOP / "README.md"]
     while ahead:
         page = ahead.pop()
@@ -27,6 +39,7 @@ def main():
             wrong.append(f"{page.relative_to(TOP)}: there is no such file, but a link to it")
         elif page.suffix == ".md":
             ahead += links(page)
+            wrong += [f"{page.relative_to(TOP)}: make has no target {name}" for name in targets_unknown(page, known)]
     unseen = set((TOP / "docs").glob("*.md")) - seen
     wrong += [f"{page.relative_to(TOP)}: no link leads here from README.md" for page in sorted(unseen)]
     print("\n".join("  " + line for line in wrong), end="\n" if wrong else "")

@@ -348,6 +348,8 @@ static void test_nothing_runs(void **state)
 	(void)state;
 	REFUSED(1, "disk list: machine /none: it does not run (see 'grantio model start')", "disk", "list", "--machine",
 		"/none");
+	REFUSED(1, "bench: machine /none: it does not run (see 'grantio model start'): No such file or directory",
+		"bench", "--domid", "1", "--machine", "/none");
 	if (th_run(out, sizeof(out), "sh", "-c", script, getenv("GRANTIO"), NULL) == 77)
 		skip(); /* this is a domain of Xen, or a machine is where the default is */
 	assert_ptr_equal(strstr(out, "grantio: disk list: there is no xenstore: this machine does not run Xen, and no "

@@ -310,7 +310,7 @@ static void test_open_says_what_failed(void **state)
 	fake.open_guest = 0;
 	fake.find_disk = -ETIMEDOUT;
 	assert_int_equal(open_with(1, 0), -ETIMEDOUT);
-	assert_non_null(strstr(error, "no backend within 1000 ms"));
+	assert_non_null(strstr(error, "no backend has answered within 1000 ms"));
 	fake.find_disk = -ENOENT;
 	assert_int_equal(open_with(1, 0), -ENOENT);
 	assert_non_null(strstr(error, "has no disk xvda"));
