@@ -4,12 +4,14 @@
 
 Every page of docs/ is reached from README.md by links, every link to a file of ours leads somewhere, and every target
 of make that a page names is one of the Makefile's.
+
+Usage: check_docs.py [ROOT]
 """
 import pathlib
 import re
 import sys
 
-TOP = pathlib.Path(__file__).resolve().parent.parent
+TOP = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else ".").resolve()
 
 
 def links(page):

@@ -3,7 +3,10 @@
 """No line of a source, a script or a document is longer than 120 columns, with a tab every eight.
 
 Only a row of a table in Markdown may be: it cannot be broken. C is clang-format's, but it leaves comments as they are.
+
+Usage: check_lines.py [ROOT]
 """
+import os
 import re
 import subprocess
 import sys
@@ -13,11 +16,12 @@ TEXTS = re.compile(r"\.(c|h|S|sh|py|md|md\.in)$|^\.ci/run$|^tests/lab/(dom0|gues
 
 
 def main():
-    wrong = 0
-    for path in subprocess.run(["git", "ls-files"], check=True, stdout=subprocess.PIPE, text=True).stdout.split():
-        if not TEXTS.search(path):
+    wrong, root = 0, sys.argv[1] if len(sys.argv) > 1 else "."
+    files = subprocess.run(["git", "-C", root, "ls-files"], check=True, stdout=subprocess.PIPE, text=True).stdout
+    for path in files.splitlines():
+        if not TEXTS.search(path) or not os.path.exists(os.path.join(root, path)):
             continue
-        with open(path, encoding="utf-8") as text:
+        with open(os.path.join(root, path), encoding="utf-8") as text:
             for number, line in enumerate(text, 1):
                 columns = len(line.rstrip("\n").expandtabs(8))
                 if columns > MOST and not (line.startswith("|") and ".md" in path):

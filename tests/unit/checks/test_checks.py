@@ -125,5 +125,38 @@ class Sizes(unittest.TestCase):
         self.assertEqual(of_lines(5), (0, ""))
 
 
+class Lines(unittest.TestCase):
+    def test_tabs_are_eight_columns(self):
+        self.assertEqual(checked("check_lines.py", {"cli/a.c": "\t" + "x" * 112 + "\n"}), (0, ""))
+        said = checked("check_lines.py", {"cli/a.c": "x\n\t" + "x" * 113 + "\n", "docs/a.txt": "x" * 200 + "\n"})
+        self.assertEqual(said, (1, "  cli/a.c:2: 121 columns\n"))
+
+    def test_rows_of_tables(self):
+        row = "| " + "x" * 130 + " |\n"
+        self.assertEqual(checked("check_lines.py", {"docs/a.md": row}), (0, ""))
+        self.assertEqual(checked("check_lines.py", {"scripts/a.sh": row})[0], 1)
+
+
+class Docs(unittest.TestCase):
+    MAKEFILE = ".PHONY: help run \\\n\tlab\n"
+
+    def of_pages(self, readme, **pages):
+        files = {f"docs/{name}.md": text for name, text in pages.items()}
+        return checked("check_docs.py", {"Makefile": self.MAKEFILE, "README.md": readme, **files})
+
+    def test_pages_are_reached(self):
+        self.assertEqual(self.of_pages("[a](docs/a.md)", a="[b](b.md#part), [x](https://x)", b="x"), (0, ""))
+        self.assertEqual(self.of_pages("[a](docs/a.md)", a="x", b="x"),
+                         (1, "  docs/b.md: no link leads here from README.md\n"))
+
+    def test_links_lead_somewhere(self):
+        self.assertEqual(self.of_pages("[a](docs/a.md)"), (1, "  docs/a.md: there is no such file, but a link to it\n"))
+        self.assertEqual(self.of_pages("```\n[a](docs/a.md)\n```\n"), (0, ""))
+
+    def test_targets_of_make(self):
+        self.assertEqual(self.of_pages("`make run`, `make lab`, `make -C kmod`, make do"), (0, ""))
+        self.assertEqual(self.of_pages("```\nmake rum\n```\n"), (1, "  README.md: make has no target rum\n"))
+
+
 if __name__ == "__main__":
     unittest.main()
