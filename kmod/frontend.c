@@ -154,7 +154,7 @@ static int registers_check(struct gk_front *front)
 
 /*
  * A device that cannot be restricted, or is no such device as the toolstack says, is refused before any driver sees it.
- * It may change its mind later: then the virtio core refuses it (main.c), no driver gets it (type.c), or its driver
+ * It may change its mind later: then the virtio core refuses it (main.c), no driver gets it (virtio.c), or its driver
  * finds DMA addresses that the device does not take.
  */
 static int device_check(struct gk_front *front)

@@ -6,7 +6,7 @@
  * into a "virtio-mmio" platform device, for the kernel's own virtio_mmio driver, with DMA operations (dma_ops.c) that
  * grant what is mapped to that device's backend. Grants are the guest library's (guest/grant, guest/dma), whose system
  * is this kernel: os_linux.c gives memory and locks, entry_linux.c the kernel's grant references. Devices that a device
- * tree describes have their platform device (or PCI device) already: iommu.c gives them these DMA operations.
+ * tree describes have their platform device (or PCI device) already: of.c gives them these DMA operations.
  *
  * Restricted. These DMA operations are the only ones that such a device ever has, they know no address but grants, and
  * the device must offer VERSION_1 and ACCESS_PLATFORM. A grant that the backend still holds at unmap goes to quarantine
@@ -46,7 +46,7 @@ void gk_reap_schedule(void);
 /* DMA for one backend; it lies in the frontend's device, and outlives the platform device. */
 struct gk_dma {
 	struct gio_dma dma;
-	u32 type;	       /* the virtio device must be of this one (type.c) */
+	u32 type;	       /* the virtio device must be of this one (virtio.c) */
 	bool refused;	       /* coherent memory was, and that was said */
 	u64 quarantined;       /* as we last saw it in dma.stats */
 	struct xarray bounces; /* struct gk_bounce, by each of its references */
@@ -65,7 +65,7 @@ bool gk_dma_attached(const struct device *dev);
 /* What it was given then. */
 struct gk_dma *gk_dma_of(const struct device *dev);
 
-/* ---- type.c ----------------------------------------------------------------------------------------------------- */
+/* ---- virtio.c --------------------------------------------------------------------------------------------------- */
 
 /* From now on no driver gets a virtio device of a type that gk_dma_attach() was not told. 0 or -errno. */
 int gk_type_register(void);
@@ -126,7 +126,7 @@ int gk_platform_revive(struct gk_front *front);
 int gk_front_register(void);
 void gk_front_unregister(void);
 
-/* ---- iommu.c: where the kernel has CONFIG_OF_IOMMU -------------------------------------------------------------- */
+/* ---- of.c: where the kernel has CONFIG_OF_IOMMU -------------------------------------------------------------- */
 
 /* Devices of the device tree that name a "xen,grant-dma" node are probed, with our DMA operations. 0 or -errno. */
 int gk_tree_register(void);

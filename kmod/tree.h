@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What a device tree says of one device: whether it is used by grants, and to which domain. Pure: iommu.c reads the
+ * What a device tree says of one device: whether it is used by grants, and to which domain. Pure: of.c reads the
  * properties, the unit tests (tests/unit/kmod) make them up.
  *
  * A device's "iommus" (or, for a PCI device, what its host bridge's "iommu-map" makes of its requester id) names nodes,

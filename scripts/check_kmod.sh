@@ -96,7 +96,7 @@ prefixes() { # NAME
 }
 
 # With the kernel's own layer, which no Debian kernel has: what is left out then must not be missed, and the device
-# tree's devices are not ours: nothing calls iommu.c.
+# tree's devices are not ours: nothing calls of.c.
 beside_xen_virtio() { # NAME
 	local more
 	mapfile -t more < <(tolerate "$1" -DCONFIG_XEN_VIRTIO=1)
