@@ -3,7 +3,7 @@
  * Fuzz target: the run allocator beside its naive model (tests/unit/guest/runs_shadow.h). Four bytes of input are one
  * step; input beyond 1024 steps is ignored. With clang: `tests/fuzz/fuzz_runs corpus-dir`.
  */
-#include <runs_shadow.h>
+#include "tests/unit/guest/runs_shadow.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "guest.h"
+#include "tests/hostile/guest.h"
 
 #include <dirent.h>
 #include <errno.h>

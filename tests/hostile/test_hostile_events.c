@@ -3,7 +3,7 @@
  * Kicks, vCPUs and xenstore: what was lost, or waited for, elsewhere (docs: mistakes made while measuring, and the
  * defects of other backends that are named after xenstore).
  */
-#include "guest.h"
+#include "tests/hostile/guest.h"
 
 #include <pthread.h>
 #include <stdio.h>

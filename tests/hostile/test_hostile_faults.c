@@ -4,7 +4,7 @@
  * I/O, go) passes without the fault. Each time the disk is refused with a reason, or its device asks for a reset, or a
  * request ends with an error; the other guest is undisturbed, grantiod goes on, and nothing is left.
  */
-#include "guest.h"
+#include "tests/hostile/guest.h"
 
 #include <poll.h>
 #include <stdio.h>

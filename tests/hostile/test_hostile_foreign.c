@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* A hostile guest that grants nothing, and may: it reaches no further than its own memory, and disturbs nobody. */
-#include "guest.h"
+#include "tests/hostile/guest.h"
 
 #include <string.h>
 

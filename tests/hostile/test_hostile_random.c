@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Random attacks, of fixed seeds: thousands of mutations of registers, rings, descriptors, headers and grants. */
-#include "guest.h"
+#include "tests/hostile/guest.h"
 
 #include <stdio.h>
 #include <string.h>

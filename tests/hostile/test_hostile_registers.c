@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The registers under a hostile guest: defects of other backends (each test is named after one), shown not to be ours.
  */
-#include "guest.h"
+#include "tests/hostile/guest.h"
 
 #include <pthread.h>
 #include <stdlib.h>

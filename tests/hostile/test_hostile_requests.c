@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Requests that ask for what they may not have: each ends, with a status that says so. */
-#include "guest.h"
+#include "tests/hostile/guest.h"
 
 #include <fcntl.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Rings and grants that lie: defects of other backends (each test is named after one), shown not to be ours. */
-#include "guest.h"
+#include "tests/hostile/guest.h"
 
 #include <pthread.h>
 #include <string.h>

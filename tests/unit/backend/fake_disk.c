@@ -8,7 +8,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "fake.h"
+#include "tests/unit/backend/fake.h"
 
 #define RELEASED 1u /* in user_data below the tag: the eventfd was written */
 

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "fake.h"
+#include "tests/unit/backend/fake.h"
 
 struct fake_guest guest;
 char fake_open_error[256];

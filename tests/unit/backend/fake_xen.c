@@ -12,7 +12,7 @@
 #include <xenforeignmemory.h>
 #include <xengnttab.h>
 
-#include "fake.h"
+#include "tests/unit/backend/fake.h"
 
 struct fake_xen xen;
 

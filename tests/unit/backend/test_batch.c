@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fake.h"
+#include "tests/unit/backend/fake.h"
 #include "backend/virtio/wait.h"
 
 #define W GIO_VIRTQ_DESC_F_WRITE

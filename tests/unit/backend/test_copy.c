@@ -7,7 +7,7 @@
 #include "backend/base/count.h"
 #include "backend/guestmem/copy.h"
 #include "backend/guestmem/guestmem.h"
-#include "fake.h"
+#include "tests/unit/backend/fake.h"
 
 #define CAPACITY 64u
 

@@ -10,7 +10,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 
-#include "fake.h"
+#include "tests/unit/backend/fake.h"
 
 /* ---- the system's failures: the linker sends the device's calls here (--wrap) ---- */
 

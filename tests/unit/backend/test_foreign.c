@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "fake.h"
+#include "tests/unit/backend/fake.h"
 
 #include "backend/guestmem/foreign.h"
 

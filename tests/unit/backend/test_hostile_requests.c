@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fake.h"
+#include "tests/unit/backend/fake.h"
 
 #define W    GIO_VIRTQ_DESC_F_WRITE
 #define NEXT GIO_VIRTQ_DESC_F_NEXT

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "fake.h"
+#include "tests/unit/backend/fake.h"
 
 #define PAGES 256u /* of the guest's, that a test may use */
 

@@ -7,7 +7,7 @@
 #include "backend/guestmem/guestmem.h"
 #include "backend/virtio/chain.h"
 #include "backend/virtio/ring.h"
-#include "fake.h"
+#include "tests/unit/backend/fake.h"
 
 #define SIZE 8u
 #define W    GIO_VIRTQ_DESC_F_WRITE

@@ -5,7 +5,7 @@
 
 #include "backend/virtio/status.h"
 #include "backend/virtio/wait.h"
-#include "fake.h"
+#include "tests/unit/backend/fake.h"
 
 #define NEEDED (GIO_VIRTIO_F_VERSION_1 | GIO_VIRTIO_F_ACCESS_PLATFORM)
 

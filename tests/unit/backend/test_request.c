@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fake.h"
+#include "tests/unit/backend/fake.h"
 
 #define IN  GIO_VIRTIO_BLK_T_IN
 #define OUT GIO_VIRTIO_BLK_T_OUT

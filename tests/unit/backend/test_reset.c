@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fake.h"
+#include "tests/unit/backend/fake.h"
 
 static void held_until(unsigned n)
 {

@@ -6,7 +6,7 @@
 
 #include "backend/virtio/arena.h"
 #include "backend/virtio/wait.h"
-#include "fake.h"
+#include "tests/unit/backend/fake.h"
 
 static void test_arena(void **state)
 {

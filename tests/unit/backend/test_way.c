@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "fake.h"
+#include "tests/unit/backend/fake.h"
 
 #include "backend/base/count.h"
 #include "backend/guestmem/copy.h"
@@ -160,7 +160,8 @@ static void test_maps(void **state)
 	assert_int_equal(gd_guestmem_map(mem, at(2, 0), 16, GD_ACCESS_READ, &map), 0);
 	assert_false(flat.written);
 	gd_guestmem_unmap(mem, &map);
-	/* Any error but the lack of something is the guest's fault, and the way never sees what cannot be an address. */
+	/* Any error but the lack of something is the guest's fault, and the way never sees what cannot be an address.
+	 */
 	assert_int_equal(gd_guestmem_map(mem, at(PAGES, 0), 16, GD_ACCESS_READ, &map), -EFAULT);
 	flat.fail = -ENOMEM;
 	assert_int_equal(gd_guestmem_map(mem, at(0, 0), 16, GD_ACCESS_READ, &map), -ENOMEM);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "catch.h"
+#include "tests/unit/cli/catch.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

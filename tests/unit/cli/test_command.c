@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The command table: dispatch, options, numbers; and that every fault is one line. */
-#include "catch.h"
+#include "tests/unit/cli/catch.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

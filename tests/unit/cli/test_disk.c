@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* grantio disk against the store: the keys that xl writes, errors, detaching. The backend is played by the test. */
-#include "catch.h"
-#include "fixture.h"
+#include "tests/unit/cli/catch.h"
+#include "tests/unit/store/fixture.h"
 
 #include "cli/disk/disk.h"
 #include "cli/domain.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* grantio doctor on machines that are made of files: what it finds, what it says to do, and its exit code. */
-#include "catch.h"
+#include "tests/unit/cli/catch.h"
 
 #include "cli/doctor/doctor.h"
 

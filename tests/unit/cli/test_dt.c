@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* `grantio dt`: trees that are made, trees that others made, and trees that nobody should have made. */
-#include "catch.h"
+#include "tests/unit/cli/catch.h"
 #include "cli/dt/dt.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "fake_blk.h"
+#include "tests/unit/client/fake_blk.h"
 
 #include "guest/os/model.h"
 

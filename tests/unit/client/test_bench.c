@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The bench: its histogram, its command line, its load over a fake driver, and its reading of counters. */
 #include "cli/bench/bench.h"
-#include "fake_blk.h"
+#include "tests/unit/client/fake_blk.h"
 
 #include <errno.h>
 #include <poll.h>

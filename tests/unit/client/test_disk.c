@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Synchronous transfers over a fake driver: splitting, full rings, many threads, failures, and an orderly end. */
 #include "client/disk.h"
-#include "fake_blk.h"
+#include "tests/unit/client/fake_blk.h"
 
 #include <errno.h>
 #include <pthread.h>

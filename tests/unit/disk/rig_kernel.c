@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What the rig does in the kernel's place, and asks of it. */
-#include "rig.h"
+#include "tests/unit/disk/rig.h"
 
 #include <errno.h>
 #include <fcntl.h>

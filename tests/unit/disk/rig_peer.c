@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "rig_peer.h"
+#include "tests/unit/disk/rig_peer.h"
 
 #include <arpa/inet.h>
 #include <endian.h>

@@ -6,7 +6,7 @@
 #ifndef TEST_DISK_RIG_PEER_H
 #define TEST_DISK_RIG_PEER_H
 
-#include "rig.h"
+#include "tests/unit/disk/rig.h"
 
 #include <pthread.h>
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "rig.h"
+#include "tests/unit/disk/rig.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Which NBD servers may be used: sockets by the directory where they really are, hosts by name and port. */
-#include "rig.h"
+#include "tests/unit/disk/rig.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -3,7 +3,7 @@
  * O_DIRECT where the system does not tell what it asks for, on a disk of 4096-byte sectors: found out by a read where
  * there is data, or by the first I/O that is refused. And what becomes of discards that a block device refuses.
  */
-#include "rig.h"
+#include "tests/unit/disk/rig.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -3,7 +3,7 @@
  * The N-th call to the system fails, for N = 1, 2, ... until everything succeeds. Whatever fails: one line about it, an
  * errno, every I/O done exactly once, nothing left open, and no crash (run it under ASan for the memory).
  */
-#include "rig.h"
+#include "tests/unit/disk/rig.h"
 
 #include <errno.h>
 #include <fcntl.h>

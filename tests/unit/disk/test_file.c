@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The file engine on real files: every operation is checked in the file itself. */
-#include "rig.h"
+#include "tests/unit/disk/rig.h"
 
 #include <errno.h>
 #include <fcntl.h>

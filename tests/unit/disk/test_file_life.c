@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Files that are read-only, shrink, grow or end while they are in use; two queues of one file. */
-#include "rig.h"
+#include "tests/unit/disk/rig.h"
 
 #include <errno.h>
 #include <fcntl.h>

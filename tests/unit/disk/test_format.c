@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Images of other formats are refused, by what their own programs make; what only resembles them is not. */
-#include "rig.h"
+#include "tests/unit/disk/rig.h"
 
 #include <errno.h>
 #include <fcntl.h>

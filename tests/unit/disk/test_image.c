@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What may be an image, and how it is opened: bad targets, directories allowed, locks, full disks, block devices. */
-#include "rig.h"
+#include "tests/unit/disk/rig.h"
 
 #include <errno.h>
 #include <fcntl.h>

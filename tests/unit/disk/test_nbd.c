@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The NBD engine against real servers: nbdkit with its filters, and qemu-nbd. */
-#include "rig.h"
+#include "tests/unit/disk/rig.h"
 
 #include <errno.h>
 #include <fcntl.h>

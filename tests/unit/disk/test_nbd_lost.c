@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* NBD servers that are killed, stopped or silent while a disk is in use: what is done again, what fails, what is said.
  */
-#include "rig.h"
+#include "tests/unit/disk/rig.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The NBD engine against a server that answers late, never, in another order, or comes back as another one. */
-#include "rig_peer.h"
+#include "tests/unit/disk/rig_peer.h"
 
 #include <errno.h>
 #include <malloc.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "fake_os_priv.h"
+#include "tests/unit/guest/fake_os_priv.h"
 
 #include <stdarg.h>
 #include <stdio.h>

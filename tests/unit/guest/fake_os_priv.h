@@ -3,7 +3,7 @@
 #ifndef FAKE_OS_PRIV_H
 #define FAKE_OS_PRIV_H
 
-#include "fake_os.h"
+#include "tests/unit/guest/fake_os.h"
 
 #include <abi/grant_table.h>
 

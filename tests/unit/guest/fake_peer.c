@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The peer: it uses grants of the fake system as Xen does for a backend. */
-#include "fake_os_priv.h"
+#include "tests/unit/guest/fake_os_priv.h"
 
 #include <abi/dma_addr.h>
 

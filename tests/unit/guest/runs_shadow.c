@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-#include "runs_shadow.h"
+#include "tests/unit/guest/runs_shadow.h"
 
-#include "fake_os.h"
+#include "tests/unit/guest/fake_os.h"
 
 #include <string.h>
 

@@ -4,7 +4,7 @@
  * anywhere, and one that is ended late goes back to its owner, who may lend it again. This file is the owner: it
  * implements guest/grant/entry.h in place of the library's own table.
  */
-#include "fake_os.h"
+#include "tests/unit/guest/fake_os.h"
 
 #include <grantio/grant.h>
 #include <guest/grant/entry.h>

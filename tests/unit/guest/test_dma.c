@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "fake_os.h"
+#include "tests/unit/guest/fake_os.h"
 
 #include <abi/dma_addr.h>
 #include <grantio/dma.h>

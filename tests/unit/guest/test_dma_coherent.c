@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Memory that both sides use for long: its grants, the pages that it may be made of, and what a device holds of it. */
-#include "fake_os.h"
+#include "tests/unit/guest/fake_os.h"
 
 #include <abi/dma_addr.h>
 #include <grantio/dma.h>

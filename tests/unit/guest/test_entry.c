@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Grant entries of both versions against the fake's hypervisor. */
-#include "fake_os.h"
+#include "tests/unit/guest/fake_os.h"
 
 #include <abi/grant_table.h>
 #include <guest/grant/entry.h>

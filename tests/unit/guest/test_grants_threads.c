@@ -3,7 +3,7 @@
  * Many threads on one grant table, beside a peer that takes grants into use at random. Meant for ThreadSanitizer too;
  * bounded by counts, not by time.
  */
-#include "fake_os.h"
+#include "tests/unit/guest/fake_os.h"
 
 #include <abi/dma_addr.h>
 #include <grantio/dma.h>

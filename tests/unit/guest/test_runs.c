@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#include "fake_os.h"
-#include "runs_shadow.h"
+#include "tests/unit/guest/fake_os.h"
+#include "tests/unit/guest/runs_shadow.h"
 
 #include <guest/grant/run.h>
 

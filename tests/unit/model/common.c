@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "common.h"
+#include "tests/unit/model/common.h"
 
 #include <dirent.h>
 #include <ftw.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "server.h"
+#include "tests/unit/model/server.h"
 
 #include <poll.h>
 #include <sys/eventfd.h>

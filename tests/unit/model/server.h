@@ -3,7 +3,7 @@
 #ifndef TEST_MODEL_SERVER_H
 #define TEST_MODEL_SERVER_H
 
-#include "common.h"
+#include "tests/unit/model/common.h"
 
 #include <pthread.h>
 

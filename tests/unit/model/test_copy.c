@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Grant copies: gntdev's cutting and batching, Xen's checks, statuses, exact counts; faults. */
-#include "common.h"
+#include "tests/unit/model/common.h"
 
 #include <pthread.h>
 

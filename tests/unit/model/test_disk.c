@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Finding a disk in the guest's own xenstore directory, against the model's store and keys as xl 4.20 writes them. */
-#include "common.h"
+#include "tests/unit/model/common.h"
 
 #include "model/store/domain.h"
 #include "model/store/store.h"

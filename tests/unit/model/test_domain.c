@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Machines and domains: making, ending while somebody still holds pages, the id used again; foreign mappings. */
-#include "common.h"
+#include "tests/unit/model/common.h"
 
 #include "model/attach.h"
 

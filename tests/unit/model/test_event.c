@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Event channels, as /dev/xen/evtchn has them: pending, masked, bound and closed. */
-#include "common.h"
+#include "tests/unit/model/common.h"
 
 #include <fcntl.h>
 #include <poll.h>

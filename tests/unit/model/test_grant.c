@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Grant mappings: every check, both versions, pins and in-use bits, permissions, runs, notifications. */
-#include "common.h"
+#include "tests/unit/model/common.h"
 
 #include <poll.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Device accesses by ioreq, the servers' bookkeeping, and interrupt lines. */
-#include "server.h"
+#include "tests/unit/model/server.h"
 
 #include <sched.h>
 

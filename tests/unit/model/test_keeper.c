@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Processes that end: what they held is released, whatever they were doing. */
-#include "server.h"
+#include "tests/unit/model/server.h"
 
 #include "model/attach.h"
 #include "model/event.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The guest library's system on the model: pages, holds, locks, the grant table, devices. */
-#include "common.h"
+#include "tests/unit/model/common.h"
 
 #include "guest/os/model.h"
 

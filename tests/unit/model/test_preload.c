@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* A backend linked to Xen's own libraries runs on the model when the model's library is preloaded. */
-#include "common.h"
+#include "tests/unit/model/common.h"
 
 static pid_t backend_start(struct world *w, const char *preload, int *out)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Programs that share pages with others (xengntshr_*). Domain 0 shares, and domain 1 maps. */
-#include "common.h"
+#include "tests/unit/model/common.h"
 
 #include "model/grant.h"
 #include "model/state.h"

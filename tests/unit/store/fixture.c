@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "fixture.h"
+#include "tests/unit/store/fixture.h"
 
 #include "model/store/domain.h"
 #include "model/store/store.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-#include "oracle.h"
+#include "tests/unit/store/oracle.h"
 
-#include "fixture.h"
+#include "tests/unit/store/fixture.h"
 
 #include <fcntl.h>
 #include <poll.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "oracle_request.h"
+#include "tests/unit/store/oracle_request.h"
 
 #include "model/store/limits.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Debian's libxenstore and xenstore programs on the store, unchanged. */
-#include "fixture.h"
+#include "tests/unit/store/fixture.h"
 
 #include <poll.h>
 #include <stdio.h>

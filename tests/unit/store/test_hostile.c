@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Clients that break the protocol, flood, or never read: their connection ends, and nobody else notices. */
-#include "fixture.h"
+#include "tests/unit/store/fixture.h"
 
 #include "model/store/limits.h"
 #include "model/store/domain.h"

@@ -7,9 +7,9 @@
  * GRANTIO_ORACLE_SEED and GRANTIO_ORACLE_STEPS choose other sequences. What one needs of a difference is printed: the
  * seed, the step, the request and both answers.
  */
-#include "fixture.h"
-#include "oracle.h"
-#include "oracle_request.h"
+#include "tests/unit/store/fixture.h"
+#include "tests/unit/store/oracle.h"
+#include "tests/unit/store/oracle_request.h"
 
 #include <glob.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Every request over the socket, byte by byte: answers, errors, permissions, limits. */
-#include "fixture.h"
+#include "tests/unit/store/fixture.h"
 
 #include "model/store/limits.h"
 

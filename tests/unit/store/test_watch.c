@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Watches and transactions, over the socket. */
-#include "fixture.h"
+#include "tests/unit/store/fixture.h"
 
 #include "model/store/limits.h"
 

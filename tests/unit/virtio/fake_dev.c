@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "fake_dev.h"
+#include "tests/unit/virtio/fake_dev.h"
 
 #include <stdio.h>
 #include <stdlib.h>

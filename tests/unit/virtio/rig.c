@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "rig.h"
+#include "tests/unit/virtio/rig.h"
 
 static unsigned completions;
 

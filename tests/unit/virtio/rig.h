@@ -15,7 +15,7 @@
 
 #include <grantio/virtio_blk.h>
 
-#include "fake_dev.h"
+#include "tests/unit/virtio/fake_dev.h"
 
 #define RIG_SEGMENTS 128u
 

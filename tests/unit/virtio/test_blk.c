@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* virtio-blk with a device that keeps to the rules: every operation, with and without indirect tables and event index.
  */
-#include "rig.h"
+#include "tests/unit/virtio/rig.h"
 
 #include "guest/virtio/blk.h"
 

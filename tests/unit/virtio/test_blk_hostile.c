@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* virtio-blk with a device that breaks the rules, or a system that fails: nothing is lost, leaked or done twice. */
-#include "rig.h"
+#include "tests/unit/virtio/rig.h"
 
 #include "guest/virtio/blk.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* virtio-blk's queues: what a backend sees of a request, slots, a full ring, wrapping indices, completion. */
-#include "rig.h"
+#include "tests/unit/virtio/rig.h"
 
 #include "guest/virtio/blk.h"
 

@@ -4,7 +4,7 @@
  * sleep when the ring is empty and are woken by kicks only. A lost kick or interrupt leaves a test waiting until its
  * deadline.
  */
-#include "rig.h"
+#include "tests/unit/virtio/rig.h"
 
 #include <errno.h>
 #include <pthread.h>

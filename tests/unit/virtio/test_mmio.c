@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* virtio-mmio, driver side: what it asks of the registers, in which order, and which answers it refuses. */
-#include "rig.h"
+#include "tests/unit/virtio/rig.h"
 
 #include "guest/virtio/mmio.h"
 

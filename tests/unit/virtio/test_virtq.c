@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The split ring, driver side, with the device's side played by hand. */
-#include "rig.h"
+#include "tests/unit/virtio/rig.h"
 
 #include "guest/virtio/mmio.h"
 #include "guest/virtio/shared.h"
