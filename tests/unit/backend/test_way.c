@@ -160,8 +160,7 @@ static void test_maps(void **state)
 	assert_int_equal(gd_guestmem_map(mem, at(2, 0), 16, GD_ACCESS_READ, &map), 0);
 	assert_false(flat.written);
 	gd_guestmem_unmap(mem, &map);
-	/* Any error but the lack of something is the guest's fault, and the way never sees what cannot be an address.
-	 */
+	/* An error is the guest's fault, unless something lacks. The way never sees what cannot be an address. */
 	assert_int_equal(gd_guestmem_map(mem, at(PAGES, 0), 16, GD_ACCESS_READ, &map), -EFAULT);
 	flat.fail = -ENOMEM;
 	assert_int_equal(gd_guestmem_map(mem, at(0, 0), 16, GD_ACCESS_READ, &map), -ENOMEM);
