@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-
 #define IRQS 1024u /* Arm's interrupt lines */
 
 struct gd_domain {
