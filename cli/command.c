@@ -155,7 +155,7 @@ static bool groups_find(const struct gc_command *const *commands, const char *na
 	return used != 0;
 }
 
-/* Whoever knows xl types `grantio attach`, and whoever types fast `grantio dsik`. */
+/* A command of xl typed without its group (`grantio attach`), or a slip of a finger (`grantio dsik`). */
 static int unknown_say(const struct gc_command *const *commands, const char *name)
 {
 	char others[64];

@@ -20,9 +20,10 @@ struct gc_domain {
 };
 
 /*
- * The domain that a person means: by its number, `least` at least, its name or its UUID, as xl knows them. The number
- * of one that is not there is taken. GC_OK, or another exit code after a line that says what is wrong; `what` names the
- * value in it. Names and UUIDs are the toolstack's nodes, which guests cannot write.
+ * Find the domain that `text` names: by its number, which must be at least `least`, by its name or by its UUID, as xl
+ * knows them. The number of a domain that does not exist is accepted. Returns GC_OK, or another exit code after a
+ * message; `what` names the value in that message. Names and UUIDs are read from the toolstack's nodes, which guests
+ * cannot write.
  */
 int gc_domain_find(struct xs_handle *xs, const char *what, const char *text, unsigned least, unsigned *domid);
 /* Is there such a domain in xenstore? */

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Questions to grantiod, on its control socket (backend/control.h). What it says is text; it is bounded here, in size
- * and in time, so that a daemon that hangs is an error and no wait.
- *
- * Threads: any. Errors: -errno.
+ * Questions to grantiod, on its control socket (backend/control.h). Its answer is text. Size and time are bounded, so
+ * that a grantiod that hangs is an error and not a wait. Threads: any. Errors: -errno.
  */
 #ifndef GC_GRANTIOD_H
 #define GC_GRANTIOD_H

@@ -222,7 +222,7 @@ bool gc_tx_exists(struct gc_tx *tx, const char *path)
 	return value != NULL;
 }
 
-/* A directory with a value is somebody's, even if it has no children. */
+/* A directory that has a value is not empty, even if it has no children: some program has written that value. */
 static bool dir_empty(struct gc_tx *tx, const char *path)
 {
 	unsigned count;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The commands' side of xenstore: libxenstore, of real Xen or of the model. Which one: XENSTORED_PATH if it is set,
- * then the machine that --machine or GRANTIO_MACHINE names, then real Xen if there is one, then the default machine.
+ * The commands' side of xenstore: libxenstore, of real Xen or of the model. The store is, in this order: that of the
+ * machine named by --machine; XENSTORED_PATH; that of the machine named by GRANTIO_MACHINE; real Xen's, if there is
+ * one; that of the default machine.
  *
- * Changes are made in transactions: a function is run, again if somebody else was faster, a bounded number of times.
- * Errors: 0 or -errno.
+ * Changes are made in transactions: a function runs, and runs again, a bounded number of times, if another client has
+ * changed what it read. Errors: 0 or -errno.
  */
 #ifndef GC_STORE_H
 #define GC_STORE_H

@@ -81,7 +81,7 @@ static void reap_while_busy(struct gp_disk *disk)
 	}
 }
 
-/* Between two waits nothing is lost: the model keeps a pulse, and a wake, that nobody waited for. */
+/* An interrupt or a wake-up between two waits is not lost: the model keeps it until the next wait. */
 static void *irq_main(void *arg)
 {
 	struct gp_disk *disk = arg;

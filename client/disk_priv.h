@@ -11,7 +11,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-/* Who waits for a chunk's request: decides who gives the chunk back. */
+/* The state of a chunk's request. It decides whether the caller or the interrupt thread gives the chunk back. */
 enum gp_chunk_state { GP_CHUNK_IDLE, GP_CHUNK_IN_FLIGHT, GP_CHUNK_DONE, GP_CHUNK_ABANDONED };
 
 /* A request of a synchronous call with its buffer in guest RAM. */

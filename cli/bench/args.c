@@ -144,7 +144,7 @@ static bool shape_take(struct gc_bench_config *config, const struct gc_args *arg
 	return true;
 }
 
-/* A number needs nobody who knows it: the machine says whether there is such a guest. */
+/* A number is taken as it is, without asking xenstore: the machine says later whether there is such a guest. */
 static int guest_take(struct gc_bench_config *config, const char *text)
 {
 	struct xs_handle *xs;

@@ -331,7 +331,7 @@ void gc_load_reaped(void *opaque)
 
 /* ---- open and close ----------------------------------------------------------------------------------------- */
 
-/* What is asked for against what the disk has. */
+/* Compare what was asked for with what the disk has. */
 static int check(const struct gc_load *load, uint64_t size, char *error, size_t room)
 {
 	const struct gc_bench_config *config = load->config;

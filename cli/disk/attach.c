@@ -34,7 +34,10 @@ static const struct gc_option attach_options[] = {
 	{0},
 };
 
-/* A path of the shell's becomes one that means the same to grantiod. In another domain there is no such place. */
+/*
+ * A relative path is made absolute, since grantiod has another working directory. In another domain our working
+ * directory does not exist.
+ */
 static bool target_take(struct gc_disk *disk, const char *target)
 {
 	static char whole[GC_DISK_TARGET_MAX + 1];
@@ -131,7 +134,7 @@ static int attach_failed(struct xs_handle *xs, const struct gc_disk *disk, int e
 	}
 }
 
-/* Nothing but to end the wait: what has been written for the disk is then removed. */
+/* The handler only ends the wait; attach_wait() then removes what has been written for the disk. */
 static void interrupt(int signal_number)
 {
 	(void)signal_number;
@@ -237,8 +240,8 @@ static const struct gc_option detach_options[] = {
 };
 
 /*
- * A guest on x86 is asked to let go, and answers. A device that the toolstack has placed is in the guest's device tree:
- * its driver hears nothing, and would wait for ever. Whether it uses the disk it has told grantiod.
+ * A guest on x86 is asked to let go, and answers. The driver of a device that the toolstack has placed, in the guest's
+ * device tree, cannot be asked, and would wait for ever. grantiod knows whether it uses the disk.
  */
 static int detach_allowed(struct xs_handle *xs, const struct gc_disk *disk, const char *control)
 {

@@ -104,8 +104,8 @@ static bool host_is_arm(void)
 }
 
 /*
- * Does xl place the domain's devices, as it does on Arm, or does the backend, as on x86? A guest is what its host is;
- * only the model says of each of its domains what it is (cli/domain.c).
+ * Does xl place the domain's devices, as on Arm, or does the backend, as on x86? A guest has the architecture of its
+ * host. Only the model keeps an architecture for each of its domains (cli/domain.c).
  */
 static bool is_placed(struct gc_tx *tx, unsigned domid)
 {
@@ -119,7 +119,7 @@ static bool is_placed(struct gc_tx *tx, unsigned domid)
 	return arm;
 }
 
-/* Base and irq stay 0 where the backend chooses the place (docs/xenbus.md), and such a guest always grants. */
+/* Base and irq stay 0 if the backend chooses the place (docs/xenbus.md). Such a guest always grants. */
 static void place_choose(struct gc_tx *tx, struct gc_disk *disk)
 {
 	disk->base = 0;

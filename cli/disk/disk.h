@@ -70,7 +70,10 @@ bool gc_disk_served_find(const struct gc_grantiod *grantiod, const struct gc_dis
 
 /* "Connected" and so on; "-" for what is none. */
 const char *gc_disk_state_name(unsigned state);
-/* The table of `disk list`; `domid` -1: of all domains. What is served says grantiod at `control`. -errno. */
+/*
+ * Print the table of `disk list` for a domain, or for all (-1). grantiod at `control` is asked which disks are served.
+ * 0 or -errno.
+ */
 int gc_disk_table(struct xs_handle *xs, int domid, const char *control);
 
 #endif

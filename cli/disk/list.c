@@ -23,7 +23,9 @@ static const struct gc_option list_options[] = {
 	{0},
 };
 
-/* What is shown beside what libxl's directory says: that is the backend's, the guest's and grantiod's own. */
+/*
+ * What a row shows in addition to what libxl's directory has: the states of backend and guest, and grantiod's answer.
+ */
 struct shown {
 	unsigned backend_state, frontend_state;
 	char *name, *mode, *target, *error; /* NULL: there is none */
@@ -32,8 +34,8 @@ struct shown {
 };
 
 /*
- * Who serves it: the grantiod that we can ask says so. A socket where nobody listens any more is one that has died; of
- * one that cannot be asked, or of another domain's, nothing is known.
+ * Is the disk served? The grantiod that we can ask knows. A socket on which no process listens any more is one of a
+ * grantiod that has died. If grantiod cannot be asked, or serves another domain, nothing is known.
  */
 static const char *served_word(const struct gc_grantiod *grantiod, const struct gc_disk_served *of, struct shown *shown)
 {
@@ -46,8 +48,9 @@ static const char *served_word(const struct gc_grantiod *grantiod, const struct 
 }
 
 /*
- * What the guest does with it. On x86 its frontend has a state. Where the toolstack has placed the device the guest has
- * nothing in xenstore: its driver has told grantiod, whose state 4 says only that there was one.
+ * What does the guest do with the disk? On x86 its frontend has a state. If the toolstack has placed the device, the
+ * guest has nothing in xenstore: only grantiod knows whether a driver uses it, and state 4 says no more than that one
+ * has used it.
  */
 static const char *guest_word(const struct gc_disk *disk, const struct gc_disk_served *of, const struct shown *shown)
 {

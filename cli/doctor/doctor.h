@@ -51,7 +51,7 @@ __attribute__((format(printf, 4, 5))) bool gc_look_text(const struct gc_doctor *
 char gc_look_option(const struct gc_doctor *doctor, const char *path, const char *option);
 /* Is the module among those of the running kernel, loaded or not? */
 bool gc_look_module(const struct gc_doctor *doctor, const char *name);
-/* Is it loaded, or built in with a directory of its own? */
+/* Is it loaded, or built in so that /sys/module has a directory for it? */
 bool gc_look_loaded(const struct gc_doctor *doctor, const char *name);
 /*
  * The first package that dpkg says is installed, and whose name begins with `prefix`: its name and version. False:

@@ -141,7 +141,10 @@ static void check_xl(struct gc_doctor *doctor)
 	gc_doctor_missing(doctor, "xl", "apt install xen-utils-common", "no xl");
 }
 
-/* How Xen was built, where the distribution says so: Debian has /boot/xen-4.17-amd64.config. 0: nobody says. */
+/*
+ * How an option was set when Xen was built, if the distribution installs that configuration (Debian has
+ * /boot/xen-4.17-amd64.config). 0: this cannot be told.
+ */
 static char xen_option(const struct gc_doctor *doctor, const char *option)
 {
 	char name[160], path[192];

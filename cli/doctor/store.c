@@ -14,7 +14,7 @@
 
 #define WAIT_MS 5000
 
-/* What the child says: our own domain's number as a text, or '!' and what was wrong. */
+/* The child writes the number of our own domain, or '!' and the error. */
 static void child_ask(int out)
 {
 	struct xs_handle *xs = xs_open(0);

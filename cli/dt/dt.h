@@ -79,7 +79,7 @@ struct gc_dt_report {
 	unsigned count;
 };
 
-/* What a guest makes of `size` bytes at `blob`, which is aligned to 8. -EINVAL, -ENOMEM, -E2BIG. */
+/* What a guest makes of `size` bytes at `blob`, which must be aligned to 8. 0, -EINVAL, -ENOMEM or -E2BIG. */
 int gc_dt_read(const void *blob, size_t size, struct gc_dt_report *report, char *error, size_t error_size);
 
 #endif

@@ -23,7 +23,7 @@ struct daemon {
 	int signals;
 };
 
-/* Each client is a descriptor; what one domain may take is limited in the store. */
+/* Each client takes a descriptor. How many a domain may have is limited by the store. */
 static void descriptors_raise(void)
 {
 	struct rlimit limit;

@@ -25,7 +25,10 @@ static bool own_dir(char dir[PATH_MAX])
 	return true;
 }
 
-/* The first of two places beside our own folder where there is such a file; NULL: none. To be freed. */
+/*
+ * The file `name` in the first of two places, relative to the folder of this program, where it exists; NULL if it does
+ * not. The caller frees it.
+ */
 static char *beside(const char *first, const char *second, const char *name, int mode)
 {
 	const char *const places[] = {first, second};

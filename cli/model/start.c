@@ -119,7 +119,7 @@ static void ready_send(int error, const char *what, void *arg)
 		dup2(null, STDERR_FILENO); /* who reads our output must not wait for the daemon's end */
 		close(null);
 	}
-	/* If it fails the command is gone, and nobody wants to know. */
+	/* If this fails, the command that waited has gone, and needs no answer. */
 	if (write(*fd, &outcome, sizeof(outcome)) == sizeof(outcome))
 		close(*fd);
 }
