@@ -10,6 +10,7 @@
 #include <xenevtchn.h>
 
 struct gd_irq_ops {
+	int (*open)(struct gd_irq *irq);  /* get the library's handle, for nothing but this guest; 0 or -errno */
 	int (*raise)(struct gd_irq *irq); /* 0 or -errno */
 	void (*close)(struct gd_irq *irq);
 };
@@ -24,6 +25,16 @@ struct gd_irq {
 	int64_t local;			    /* our end's port, -1: none; written by the main thread, atomic */
 };
 
+static int line_open(struct gd_irq *irq)
+{
+	errno = 0;
+	irq->devicemodel = xendevicemodel_open(NULL, 0);
+	if (!irq->devicemodel)
+		return gd_errno_or(EIO);
+	gd_restrict_note(GD_RESTRICT_DEVICEMODEL, xendevicemodel_restrict(irq->devicemodel, irq->domid));
+	return 0;
+}
+
 static int line_raise(struct gd_irq *irq)
 {
 	return xendevicemodel_set_irq_level(irq->devicemodel, irq->domid, irq->number, 1) ? -errno : 0;
@@ -34,25 +45,15 @@ static void line_close(struct gd_irq *irq)
 	xendevicemodel_close(irq->devicemodel);
 }
 
-static const struct gd_irq_ops line_ops = {line_raise, line_close};
+static const struct gd_irq_ops line_ops = {line_open, line_raise, line_close};
 
-int gd_irq_line_open(struct gd_irq **out, uint16_t domid, unsigned number, struct gd_log *log)
+static int event_open(struct gd_irq *irq)
 {
-	struct gd_irq *irq = calloc(1, sizeof(*irq));
-	int ret;
-
-	if (!irq)
-		return -ENOMEM;
-	*irq = (struct gd_irq){.ops = &line_ops, .log = log, .domid = domid, .number = number};
 	errno = 0;
-	irq->devicemodel = xendevicemodel_open(NULL, 0);
-	if (!irq->devicemodel) {
-		ret = gd_errno_or(EIO);
-		free(irq);
-		return ret;
-	}
-	gd_restrict_note(GD_RESTRICT_DEVICEMODEL, xendevicemodel_restrict(irq->devicemodel, domid));
-	*out = irq;
+	irq->evtchn = xenevtchn_open(NULL, 0);
+	if (!irq->evtchn)
+		return gd_errno_or(EIO);
+	gd_restrict_note(GD_RESTRICT_EVTCHN, xenevtchn_restrict(irq->evtchn, irq->domid));
 	return 0;
 }
 
@@ -70,26 +71,36 @@ static void event_close(struct gd_irq *irq)
 	xenevtchn_close(irq->evtchn); /* ends the binding, too */
 }
 
-static const struct gd_irq_ops event_ops = {event_raise, event_close};
+static const struct gd_irq_ops event_ops = {event_open, event_raise, event_close};
 
-int gd_irq_event_open(struct gd_irq **out, uint16_t domid, struct gd_log *log)
+static int irq_open(struct gd_irq **out, const struct gd_irq *config)
 {
-	struct gd_irq *irq = calloc(1, sizeof(*irq));
-	int ret;
+	struct gd_irq *irq = malloc(sizeof(*irq));
+	int err;
 
 	if (!irq)
 		return -ENOMEM;
-	*irq = (struct gd_irq){.ops = &event_ops, .log = log, .domid = domid, .local = -1};
-	errno = 0;
-	irq->evtchn = xenevtchn_open(NULL, 0);
-	if (!irq->evtchn) {
-		ret = gd_errno_or(EIO);
+	*irq = *config;
+	err = irq->ops->open(irq);
+	if (err)
 		free(irq);
-		return ret;
-	}
-	gd_restrict_note(GD_RESTRICT_EVTCHN, xenevtchn_restrict(irq->evtchn, domid));
-	*out = irq;
-	return 0;
+	else
+		*out = irq;
+	return err;
+}
+
+int gd_irq_line_open(struct gd_irq **out, uint16_t domid, unsigned number, struct gd_log *log)
+{
+	const struct gd_irq config = {.ops = &line_ops, .log = log, .domid = domid, .number = number};
+
+	return irq_open(out, &config);
+}
+
+int gd_irq_event_open(struct gd_irq **out, uint16_t domid, struct gd_log *log)
+{
+	const struct gd_irq config = {.ops = &event_ops, .log = log, .domid = domid, .local = -1};
+
+	return irq_open(out, &config);
 }
 
 void gd_irq_event_unbind(struct gd_irq *irq)
