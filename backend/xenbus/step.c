@@ -116,7 +116,7 @@ static void others_note(struct gd_step *step, struct gd_served *device, unsigned
 	ret = gd_store_others(step->store, &device->id, servers);
 	device->others = !ret;
 	if (ret && ret != -ENOENT)
-		gd_log(&device->log, GD_NOTICE, "cannot note the guest's other ioreq servers: %s", strerror(-ret));
+		gd_log(&device->log, GD_DEBUG, "cannot note the guest's other ioreq servers: %s", strerror(-ret));
 }
 
 /* That is not needed any more: the server is named, or there is none. */
