@@ -2,7 +2,6 @@
 #include "backend/base/number.h"
 #include "backend/xenbus/front.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdbool.h>
@@ -31,12 +30,9 @@ void gd_front_keys_free(struct gd_front_keys *keys)
 /* The value is the guest's: it is cut and made printable, as it is written to a log. */
 static int refuse(char *error, enum gd_front_key key, const char *value, const char *must)
 {
-	char shown[33];
-	size_t length = value ? strnlen(value, sizeof(shown) - 1) : 0;
+	char shown[36]; /* the guest may write anything there */
 
-	for (size_t i = 0; i < length; i++)
-		shown[i] = (char)(isprint((unsigned char)value[i]) ? value[i] : '?');
-	shown[length] = '\0';
+	gd_keys_show(value ? value : "", shown, sizeof(shown));
 	snprintf(error, GD_KEYS_ERROR, "the guest's %s '%s': must be %s", gd_front_key_names[key], shown, must);
 	return -EINVAL;
 }

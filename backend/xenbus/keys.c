@@ -57,21 +57,29 @@ struct check {
 	char *error;
 };
 
-/* Fill `error` with "KEY 'VALUE': MESSAGE". The value is cut and made printable, as it is written to a log. */
+void gd_keys_show(const char *value, char *shown, size_t size)
+{
+	size_t length = strnlen(value, size);
+	bool cut = length >= size;
+
+	length = cut ? size - sizeof("...") : length;
+	for (size_t i = 0; i < length; i++)
+		shown[i] = (char)(isprint((unsigned char)value[i]) ? value[i] : '?');
+	strcpy(shown + length, cut ? "..." : "");
+}
+
+/* Fill `error` with "KEY 'VALUE': MESSAGE". */
 __attribute__((format(printf, 4, 5))) static int refuse(char *error, enum gd_key key, const char *value,
 							const char *format, ...)
 {
-	char shown[65], message[GD_KEYS_ERROR - 100];
-	size_t length = strnlen(value, sizeof(shown) - 1);
+	char shown[GD_KEYS_SHOWN], message[GD_KEYS_ERROR - 100];
 	va_list args;
 
-	for (size_t i = 0; i < length; i++)
-		shown[i] = (char)(isprint((unsigned char)value[i]) ? value[i] : '?');
-	shown[length] = '\0';
+	gd_keys_show(value, shown, sizeof(shown));
 	va_start(args, format);
 	vsnprintf(message, sizeof(message), format, args);
 	va_end(args);
-	snprintf(error, GD_KEYS_ERROR, "%s '%s%s': %s", gd_key_names[key], shown, value[length] ? "..." : "", message);
+	snprintf(error, GD_KEYS_ERROR, "%s '%s': %s", gd_key_names[key], shown, message);
 	return -EINVAL;
 }
 

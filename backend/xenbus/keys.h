@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #define GD_KEYS_ERROR 256
+#define GD_KEYS_SHOWN 68	  /* of a value, in a message */
 #define GD_DOMID_MAX  0x7fefu	  /* xen/xen.h: DOMID_FIRST_RESERVED - 1 */
 #define GD_DEVID_MAX  0x1fffffffu /* of a vdev, xen-vbd-interface(7) */
 #define GD_MMIO_SIZE  0x200u	  /* libxl: VIRTIO_MMIO_DEV_SIZE */
@@ -116,6 +117,9 @@ struct gd_keys_policy {
 
 int gd_keys_device(const struct gd_keys *keys, const struct gd_device_id *id, const struct gd_keys_policy *policy,
 		   struct gd_keys_device *out, char error[GD_KEYS_ERROR]);
+
+/* A value as it may stand in a message, which ends up in a log: printable, and cut where it is too long. */
+void gd_keys_show(const char *value, char *shown, size_t size);
 
 /* The name of the device in messages: `dev` if it is a plain name, otherwise its number. */
 void gd_keys_name(const struct gd_keys *keys, const struct gd_device_id *id, char *name, size_t size);

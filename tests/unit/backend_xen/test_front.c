@@ -70,7 +70,7 @@ static void refuses_what_is_wrong(void **state)
 		{"4", "1", "grant", "131072", "the guest's event-channel '131072': must be a port, 1 to 131071"},
 		{"4", "1", "grant", "-1", "the guest's event-channel '-1': must be a port, 1 to 131071"},
 		{"4", "1", "grant", "0123456789012345678901234567890123456789",
-		 "the guest's event-channel '01234567890123456789012345678901': must be a port, 1 to 131071"},
+		 "the guest's event-channel '01234567890123456789012345678901...': must be a port, 1 to 131071"},
 	};
 	char error[GD_KEYS_ERROR];
 	struct gd_front front;
