@@ -60,11 +60,11 @@ void hg_open(struct hg *hg, struct th_host *host, uint16_t domid)
 
 uint64_t hg_access(struct hg *hg, uint64_t offset, unsigned size, bool write, uint64_t value)
 {
-	int ret = gm_guest_mmio(hg->guest, hg->base + offset, size, write, &value, LIMIT_MS);
+	int err = gm_guest_mmio(hg->guest, hg->base + offset, size, write, &value, LIMIT_MS);
 
-	if (ret)
+	if (err)
 		fail_msg("%s of %u bytes at 0x%llx: %s", write ? "write" : "read", size, (unsigned long long)offset,
-			 strerror(-ret));
+			 strerror(-err));
 	return value;
 }
 

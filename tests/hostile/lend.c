@@ -26,18 +26,18 @@ struct lender {
 
 static int setup(struct lender *l, const char *machine, uint16_t domid, uint16_t backend)
 {
-	int ret = gm_guest_open(&l->guest, machine, domid);
+	int err = gm_guest_open(&l->guest, machine, domid);
 
-	if (ret || (ret = gio_os_model_open(&l->os, l->guest)) || (ret = gio_grants_init(&l->grants, l->os, 8)))
-		return ret;
+	if (err || (err = gio_os_model_open(&l->os, l->guest)) || (err = gio_grants_init(&l->grants, l->os, 8)))
+		return err;
 	l->page = gio_os_pages_alloc(l->os, 1);
 	l->kept = gio_os_pages_alloc(l->os, 1);
 	if (!l->page || !l->kept)
 		return -GIO_ENOMEM;
 	strcpy(l->page, secret);
 	strcpy(l->kept, "what the guest keeps");
-	ret = gio_grants_alloc(l->grants, 1, &l->ref);
-	return ret ? ret : gio_grant_access(l->grants, l->ref, backend, gio_os_gfn(l->os, l->page), true);
+	err = gio_grants_alloc(l->grants, 1, &l->ref);
+	return err ? err : gio_grant_access(l->grants, l->ref, backend, gio_os_gfn(l->os, l->page), true);
 }
 
 static void obey(struct lender *l, const char *command)
@@ -55,15 +55,15 @@ int main(int argc, char **argv)
 {
 	struct lender l = {0};
 	char command[32];
-	int ret;
+	int err;
 
 	if (argc != 4) {
 		fprintf(stderr, "usage: lend MACHINE DOMID BACKEND\n");
 		return 2;
 	}
-	ret = setup(&l, argv[1], (uint16_t)atoi(argv[2]), (uint16_t)atoi(argv[3]));
-	if (ret) {
-		fprintf(stderr, "lend: domain %s of %s: %s\n", argv[2], argv[1], strerror(-ret));
+	err = setup(&l, argv[1], (uint16_t)atoi(argv[2]), (uint16_t)atoi(argv[3]));
+	if (err) {
+		fprintf(stderr, "lend: domain %s of %s: %s\n", argv[2], argv[1], strerror(-err));
 		return 1;
 	}
 	printf("lent %u %llu\nkept %llu\n", l.ref, (unsigned long long)gio_os_gfn(l.os, l.page),

@@ -31,7 +31,7 @@ struct writer {
 	pthread_t thread;
 	unsigned number;
 	uint32_t seed[BLOCKS]; /* what each of its blocks has; 0: nothing yet */
-	int ret;	       /* written and read atomically while the thread runs */
+	int err;	       /* written and read atomically while the thread runs */
 };
 
 struct world {
@@ -151,35 +151,35 @@ static void block_fill(uint32_t *block, const struct writer *writer, unsigned in
 static int block_check(const struct writer *writer, unsigned index)
 {
 	uint32_t want[BLOCK / sizeof(uint32_t)], have[BLOCK / sizeof(uint32_t)];
-	int ret = gp_disk_read(writer->world->disk, have, (writer->number * BLOCKS + index) * BLOCK, BLOCK);
+	int err = gp_disk_read(writer->world->disk, have, (writer->number * BLOCKS + index) * BLOCK, BLOCK);
 
 	block_fill(want, writer, index);
-	return ret || !memcmp(want, have, BLOCK) ? ret : -EILSEQ;
+	return err || !memcmp(want, have, BLOCK) ? err : -EILSEQ;
 }
 
 static int block_write(struct writer *writer, unsigned index)
 {
 	uint32_t block[BLOCK / sizeof(uint32_t)];
-	int ret;
+	int err;
 
 	writer->seed[index]++;
 	block_fill(block, writer, index);
-	ret = gp_disk_write(writer->world->disk, block, (writer->number * BLOCKS + index) * BLOCK, BLOCK);
-	__atomic_fetch_add(&writer->world->wrote, !ret, __ATOMIC_RELAXED);
-	return ret;
+	err = gp_disk_write(writer->world->disk, block, (writer->number * BLOCKS + index) * BLOCK, BLOCK);
+	__atomic_fetch_add(&writer->world->wrote, !err, __ATOMIC_RELAXED);
+	return err;
 }
 
 static void *writer_run(void *opaque)
 {
 	struct writer *writer = opaque;
-	int ret = 0;
+	int err = 0;
 
-	for (unsigned n = 0; !ret && !__atomic_load_n(&writer->world->stop, __ATOMIC_RELAXED); n++) {
-		ret = block_write(writer, n % BLOCKS);
-		if (!ret && n % 8 == 0)
-			ret = block_check(writer, (n + 1) % BLOCKS);
+	for (unsigned n = 0; !err && !__atomic_load_n(&writer->world->stop, __ATOMIC_RELAXED); n++) {
+		err = block_write(writer, n % BLOCKS);
+		if (!err && n % 8 == 0)
+			err = block_check(writer, (n + 1) % BLOCKS);
 	}
-	__atomic_store_n(&writer->ret, ret, __ATOMIC_RELAXED);
+	__atomic_store_n(&writer->err, err, __ATOMIC_RELAXED);
 	return NULL;
 }
 
@@ -201,7 +201,7 @@ static void writers_wait(struct world *world)
 
 	while ((int)(__atomic_load_n(&world->wrote, __ATOMIC_RELAXED) - until) < 0) {
 		for (unsigned i = 0; i < WRITERS; i++)
-			assert_int_equal(__atomic_load_n(&world->writers[i].ret, __ATOMIC_RELAXED), 0);
+			assert_int_equal(__atomic_load_n(&world->writers[i].err, __ATOMIC_RELAXED), 0);
 		assert_true(th_now_ms() < end);
 		poll(NULL, 0, 1);
 	}
@@ -234,7 +234,7 @@ static void ended_in_order(struct th_host *host, bool nbd)
 	writers_wait(&world);
 	writers_join(&world);
 	for (unsigned i = 0; i < WRITERS; i++) {
-		assert_int_equal(world.writers[i].ret, 0);
+		assert_int_equal(world.writers[i].err, 0);
 		for (unsigned k = 0; k < BLOCKS; k++)
 			assert_int_equal(block_check(&world.writers[i], k), 0);
 	}

@@ -141,14 +141,14 @@ static void grantiod_restarts(void **state)
 struct request {
 	struct gp_disk *disk;
 	char data[4096];
-	int ret;
+	int err;
 };
 
 static void *request_run(void *opaque)
 {
 	struct request *request = opaque;
 
-	request->ret = gp_disk_read(request->disk, request->data, 0, sizeof(request->data));
+	request->err = gp_disk_read(request->disk, request->data, 0, sizeof(request->data));
 	return NULL;
 }
 
@@ -176,7 +176,7 @@ static void driver_is_told(void **state)
 		th_grantiod_start(host, NULL);
 		th_log_wait(host, "<5>d1/xvda: state 4: served before: a driver that uses it must reset it", i + 1);
 		pthread_join(reader, NULL);
-		assert_int_not_equal(request.ret, 0);
+		assert_int_not_equal(request.err, 0);
 		assert_int_not_equal(gp_disk_read(request.disk, request.data, 0, sizeof(request.data)), 0);
 		th_guest_close(request.disk);
 	}

@@ -142,14 +142,14 @@ struct request {
 	pthread_t thread;
 	bool write;
 	char data[BLOCK];
-	int ret;
+	int err;
 };
 
 static void *request_run(void *opaque)
 {
 	struct request *request = opaque;
 
-	request->ret = request->write ? gp_disk_write(request->disk, request->data, 0, BLOCK)
+	request->err = request->write ? gp_disk_write(request->disk, request->data, 0, BLOCK)
 				      : gp_disk_read(request->disk, request->data, 0, BLOCK);
 	return NULL;
 }
@@ -178,7 +178,7 @@ static void orderly(void **state)
 	th_grantiod_start(world.host, world.arguments);
 	th_log_wait(world.host, "<5>d1/xvda: state 4: going on where a former grantiod ended", 1);
 	pthread_join(request.thread, NULL); /* it has its answer, and reads registers to see that */
-	assert_int_equal(request.ret, 0);
+	assert_int_equal(request.err, 0);
 	assert_int_equal(gp_disk_read(world.disk, request.data, 0, BLOCK), 0);
 	assert_int_equal(request.data[0], 'A');
 	assert_int_equal(server_count(&world, "Write"), 1);
@@ -200,7 +200,7 @@ static void crash_while_writing(void **state)
 	th_log_wait(world.host, "the former grantiod's last writes may still be on their way to its server", 1);
 	th_log_wait(world.host, "<5>d1/xvda: state 4: served before: a driver that uses it must reset it", 1);
 	pthread_join(request.thread, NULL);
-	assert_int_not_equal(request.ret, 0);
+	assert_int_not_equal(request.err, 0);
 	th_guest_close(world.disk);
 	world.disk = th_guest_open(world.host, 1, 0);
 	assert_int_equal(gp_disk_read(world.disk, request.data, 0, BLOCK), 0);
@@ -219,7 +219,7 @@ static void unflushed(void **state)
 	disk_open(&world, 0);
 	request_begin(&request, &world, true);
 	pthread_join(request.thread, NULL);
-	assert_int_equal(request.ret, 0);
+	assert_int_equal(request.err, 0);
 	assert_int_equal(server_count(&world, "Flush"), 0);
 	assert_true(WIFEXITED(th_grantiod_stop(world.host, SIGTERM)));
 	assert_true(server_count(&world, "Flush") >= 1); /* by each of its queues, perhaps */
@@ -249,7 +249,7 @@ static void crash_while_reading(void **state)
 	th_grantiod_start(world.host, world.arguments);
 	th_log_wait(world.host, "<5>d1/xvda: state 4: going on where a former grantiod ended", 1);
 	pthread_join(request.thread, NULL);
-	assert_int_equal(request.ret, 0);
+	assert_int_equal(request.err, 0);
 	assert_int_equal(request.data[0], 0);
 	world_close(&world);
 }

@@ -88,7 +88,7 @@ struct writer {
 	pthread_t thread;
 	unsigned number;
 	uint32_t seed[BLOCKS]; /* what each of its blocks has; 0: nothing yet */
-	int ret;	       /* written and read atomically while the thread runs */
+	int err;	       /* written and read atomically while the thread runs */
 };
 
 static void block_fill(uint32_t *block, const struct writer *writer, unsigned index)
@@ -106,10 +106,10 @@ static uint64_t block_offset(const struct writer *writer, unsigned index)
 static int block_check(const struct writer *writer, unsigned index)
 {
 	uint32_t want[BLOCK / sizeof(uint32_t)], have[BLOCK / sizeof(uint32_t)];
-	int ret = gp_disk_read(writer->world->disk, have, block_offset(writer, index), BLOCK);
+	int err = gp_disk_read(writer->world->disk, have, block_offset(writer, index), BLOCK);
 
 	block_fill(want, writer, index);
-	return ret || !memcmp(want, have, BLOCK) ? ret : -EILSEQ;
+	return err || !memcmp(want, have, BLOCK) ? err : -EILSEQ;
 }
 
 /* Each block is overwritten again and again, and read between two writes: an old write that came late would be seen. */
@@ -117,21 +117,21 @@ static void *writer_run(void *opaque)
 {
 	struct writer *writer = opaque;
 	uint32_t block[BLOCK / sizeof(uint32_t)];
-	int ret = 0;
+	int err = 0;
 
-	for (unsigned n = 0; !ret && !__atomic_load_n(&writer->world->stop, __ATOMIC_RELAXED); n++) {
+	for (unsigned n = 0; !err && !__atomic_load_n(&writer->world->stop, __ATOMIC_RELAXED); n++) {
 		unsigned index = n % BLOCKS;
 
 		writer->seed[index]++;
 		block_fill(block, writer, index);
-		ret = gp_disk_write(writer->world->disk, block, block_offset(writer, index), BLOCK);
-		if (!ret)
-			ret = block_check(writer, index);
-		if (!ret)
-			ret = block_check(writer, (n * 7) % BLOCKS);
+		err = gp_disk_write(writer->world->disk, block, block_offset(writer, index), BLOCK);
+		if (!err)
+			err = block_check(writer, index);
+		if (!err)
+			err = block_check(writer, (n * 7) % BLOCKS);
 		__atomic_fetch_add(&writer->world->done, 1, __ATOMIC_RELAXED);
 	}
-	__atomic_store_n(&writer->ret, ret, __ATOMIC_RELAXED);
+	__atomic_store_n(&writer->err, err, __ATOMIC_RELAXED);
 	return NULL;
 }
 
@@ -143,7 +143,7 @@ static void writers_wait(struct world *world, const struct writer *writers)
 
 	while ((int)(__atomic_load_n(&world->done, __ATOMIC_RELAXED) - until) < 0) {
 		for (unsigned i = 0; i < WRITERS; i++)
-			assert_int_equal(__atomic_load_n(&writers[i].ret, __ATOMIC_RELAXED), 0);
+			assert_int_equal(__atomic_load_n(&writers[i].err, __ATOMIC_RELAXED), 0);
 		assert_true(th_now_ms() < end);
 		poll(NULL, 0, 1);
 	}
@@ -181,7 +181,7 @@ static void killed_in_the_middle(void **state)
 	__atomic_store_n(&world.stop, true, __ATOMIC_RELAXED);
 	for (unsigned i = 0; i < WRITERS; i++) {
 		pthread_join(writers[i].thread, NULL);
-		assert_int_equal(writers[i].ret, 0);
+		assert_int_equal(writers[i].err, 0);
 		for (unsigned k = 0; k < BLOCKS; k++)
 			assert_int_equal(block_check(&writers[i], k), 0);
 	}

@@ -142,14 +142,14 @@ static void backend_stop(void)
 
 static int disk_setup(void **state)
 {
-	int rc = store_setup(state);
+	int err = store_setup(state);
 
 	xs = xs_open_as(0); /* sets XENSTORED_PATH too */
 	assert_non_null(xs);
 	setenv("GRANTIO_MACHINE", "/nonexistent", 1); /* whatever runs on this machine is not asked */
 	domain_make(1, "arm");
 	domain_make(2, "arm");
-	return rc;
+	return err;
 }
 
 static int disk_teardown(void **state)

@@ -248,19 +248,19 @@ static int blob_read(const char *bytes, size_t size)
 	static struct gc_dt_report report;
 	char error[256] = "";
 	void *blob = malloc(size ? size : 1);
-	int ret;
+	int err;
 
 	assert_non_null(blob);
 	memcpy(blob, bytes, size);
-	ret = gc_dt_read(blob, size, &report, error, sizeof(error));
-	assert_true((ret == 0) == (error[0] == '\0'));
-	for (unsigned i = 0; ret == 0 && i < report.count; i++) {
+	err = gc_dt_read(blob, size, &report, error, sizeof(error));
+	assert_true((err == 0) == (error[0] == '\0'));
+	for (unsigned i = 0; err == 0 && i < report.count; i++) {
 		assert_true(report.devices[i].fate != GC_DT_RESTRICTED || report.devices[i].backend <= GC_DT_DOMID_MAX);
 		assert_true(report.devices[i].fate >= GC_DT_UNRESTRICTED || report.devices[i].fate == GC_DT_DISABLED ||
 			    report.devices[i].why[0]);
 	}
 	free(blob);
-	return ret;
+	return err;
 }
 
 static void test_truncated(void **state)

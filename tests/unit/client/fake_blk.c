@@ -79,7 +79,7 @@ int gm_guest_find_disk(struct gm_guest *guest, const char *name, int timeout_ms,
 
 int gm_guest_irq_wait(struct gm_guest *guest, unsigned irq, int timeout_ms)
 {
-	int ret = 0;
+	int err = 0;
 
 	(void)guest;
 	(void)irq;
@@ -88,12 +88,12 @@ int gm_guest_irq_wait(struct gm_guest *guest, unsigned irq, int timeout_ms)
 	while (!pending && !woken)
 		pthread_cond_wait(&raised, &lock);
 	if (woken)
-		ret = -EINTR;
+		err = -EINTR;
 	else
 		pending = false;
 	woken = false;
 	pthread_mutex_unlock(&lock);
-	return ret;
+	return err;
 }
 
 void gm_guest_irq_wake(struct gm_guest *guest, unsigned irq)
@@ -243,7 +243,7 @@ static int request_run(const struct gio_blk_req *req)
 
 int gio_blk_submit(struct gio_blk *blk, unsigned queue, struct gio_blk_req *req)
 {
-	int ret = -GIO_ENOSPC;
+	int err = -GIO_ENOSPC;
 
 	(void)blk;
 	(void)queue;
@@ -253,10 +253,10 @@ int gio_blk_submit(struct gio_blk *blk, unsigned queue, struct gio_blk_req *req)
 		fake.requests++;
 		if (in_flight > fake.most_in_flight)
 			fake.most_in_flight = in_flight;
-		ret = 0;
+		err = 0;
 	}
 	pthread_mutex_unlock(&lock);
-	return ret;
+	return err;
 }
 
 void gio_blk_kick(struct gio_blk *blk, unsigned queue)

@@ -137,28 +137,28 @@ static void *thread_main(void *arg)
 	size_t bytes = 300 * 1024;
 	uint64_t at = (uint64_t)me * 512 * 1024;
 	uint8_t *data = malloc(bytes), *back = malloc(bytes);
-	intptr_t ret = 0;
+	intptr_t err = 0;
 
-	for (unsigned round = 0; round < 20 && !ret; round++) {
+	for (unsigned round = 0; round < 20 && !err; round++) {
 		fill(data, bytes, me * 100 + round);
-		ret = gp_disk_write(disk, data, at, bytes);
-		if (!ret)
-			ret = gp_disk_flush(disk);
-		if (!ret)
-			ret = gp_disk_read(disk, back, at, bytes);
-		if (!ret && memcmp(data, back, bytes) != 0)
-			ret = -EILSEQ;
+		err = gp_disk_write(disk, data, at, bytes);
+		if (!err)
+			err = gp_disk_flush(disk);
+		if (!err)
+			err = gp_disk_read(disk, back, at, bytes);
+		if (!err && memcmp(data, back, bytes) != 0)
+			err = -EILSEQ;
 	}
 	free(data);
 	free(back);
-	return (void *)ret;
+	return (void *)err;
 }
 
 static void test_many_threads_share_few_buffers(void **state)
 {
 	pthread_t threads[THREADS];
 	unsigned ids[THREADS];
-	void *ret;
+	void *err;
 
 	(void)state;
 	fake.ring = 3;
@@ -168,8 +168,8 @@ static void test_many_threads_share_few_buffers(void **state)
 		assert_int_equal(pthread_create(&threads[i], NULL, thread_main, &ids[i]), 0);
 	}
 	for (unsigned i = 0; i < THREADS; i++) {
-		pthread_join(threads[i], &ret);
-		assert_null(ret);
+		pthread_join(threads[i], &err);
+		assert_null(err);
 	}
 	assert_int_equal(fake.flushes, THREADS * 20);
 	close_clean();
@@ -235,7 +235,7 @@ static void test_a_failed_part_fails_the_call(void **state)
 static void test_no_answer_times_out(void **state)
 {
 	uint8_t data[512] = {0};
-	int ret;
+	int err;
 
 	(void)state;
 	assert_int_equal(open_with(1, 50), 0);
@@ -244,9 +244,9 @@ static void test_no_answer_times_out(void **state)
 	assert_int_equal(gp_disk_read(disk, data, 0, sizeof(data)), -ETIMEDOUT); /* no buffer: the first is still out */
 	fake_hold(false);
 	do /* until the interrupt thread has returned the abandoned buffer: bounded by the test's time limit */
-		ret = gp_disk_read(disk, data, 0, sizeof(data));
-	while (ret == -ETIMEDOUT);
-	assert_int_equal(ret, 0);
+		err = gp_disk_read(disk, data, 0, sizeof(data));
+	while (err == -ETIMEDOUT);
+	assert_int_equal(err, 0);
 	close_clean();
 }
 
@@ -258,10 +258,10 @@ int __wrap_pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex, 
 
 int __wrap_pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex, const struct timespec *until)
 {
-	int ret = __real_pthread_cond_timedwait(cond, mutex, until);
+	int err = __real_pthread_cond_timedwait(cond, mutex, until);
 
-	waited_in_vain += ret == ETIMEDOUT;
-	return ret;
+	waited_in_vain += err == ETIMEDOUT;
+	return err;
 }
 
 static void test_a_long_transfer_times_out_once(void **state)

@@ -211,13 +211,13 @@ static void test_pinned_entry_is_one_domains(void **state)
 
 		if (!pid) {
 			xengnttab_handle *own;
-			int16_t rc;
+			int16_t err;
 
 			become(4);
 			own = xengnttab_open(NULL, 0);
-			rc = status_of(own, w->domid, 21, false);
+			err = status_of(own, w->domid, 21, false);
 			xengnttab_close(own);
-			_exit(-rc);
+			_exit(-err);
 		}
 		assert_int_equal(waitpid(pid, &status, 0), pid);
 		assert_int_equal(status, pinned ? -GNTST_general_error << 8 : 0);

@@ -166,14 +166,14 @@ static void scenario(void)
 static bool run(unsigned fault)
 {
 	char dir[] = "/dev/shm/grantio-test-store-XXXXXX";
-	int rc;
+	int err;
 
 	assert_non_null(mkdtemp(dir));
 	struck = false;
 	countdown = fault;
-	rc = gm_store_open(&store, dir);
-	if (rc) {
-		assert_true(struck && rc == -ENOMEM);
+	err = gm_store_open(&store, dir);
+	if (err) {
+		assert_true(struck && err == -ENOMEM);
 	} else {
 		scenario();
 		countdown = 0;
