@@ -206,6 +206,13 @@ static inline void gk_restricted_set(gk_restricted_fn *fn)
 }
 #endif
 
+/* Whether a virtio driver can be frozen: a member of its own where kernels are saved. */
+#if IS_ENABLED(CONFIG_PM)
+#define gk_virtio_freeze_of(drv) ((drv)->freeze)
+#else
+#define gk_virtio_freeze_of(drv) ((void)(drv), NULL)
+#endif
+
 /* ---- DMA operations -------------------------------------------------------------------------------------------- */
 
 /* A mapping of registers, not of memory: kernels that have no name for it pass none to the DMA operations. */

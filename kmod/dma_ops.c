@@ -4,6 +4,7 @@
  */
 #include <linux/dma-map-ops.h>
 #include <linux/mm.h>
+#include <linux/ratelimit.h>
 #include <linux/scatterlist.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
@@ -15,6 +16,9 @@
 
 #define RING_MAX    32768u /* entries of a ring, by the standard */
 #define MAPPING_MAX SZ_1M  /* in one address: 257 consecutive references at the most, so that they can be found */
+
+#define COMPLAINTS	  10	    /* lines about one device, at most, */
+#define COMPLAINTS_PERIOD (30 * HZ) /* in so much time */
 
 static const struct dma_map_ops gk_dma_ops;
 
@@ -180,12 +184,15 @@ static size_t ring_readonly(const struct device *dev, size_t size)
 	return 0;
 }
 
-/* The backend chooses how large its rings are, and the kernel tries smaller ones: a line is enough. */
+/*
+ * The backend chooses how large its rings are, and the kernel tries smaller ones: one line is enough, and not more than
+ * the device may cost, since the backend can begin anew as often as it likes.
+ */
 static void refuse(struct device *dev, size_t size)
 {
 	struct gk_dma *dma = gk_dma_of(dev);
 
-	if (!dma->refused)
+	if (!dma->refused && __ratelimit(&dma->complaints))
 		dev_err(dev, "grantio: %zu bytes of coherent memory: are no split ring of virtio-mmio: refused\n",
 			size);
 	dma->refused = true;
@@ -288,6 +295,11 @@ static const struct dma_map_ops gk_dma_ops = {
 	.get_required_mask = gk_get_required_mask,
 	.max_mapping_size = gk_max_mapping_size,
 };
+
+void gk_dma_init(struct gk_dma *dma)
+{
+	ratelimit_state_init(&dma->complaints, COMPLAINTS_PERIOD, COMPLAINTS);
+}
 
 int gk_dma_attach(struct device *dev, struct gk_dma *dma, domid_t backend, u32 type)
 {

@@ -32,7 +32,6 @@
 #include <linux/ioport.h>
 #include <linux/kernel.h>
 #include <linux/module.h>
-#include <linux/ratelimit.h>
 #include <linux/slab.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_ids.h>
@@ -44,9 +43,10 @@
 #include "compat.h"
 #include "grantio.h"
 #include "tree.h"
+#include "virtio.h"
 
-#define COMPLAINTS	  10	    /* lines about one device, at most, */
-#define COMPLAINTS_PERIOD (30 * HZ) /* in so much time */
+#define RETRIES	     60u /* of a connection for which there is no memory, */
+#define RETRY_PERIOD HZ	 /* so far apart */
 
 static struct workqueue_struct *queue;
 
@@ -56,7 +56,7 @@ static DEFINE_XARRAY(bases);
 /* What the backend can have us say as often as it likes. */
 #define complain(front, error, ...)                                           \
 	do {                                                                  \
-		if (__ratelimit(&(front)->complaints))                        \
+		if (__ratelimit(&(front)->dma.complaints))                    \
 			xenbus_dev_error((front)->xbdev, error, __VA_ARGS__); \
 	} while (0)
 
@@ -154,7 +154,7 @@ static int registers_check(struct gk_front *front)
 
 /*
  * A device that cannot be restricted, or is no such device as the toolstack says, is refused before any driver sees it.
- * It may change its mind later: then the virtio core refuses it (main.c), no driver gets it (virtio.c), or its driver
+ * It may change its mind later: then the virtio core refuses it, no driver gets it (virtio.c), or its driver
  * finds DMA addresses that the device does not take.
  */
 static int device_check(struct gk_front *front)
@@ -211,11 +211,22 @@ static bool transport_is_mmio(struct gk_front *front)
 	return mmio;
 }
 
+/* Read anew by xenbus when the guest is restored. */
+static bool backend_valid(const struct xenbus_device *xbdev)
+{
+	return (u32)xbdev->otherend_id < DOMID_FIRST_RESERVED;
+}
+
 /* What the backend has published; says what is wrong with it. */
 static int offer_read(struct gk_front *front)
 {
 	u64 version, base;
 
+	if (!backend_valid(front->xbdev)) {
+		complain(front, -EINVAL, "backend-id %d: must be below %u", front->xbdev->otherend_id,
+			 DOMID_FIRST_RESERVED);
+		return -EINVAL;
+	}
 	if (number_read(front->xbdev, "grantio-version", 10, &version) || version != GK_PROTOCOL) {
 		complain(front, -EPROTO, "grantio-version: must be %u", GK_PROTOCOL);
 		return -EPROTO;
@@ -272,6 +283,7 @@ static void offer_take(struct gk_front *front)
 {
 	int ret = offer_read(front);
 
+	front->retries = 0;
 	if (ret) {
 		xenbus_switch_state(front->xbdev, XenbusStateClosed);
 		return;
@@ -313,13 +325,38 @@ static int create(struct gk_front *front)
 	return ret;
 }
 
+/* Memory may come back, and a disk that was saved is not given up while it may. False: it has been tried enough. */
+static bool connect_later(struct gk_front *front)
+{
+	if (front->retries++ == RETRIES)
+		return false;
+	queue_delayed_work(queue, &front->work, RETRY_PERIOD);
+	return true;
+}
+
 /* Initialised, and the backend is Connected. */
 static void connect(struct gk_front *front)
 {
-	if (front->pdev ? revive(front) : create(front))
-		disconnect(front, XenbusStateClosed);
-	else
+	int ret = front->pdev ? revive(front) : create(front);
+
+	if (!ret)
 		xenbus_switch_state(front->xbdev, XenbusStateConnected);
+	else if (ret != -ENOMEM || !connect_later(front))
+		disconnect(front, XenbusStateClosed);
+}
+
+/*
+ * What was connected is no more. Xenbus takes the state for Initialising, but has not written that: after a save that
+ * failed the backend still finds Connected in xenstore, and would wait for ever. A device that is not frozen goes: its
+ * requests reach nobody, and what removes it may make more of them (a file system's last writes).
+ */
+static void begin_anew(struct gk_front *front)
+{
+	if (front->pdev && !front->frozen)
+		gk_virtio_break(&front->pdev->dev);
+	let_go(front);
+	front->xbdev->state = XenbusStateUnknown; /* else nothing is written */
+	xenbus_switch_state(front->xbdev, XenbusStateInitialising);
 }
 
 /* As the backend says it, 0 (unknown) if it says nothing. */
@@ -332,8 +369,9 @@ static void step(struct gk_front *front)
 {
 	enum xenbus_state backend, state;
 
-	if (xchg(&front->restored, 0)) /* whatever was connected: the state is Initialising, xenbus has seen to that */
-		let_go(front);
+	/* Frozen and Connected: the save has failed, or the driver could not go on after it. */
+	if (xchg(&front->restored, 0) || (front->frozen && front->xbdev->state == XenbusStateConnected))
+		begin_anew(front);
 	backend = backend_state(front);
 	state = front->xbdev->state;
 	switch (backend) {
@@ -362,7 +400,7 @@ static void step(struct gk_front *front)
 /* Memory is not got by writing to a disk: it may be the one that waits for this step. */
 static void step_work(struct work_struct *work)
 {
-	struct gk_front *front = container_of(work, struct gk_front, work);
+	struct gk_front *front = container_of(to_delayed_work(work), struct gk_front, work);
 	unsigned int flags = memalloc_noio_save();
 
 	step(front);
@@ -371,11 +409,16 @@ static void step_work(struct work_struct *work)
 
 /* ---- xenbus ----------------------------------------------------------------------------------------------------- */
 
+void gk_front_look(struct gk_front *front)
+{
+	mod_delayed_work(queue, &front->work, 0);
+}
+
 static void backend_changed(struct xenbus_device *xbdev, enum xenbus_state state)
 {
 	struct gk_front *front = dev_get_drvdata(&xbdev->dev);
 
-	queue_work(queue, &front->work);
+	gk_front_look(front);
 }
 
 /*
@@ -427,7 +470,7 @@ static int front_probe(struct xenbus_device *xbdev, const struct xenbus_device_i
 	u32 type;
 	int ret;
 
-	if (xbdev->otherend_id >= DOMID_FIRST_RESERVED) {
+	if (!backend_valid(xbdev)) {
 		xenbus_dev_error(xbdev, -EINVAL, "backend-id %d: must be below %u", xbdev->otherend_id,
 				 DOMID_FIRST_RESERVED);
 		return -EINVAL;
@@ -446,8 +489,8 @@ static int front_probe(struct xenbus_device *xbdev, const struct xenbus_device_i
 		return -ENOMEM;
 	front->xbdev = xbdev;
 	front->type = type;
-	INIT_WORK(&front->work, step_work);
-	ratelimit_state_init(&front->complaints, COMPLAINTS_PERIOD, COMPLAINTS);
+	INIT_DELAYED_WORK(&front->work, step_work);
+	gk_dma_init(&front->dma);
 	dev_set_drvdata(&xbdev->dev, front);
 	/* When the system goes down xenbus says Closing, and would wait for us to say that the backend has answered. */
 	complete(&xbdev->down);
@@ -468,7 +511,7 @@ static void front_remove(struct xenbus_device *xbdev)
 {
 	struct gk_front *front = dev_get_drvdata(&xbdev->dev);
 
-	cancel_work_sync(&front->work);
+	cancel_delayed_work_sync(&front->work);
 	let_go(front);
 	xenbus_switch_state(xbdev, XenbusStateInitialising);
 	dev_set_drvdata(&xbdev->dev, NULL);

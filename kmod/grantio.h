@@ -30,28 +30,23 @@
 
 #include <grantio/dma.h>
 
-struct gio_os {
-	struct gio_grants *grants;
-};
-
-/* ---- main.c: what all devices share --------------------------------------------------------------------------- */
-
-extern struct gio_os gk_os;
-
-/* Have the quarantine looked after soon, and again until it is empty. Any context. */
-void gk_reap_schedule(void);
+#include "reap.h"
 
 /* ---- dma_ops.c ------------------------------------------------------------------------------------------------- */
 
 /* DMA for one backend; it lies in the frontend's device, and outlives the platform device. */
 struct gk_dma {
 	struct gio_dma dma;
-	u32 type;	       /* the virtio device must be of this one (virtio.c) */
-	bool refused;	       /* coherent memory was, and that was said */
-	u64 quarantined;       /* as we last saw it in dma.stats */
-	struct xarray bounces; /* struct gk_bounce, by each of its references */
-	atomic64_t bounced;    /* mappings that went by one, so far */
+	u32 type;			   /* the virtio device must be of this one (virtio.c) */
+	bool refused;			   /* coherent memory was, and that was said */
+	struct ratelimit_state complaints; /* lines that the backend can cause, however often it begins anew */
+	u64 quarantined;		   /* as we last saw it in dma.stats */
+	struct xarray bounces;		   /* struct gk_bounce, by each of its references */
+	atomic64_t bounced;		   /* mappings that went by one, so far */
 };
+
+/* Once, before all of these: what lives longer than one connection. */
+void gk_dma_init(struct gk_dma *dma);
 
 /*
  * Make `dev`, which no driver uses yet, use grants to `backend`, if it is a virtio device of `type`. Its platform_data,
@@ -64,12 +59,6 @@ void gk_dma_detach(struct device *dev);
 bool gk_dma_attached(const struct device *dev);
 /* What it was given then. */
 struct gk_dma *gk_dma_of(const struct device *dev);
-
-/* ---- virtio.c --------------------------------------------------------------------------------------------------- */
-
-/* From now on no driver gets a virtio device of a type that gk_dma_attach() was not told. 0 or -errno. */
-int gk_type_register(void);
-void gk_type_unregister(void);
 
 /* ---- bounce.c --------------------------------------------------------------------------------------------------- */
 
@@ -101,18 +90,21 @@ void gk_bounce_sync(struct gk_dma *dma, gio_dma_t addr, size_t size, bool to_dev
 /* One device of the xenbus, from probe to remove. */
 struct gk_front {
 	struct xenbus_device *xbdev;
-	struct work_struct work; /* does what the backend's state asks for; never runs twice at once */
-	evtchn_port_t port;	 /* 0: none. Ours, its peer is the backend's domain */
-	int irq;		 /* bound to it */
-	u32 type;		 /* of virtio device, as the toolstack has it */
-	u64 base;		 /* the registers, as published, and nobody else's; 0: none */
-	struct ratelimit_state complaints;
+	struct delayed_work work;     /* does what the backend's state asks for; never runs twice at once */
+	evtchn_port_t port;	      /* 0: none. Ours, its peer is the backend's domain */
+	int irq;		      /* bound to it */
+	u32 type;		      /* of virtio device, as the toolstack has it */
+	u64 base;		      /* the registers, as published, and nobody else's; 0: none */
+	u32 retries;		      /* of a connection for which there was no memory */
 	struct platform_device *pdev; /* NULL unless connected, or frozen */
 	bool frozen;		      /* by a save; its driver waits for gk_platform_revive() */
 	bool kept;		      /* a second save found it so */
 	int restored;		      /* xchg(): what was connected is no more */
 	struct gk_dma dma;
 };
+
+/* After a save, however it ended, see to it that a driver that is frozen still goes on. Any context. */
+void gk_front_look(struct gk_front *front);
 
 /* ---- platform.c ------------------------------------------------------------------------------------------------ */
 

@@ -1,89 +1,41 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <linux/module.h>
-#include <linux/virtio.h>
-#include <linux/workqueue.h>
 #include <xen/xen.h>
 
 #include "compat.h"
 #include "grantio.h"
+#include "reap.h"
+#include "virtio.h"
 
-#define GK_TREE	    (GK_KERNEL_HAS_OF_IOMMU && !GK_KERNEL_HAS_XEN_VIRTIO) /* else it is the kernel's, or nobody's */
-#define REAP_PERIOD (HZ / 8)
-#define REAP_CALL   64u /* what a call of gio_grants_reap() tries */
-
-struct gio_os gk_os;
-
-static void reap(struct work_struct *work);
-static DECLARE_DELAYED_WORK(reap_work, reap);
-
-static void reap(struct work_struct *work)
-{
-	u32 left = gio_grants_reap(gk_os.grants), calls = left / REAP_CALL;
-
-	/* All once: much of it may be only what was not tried before (entry_linux.c). */
-	while (calls--)
-		left = gio_grants_reap(gk_os.grants);
-	if (left)
-		schedule_delayed_work(&reap_work, REAP_PERIOD);
-}
-
-void gk_reap_schedule(void)
-{
-	schedule_delayed_work(&reap_work, REAP_PERIOD);
-}
-
-/* ---- which virtio devices must be restricted ------------------------------------------------------------------- */
-
-static gk_restricted_fn *restricted_before;
-
-static bool restricted(struct virtio_device *vdev)
-{
-	return gk_dma_attached(vdev->dev.parent) || (restricted_before && restricted_before(vdev));
-}
-
-static void restricted_begin(void)
-{
-	restricted_before = gk_restricted_get();
-	gk_restricted_set(restricted);
-}
-
-static void restricted_end(void)
-{
-	gk_restricted_set(restricted_before);
-	/* Whoever is in restricted() still, which does not sleep, has left it when all tasks have slept once. */
-	synchronize_rcu_tasks();
-}
-
-/* ---- module ---------------------------------------------------------------------------------------------------- */
+#define GK_TREE (GK_KERNEL_HAS_OF_IOMMU && !GK_KERNEL_HAS_XEN_VIRTIO) /* else it is the kernel's, or nobody's */
 
 static int __init gk_init(void)
 {
-	int ret;
+	int err;
 
 	/* A PV guest's frames are not its own numbers, and none of its accesses can reach a device: no such devices. */
 	if (!xen_domain() || xen_pv_domain())
 		return -ENODEV;
 	if (GK_KERNEL_HAS_XEN_VIRTIO)
 		pr_info("grantio: the kernel has CONFIG_XEN_VIRTIO: devices of the device tree are left to it\n");
-	ret = gio_grants_init(&gk_os.grants, &gk_os, 0);
-	if (ret) {
-		pr_err("grantio: cannot use the grant table: %d\n", ret);
-		return ret;
+	err = gk_reap_open();
+	if (err) {
+		pr_err("grantio: cannot use the grant table: %d\n", err);
+		return err;
 	}
-	restricted_begin();
-	ret = gk_type_register();
-	if (ret) {
-		pr_err("grantio: cannot register with virtio: %d\n", ret);
-		goto end_restricted;
+	err = gk_virtio_register();
+	if (err) {
+		pr_err("grantio: cannot register with virtio: %d\n", err);
+		goto close_grants;
 	}
-	ret = GK_TREE ? gk_tree_register() : 0;
-	if (ret) {
-		pr_err("grantio: cannot register with the device tree: %d\n", ret);
-		goto unregister_type;
+	err = GK_TREE ? gk_tree_register() : 0;
+	if (err) {
+		pr_err("grantio: cannot register with the device tree: %d\n", err);
+		goto unregister_virtio;
 	}
-	ret = gk_front_register();
-	if (ret) {
-		pr_err("grantio: cannot register with xenbus: %d\n", ret);
+	err = gk_front_register();
+	if (err) {
+		pr_err("grantio: cannot register with xenbus: %d\n", err);
 		goto unregister_tree;
 	}
 	return 0;
@@ -91,12 +43,11 @@ static int __init gk_init(void)
 unregister_tree:
 	if (GK_TREE)
 		gk_tree_unregister();
-unregister_type:
-	gk_type_unregister();
-end_restricted:
-	restricted_end();
-	gio_grants_exit(gk_os.grants);
-	return ret;
+unregister_virtio:
+	gk_virtio_unregister();
+close_grants:
+	gk_reap_close();
+	return err;
 }
 
 static void __exit gk_exit(void)
@@ -106,10 +57,8 @@ static void __exit gk_exit(void)
 	gk_front_unregister();
 	if (GK_TREE)
 		gk_tree_unregister();
-	gk_type_unregister();
-	cancel_delayed_work_sync(&reap_work); /* no device is left that would schedule it */
-	restricted_end();
-	held = gio_grants_exit(gk_os.grants);
+	gk_virtio_unregister();
+	held = gk_reap_close();
 	if (held)
 		pr_notice("grantio: %u grants are still held, and left to the kernel with their pages\n", held);
 }

@@ -232,7 +232,11 @@ static int device_attach_ours(struct device *dev)
 	if (!try_module_get(THIS_MODULE))
 		return -ESHUTDOWN; /* we are going */
 	device = kzalloc(sizeof(*device), GFP_KERNEL);
-	ret = device ? gk_dma_attach(dev, &device->dma, backend, type) : -ENOMEM;
+	ret = -ENOMEM;
+	if (!device)
+		goto put_module;
+	gk_dma_init(&device->dma);
+	ret = gk_dma_attach(dev, &device->dma, backend, type);
 	if (ret)
 		goto put_module;
 	ret = sysfs_create_group(&dev->kobj, &gk_group);

@@ -1,17 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What kind of device it is says the toolstack, not the backend: else a disk's backend could make its device a
- * keyboard, a network interface or a source of random numbers, for which a distribution's kernel loads a driver at
- * once. virtio_mmio reads the kind from the backend's registers. Before the virtio bus tells anybody of the device it
- * is compared here, and a device of another kind gets the number 0, which no driver is for.
+ * The toolstack, not the backend, says what type of device it is: else a disk's backend could make its device a
+ * keyboard, a network interface or a source of random numbers, and a distribution's kernel would load a driver for that
+ * at once. virtio_mmio reads the type from the backend's registers. The type is compared here twice:
+ * - before the virtio bus tells anybody of the device: a device of another type gets the number 0, which no driver is
+ * for;
+ * - when the virtio core asks whether a device must be restricted (Linux 6.0 and later), since a driver that is
+ *   registered in just that moment may find the device before: one of another type loses ACCESS_PLATFORM, without which
+ *   the core refuses it. Kernels before 6.0 do not ask: there such a driver, which only the administrator of the guest
+ *   can load, may get the device.
  *
  * The bus is known by a driver for nothing that is registered with it.
  */
 #include <linux/device.h>
 #include <linux/virtio.h>
+#include <linux/virtio_config.h>
 
 #include "compat.h"
 #include "grantio.h"
+#include "virtio.h"
 
 static int nothing_probe(struct virtio_device *vdev)
 {
@@ -31,38 +38,104 @@ static struct virtio_driver nothing = {
 	.remove = nothing_remove,
 };
 
+/* ---- types ------------------------------------------------------------------------------------------------------ */
+
+/* The backend can have this said each time that it begins anew, so that the device's lines are counted. */
+static bool type_wrong(struct virtio_device *vdev)
+{
+	struct gk_dma *dma = gk_dma_of(vdev->dev.parent);
+
+	if (vdev->id.device == dma->type)
+		return false;
+	if (__ratelimit(&dma->complaints))
+		dev_err(&vdev->dev, "grantio: type %u, where the toolstack has a device of type %u: refused\n",
+			vdev->id.device, dma->type);
+	return true;
+}
+
 static int type_check(struct notifier_block *block, unsigned long what, void *opaque)
 {
 	struct virtio_device *vdev = dev_to_virtio((struct device *)opaque);
-	u32 type;
 
 	if (what != BUS_NOTIFY_ADD_DEVICE || !gk_dma_attached(vdev->dev.parent))
 		return NOTIFY_DONE;
-	type = gk_dma_of(vdev->dev.parent)->type;
-	if (vdev->id.device != type) {
-		dev_err(&vdev->dev, "grantio: type %u, where the toolstack has a device of type %u: refused\n",
-			vdev->id.device, type);
+	if (type_wrong(vdev))
 		vdev->id.device = 0;
-	}
 	return NOTIFY_OK;
 }
 
 static struct notifier_block block = {.notifier_call = type_check};
 
-int gk_type_register(void)
-{
-	int ret = register_virtio_driver(&nothing);
+/* ---- which devices must be restricted --------------------------------------------------------------------------- */
 
-	if (ret)
-		return ret;
-	ret = bus_register_notifier(nothing.driver.bus, &block);
-	if (ret)
-		unregister_virtio_driver(&nothing);
-	return ret;
+static gk_restricted_fn *restricted_before;
+
+static bool restricted(struct virtio_device *vdev)
+{
+	if (!gk_dma_attached(vdev->dev.parent))
+		return restricted_before && restricted_before(vdev);
+	if (type_wrong(vdev))
+		__virtio_clear_bit(vdev, VIRTIO_F_ACCESS_PLATFORM);
+	return true;
 }
 
-void gk_type_unregister(void)
+static void restricted_begin(void)
 {
+	restricted_before = gk_restricted_get();
+	gk_restricted_set(restricted);
+}
+
+static void restricted_end(void)
+{
+	gk_restricted_set(restricted_before);
+	/* A task that is in restricted() still, which does not sleep, has left it when all tasks have slept once. */
+	synchronize_rcu_tasks();
+}
+
+/* ---- drivers ---------------------------------------------------------------------------------------------------- */
+
+static int never_freezes(struct device *dev, void *unused)
+{
+	return dev->bus == nothing.driver.bus && dev->driver && !gk_virtio_freeze_of(drv_to_virtio(dev->driver));
+}
+
+bool gk_virtio_freezable(struct device *parent)
+{
+	return !device_for_each_child(parent, NULL, never_freezes);
+}
+
+static int break_device(struct device *dev, void *unused)
+{
+	if (dev->bus == nothing.driver.bus)
+		virtio_break_device(dev_to_virtio(dev));
+	return 0;
+}
+
+void gk_virtio_break(struct device *parent)
+{
+	device_for_each_child(parent, NULL, break_device);
+}
+
+/* ---- module ----------------------------------------------------------------------------------------------------- */
+
+int gk_virtio_register(void)
+{
+	int err = register_virtio_driver(&nothing);
+
+	if (err)
+		return err;
+	err = bus_register_notifier(nothing.driver.bus, &block);
+	if (err) {
+		unregister_virtio_driver(&nothing);
+		return err;
+	}
+	restricted_begin();
+	return 0;
+}
+
+void gk_virtio_unregister(void)
+{
+	restricted_end();
 	bus_unregister_notifier(nothing.driver.bus, &block);
 	unregister_virtio_driver(&nothing);
 }

@@ -30,6 +30,8 @@ static void open_fixture(struct fixture *f)
 	*f = (struct fixture){.driver = {.name = "virtio-mmio"}};
 	world_new();
 	assert_int_equal(gio_grants_init(&gk_os.grants, &gk_os, 0), 0);
+	gk_dma_init(&f->dma);
+	gk_dma_init(&f->other_dma);
 	assert_int_equal(gk_dma_attach(&f->dev, &f->dma, 7, 2), 0);
 	assert_int_equal(gk_dma_attach(&f->other, &f->other_dma, 9, 2), 0);
 	f->dev.driver = f->other.driver = &f->driver;
@@ -95,6 +97,13 @@ static void test_other_rings_are_refused(void **state)
 	assert_null(f.ops->alloc(&f.dev, vring_size(256, PAGE_SIZE), &addr, GFP_KERNEL, 0));
 	assert_int_equal(shim_errors, 1); /* however often it tries */
 	assert_int_equal(world_granted(), 0);
+	/* However often it begins anew, too. */
+	for (size_t i = 0; i < 100; i++) {
+		gk_dma_detach(&f.dev);
+		assert_int_equal(gk_dma_attach(&f.dev, &f.dma, 7, 2), 0);
+		assert_null(f.ops->alloc(&f.dev, 1, &addr, GFP_KERNEL, 0));
+	}
+	assert_int_equal(shim_errors, 10);
 	close_fixture(&f);
 }
 

@@ -36,7 +36,12 @@ typedef u32 evtchn_port_t;
 #define __releases(x)
 #define KERNEL_VERSION(a, b, c) (((a) << 16) + ((b) << 8) + (c))
 #define LINUX_VERSION_CODE	KERNEL_VERSION(6, 1, 0)
-#define IS_ENABLED(x)		0
+#define IS_ENABLED(x)		(x) /* of what is defined below, and else 0: asked in #if only */
+#define CONFIG_PM		1
+#define CONFIG_OF_IOMMU		0
+#define CONFIG_PCI		0
+#define CONFIG_XEN_VIRTIO	0
+#define CONFIG_VIRTIO_ANCHOR	1
 #define U32_MAX			UINT32_MAX
 #define HZ			250
 #define SZ_1M			0x100000u
@@ -186,7 +191,11 @@ struct work_struct {
 	void (*fn)(struct work_struct *work);
 };
 struct workqueue_struct;
-#define INIT_WORK(w, f)		     ((w)->fn = (f))
+struct delayed_work {
+	struct work_struct work;
+};
+#define to_delayed_work(w)	     container_of(w, struct delayed_work, work)
+#define INIT_DELAYED_WORK(w, f)	     ((w)->work.fn = (f))
 #define WQ_UNBOUND		     0
 #define WQ_MEM_RECLAIM		     0
 #define WQ_FREEZABLE		     0
@@ -194,17 +203,18 @@ struct workqueue_struct;
 #define memalloc_noio_restore(flags) ((void)(flags))
 #define alloc_workqueue(...)	     ((struct workqueue_struct *)&shim_warnings)
 #define destroy_workqueue(q)	     ((void)(q))
-#define queue_work(q, w)	     ((w)->fn(w)) /* at once */
-#define cancel_work_sync(w)	     ((void)(w))
+void mod_delayed_work(struct workqueue_struct *queue, struct delayed_work *work, unsigned long delay);
+#define queue_delayed_work	    mod_delayed_work
+#define cancel_delayed_work_sync(w) ((void)(w))
 struct completion {
 	int done;
 };
 #define complete(c) ((c)->done++)
 struct ratelimit_state {
-	int unused;
+	int left; /* lines; no time goes by here */
 };
-#define ratelimit_state_init(a, b, c) ((void)(a))
-#define __ratelimit(a)		      ((void)(a), true)
+#define ratelimit_state_init(a, b, c) ((void)(b), (a)->left = (c))
+#define __ratelimit(a)		      ((a)->left > 0 && (a)->left--)
 #define THIS_MODULE		      NULL
 extern int shim_module; /* references */
 #define try_module_get(m) (shim_module++, true)
@@ -241,13 +251,16 @@ struct vm_area_struct {
 struct device;
 struct dev_pm_ops {
 	int (*freeze)(struct device *dev), (*thaw)(struct device *dev), (*restore)(struct device *dev);
+	int (*suspend)(struct device *dev), (*resume)(struct device *dev), (*poweroff)(struct device *dev);
 };
 struct dev_pm_domain {
 	struct dev_pm_ops ops;
 };
 struct attribute_group;
+struct bus_type;
 struct device_driver {
 	const char *name;
+	const struct bus_type *bus;
 	const struct attribute_group **dev_groups;
 	const struct dev_pm_ops *pm;
 };
@@ -260,6 +273,7 @@ struct device {
 	u64 coherent_dma_mask;
 	struct device_driver *driver;
 	struct dev_pm_domain *pm_domain;
+	const struct bus_type *bus;
 };
 struct dma_map_ops {
 	void *(*alloc)(struct device *, size_t, dma_addr_t *, gfp_t, unsigned long);
@@ -333,11 +347,42 @@ struct platform_driver {
 	int (*remove)(struct platform_device *pdev);
 };
 struct notifier_block {
-	int unused;
+	int (*notifier_call)(struct notifier_block *block, unsigned long what, void *opaque);
 };
+#define BUS_NOTIFY_ADD_DEVICE 1
+#define NOTIFY_DONE	      0
+#define NOTIFY_OK	      1
+int bus_register_notifier(const struct bus_type *bus, struct notifier_block *block);
+void bus_unregister_notifier(const struct bus_type *bus, struct notifier_block *block);
+int device_for_each_child(struct device *parent, void *data, int (*fn)(struct device *dev, void *data));
 struct iommu_device;
 struct iommu_ops;
-struct virtio_device;
+
+struct virtio_device_id {
+	u32 device, vendor;
+};
+struct virtio_device {
+	struct device dev;
+	struct virtio_device_id id;
+	u64 features;
+	bool broken;
+};
+struct virtio_driver {
+	struct device_driver driver;
+	const struct virtio_device_id *id_table;
+	int (*probe)(struct virtio_device *vdev);
+	void (*remove)(struct virtio_device *vdev);
+	int (*freeze)(struct virtio_device *vdev);
+};
+extern bool (*virtio_check_mem_acc_cb)(struct virtio_device *vdev);
+#define smp_store_release(p, v)	   __atomic_store_n(p, v, __ATOMIC_RELEASE)
+#define synchronize_rcu_tasks()	   ((void)0)
+#define dev_to_virtio(d)	   container_of(d, struct virtio_device, dev)
+#define drv_to_virtio(d)	   container_of(d, struct virtio_driver, driver)
+#define __virtio_clear_bit(v, bit) ((v)->features &= ~(1ull << (bit)))
+#define virtio_break_device(v)	   ((void)((v)->broken = true))
+int register_virtio_driver(struct virtio_driver *driver);
+#define unregister_virtio_driver(d) ((void)(d))
 
 /* ---- Xen -------------------------------------------------------------------------------------------------------- */
 

@@ -76,6 +76,37 @@ int xa_insert(struct xarray *xa, unsigned long i, void *value, gfp_t gfp)
 	return __xa_store(xa, i, value, gfp) ? -EIO : 0;
 }
 
+/* ---- work ------------------------------------------------------------------------------------------------------- */
+
+static struct delayed_work *put_off;
+static bool busy;
+
+static void work_do(struct delayed_work *work)
+{
+	busy = true; /* never twice at once */
+	work->work.fn(&work->work);
+	busy = false;
+}
+
+void mod_delayed_work(struct workqueue_struct *queue, struct delayed_work *work, unsigned long delay)
+{
+	(void)queue;
+	if (delay || world.work_stops || busy)
+		put_off = work;
+	else
+		work_do(work);
+}
+
+bool world_work(void)
+{
+	struct delayed_work *work = put_off;
+
+	put_off = NULL;
+	if (work)
+		work_do(work);
+	return work;
+}
+
 /* ---- grants ----------------------------------------------------------------------------------------------------- */
 
 static struct {
@@ -255,6 +286,8 @@ int xenbus_printf(struct xenbus_transaction xbt, const char *dir, const char *ke
 
 int xenbus_switch_state(struct xenbus_device *xbdev, enum xenbus_state state)
 {
+	if (xbdev->state != state) /* as the kernel's, which writes nothing else */
+		world.written = state;
 	xbdev->state = state;
 	return 0;
 }
@@ -299,6 +332,36 @@ u32 readl(const void *addr)
 
 /* ---- the platform device and its driver ------------------------------------------------------------------------- */
 
+static const struct bus_type {
+	int unused;
+} virtio_bus;
+static struct notifier_block *notifier;
+bool (*virtio_check_mem_acc_cb)(struct virtio_device *vdev);
+
+int register_virtio_driver(struct virtio_driver *driver)
+{
+	driver->driver.bus = &virtio_bus;
+	return 0;
+}
+
+int bus_register_notifier(const struct bus_type *bus, struct notifier_block *block)
+{
+	(void)bus;
+	notifier = block;
+	return 0;
+}
+
+void bus_unregister_notifier(const struct bus_type *bus, struct notifier_block *block)
+{
+	(void)bus, (void)block;
+	notifier = NULL;
+}
+
+int device_for_each_child(struct device *parent, void *data, int (*fn)(struct device *dev, void *data))
+{
+	return parent == world.child.dev.parent ? fn(&world.child.dev, data) : 0;
+}
+
 static int virtio_freeze(struct device *dev)
 {
 	(void)dev;
@@ -310,17 +373,25 @@ static int virtio_thaw(struct device *dev)
 {
 	(void)dev;
 	world.thaws++;
-	return 0;
+	return world.thaw_error;
 }
 
 static int virtio_restore(struct device *dev)
 {
 	world.restores++;
 	world.restored_irq = container_of(dev, struct platform_device, dev)->resource[1].start;
-	return 0;
+	if (!world.restore_errors)
+		return 0;
+	world.restore_errors--;
+	return world.restore_error;
 }
 
-static const struct dev_pm_ops virtio_pm = {virtio_freeze, virtio_thaw, virtio_restore};
+static const struct dev_pm_ops virtio_pm = {.freeze = virtio_freeze,
+					    .thaw = virtio_thaw,
+					    .restore = virtio_restore,
+					    .suspend = virtio_freeze,
+					    .resume = virtio_restore,
+					    .poweroff = virtio_freeze};
 
 struct platform_device *platform_device_alloc(const char *name, int id)
 {
@@ -340,6 +411,13 @@ int platform_device_add(struct platform_device *pdev)
 	world.device = pdev;
 	world.devices++;
 	world.made++;
+	world.child = (struct virtio_device){
+		.dev = {.parent = &pdev->dev, .bus = &virtio_bus, .driver = &world.child_driver.driver},
+		.id = {world.child_type ? world.child_type : world.device_id, 0},
+		.features = 3ull << VIRTIO_F_VERSION_1,
+	};
+	if (notifier)
+		notifier->notifier_call(notifier, BUS_NOTIFY_ADD_DEVICE, &world.child.dev);
 	return 0;
 }
 
@@ -352,6 +430,8 @@ void platform_device_put(struct platform_device *pdev)
 void platform_device_unregister(struct platform_device *pdev)
 {
 	world.devices--;
+	world.breaks += world.child.broken;
+	world.child.dev.parent = NULL;
 	platform_device_put(pdev);
 }
 
@@ -372,6 +452,12 @@ void world_restore(struct xenbus_device *xbdev)
 		world.device->dev.pm_domain->ops.restore(&world.device->dev);
 }
 
+static int child_freezes(struct virtio_device *vdev)
+{
+	(void)vdev;
+	return 0;
+}
+
 void world_new(void)
 {
 	if (!shim_arena)
@@ -387,5 +473,8 @@ void world_new(void)
 	shim_warnings = shim_errors = irqs = arrays = 0;
 	shim_module = 0;
 	world = (struct world){.virtio = {.name = "virtio-mmio", .pm = &virtio_pm}, .device_id = VIRTIO_ID_BLOCK};
+	world.child_driver.freeze = child_freezes;
+	put_off = NULL;
+	memset(slots[0], 0, sizeof(slots[0]));
 	strcpy(world.base, "4271898624");
 }

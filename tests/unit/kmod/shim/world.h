@@ -28,11 +28,22 @@ struct world {
 	struct platform_device *device; /* the last one */
 	struct device_driver virtio;	/* its driver */
 	unsigned freezes, thaws, restores;
+	int thaw_error, restore_error;	   /* what its driver says to that, */
+	unsigned restore_errors;	   /* so many times */
+	struct virtio_device child;	   /* the virtio device on the platform device, */
+	struct virtio_driver child_driver; /* and its driver */
+	unsigned breaks;		   /* devices that were broken when they went */
+	u32 child_type;			   /* what virtio_mmio finds, if not 0 */
+	enum xenbus_state written;	   /* the frontend's state in xenstore */
+	bool work_stops;		   /* the queue is frozen */
 	u64 restored_irq;
 	const char *owner[64]; /* of event channels: NULL, nobody */
 	unsigned handlers;     /* interrupts that ours hold */
 };
 extern struct world world;
+
+/* Work that was put off, for a time or while the queue was frozen, is done: whether there was any. */
+bool world_work(void);
 
 /* The guest is restored: its channels are gone, another driver's come first, and xenbus tells the drivers. */
 void world_restore(struct xenbus_device *xbdev);

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The guest library's grants, which all devices of the module share, and the work that empties their quarantine. */
+#ifndef GRANTIO_KMOD_REAP_H
+#define GRANTIO_KMOD_REAP_H
+
+#include <linux/types.h>
+
+#include <grantio/grant.h>
+
+/* What the guest library knows of this system (grantio/os.h). */
+struct gio_os {
+	struct gio_grants *grants;
+};
+
+extern struct gio_os gk_os;
+
+/* Use the kernel's grant table. 0 or -errno. */
+int gk_reap_open(void);
+/* No device is left. The number of grants that backends still hold: they are the kernel's now, with their pages. */
+u32 gk_reap_close(void);
+/* Have the quarantine looked after soon, and again until it is empty. Any context. */
+void gk_reap_schedule(void);
+
+#endif
