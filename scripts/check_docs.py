@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Documents name what exists.
 
-Every page of docs/ is reached from README.md by links, every link to a file of ours leads somewhere, and every target
-of make that a page names is one of the Makefile's.
+Every page of docs/ is reached from README.md by links, every link to a file of ours leads somewhere, every target of
+make that a page names is one of the Makefile's, and `make help` names all of these.
 
 Usage: check_docs.py [ROOT]
 """
@@ -28,10 +28,17 @@ def targets_unknown(page, known):
     return sorted(set(named) - known)
 
 
+def targets_untold(makefile, known):
+    """Targets that the text of `make help` does not name."""
+    told = "\n".join(re.findall(r"@echo '(.*)'", makefile))
+    return sorted(name for name in known - {"help"} if not re.search(rf"(?:make |, |; ){name}\b(?!-)", told))
+
+
 def main():
     makefile = (TOP / "Makefile").read_text(encoding="utf-8")
     known = set(re.search(r"^\.PHONY:((?:.*\\\n)*.*)$", makefile, re.M).group(1).replace("\\\n", " ").split())
-    wrong, seen, ahead = [], set(), [TOP / "README.md"]
+    wrong = [f"Makefile: make help does not name {name}" for name in targets_untold(makefile, known)]
+    seen, ahead = set(), [TOP / "README.md"]
     while ahead:
         page = ahead.pop()
         if page in seen:

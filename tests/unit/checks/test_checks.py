@@ -138,7 +138,7 @@ class Lines(unittest.TestCase):
 
 
 class Docs(unittest.TestCase):
-    MAKEFILE = ".PHONY: help run \\\n\tlab\n"
+    MAKEFILE = ".PHONY: help run \\\n\tlab\nhelp:\n\t@echo 'make run, lab  ...'\n"
 
     def of_pages(self, readme, **pages):
         files = {f"docs/{name}.md": text for name, text in pages.items()}
@@ -152,6 +152,11 @@ class Docs(unittest.TestCase):
     def test_links_lead_somewhere(self):
         self.assertEqual(self.of_pages("[a](docs/a.md)"), (1, "  docs/a.md: there is no such file, but a link to it\n"))
         self.assertEqual(self.of_pages("```\n[a](docs/a.md)\n```\n"), (0, ""))
+
+    def test_make_help_names_all(self):
+        makefile = self.MAKEFILE.replace("lab\n", "lab lab-x\n", 1)
+        self.assertEqual(checked("check_docs.py", {"Makefile": makefile, "README.md": "x"}),
+                         (1, "  Makefile: make help does not name lab-x\n"))
 
     def test_targets_of_make(self):
         self.assertEqual(self.of_pages("`make run`, `make lab`, `make -C kmod`, make do"), (0, ""))
