@@ -24,7 +24,7 @@ help:
 	@echo '  make test       all tests, under AddressSanitizer and UBSan'
 	@echo '  make test-tsan  tests of threads, under ThreadSanitizer'
 	@echo '  make test-clang, test-clang-full  tests built by clang: all but scenarios, or all'
-	@echo '  make test-bare  make run and make test in a bare Debian, a chroot (SUITE=trixie or bookworm); needs root'
+	@echo '  make test-bare  make run and make test in a bare Debian (SUITE=trixie or bookworm); needs root'
 	@echo '  make test-deb, test-deb-bare  checks of the packages; the packages installed in a bare Debian'
 	@echo '  make check      names, sizes, circles, lines, links, formatting, make install, and check-cross'
 	@echo '  make check-cross  grantiod and grantio for arm64 and armhf, the guest library for i386 too'
