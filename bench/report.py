@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import textwrap
 
 import nbd
 import scale
@@ -90,14 +91,14 @@ def summary(rows, on_xen):
     """What the tables say, before them."""
     lone, deep = (next(row["run"] for row in rows if row["case"] == ("randread", "4k", depth)) for depth in (1, 32))
     calls, deep_calls = lone["per_request"], deep["per_request"]
-    yield (f"- On the model, a guest gets {ratio_range(rows, 1)} of the raw file's IOPS at depth 1, and "
-           f"{ratio_range(rows, 32)} at\n  depth 32.")
-    yield (f"- A lone 4 KiB read costs grantiod {calls['hypercalls']:.1f} hypercalls, {calls['grant_copies']:.1f} of "
-           f"them grant copies, and its queue's\n  thread {calls['syscalls']:.1f} system calls. At depth 32 it costs "
+    yield (f"On the model, a guest gets {ratio_range(rows, 1)} of the raw file's IOPS at depth 1, and "
+           f"{ratio_range(rows, 32)} at depth 32.")
+    yield (f"A lone 4 KiB read costs grantiod {calls['hypercalls']:.1f} hypercalls, {calls['grant_copies']:.1f} of "
+           f"them grant copies, and its queue's thread {calls['syscalls']:.1f} system calls. At depth 32 it costs "
            f"{deep_calls['hypercalls']:.2f} hypercalls and {deep_calls['syscalls']:.2f} system calls.")
     for arch, line in zip(("x86", "Arm64"), (line for line in on_xen if line.startswith("grantio's throughput is"))):
-        yield f"- On real Xen for {arch}, under emulation,\n  {line.strip()}"
-    yield "- The allocator of reference runs takes the same time whatever the table's size and occupancy."
+        yield f"On real Xen for {arch}, under emulation, {line.strip()}"
+    yield "The allocator of reference runs takes the same time whatever the table's size and occupancy."
 
 
 def allocator_table(build):
@@ -150,7 +151,7 @@ def write(rows, build):
         text = f.read()
     on_xen = list(xen.section(TOP))
     values = {
-        "SUMMARY": "\n".join(summary(rows, on_xen)),
+        "SUMMARY": "\n".join(textwrap.fill("- " + line, 120, subsequent_indent="  ") for line in summary(rows, on_xen)),
         "MACHINE": f"{os.cpu_count()} processors ({processor()}), Linux {platform.release().split('-')[0]}",
         "ROUNDS": str(ROUNDS), "SECONDS": str(SECONDS), "IMAGE": f"{IMAGE_MIB} MiB",
         "THROUGHPUT": "\n".join(throughput_table(rows)), "COUNTS": "\n".join(counts_table(rows)),
