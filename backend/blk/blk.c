@@ -129,29 +129,28 @@ void gd_blk_negotiated(struct gd_blk *blk, uint64_t features)
 		gd_blk_writeback_set(blk, false);
 }
 
-uint64_t gd_blk_config_read(struct gd_blk *blk, uint64_t offset, unsigned size)
+void gd_blk_config_read(struct gd_blk *blk, uint64_t offset, void *data, size_t length)
 {
 	struct gio_virtio_blk_config copy;
-	uint64_t value = 0;
-	size_t length;
+	size_t there;
 
-	if (offset >= sizeof(copy) || size > sizeof(value))
-		return 0;
+	memset(data, 0, length);
+	if (offset >= sizeof(copy))
+		return;
 	pthread_mutex_lock(&blk->lock);
 	copy = blk->config;
 	pthread_mutex_unlock(&blk->lock);
 	copy.writeback = gd_blk_writeback(blk);
-	length = sizeof(copy) - offset < size ? sizeof(copy) - offset : size;
-	memcpy(&value, (const char *)&copy + offset, length);
-	return value;
+	there = sizeof(copy) - (size_t)offset;
+	memcpy(data, (const char *)&copy + offset, there < length ? there : length);
 }
 
-void gd_blk_config_write(struct gd_blk *blk, uint64_t offset, unsigned size, uint64_t value, uint64_t features)
+void gd_blk_config_write(struct gd_blk *blk, uint64_t offset, const void *data, size_t length, uint64_t features)
 {
-	if (offset != offsetof(struct gio_virtio_blk_config, writeback) || size != 1)
+	if (offset != offsetof(struct gio_virtio_blk_config, writeback) || length != 1)
 		return;
 	if (features & GIO_VIRTIO_BLK_F_CONFIG_WCE)
-		gd_blk_writeback_set(blk, value & 1);
+		gd_blk_writeback_set(blk, *(const uint8_t *)data & 1);
 }
 
 uint32_t gd_blk_generation(struct gd_blk *blk)

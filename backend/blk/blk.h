@@ -60,10 +60,10 @@ void gd_blk_negotiated(struct gd_blk *blk, uint64_t features);
 bool gd_blk_writeback(const struct gd_blk *blk);
 void gd_blk_writeback_set(struct gd_blk *blk, bool writeback);
 
-/* Read `size` bytes (1 to 8) of the configuration space: any offset is answered, what lies behind its end is 0. */
-uint64_t gd_blk_config_read(struct gd_blk *blk, uint64_t offset, unsigned size);
+/* Read the configuration space: any offset and length are answered, what lies behind its end is 0. */
+void gd_blk_config_read(struct gd_blk *blk, uint64_t offset, void *data, size_t length);
 /* Only the cache mode can be written, and only if CONFIG_WCE was negotiated. */
-void gd_blk_config_write(struct gd_blk *blk, uint64_t offset, unsigned size, uint64_t value, uint64_t features);
+void gd_blk_config_write(struct gd_blk *blk, uint64_t offset, const void *data, size_t length, uint64_t features);
 uint32_t gd_blk_generation(struct gd_blk *blk);
 /* The disk's size is `bytes` now. True when that changed the capacity. */
 bool gd_blk_resize(struct gd_blk *blk, uint64_t bytes);

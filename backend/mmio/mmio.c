@@ -1,29 +1,113 @@
 /* SPDX-License-Identifier: MIT */
 /* Registers of virtio-mmio, version 2 (virtio 1.2, 4.2.2). Everything that comes in is the guest's. */
-#include "backend/virtio/vdev_priv.h"
+#include "backend/mmio/mmio.h"
+
+#include <string.h>
 
 #include <abi/virtio_mmio.h>
-#include <abi/virtio_ring.h>
 
-#include "backend/base/count.h"
+#include "backend/base/clock.h"
+#include "backend/virtio/vdev.h"
 
 #define VENDOR_ID 0x4f495447u /* "GTIO" */
 
-/*
- * Features without which a guest cannot use this device: its addresses are 64 bits of grant references. The second one
- * is not offered where they are not (see features_offered() in blk.c).
- */
-#define FEATURES_NEEDED (GIO_VIRTIO_F_VERSION_1 | GIO_VIRTIO_F_ACCESS_PLATFORM)
+/* The transport's part of the ledger: never change it, but for fields behind its end. */
+struct mmio_state {
+	uint32_t device_features_sel, driver_features_sel, queue_sel;
+};
 
-/* The queue that the registers mean, or NULL: queue_sel may be any number. */
-static struct gd_vdev_queue *queue_selected(struct gd_vdev *vdev)
+static struct gd_mmio *mmio_of(struct gd_transport *transport)
 {
-	return vdev->queue_sel < vdev->config.queues ? &vdev->queues[vdev->queue_sel] : NULL;
+	return (struct gd_mmio *)transport; /* its first field */
 }
 
-static bool features_chosen(const struct gd_vdev *vdev)
+/* ---- interrupts ------------------------------------------------------------------------------------------------- */
+
+static void interrupt(struct gd_mmio *mmio, uint32_t bits)
 {
-	return gd_status_get(&vdev->status) & GIO_VIRTIO_STATUS_FEATURES_OK;
+	/*
+	 * The bit is there before the interrupt is: the guest's handler reads InterruptStatus and takes 0 for a stray.
+	 * Several threads set bits while the guest acknowledges others: one atomic operation each.
+	 */
+	if (!__atomic_fetch_or(&mmio->interrupt, bits, __ATOMIC_SEQ_CST))
+		__atomic_store_n(&mmio->raised_at, gd_clock_us(), __ATOMIC_RELAXED);
+	mmio->raise(mmio->opaque);
+}
+
+static void mmio_used(struct gd_transport *transport, unsigned queue)
+{
+	(void)queue; /* one interrupt stands for all queues */
+	interrupt(mmio_of(transport), GIO_VIRTIO_MMIO_INT_QUEUE);
+}
+
+static void mmio_changed(struct gd_transport *transport)
+{
+	interrupt(mmio_of(transport), GIO_VIRTIO_MMIO_INT_CONFIG);
+}
+
+/* What the guest makes of it is its own affair: it acknowledges when it likes. */
+static void acknowledge(struct gd_mmio *mmio, uint32_t bits)
+{
+	uint64_t raised = __atomic_exchange_n(&mmio->raised_at, 0, __ATOMIC_RELAXED);
+
+	__atomic_fetch_and(&mmio->interrupt, ~bits, __ATOMIC_SEQ_CST);
+	if (raised)
+		gd_vdev_interrupt_took(mmio->transport.vdev, gd_clock_us() - raised);
+}
+
+/* ---- the ledger, and a reset ------------------------------------------------------------------------------------ */
+
+static void mmio_pend(struct gd_transport *transport, uint32_t what)
+{
+	uint32_t bits = (what & GD_TELL_USED ? GIO_VIRTIO_MMIO_INT_QUEUE : 0) |
+			(what & GD_TELL_CHANGED ? GIO_VIRTIO_MMIO_INT_CONFIG : 0);
+
+	__atomic_fetch_or(&mmio_of(transport)->interrupt, bits, __ATOMIC_SEQ_CST);
+}
+
+static void mmio_reset(struct gd_transport *transport)
+{
+	struct gd_mmio *mmio = mmio_of(transport);
+
+	mmio->device_features_sel = mmio->driver_features_sel = mmio->queue_sel = 0;
+	/* No thread of the device is left that could set a bit of it, but for a change of size: harmless. */
+	__atomic_store_n(&mmio->interrupt, 0, __ATOMIC_SEQ_CST);
+}
+
+static void mmio_save(const struct gd_transport *transport, void *state)
+{
+	const struct gd_mmio *mmio = (const struct gd_mmio *)transport;
+	struct mmio_state s = {.device_features_sel = mmio->device_features_sel,
+			       .driver_features_sel = mmio->driver_features_sel,
+			       .queue_sel = mmio->queue_sel};
+
+	memcpy(state, &s, sizeof(s));
+}
+
+static int mmio_load(struct gd_transport *transport, const void *state)
+{
+	struct gd_mmio *mmio = mmio_of(transport);
+	struct mmio_state s;
+
+	memcpy(&s, state, sizeof(s));
+	mmio->device_features_sel = s.device_features_sel; /* any number is possible: the guest wrote them */
+	mmio->driver_features_sel = s.driver_features_sel;
+	mmio->queue_sel = s.queue_sel;
+	return 0;
+}
+
+static const struct gd_transport_ops mmio_ops = {.id = GD_TRANSPORT_MMIO,
+						 .state_bytes = sizeof(struct mmio_state),
+						 .used = mmio_used,
+						 .changed = mmio_changed,
+						 .pend = mmio_pend,
+						 .reset = mmio_reset,
+						 .save = mmio_save,
+						 .load = mmio_load};
+
+void gd_mmio_init(struct gd_mmio *mmio, void (*raise)(void *opaque), void *opaque)
+{
+	*mmio = (struct gd_mmio){.transport = {.ops = &mmio_ops}, .raise = raise, .opaque = opaque};
 }
 
 /* ---- reads ------------------------------------------------------------------------------------------------------ */
@@ -33,9 +117,9 @@ static uint32_t features_half(uint64_t features, uint32_t sel)
 	return sel < 2 ? (uint32_t)(features >> (32 * sel)) : 0;
 }
 
-static uint32_t register_read(struct gd_vdev *vdev, uint64_t offset)
+static uint32_t register_read(const struct gd_mmio *mmio, uint64_t offset)
 {
-	const struct gd_vdev_queue *q = queue_selected(vdev);
+	struct gd_vdev *vdev = mmio->transport.vdev;
 
 	switch (offset) {
 	case GIO_VIRTIO_MMIO_MAGIC:
@@ -43,176 +127,140 @@ static uint32_t register_read(struct gd_vdev *vdev, uint64_t offset)
 	case GIO_VIRTIO_MMIO_VERSION:
 		return GIO_VIRTIO_MMIO_VERSION_2;
 	case GIO_VIRTIO_MMIO_DEVICE_ID:
-		return GIO_VIRTIO_ID_BLOCK;
+		return gd_vdev_id(vdev);
 	case GIO_VIRTIO_MMIO_VENDOR_ID:
 		return VENDOR_ID;
 	case GIO_VIRTIO_MMIO_DEVICE_FEATURES:
-		return features_half(vdev->blk.features, vdev->device_features_sel);
+		return features_half(gd_vdev_offered(vdev), mmio->device_features_sel);
 	case GIO_VIRTIO_MMIO_QUEUE_NUM_MAX:
-		return q ? vdev->config.queue_size : 0;
+		return gd_vdev_queue_max(vdev, mmio->queue_sel);
 	case GIO_VIRTIO_MMIO_QUEUE_READY:
-		return q && q->ready;
+		return gd_vdev_queue_ready(vdev, mmio->queue_sel);
 	case GIO_VIRTIO_MMIO_INTERRUPT_STATUS:
-		return __atomic_load_n(&vdev->status.interrupt, __ATOMIC_SEQ_CST);
+		return __atomic_load_n(&mmio->interrupt, __ATOMIC_SEQ_CST);
 	case GIO_VIRTIO_MMIO_STATUS:
-		return gd_status_get(&vdev->status);
+		return gd_vdev_status(vdev);
 	case GIO_VIRTIO_MMIO_SHM_LEN_LOW:
 	case GIO_VIRTIO_MMIO_SHM_LEN_HIGH:
 	case GIO_VIRTIO_MMIO_SHM_BASE_LOW:
 	case GIO_VIRTIO_MMIO_SHM_BASE_HIGH:
 		return UINT32_MAX; /* there is no such region, whatever SHMSel says */
 	case GIO_VIRTIO_MMIO_CONFIG_GENERATION:
-		return gd_blk_generation(&vdev->blk);
+		return gd_vdev_generation(vdev);
 	default:
 		return 0;
 	}
 }
 
-uint64_t gd_vdev_read(struct gd_vdev *vdev, uint64_t offset, unsigned size)
+uint64_t gd_mmio_read(struct gd_mmio *mmio, uint64_t offset, unsigned size)
 {
-	if (offset >= GIO_VIRTIO_MMIO_CONFIG)
-		return gd_blk_config_read(&vdev->blk, offset - GIO_VIRTIO_MMIO_CONFIG, size);
-	return size == sizeof(uint32_t) ? register_read(vdev, offset) : 0;
+	uint64_t value = 0;
+
+	if (offset < GIO_VIRTIO_MMIO_CONFIG)
+		return size == sizeof(uint32_t) ? register_read(mmio, offset) : 0;
+	if (size <= sizeof(value))
+		gd_vdev_config_read(mmio->transport.vdev, offset - GIO_VIRTIO_MMIO_CONFIG, &value, size);
+	return value;
 }
 
 /* ---- writes ----------------------------------------------------------------------------------------------------- */
 
-static void features_write(struct gd_vdev *vdev, uint32_t value)
+static uint64_t half_set(uint64_t whole, unsigned shift, uint32_t value)
 {
-	unsigned shift = 32 * vdev->driver_features_sel;
-
-	if (vdev->driver_features_sel > 1 || features_chosen(vdev))
-		return;
-	vdev->features = (vdev->features & ~(UINT64_C(0xffffffff) << shift)) | (uint64_t)value << shift;
+	return (whole & ~(UINT64_C(0xffffffff) << shift)) | (uint64_t)value << shift;
 }
 
-bool gd_vdev_acceptable(const struct gd_vdev *vdev)
+static void features_write(const struct gd_mmio *mmio, uint32_t value)
 {
-	uint64_t needed = vdev->blk.features & FEATURES_NEEDED;
+	struct gd_vdev *vdev = mmio->transport.vdev;
 
-	return (vdev->features & ~vdev->blk.features) == 0 && (vdev->features & needed) == needed;
+	if (mmio->driver_features_sel < 2)
+		gd_vdev_features_choose(vdev, half_set(gd_vdev_features(vdev), 32 * mmio->driver_features_sel, value));
 }
 
-/* The driver sets bits; it clears them only all at once, by 0. */
-static void status_write(struct gd_vdev *vdev, uint32_t value)
+static void ready_write(const struct gd_mmio *mmio, uint32_t value)
 {
-	uint32_t before = gd_status_get(&vdev->status), fresh = value & GD_VDEV_STATUS_DRIVER & ~before;
-
-	if (value == 0) {
-		gd_count_add(&vdev->resets, 1);
-		gd_vdev_reset(vdev);
-		return;
-	}
-	if ((fresh & GIO_VIRTIO_STATUS_FEATURES_OK) && !gd_vdev_acceptable(vdev)) {
-		gd_log_guest(vdev->config.log, GD_WARN,
-			     "features 0x%llx refused: VERSION_1%s needed, 0x%llx are offered",
-			     (unsigned long long)vdev->features,
-			     vdev->blk.features & GIO_VIRTIO_F_ACCESS_PLATFORM ? " and ACCESS_PLATFORM are" : " is",
-			     (unsigned long long)vdev->blk.features);
-		fresh &= ~GIO_VIRTIO_STATUS_FEATURES_OK;
-	}
-	if (fresh & GIO_VIRTIO_STATUS_FEATURES_OK)
-		gd_blk_negotiated(&vdev->blk, vdev->features);
-	if (!((before | fresh) & GIO_VIRTIO_STATUS_FEATURES_OK))
-		fresh &= ~GIO_VIRTIO_STATUS_DRIVER_OK;
-	__atomic_fetch_or(&vdev->status.bits, fresh, __ATOMIC_SEQ_CST);
-	if (fresh & GIO_VIRTIO_STATUS_DRIVER_OK)
-		gd_vdev_driver_ok(vdev);
-}
-
-static void notify_write(struct gd_vdev *vdev, uint32_t index)
-{
-	gd_count_add(&vdev->kicks, 1);
-	if (index < vdev->config.queues && vdev->queues[index].ready)
-		gd_worker_kick(vdev->queues[index].worker);
-}
-
-static void ready_write(struct gd_vdev *vdev, uint32_t value)
-{
-	if (!queue_selected(vdev) || !features_chosen(vdev))
-		return;
 	if (value == 1)
-		gd_vdev_queue_start(vdev, vdev->queue_sel);
+		gd_vdev_queue_start(mmio->transport.vdev, mmio->queue_sel);
 	else if (value == 0)
-		gd_vdev_queue_stop(vdev, vdev->queue_sel);
+		gd_vdev_queue_stop(mmio->transport.vdev, mmio->queue_sel);
 }
 
-static void half_write(uint64_t *address, unsigned shift, uint32_t value)
+/* Size and addresses of the selected queue, whose halves are registers of their own. */
+static void queue_write(const struct gd_mmio *mmio, uint64_t offset, uint32_t value)
 {
-	*address = (*address & ~(UINT64_C(0xffffffff) << shift)) | (uint64_t)value << shift;
-}
+	struct gd_vdev *vdev = mmio->transport.vdev;
+	struct gd_vdev_layout layout = gd_vdev_queue_layout(vdev, mmio->queue_sel);
 
-/* Size and addresses of the selected queue: of no effect while it is ready. They are checked when it gets ready. */
-static void queue_write(struct gd_vdev *vdev, uint64_t offset, uint32_t value)
-{
-	struct gd_vdev_queue *q = queue_selected(vdev);
-
-	if (!q || q->ready)
-		return;
 	switch (offset) {
 	case GIO_VIRTIO_MMIO_QUEUE_NUM:
-		q->num = value;
+		layout.size = value;
 		break;
 	case GIO_VIRTIO_MMIO_QUEUE_DESC_LOW:
 	case GIO_VIRTIO_MMIO_QUEUE_DESC_HIGH:
-		half_write(&q->desc, offset == GIO_VIRTIO_MMIO_QUEUE_DESC_HIGH ? 32 : 0, value);
+		layout.desc = half_set(layout.desc, offset == GIO_VIRTIO_MMIO_QUEUE_DESC_HIGH ? 32 : 0, value);
 		break;
 	case GIO_VIRTIO_MMIO_QUEUE_DRIVER_LOW:
 	case GIO_VIRTIO_MMIO_QUEUE_DRIVER_HIGH:
-		half_write(&q->driver, offset == GIO_VIRTIO_MMIO_QUEUE_DRIVER_HIGH ? 32 : 0, value);
+		layout.driver = half_set(layout.driver, offset == GIO_VIRTIO_MMIO_QUEUE_DRIVER_HIGH ? 32 : 0, value);
 		break;
 	case GIO_VIRTIO_MMIO_QUEUE_DEVICE_LOW:
 	case GIO_VIRTIO_MMIO_QUEUE_DEVICE_HIGH:
-		half_write(&q->device, offset == GIO_VIRTIO_MMIO_QUEUE_DEVICE_HIGH ? 32 : 0, value);
+		layout.device = half_set(layout.device, offset == GIO_VIRTIO_MMIO_QUEUE_DEVICE_HIGH ? 32 : 0, value);
 		break;
 	default:
-		break;
+		return;
 	}
+	gd_vdev_queue_lay_out(vdev, mmio->queue_sel, &layout);
 }
 
-static void register_write(struct gd_vdev *vdev, uint64_t offset, uint32_t value)
+static void register_write(struct gd_mmio *mmio, uint64_t offset, uint32_t value)
 {
+	struct gd_vdev *vdev = mmio->transport.vdev;
+
 	switch (offset) {
 	case GIO_VIRTIO_MMIO_DEVICE_FEATURES_SEL:
-		vdev->device_features_sel = value;
+		mmio->device_features_sel = value;
 		break;
 	case GIO_VIRTIO_MMIO_DRIVER_FEATURES:
-		features_write(vdev, value);
+		features_write(mmio, value);
 		break;
 	case GIO_VIRTIO_MMIO_DRIVER_FEATURES_SEL:
-		vdev->driver_features_sel = value;
+		mmio->driver_features_sel = value;
 		break;
 	case GIO_VIRTIO_MMIO_QUEUE_SEL:
-		vdev->queue_sel = value;
+		mmio->queue_sel = value;
 		break;
 	case GIO_VIRTIO_MMIO_QUEUE_READY:
-		ready_write(vdev, value);
+		ready_write(mmio, value);
 		break;
 	case GIO_VIRTIO_MMIO_QUEUE_NOTIFY:
-		notify_write(vdev, value);
+		gd_vdev_kick(vdev, value);
 		return;
 	case GIO_VIRTIO_MMIO_INTERRUPT_ACK:
-		gd_status_acknowledge(&vdev->status, value);
+		acknowledge(mmio, value);
 		return;
 	case GIO_VIRTIO_MMIO_STATUS:
-		status_write(vdev, value);
+		gd_vdev_status_write(vdev, value);
 		break;
 	default:
-		queue_write(vdev, offset, value);
+		queue_write(mmio, offset, value);
 	}
-	gd_vdev_save(vdev);
+	gd_vdev_commit(vdev);
 }
 
-static void config_write(struct gd_vdev *vdev, uint64_t offset, unsigned size, uint64_t value)
+static void config_write(const struct gd_mmio *mmio, uint64_t offset, unsigned size, uint64_t value)
 {
-	gd_blk_config_write(&vdev->blk, offset, size, value, vdev->features);
-	gd_vdev_save(vdev);
+	if (size > sizeof(value))
+		return;
+	gd_vdev_config_write(mmio->transport.vdev, offset, &value, size);
+	gd_vdev_commit(mmio->transport.vdev);
 }
 
-void gd_vdev_write(struct gd_vdev *vdev, uint64_t offset, unsigned size, uint64_t value)
+void gd_mmio_write(struct gd_mmio *mmio, uint64_t offset, unsigned size, uint64_t value)
 {
 	if (offset >= GIO_VIRTIO_MMIO_CONFIG)
-		config_write(vdev, offset - GIO_VIRTIO_MMIO_CONFIG, size, value);
+		config_write(mmio, offset - GIO_VIRTIO_MMIO_CONFIG, size, value);
 	else if (size == sizeof(uint32_t))
-		register_write(vdev, offset, (uint32_t)value);
+		register_write(mmio, offset, (uint32_t)value);
 }

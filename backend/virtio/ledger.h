@@ -45,7 +45,8 @@ struct gd_ledger_queue {
 
 struct gd_ledger_registers {
 	uint64_t features;
-	uint32_t status, device_features_sel, driver_features_sel, queue_sel;
+	uint32_t status;
+	uint32_t transport[3]; /* its own (struct gd_transport_ops) */
 	uint32_t writeback;
 	uint32_t block_size; /* of the disk, as its driver knows it; 0: not known */
 	struct {

@@ -9,35 +9,35 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include <abi/virtio_mmio.h>
+#include <abi/virtio_mmio.h> /* the status bits */
 
 #include "backend/base/log.h"
+#include "backend/virtio/transport.h"
 
 struct gd_status {
 	struct gd_log *log;
-	void (*raise)(void *opaque);
-	void *opaque;
+	struct gd_transport *transport;
 
-	uint32_t bits;	    /* GIO_VIRTIO_STATUS_* */
-	uint32_t interrupt; /* GIO_VIRTIO_MMIO_INT_*: InterruptStatus */
-	bool quiesced;	    /* no queue takes chains any more */
+	uint32_t bits; /* GIO_VIRTIO_STATUS_* */
+	bool quiesced; /* no queue takes chains any more */
 	void (*quiet)(void *opaque);
+	void *opaque;
 	uint32_t orphans;      /* I/Os in flight that belong to queues which are gone */
-	uint64_t raised_at;    /* when the interrupt was raised that is not acknowledged yet; 0: none is */
-	uint32_t interrupt_us; /* what one takes until it is: a recent guess, 0: not known */
+	uint32_t interrupt_us; /* how long the guest takes to acknowledge an interrupt: a recent guess, 0: not known */
 	uint64_t interrupts;   /* counted: raised */
 	uint64_t needs_reset;  /* counted */
 };
 
-/* Set bits of InterruptStatus, then raise the interrupt. */
-void gd_status_interrupt(struct gd_status *status, uint32_t bits);
+/* Tell the driver that buffers of a queue were used, or that the configuration or the status has changed. */
+void gd_status_used(struct gd_status *status, unsigned queue);
+void gd_status_changed(struct gd_status *status);
 
-/* The guest acknowledges `bits` of InterruptStatus. */
-void gd_status_acknowledge(struct gd_status *status, uint32_t bits);
+/* The driver took `us` microseconds to acknowledge an interrupt. */
+void gd_status_interrupt_took(struct gd_status *status, uint64_t us);
 
 /*
- * The device cannot go on: DEVICE_NEEDS_RESET, and a configuration interrupt once the driver is there (2.1.2). `why`
- * and `err` make the one line in the log.
+ * The device cannot go on: DEVICE_NEEDS_RESET, and a configuration change once the driver is there (2.1.2). `why` and
+ * `err` make the one line in the log.
  */
 void gd_status_break(struct gd_status *status, unsigned queue, const char *why, int err);
 

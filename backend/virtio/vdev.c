@@ -29,7 +29,7 @@ static int config_check(const struct gd_vdev_config *config)
 {
 	if (config->queues < 1 || config->queues > GD_VDEV_QUEUES || config->queue_size > GD_VDEV_QUEUE_SIZE)
 		return -EINVAL;
-	if (!gio_virtq_size_valid(config->queue_size) || !config->way || !config->disk || !config->raise ||
+	if (!gio_virtq_size_valid(config->queue_size) || !config->way || !config->disk || !config->transport ||
 	    !config->log)
 		return -EINVAL;
 	return 0;
@@ -124,7 +124,8 @@ int gd_vdev_open(struct gd_vdev **out, const struct gd_vdev_config *config, char
 		return refuse("no memory for it", -ENOMEM, error, size);
 	vdev->config = *config;
 	vdev->status = (struct gd_status){
-		.log = config->log, .raise = config->raise, .quiet = config->quiet, .opaque = config->opaque};
+		.log = config->log, .transport = config->transport, .quiet = config->quiet, .opaque = config->opaque};
+	config->transport->vdev = vdev;
 	err = parts_open(vdev, error, size);
 	if (err)
 		goto err_free_vdev;
@@ -157,193 +158,6 @@ void gd_vdev_close(struct gd_vdev *vdev)
 	free(vdev);
 }
 
-/* ---- queues ----------------------------------------------------------------------------------------------------- */
-
-static void queue_work(struct gd_vdev *vdev, unsigned index)
-{
-	struct gd_vdev_queue *q = &vdev->queues[index];
-
-	gd_worker_start(q->worker, &q->ring);
-}
-
-static struct gd_ring_layout queue_layout(struct gd_vdev *vdev, unsigned index)
-{
-	const struct gd_vdev_queue *q = &vdev->queues[index];
-
-	return (struct gd_ring_layout){.desc = q->desc,
-				       .driver = q->driver,
-				       .device = q->device,
-				       .size = q->num,
-				       .event_idx = vdev->features & GIO_VIRTIO_F_EVENT_IDX,
-				       .indirect = vdev->features & GIO_VIRTIO_F_INDIRECT_DESC,
-				       .ledger = gd_ledger_queue(vdev->config.ledger, index)};
-}
-
-void gd_vdev_queue_start(struct gd_vdev *vdev, unsigned index)
-{
-	struct gd_vdev_queue *q = &vdev->queues[index];
-	struct gd_ring_layout layout = queue_layout(vdev, index);
-	int err;
-
-	if (q->ready)
-		return;
-	err = gd_ring_open(&q->ring, vdev->mem, &layout, vdev->config.queue_size);
-	if (err) {
-		gd_status_break(&vdev->status, index, "its rings cannot be mapped", err);
-		return;
-	}
-	q->ready = true;
-	if (gd_status_get(&vdev->status) & GIO_VIRTIO_STATUS_DRIVER_OK)
-		queue_work(vdev, index);
-}
-
-void gd_vdev_queue_stop(struct gd_vdev *vdev, unsigned index)
-{
-	struct gd_vdev_queue *q = &vdev->queues[index];
-
-	if (!q->ready)
-		return;
-	gd_worker_stop(q->worker);
-	gd_ring_close(&q->ring, vdev->mem);
-	q->ready = false;
-}
-
-void gd_vdev_driver_ok(struct gd_vdev *vdev)
-{
-	for (unsigned i = 0; i < vdev->config.queues; i++)
-		if (vdev->queues[i].ready)
-			queue_work(vdev, i);
-}
-
-void gd_vdev_reset(struct gd_vdev *vdev)
-{
-	for (unsigned i = 0; i < vdev->config.queues; i++) {
-		struct gd_vdev_queue *q = &vdev->queues[i];
-
-		gd_vdev_queue_stop(vdev, i);
-		/* Not the worker: an orphan's thread may be looking at it (vdev_drained). */
-		q->num = 0;
-		q->desc = q->driver = q->device = 0;
-	}
-	vdev->device_features_sel = vdev->driver_features_sel = vdev->queue_sel = 0;
-	vdev->features = 0;
-	gd_blk_reset(&vdev->blk);
-	/* No thread of the device is left that could set a bit of these, but for a change of size: harmless. */
-	__atomic_store_n(&vdev->status.interrupt, 0, __ATOMIC_SEQ_CST);
-	__atomic_store_n(&vdev->status.bits, 0, __ATOMIC_SEQ_CST);
-}
-
-/* ---- the ledger ------------------------------------------------------------------------------------------------- */
-
-void gd_vdev_save(struct gd_vdev *vdev)
-{
-	struct gd_ledger_registers r = {.features = vdev->features,
-					.status = gd_status_get(&vdev->status),
-					.device_features_sel = vdev->device_features_sel,
-					.driver_features_sel = vdev->driver_features_sel,
-					.queue_sel = vdev->queue_sel,
-					.writeback = gd_blk_writeback(&vdev->blk),
-					.block_size = vdev->blk.info.block_size};
-
-	for (unsigned i = 0; i < vdev->config.queues; i++) {
-		const struct gd_vdev_queue *q = &vdev->queues[i];
-
-		r.queue[i].num = q->num;
-		r.queue[i].ready = q->ready;
-		r.queue[i].desc = q->desc;
-		r.queue[i].driver = q->driver;
-		r.queue[i].device = q->device;
-	}
-	gd_ledger_save(vdev->config.ledger, &r);
-}
-
-static int queues_resume(struct gd_vdev *vdev, const struct gd_ledger_registers *r)
-{
-	for (unsigned i = 0; i < GD_VDEV_QUEUES; i++) {
-		struct gd_vdev_queue *q = &vdev->queues[i];
-		struct gd_ring_layout layout;
-		int err;
-
-		if (i >= vdev->config.queues && r->queue[i].ready)
-			return -EINVAL;
-		if (i >= vdev->config.queues)
-			continue;
-		q->num = r->queue[i].num;
-		q->desc = r->queue[i].desc;
-		q->driver = r->queue[i].driver;
-		q->device = r->queue[i].device;
-		if (!r->queue[i].ready)
-			continue;
-		layout = queue_layout(vdev, i);
-		err = gd_ring_resume(&q->ring, vdev->mem, &layout, vdev->config.queue_size);
-		if (err)
-			return err;
-		q->ready = true;
-	}
-	return 0;
-}
-
-/* A driver does not look again at what it was told of blocks: virtio 1.2 has no way to tell it that they changed. */
-static int blocks_check(const struct gd_vdev *vdev, const struct gd_ledger_registers *r)
-{
-	if (!(r->status & GIO_VIRTIO_STATUS_DRIVER) || !r->block_size || r->block_size == vdev->blk.info.block_size)
-		return 0;
-	gd_log(vdev->config.log, GD_WARN, "the image has blocks of %u bytes now, and its driver knows blocks of %u",
-	       vdev->blk.info.block_size, r->block_size);
-	return -EINVAL;
-}
-
-static int registers_resume(struct gd_vdev *vdev)
-{
-	const uint32_t known = GD_VDEV_STATUS_DRIVER | GIO_VIRTIO_STATUS_NEEDS_RESET;
-	struct gd_ledger_registers r;
-
-	gd_ledger_load(vdev->config.ledger, &r);
-	if (blocks_check(vdev, &r))
-		return -EINVAL;
-	vdev->features = r.features;
-	vdev->device_features_sel = r.device_features_sel;
-	vdev->driver_features_sel = r.driver_features_sel;
-	vdev->queue_sel = r.queue_sel;
-	gd_blk_writeback_set(&vdev->blk, r.writeback);
-	if (r.status & ~known || (r.status & GIO_VIRTIO_STATUS_FEATURES_OK && !gd_vdev_acceptable(vdev)))
-		return -EINVAL;
-	__atomic_store_n(&vdev->status.bits, r.status, __ATOMIC_SEQ_CST);
-	return queues_resume(vdev, &r);
-}
-
-/* Whether what the former process had in flight is over, or harmless. */
-static int replay_check(const struct gd_vdev *vdev)
-{
-	struct gd_disk_info info;
-
-	gd_disk_info(vdev->config.disk, &info);
-	return info.fenced || !gd_ledger_pending(vdev->config.ledger) ? 0 : -ESTALE;
-}
-
-int gd_vdev_resume(struct gd_vdev *vdev)
-{
-	int err = replay_check(vdev);
-
-	if (!err)
-		err = registers_resume(vdev);
-	if (err) {
-		gd_vdev_reset(vdev);
-		gd_vdev_orphan(vdev); /* before what was in flight is forgotten: no successor takes it for settled */
-	}
-	gd_ledger_forget(vdev->config.ledger, err != 0);
-	if (err)
-		return err;
-	if (gd_status_get(&vdev->status) & GIO_VIRTIO_STATUS_DRIVER_OK)
-		for (unsigned i = 0; i < vdev->config.queues; i++)
-			if (vdev->queues[i].ready)
-				queue_work(vdev, i);
-	/* What the former process told may not have been heard; the caller raises the interrupt. */
-	__atomic_fetch_or(&vdev->status.interrupt, GIO_VIRTIO_MMIO_INT_QUEUE | GIO_VIRTIO_MMIO_INT_CONFIG,
-			  __ATOMIC_SEQ_CST);
-	return 0;
-}
-
 /* ---- from outside ----------------------------------------------------------------------------------------------- */
 
 uint32_t gd_vdev_status(const struct gd_vdev *vdev)
@@ -351,14 +165,9 @@ uint32_t gd_vdev_status(const struct gd_vdev *vdev)
 	return gd_status_get(&vdev->status);
 }
 
-void gd_vdev_orphan(struct gd_vdev *vdev)
+bool gd_vdev_driving(const struct gd_vdev *vdev)
 {
-	uint32_t before = __atomic_fetch_or(&vdev->status.bits, GIO_VIRTIO_STATUS_NEEDS_RESET, __ATOMIC_SEQ_CST);
-
-	__atomic_fetch_or(&vdev->status.interrupt, GIO_VIRTIO_MMIO_INT_CONFIG, __ATOMIC_SEQ_CST);
-	if (!(before & GIO_VIRTIO_STATUS_NEEDS_RESET))
-		gd_count_add(&vdev->status.needs_reset, 1);
-	gd_vdev_save(vdev);
+	return gd_status_get(&vdev->status) & GIO_VIRTIO_STATUS_DRIVER_OK;
 }
 
 void gd_vdev_quiesce(struct gd_vdev *vdev)
@@ -387,8 +196,8 @@ void gd_vdev_refresh(struct gd_vdev *vdev)
 	if (!gd_blk_resize(&vdev->blk, info.size))
 		return;
 	gd_log(vdev->config.log, GD_NOTICE, "size is now %llu bytes", (unsigned long long)info.size);
-	if (gd_status_get(&vdev->status) & GIO_VIRTIO_STATUS_DRIVER_OK)
-		gd_status_interrupt(&vdev->status, GIO_VIRTIO_MMIO_INT_CONFIG);
+	if (gd_vdev_driving(vdev))
+		gd_status_changed(&vdev->status);
 }
 
 void gd_vdev_stats(struct gd_vdev *vdev, struct gd_vdev_stats *out)

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A virtio-blk device behind virtio-mmio (virtio 1.2, 4.2.2 and 5.2): registers, queues, queue threads.
- * The room above (backend/xen) routes register accesses here and takes interrupts from here; this room knows nothing of
- * xenstore or ioreq pages.
+ * A virtio device: its status, its features, its queues and their threads (virtio 1.2, 2).
+ *
+ * This header has two parts. The first one is for the owner of the device, who opens and closes it. The second one is
+ * for its transport (transport.h), which asks here for what the driver wants. The device itself knows nothing of
+ * registers, of xenstore or of ioreqs.
  */
 #ifndef GD_VDEV_H
 #define GD_VDEV_H
@@ -11,10 +13,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <grantio/types.h>
+
 #include "backend/base/log.h"
 #include "backend/disk/disk.h"
 #include "backend/guestmem/guestmem.h"
 #include "backend/virtio/ledger.h"
+#include "backend/virtio/transport.h"
 
 struct gd_vdev;
 
@@ -26,11 +31,13 @@ struct gd_vdev_config {
 	struct gd_ledger *ledger; /* NULL: the device has one in memory only, and no successor */
 	unsigned queues;	  /* most request queues to offer, 1 to 16 */
 	unsigned queue_size;	  /* most descriptors a queue, power of two up to 1024 */
-	bool indirect;	/* offer VIRTIO_F_INDIRECT_DESC (off by default for grant users: design, decision 4) */
+	bool indirect;	/* offer VIRTIO_F_INDIRECT_DESC (off by default for grant users: docs/architecture.md, decision
+			   2) */
 	bool writeback; /* initial cache mode; the guest may change it by CONFIG_WCE */
 	bool discard;	/* offer DISCARD and WRITE_ZEROES where the engine can */
-	/* Raise the device's interrupt (edge). Called from queue threads and from vdev_mmio_write; must not block. */
-	void (*raise)(void *opaque);
+	struct gd_transport *transport; /* the caller's, outlives the device */
+	/* The driver has set DRIVER_OK. Called from the transport's thread; may be NULL. */
+	void (*driver_ok)(void *opaque);
 	/* gd_vdev_inflight() may have become 0 after gd_vdev_quiesce(). Called from queue threads; may be NULL. */
 	void (*quiet)(void *opaque);
 	void *opaque;
@@ -49,21 +56,16 @@ int gd_vdev_open(struct gd_vdev **vdev, const struct gd_vdev_config *config, cha
  */
 void gd_vdev_close(struct gd_vdev *vdev);
 
-/*
- * Register accesses, from the domain's ioreq thread. `offset` and `size` are the guest's: anything is answered, unknown
- * or misaligned ones by 0 (reads) or nothing (writes). They answer at once: no disk I/O is waited for.
- */
-uint64_t gd_vdev_read(struct gd_vdev *vdev, uint64_t offset, unsigned size);
-void gd_vdev_write(struct gd_vdev *vdev, uint64_t offset, unsigned size, uint64_t value);
-
 /* The device status (virtio 1.2, 2.1); 0: no driver uses the device. Any thread, while accesses are answered too. */
 uint32_t gd_vdev_status(const struct gd_vdev *vdev);
+/* Whether a driver has set DRIVER_OK and has not reset the device since. Any thread. */
+bool gd_vdev_driving(const struct gd_vdev *vdev);
 
 /*
  * Before the first access: go on where the former process ended, by its ledger, which `config` had. The rings are
- * mapped again, what was taken and not answered is done again, and the bits of InterruptStatus are set, since what that
- * process told may not have been heard: the caller raises the interrupt when accesses are answered. Waits for nothing
- * but Xen; may be called in a job.
+ * mapped again, and what was taken and not answered is done again. The transport notes that the driver is to hear of
+ * used buffers and of a change, since what that process told may not have been heard: the caller raises the interrupt
+ * when accesses are answered. Waits for nothing but Xen; may be called in a job.
  *
  * 0; or it is as after gd_vdev_orphan(), and the ledger says so too:
  * -ESTALE: the disk is not fenced (struct gd_disk_info), and had I/O that changes it in flight when that process ended.
@@ -75,8 +77,8 @@ int gd_vdev_resume(struct gd_vdev *vdev);
 
 /*
  * Before the first access, where there is nothing to resume: the guest's driver may believe that this device is the one
- * that another process served. DEVICE_NEEDS_RESET, and a configuration change, stand in the registers until it resets
- * the device; the caller raises the interrupt when accesses are answered (virtio 1.2, 2.1.2).
+ * that another process served. DEVICE_NEEDS_RESET, and a configuration change, are there for it until it resets the
+ * device; the caller raises the interrupt when accesses are answered (virtio 1.2, 2.1.2).
  */
 void gd_vdev_orphan(struct gd_vdev *vdev);
 
@@ -108,5 +110,61 @@ struct gd_vdev_stats {
 	uint64_t resets, needs_reset;
 };
 void gd_vdev_stats(struct gd_vdev *vdev, struct gd_vdev_stats *out);
+
+/*
+ * ---- for the transport ----
+ *
+ * What its driver asks for. Everything that comes in is the driver's, and may be wrong: then it is of no effect. All of
+ * it answers at once, and is for the transport's thread.
+ */
+
+/* Where a queue's parts are, as the driver says. Nothing of it is checked before the queue starts. */
+struct gd_vdev_layout {
+	uint32_t size; /* entries */
+	gio_dma_t desc, driver, device;
+};
+
+/*
+ * The end of each thing that the transport did for its driver: the device's state goes into the ledger, the
+ * transport's with it, and only then those queues begin to work that may. So a queue that works is one that a successor
+ * knows of. The transport shows the driver its answer after that.
+ */
+void gd_vdev_commit(struct gd_vdev *vdev);
+
+uint32_t gd_vdev_id(const struct gd_vdev *vdev);      /* virtio device id (virtio 1.2, 5) */
+uint64_t gd_vdev_offered(const struct gd_vdev *vdev); /* features */
+/* The features that the driver has chosen, and choose others: of no effect after FEATURES_OK. */
+uint64_t gd_vdev_features(const struct gd_vdev *vdev);
+void gd_vdev_features_choose(struct gd_vdev *vdev, uint64_t features);
+
+/*
+ * The driver writes the device status: it sets bits, and clears them only all at once, by 0, which resets the device.
+ * FEATURES_OK does not stay where the features do not fit, nor DRIVER_OK without it: gd_vdev_status() says what did.
+ */
+void gd_vdev_status_write(struct gd_vdev *vdev, uint32_t value);
+
+/* Most entries of a queue; 0: there is no such queue. */
+uint32_t gd_vdev_queue_max(const struct gd_vdev *vdev, uint32_t index);
+/* Whether it is started. False where there is no such queue. */
+bool gd_vdev_queue_ready(const struct gd_vdev *vdev, uint32_t index);
+/* As the driver wrote it last; zeroes where there is no such queue. */
+struct gd_vdev_layout gd_vdev_queue_layout(const struct gd_vdev *vdev, uint32_t index);
+/* Of no effect on a queue that is started, or does not exist. */
+void gd_vdev_queue_lay_out(struct gd_vdev *vdev, uint32_t index, const struct gd_vdev_layout *layout);
+/* Map the queue's rings; it works once it is committed and the driver has set DRIVER_OK. Not before FEATURES_OK. */
+void gd_vdev_queue_start(struct gd_vdev *vdev, uint32_t index);
+/* When it returns the queue is not at work, and its rings are not mapped. Not before FEATURES_OK. */
+void gd_vdev_queue_stop(struct gd_vdev *vdev, uint32_t index);
+/* The driver has made buffers available in a queue. */
+void gd_vdev_kick(struct gd_vdev *vdev, uint32_t index);
+
+/* Read the configuration space (virtio 1.2, 2.5): any offset and length are answered, behind its end by zeroes. */
+void gd_vdev_config_read(struct gd_vdev *vdev, uint64_t offset, void *data, size_t length);
+void gd_vdev_config_write(struct gd_vdev *vdev, uint64_t offset, const void *data, size_t length);
+/* It changes whenever the configuration space does. */
+uint32_t gd_vdev_generation(struct gd_vdev *vdev);
+
+/* The driver took so long to acknowledge an interrupt: what one costs the guest, by its own word. Any thread. */
+void gd_vdev_interrupt_took(struct gd_vdev *vdev, uint64_t us);
 
 #endif

@@ -408,7 +408,7 @@ static void quiet_tell(struct gd_worker *w)
 static void interrupt_raise(struct gd_worker *w)
 {
 	gd_count_add(&w->syscalls, 1); /* one event, whatever the system makes of it */
-	gd_status_interrupt(w->config.status, GIO_VIRTIO_MMIO_INT_QUEUE);
+	gd_status_used(w->config.status, w->config.index);
 }
 
 /*

@@ -15,26 +15,28 @@
 #include <abi/virtio_blk.h>
 #include <abi/virtio_ring.h>
 
-#define REG_STATUS	 0x070u /* virtio 1.2, 4.2.2 */
-#define STATUS_DRIVER_OK 4u	/* virtio 1.2, 2.1 */
-
 /* ---- the guest's side: called by its ioreq thread, from the bus --------------------------------------------- */
 
 static uint64_t place_read(void *opaque, uint64_t offset, unsigned size)
 {
 	struct gd_served *device = opaque;
 
-	return gd_vdev_read(device->vdev, offset, size);
+	return gd_mmio_read(&device->mmio, offset, size);
 }
 
 static void place_write(void *opaque, uint64_t offset, unsigned size, uint64_t value)
 {
 	struct gd_served *device = opaque;
 
-	gd_vdev_write(device->vdev, offset, size, value);
-	/* Once in the device's life, whatever the guest does: it cannot make us write to xenstore again and again. */
-	if (offset == REG_STATUS && value & STATUS_DRIVER_OK &&
-	    !__atomic_exchange_n(&device->driver_ok, true, __ATOMIC_RELAXED))
+	gd_mmio_write(&device->mmio, offset, size, value);
+}
+
+/* Once in the device's life, whatever the guest does: it cannot make us write to xenstore again and again. */
+static void device_driver_ok(void *opaque)
+{
+	struct gd_served *device = opaque;
+
+	if (!__atomic_exchange_n(&device->driver_ok, true, __ATOMIC_RELAXED))
 		device->env->up(device);
 }
 
@@ -220,7 +222,8 @@ static int vdev_open(struct gd_served *device)
 		.way = device->keys.foreign ? &gd_way_foreign : &gd_way_grants,
 		.writeback = true,
 		.discard = device->keys.discard && config->discard,
-		.raise = device_raise,
+		.transport = &device->mmio.transport,
+		.driver_ok = device_driver_ok,
 		.quiet = device_quiet,
 		.opaque = device,
 	};
@@ -231,6 +234,7 @@ static int vdev_open(struct gd_served *device)
 		return gd_served_fail(device, ret, "no memory for its ledger");
 	negotiated_keep(device, &vdev);
 	gd_disk_remember(device->disk, gd_ledger_unflushed(vdev.ledger));
+	gd_mmio_init(&device->mmio, device_raise, device);
 	ret = gd_vdev_open(&device->vdev, &vdev, error, sizeof(error));
 	if (ret)
 		gd_disk_remember(device->disk, NULL);
@@ -472,7 +476,7 @@ void gd_served_abandon(struct gd_served *device)
 
 int gd_served_start(struct gd_served *device, uint64_t base)
 {
-	bool driver_ok = gd_vdev_status(device->vdev) & STATUS_DRIVER_OK;
+	bool driver_ok = gd_vdev_driving(device->vdev);
 
 	__atomic_store_n(&device->driver_ok, driver_ok, __ATOMIC_RELAXED);
 	device->connected = false;

@@ -18,6 +18,7 @@
 #include "backend/base/job.h"
 #include "backend/config.h"
 #include "backend/disk/disk.h"
+#include "backend/mmio/mmio.h"
 #include "backend/sizewatch.h"
 #include "backend/virtio/vdev.h"
 #include "backend/xen/domain.h"
@@ -96,6 +97,7 @@ struct gd_served {
 	bool refresh;  /* asked for while busy */
 	bool local;    /* looking at the image's size does not block */
 	struct gd_disk *disk;
+	struct gd_mmio mmio;
 	struct gd_vdev *vdev;
 	struct gd_irq *irq;
 	struct gd_domain_device place;

@@ -35,6 +35,7 @@
 #include <abi/virtio_ring.h>
 #include <xengnttab.h>
 
+#include "backend/mmio/mmio.h"
 #include "backend/virtio/ring.h"
 #include "backend/virtio/vdev_priv.h"
 
@@ -45,10 +46,10 @@
 
 int __real_xengnttab_grant_copy(xengnttab_handle *gnttab, uint32_t count, xengnttab_grant_copy_segment_t *segments);
 int __wrap_xengnttab_grant_copy(xengnttab_handle *gnttab, uint32_t count, xengnttab_grant_copy_segment_t *segments);
-uint64_t __real_gd_vdev_read(struct gd_vdev *vdev, uint64_t offset, unsigned size);
-uint64_t __wrap_gd_vdev_read(struct gd_vdev *vdev, uint64_t offset, unsigned size);
-void __real_gd_vdev_write(struct gd_vdev *vdev, uint64_t offset, unsigned size, uint64_t value);
-void __wrap_gd_vdev_write(struct gd_vdev *vdev, uint64_t offset, unsigned size, uint64_t value);
+uint64_t __real_gd_mmio_read(struct gd_mmio *mmio, uint64_t offset, unsigned size);
+uint64_t __wrap_gd_mmio_read(struct gd_mmio *mmio, uint64_t offset, unsigned size);
+void __real_gd_mmio_write(struct gd_mmio *mmio, uint64_t offset, unsigned size, uint64_t value);
+void __wrap_gd_mmio_write(struct gd_mmio *mmio, uint64_t offset, unsigned size, uint64_t value);
 int __real_gd_ring_open(struct gd_ring *ring, struct gd_guestmem *mem, const struct gd_ring_layout *layout,
 			uint32_t size_max);
 int __wrap_gd_ring_open(struct gd_ring *ring, struct gd_guestmem *mem, const struct gd_ring_layout *layout,
@@ -75,13 +76,14 @@ static bool offer_bad(const struct gd_vdev *vdev)
 	return offer_is(vdev, "no-") || offer_is(vdev, "legacy");
 }
 
-uint64_t __wrap_gd_vdev_read(struct gd_vdev *vdev, uint64_t offset, unsigned size)
+uint64_t __wrap_gd_mmio_read(struct gd_mmio *mmio, uint64_t offset, unsigned size)
 {
-	uint64_t value = __real_gd_vdev_read(vdev, offset, size);
+	uint64_t value = __real_gd_mmio_read(mmio, offset, size);
+	const struct gd_vdev *vdev = mmio->transport.vdev;
 
 	if (offset == GIO_VIRTIO_MMIO_VERSION && offer_is(vdev, "legacy"))
 		return 1;
-	if (offset != GIO_VIRTIO_MMIO_DEVICE_FEATURES || vdev->device_features_sel != 1)
+	if (offset != GIO_VIRTIO_MMIO_DEVICE_FEATURES || mmio->device_features_sel != 1)
 		return value;
 	if (offer_is(vdev, "no-access-platform"))
 		value &= ~(GIO_VIRTIO_F_ACCESS_PLATFORM >> 32);
@@ -90,8 +92,9 @@ uint64_t __wrap_gd_vdev_read(struct gd_vdev *vdev, uint64_t offset, unsigned siz
 	return value;
 }
 
-void __wrap_gd_vdev_write(struct gd_vdev *vdev, uint64_t offset, unsigned size, uint64_t value)
+void __wrap_gd_mmio_write(struct gd_mmio *mmio, uint64_t offset, unsigned size, uint64_t value)
 {
+	const struct gd_vdev *vdev = mmio->transport.vdev;
 	bool high = offset == GIO_VIRTIO_MMIO_QUEUE_DESC_HIGH || offset == GIO_VIRTIO_MMIO_QUEUE_DRIVER_HIGH ||
 		    offset == GIO_VIRTIO_MMIO_QUEUE_DEVICE_HIGH;
 
@@ -101,7 +104,7 @@ void __wrap_gd_vdev_write(struct gd_vdev *vdev, uint64_t offset, unsigned size, 
 	if (offset == GIO_VIRTIO_MMIO_STATUS && value & GIO_VIRTIO_STATUS_DRIVER_OK)
 		fprintf(stderr, "bad: %s: a driver came up%s\n", vdev->config.log->name,
 			offer_bad(vdev) ? " all the same" : "");
-	__real_gd_vdev_write(vdev, offset, size, value);
+	__real_gd_mmio_write(mmio, offset, size, value);
 }
 
 /* ---- what it writes -----------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@
 #include <abi/virtio_ring.h>
 
 #include "backend/disk/disk.h"
+#include "backend/mmio/mmio.h"
 #include "backend/virtio/vdev.h"
 
 #define FAKE_PAGE	4096u
@@ -117,6 +118,7 @@ struct fake_vq {
 };
 
 struct fake_guest {
+	struct gd_mmio mmio;
 	struct gd_vdev *vdev;
 	struct gd_log log;
 	uint64_t features; /* accepted */

@@ -62,12 +62,12 @@ int fake_teardown(void **state)
 
 uint32_t reg_read(uint32_t offset)
 {
-	return (uint32_t)gd_vdev_read(guest.vdev, offset, 4);
+	return (uint32_t)gd_mmio_read(&guest.mmio, offset, 4);
 }
 
 void reg_write(uint32_t offset, uint32_t value)
 {
-	gd_vdev_write(guest.vdev, offset, 4, value);
+	gd_mmio_write(&guest.mmio, offset, 4, value);
 }
 
 uint32_t fake_alloc(uint32_t pages)
@@ -89,7 +89,7 @@ int fake_open(const struct fake_setup *setup)
 					.way = setup->foreign ? &gd_way_foreign : &gd_way_grants,
 					.writeback = !setup->writethrough,
 					.discard = !setup->no_discard,
-					.raise = raise_interrupt,
+					.transport = &guest.mmio.transport,
 					.quiet = quiet_count,
 					.ledger = setup->ledger,
 					.opaque = &guest};
@@ -100,6 +100,7 @@ int fake_open(const struct fake_setup *setup)
 	xen.foreign = setup->foreign;
 	disk.info.readonly = setup->readonly;
 	strcpy(guest.log.name, "d7/xvda");
+	gd_mmio_init(&guest.mmio, raise_interrupt, &guest);
 	config.disk = fake_disk_open();
 	err = gd_vdev_open(&guest.vdev, &config, fake_open_error, sizeof(fake_open_error));
 	assert_int_equal(fake_open_error[0] != '\0', err != 0);

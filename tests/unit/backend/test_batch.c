@@ -218,7 +218,7 @@ static void test_several_queues(void **state)
 
 	(void)state;
 	fake_start(&(struct fake_setup){.queues = FAKE_QUEUES});
-	assert_int_equal(gd_vdev_read(guest.vdev, 0x122, 2), FAKE_QUEUES);
+	assert_int_equal(gd_mmio_read(&guest.mmio, 0x122, 2), FAKE_QUEUES);
 	for (unsigned round = 0; round < 50; round++) {
 		for (unsigned q = 0; q < FAKE_QUEUES; q++) {
 			req[q] = fake_request(q, GIO_VIRTIO_BLK_T_IN, q * 8, 4096, false, NULL);
@@ -241,7 +241,7 @@ static void test_single_queue_disk(void **state)
 	assert_int_equal(fake_open(&(struct fake_setup){.queues = 4}), 0);
 	reg_write(GIO_VIRTIO_MMIO_DEVICE_FEATURES_SEL, 0);
 	assert_int_equal(reg_read(GIO_VIRTIO_MMIO_DEVICE_FEATURES) & GIO_VIRTIO_BLK_F_MQ, 0);
-	assert_int_equal(gd_vdev_read(guest.vdev, 0x122, 2), 1);
+	assert_int_equal(gd_mmio_read(&guest.mmio, 0x122, 2), 1);
 	reg_write(GIO_VIRTIO_MMIO_QUEUE_SEL, 1);
 	assert_int_equal(reg_read(GIO_VIRTIO_MMIO_QUEUE_NUM_MAX), 0);
 }

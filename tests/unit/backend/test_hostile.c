@@ -54,8 +54,8 @@ static void test_unbounded_config_offset(void **state)
 	(void)state;
 	fake_start(&(struct fake_setup){0});
 	for (uint64_t offset = 0x100; offset < UINT64_C(1) << 63; offset = offset * 2 + 1) {
-		gd_vdev_read(guest.vdev, offset, 8);
-		gd_vdev_write(guest.vdev, offset, 8, UINT64_MAX);
+		gd_mmio_read(&guest.mmio, offset, 8);
+		gd_mmio_write(&guest.mmio, offset, 8, UINT64_MAX);
 	}
 	fake_still_works();
 }

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "backend/virtio/vdev_priv.h"
 #include "tests/unit/backend/fake.h"
 
 #define PAGES 256u /* of the guest's, that a test may use */
@@ -291,6 +292,50 @@ static void test_other_blocks(void **state)
 	driver_begins_anew();
 }
 
+/* ---- what works is known to a successor: the linker sends the device's calls here (--wrap) ---- */
+
+static unsigned starts; /* of queues */
+
+void __real_gd_worker_start(struct gd_worker *worker, struct gd_ring *ring);
+void __wrap_gd_worker_start(struct gd_worker *worker, struct gd_ring *ring);
+void __wrap_gd_worker_start(struct gd_worker *worker, struct gd_ring *ring)
+{
+	const struct gd_vdev *vdev = guest.vdev;
+	struct gd_ledger_registers r;
+
+	if (vdev) { /* else it is being opened */
+		gd_ledger_load(vdev->config.ledger, &r);
+		assert_true(r.status & GIO_VIRTIO_STATUS_DRIVER_OK);
+		for (unsigned i = 0; i < FAKE_QUEUES; i++)
+			if (ring == &vdev->queues[i].ring)
+				assert_true(r.queue[i].ready);
+	}
+	starts++;
+	__real_gd_worker_start(worker, ring);
+}
+
+/* A queue may be made ready after DRIVER_OK: it begins to work when the ledger says so, like the others. */
+static void test_no_queue_works_before_the_ledger_knows(void **state)
+{
+	struct fake_setup what = {.queues = 2};
+	struct fake_req req;
+
+	(void)state;
+	assert_int_equal(gd_ledger_make(&what.ledger, path), 0);
+	starts = 0;
+	assert_int_equal(fake_open(&what), 0);
+	fake_probe(FAKE_FEATURES);
+	fake_queue_ready(0, 256);
+	fake_driver_ok();
+	assert_int_equal(starts, 1);
+	fake_queue_ready(1, 256);
+	assert_int_equal(starts, 2);
+	req = fake_request(1, GIO_VIRTIO_BLK_T_IN, 0, 512, false, NULL);
+	fake_kick(1);
+	fake_used(&guest.vq[1], 1);
+	assert_int_equal(fake_status(&req), GIO_VIRTIO_BLK_S_OK);
+}
+
 /* A process that leaves: what it has taken it finishes, the rest stays in the ring for its successor, who repeats none.
  */
 static void test_quiesce(void **state)
@@ -393,6 +438,7 @@ int main(void)
 		T(test_orphans_of_a_fenced_disk_are_over),
 		T(test_refused_stays_refused),
 		T(test_other_blocks),
+		T(test_no_queue_works_before_the_ledger_knows),
 		T(test_quiesce),
 		T(test_quiesce_flushes),
 		T(test_quiesce_and_reset),

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "backend/virtio/status.h"
+#include "backend/virtio/vdev_priv.h"
 #include "backend/virtio/wait.h"
 #include "tests/unit/backend/fake.h"
 
@@ -136,13 +136,13 @@ static void test_reset_forgets(void **state)
 	(void)state;
 	fake_start(&(struct fake_setup){.queues = 2});
 	assert_int_equal(xen.mapped, 6);
-	gd_vdev_write(guest.vdev, 0x120, 1, 0);
+	gd_mmio_write(&guest.mmio, 0x120, 1, 0);
 	fake_reset();
 	assert_int_equal(xen.mapped, 0);
 	assert_int_equal(reg_read(0x070), 0);
 	assert_int_equal(reg_read(0x060), 0);
 	assert_int_equal(reg_read(0x044), 0);
-	assert_int_equal(gd_vdev_read(guest.vdev, 0x120, 1), 1); /* the cache mode is as configured again */
+	assert_int_equal(gd_mmio_read(&guest.mmio, 0x120, 1), 1); /* the cache mode is as configured again */
 	fake_probe(FAKE_FEATURES & fake_offered());
 	fake_queue_ready(0, 64);
 	fake_driver_ok();
@@ -200,18 +200,18 @@ static void test_any_access_is_answered(void **state)
 	fake_start(&(struct fake_setup){0});
 	for (unsigned s = 0; s < sizeof(sizes) / sizeof(sizes[0]); s++) {
 		for (uint64_t offset = 0; offset < 0x300; offset++) {
-			uint64_t value = gd_vdev_read(guest.vdev, offset, sizes[s]);
+			uint64_t value = gd_mmio_read(&guest.mmio, offset, sizes[s]);
 
 			if (offset < 0x100 && (offset % 4 || sizes[s] != 4))
 				assert_int_equal(value, 0);
 			if (offset >= 0x100 + sizeof(struct gio_virtio_blk_config))
 				assert_int_equal(value, 0);
 			if (offset != 0x070 || sizes[s] != 4)
-				gd_vdev_write(guest.vdev, offset, sizes[s], offset == 0x044 ? 1 : 2);
+				gd_mmio_write(&guest.mmio, offset, sizes[s], offset == 0x044 ? 1 : 2);
 		}
 		for (unsigned i = 0; i < sizeof(far) / sizeof(far[0]); i++) {
-			assert_int_equal(gd_vdev_read(guest.vdev, far[i], sizes[s]), 0);
-			gd_vdev_write(guest.vdev, far[i], sizes[s], UINT64_MAX);
+			assert_int_equal(gd_mmio_read(&guest.mmio, far[i], sizes[s]), 0);
+			gd_mmio_write(&guest.mmio, far[i], sizes[s], UINT64_MAX);
 		}
 	}
 	fake_still_works();
@@ -224,9 +224,9 @@ static void test_config_space(void **state)
 	(void)state;
 	fake_open(&(struct fake_setup){.queues = 4});
 	for (unsigned i = 0; i < sizeof(config); i++)
-		((uint8_t *)&bytes)[i] = (uint8_t)gd_vdev_read(guest.vdev, 0x100 + i, 1);
+		((uint8_t *)&bytes)[i] = (uint8_t)gd_mmio_read(&guest.mmio, 0x100 + i, 1);
 	for (unsigned i = 0; i < sizeof(config); i += 4)
-		*(uint32_t *)((char *)&config + i) = (uint32_t)gd_vdev_read(guest.vdev, 0x100 + i, 4);
+		*(uint32_t *)((char *)&config + i) = (uint32_t)gd_mmio_read(&guest.mmio, 0x100 + i, 4);
 	assert_memory_equal(&config, &bytes, sizeof(config));
 	assert_int_equal(config.capacity, 2048);
 	assert_int_equal(config.size_max, 65536);
@@ -241,16 +241,16 @@ static void test_config_space(void **state)
 	assert_int_equal(config.discard_sector_alignment, 8);
 	assert_int_equal(config.max_write_zeroes_sectors, 2048);
 	assert_int_equal(config.write_zeroes_may_unmap, 1);
-	assert_int_equal(gd_vdev_read(guest.vdev, 0x100, 8), 2048);
+	assert_int_equal(gd_mmio_read(&guest.mmio, 0x100, 8), 2048);
 	/* Across the end of the space: what there is, and zeroes. */
-	assert_int_equal(gd_vdev_read(guest.vdev, 0x100 + sizeof(config) - 2, 8), 0);
+	assert_int_equal(gd_mmio_read(&guest.mmio, 0x100 + sizeof(config) - 2, 8), 0);
 	/* Nothing but the cache mode can be written, and that by one byte, once CONFIG_WCE is negotiated. */
 	for (unsigned i = 0; i < sizeof(config); i++)
-		gd_vdev_write(guest.vdev, 0x100 + i, 1, 0xff);
-	gd_vdev_write(guest.vdev, 0x120, 4, 0);
-	gd_vdev_write(guest.vdev, 0x120, 1, 0);
+		gd_mmio_write(&guest.mmio, 0x100 + i, 1, 0xff);
+	gd_mmio_write(&guest.mmio, 0x120, 4, 0);
+	gd_mmio_write(&guest.mmio, 0x120, 1, 0);
 	for (unsigned i = 0; i < sizeof(config); i++)
-		((uint8_t *)&config)[i] = (uint8_t)gd_vdev_read(guest.vdev, 0x100 + i, 1);
+		((uint8_t *)&config)[i] = (uint8_t)gd_mmio_read(&guest.mmio, 0x100 + i, 1);
 	assert_memory_equal(&config, &bytes, sizeof(config));
 }
 
@@ -260,47 +260,45 @@ static void test_limits(void **state)
 	(void)state;
 	disk.info.max_transfer = 256 * 1024;
 	fake_open(&(struct fake_setup){0});
-	assert_int_equal(gd_vdev_read(guest.vdev, 0x108, 4), 65536);
-	assert_int_equal(gd_vdev_read(guest.vdev, 0x10c, 4), 4);
+	assert_int_equal(gd_mmio_read(&guest.mmio, 0x108, 4), 65536);
+	assert_int_equal(gd_mmio_read(&guest.mmio, 0x10c, 4), 4);
 	fake_close();
 	disk.info.max_transfer = 4096;
 	fake_open(&(struct fake_setup){0});
-	assert_int_equal(gd_vdev_read(guest.vdev, 0x108, 4), 4096);
-	assert_int_equal(gd_vdev_read(guest.vdev, 0x10c, 4), 1);
+	assert_int_equal(gd_mmio_read(&guest.mmio, 0x108, 4), 4096);
+	assert_int_equal(gd_mmio_read(&guest.mmio, 0x10c, 4), 1);
 	fake_close();
 	disk.info.max_transfer = 0;
 	fake_open(&(struct fake_setup){.queue_size = 16});
-	assert_int_equal(gd_vdev_read(guest.vdev, 0x10c, 4), 14);
+	assert_int_equal(gd_mmio_read(&guest.mmio, 0x10c, 4), 14);
 	fake_close();
 	fake_open(&(struct fake_setup){.queue_size = 2});
-	assert_int_equal(gd_vdev_read(guest.vdev, 0x10c, 4), 1);
-}
-
-static void raise_none(void *opaque)
-{
-	(void)opaque;
+	assert_int_equal(gd_mmio_read(&guest.mmio, 0x10c, 4), 1);
 }
 
 /* What an interrupt costs is from the first raise to the acknowledgement, and one that nobody raised costs nothing. */
 static void test_interrupt_cost(void **state)
 {
-	struct gd_status device = {.raise = raise_none};
+	const struct gd_transport_ops *ops;
+	struct gd_mmio *mmio = &guest.mmio;
 	uint64_t raised;
 	uint32_t cost;
 
 	(void)state;
-	gd_status_interrupt(&device, GIO_VIRTIO_MMIO_INT_QUEUE);
-	raised = device.raised_at;
+	fake_open(&(struct fake_setup){0});
+	ops = mmio->transport.ops;
+	ops->used(&mmio->transport, 0);
+	raised = mmio->raised_at;
 	assert_int_not_equal(raised, 0);
-	device.raised_at = raised - 800; /* it was a while ago */
-	gd_status_interrupt(&device, GIO_VIRTIO_MMIO_INT_CONFIG);
-	assert_int_equal(device.raised_at, raised - 800);
-	gd_status_acknowledge(&device, GIO_VIRTIO_MMIO_INT_QUEUE | GIO_VIRTIO_MMIO_INT_CONFIG);
-	assert_int_equal(device.interrupt, 0);
-	cost = gd_status_interrupt_us(&device);
+	mmio->raised_at = raised - 800; /* it was a while ago */
+	ops->changed(&mmio->transport);
+	assert_int_equal(mmio->raised_at, raised - 800);
+	reg_write(GIO_VIRTIO_MMIO_INTERRUPT_ACK, GIO_VIRTIO_MMIO_INT_QUEUE | GIO_VIRTIO_MMIO_INT_CONFIG);
+	assert_int_equal(mmio->interrupt, 0);
+	cost = gd_status_interrupt_us(&guest.vdev->status);
 	assert_in_range(cost, 801 / 8, GD_WAIT_INTERRUPT_US / 8);
-	gd_status_acknowledge(&device, GIO_VIRTIO_MMIO_INT_QUEUE);
-	assert_int_equal(gd_status_interrupt_us(&device), cost);
+	reg_write(GIO_VIRTIO_MMIO_INTERRUPT_ACK, GIO_VIRTIO_MMIO_INT_QUEUE);
+	assert_int_equal(gd_status_interrupt_us(&guest.vdev->status), cost);
 }
 
 /* Two processes one after the other: the driver sees that the configuration may be another one. */
@@ -336,7 +334,7 @@ static void test_resize(void **state)
 	assert_int_equal(guest.raised, 2);
 	assert_int_equal(reg_read(0x060), GIO_VIRTIO_MMIO_INT_CONFIG);
 	assert_int_not_equal(reg_read(0x0fc), generation);
-	assert_int_equal(gd_vdev_read(guest.vdev, 0x100, 8), 1024);
+	assert_int_equal(gd_mmio_read(&guest.mmio, 0x100, 8), 1024);
 	assert_int_equal(fake_do(GIO_VIRTIO_BLK_T_IN, 1024, 512, false, data), GIO_VIRTIO_BLK_S_IOERR);
 	assert_int_equal(fake_do(GIO_VIRTIO_BLK_T_IN, 1023, 512, false, data), GIO_VIRTIO_BLK_S_OK);
 	disk.next_size = (1 << 20) - 512;

@@ -238,17 +238,17 @@ static void test_writethrough(void **state)
 
 	(void)state;
 	fake_start(&(struct fake_setup){.writethrough = true});
-	assert_int_equal(gd_vdev_read(guest.vdev, 0x120, 1), 0);
+	assert_int_equal(gd_mmio_read(&guest.mmio, 0x120, 1), 0);
 	assert_int_equal(fake_do(OUT, 0, 512, true, data), ok);
 	assert_int_equal(disk.fua, 1);
 	assert_int_equal(fake_do(GIO_VIRTIO_BLK_T_WRITE_ZEROES, 0, 16, true, &range), ok);
 	assert_int_equal(disk.flushes, 1);
 	/* The driver turns to writeback, and back. */
-	gd_vdev_write(guest.vdev, 0x120, 1, 1);
-	assert_int_equal(gd_vdev_read(guest.vdev, 0x120, 1), 1);
+	gd_mmio_write(&guest.mmio, 0x120, 1, 1);
+	assert_int_equal(gd_mmio_read(&guest.mmio, 0x120, 1), 1);
 	assert_int_equal(fake_do(OUT, 0, 512, true, data), ok);
 	assert_int_equal(disk.fua, 1);
-	gd_vdev_write(guest.vdev, 0x120, 1, 0);
+	gd_mmio_write(&guest.mmio, 0x120, 1, 0);
 	assert_int_equal(fake_do(OUT, 0, 512, true, data), ok);
 	assert_int_equal(disk.fua, 2);
 }
@@ -272,7 +272,7 @@ static void test_writethrough_with_wce_alone(void **state)
 	(void)state;
 	assert_int_equal(fake_open(&(struct fake_setup){0}), 0);
 	fake_probe(GIO_VIRTIO_F_VERSION_1 | GIO_VIRTIO_F_ACCESS_PLATFORM | GIO_VIRTIO_BLK_F_CONFIG_WCE);
-	assert_int_equal(gd_vdev_read(guest.vdev, 0x120, 1), 0);
+	assert_int_equal(gd_mmio_read(&guest.mmio, 0x120, 1), 0);
 	fake_queue_ready(0, 256);
 	fake_driver_ok();
 	assert_int_equal(fake_do(OUT, 0, 512, true, data), ok);
@@ -301,7 +301,7 @@ static void test_alignment(void **state)
 	(void)state;
 	disk.info.block_size = 4096;
 	fake_start(&(struct fake_setup){0});
-	assert_int_equal(gd_vdev_read(guest.vdev, 0x114, 4), 4096);
+	assert_int_equal(gd_mmio_read(&guest.mmio, 0x114, 4), 4096);
 	assert_int_equal(fake_do(IN, 1, 4096, false, data), ioerr);
 	assert_int_equal(fake_do(IN, 8, 512, false, data), ioerr);
 	assert_int_equal(fake_do(IN, 8, 100, false, data), ioerr);
@@ -427,7 +427,7 @@ static void test_many_segments(void **state)
 
 	(void)state;
 	fake_start(&(struct fake_setup){0});
-	assert_int_equal(gd_vdev_read(guest.vdev, 0x10c, 4), 126);
+	assert_int_equal(gd_mmio_read(&guest.mmio, 0x10c, 4), 126);
 	h = fake_alloc(1);
 	d = fake_alloc(126);
 	memcpy(fake_page(h), &header, 16);

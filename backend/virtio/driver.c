@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: MIT */
+/* What the driver asks for by its transport: status, features, queues, configuration. Nothing of it is to be trusted.
+ */
+#include <string.h>
+
+#include <abi/virtio_ring.h>
+
+#include "backend/base/count.h"
+#include "backend/virtio/vdev_priv.h"
+
+/*
+ * Features without which a guest cannot use this device: its addresses are 64 bits of grant references. The second one
+ * is not offered where they are not (see features_offered() in blk.c).
+ */
+#define FEATURES_NEEDED (GIO_VIRTIO_F_VERSION_1 | GIO_VIRTIO_F_ACCESS_PLATFORM)
+
+/* NULL: there is no such queue. The index may be any number. */
+static struct gd_vdev_queue *queue_at(struct gd_vdev *vdev, uint32_t index)
+{
+	return index < vdev->config.queues ? &vdev->queues[index] : NULL;
+}
+
+static bool features_chosen(const struct gd_vdev *vdev)
+{
+	return gd_status_get(&vdev->status) & GIO_VIRTIO_STATUS_FEATURES_OK;
+}
+
+/* ---- features and status ---------------------------------------------------------------------------------------- */
+
+uint32_t gd_vdev_id(const struct gd_vdev *vdev)
+{
+	(void)vdev;
+	return GIO_VIRTIO_ID_BLOCK;
+}
+
+uint64_t gd_vdev_offered(const struct gd_vdev *vdev)
+{
+	return vdev->blk.features;
+}
+
+uint64_t gd_vdev_features(const struct gd_vdev *vdev)
+{
+	return vdev->features;
+}
+
+void gd_vdev_features_choose(struct gd_vdev *vdev, uint64_t features)
+{
+	if (!features_chosen(vdev))
+		vdev->features = features;
+}
+
+static uint64_t features_needed(const struct gd_vdev *vdev)
+{
+	return gd_vdev_offered(vdev) & FEATURES_NEEDED;
+}
+
+bool gd_vdev_acceptable(const struct gd_vdev *vdev)
+{
+	uint64_t needed = features_needed(vdev);
+
+	return (vdev->features & ~gd_vdev_offered(vdev)) == 0 && (vdev->features & needed) == needed;
+}
+
+static void features_refuse(const struct gd_vdev *vdev)
+{
+	bool platform = features_needed(vdev) & GIO_VIRTIO_F_ACCESS_PLATFORM;
+
+	gd_log_guest(vdev->config.log, GD_WARN, "features 0x%llx refused: VERSION_1%s needed, 0x%llx are offered",
+		     (unsigned long long)vdev->features, platform ? " and ACCESS_PLATFORM are" : " is",
+		     (unsigned long long)gd_vdev_offered(vdev));
+}
+
+void gd_vdev_status_write(struct gd_vdev *vdev, uint32_t value)
+{
+	uint32_t before = gd_status_get(&vdev->status), fresh = value & GD_VDEV_STATUS_DRIVER & ~before;
+
+	if (value == 0) {
+		gd_count_add(&vdev->resets, 1);
+		gd_vdev_reset(vdev);
+		return;
+	}
+	if ((fresh & GIO_VIRTIO_STATUS_FEATURES_OK) && !gd_vdev_acceptable(vdev)) {
+		features_refuse(vdev);
+		fresh &= ~GIO_VIRTIO_STATUS_FEATURES_OK;
+	}
+	if (fresh & GIO_VIRTIO_STATUS_FEATURES_OK)
+		gd_blk_negotiated(&vdev->blk, vdev->features);
+	if (!((before | fresh) & GIO_VIRTIO_STATUS_FEATURES_OK))
+		fresh &= ~GIO_VIRTIO_STATUS_DRIVER_OK;
+	__atomic_fetch_or(&vdev->status.bits, fresh, __ATOMIC_SEQ_CST);
+	if (fresh & GIO_VIRTIO_STATUS_DRIVER_OK && vdev->config.driver_ok)
+		vdev->config.driver_ok(vdev->config.opaque);
+}
+
+/* ---- queues ----------------------------------------------------------------------------------------------------- */
+
+uint32_t gd_vdev_queue_max(const struct gd_vdev *vdev, uint32_t index)
+{
+	return index < vdev->config.queues ? vdev->config.queue_size : 0;
+}
+
+bool gd_vdev_queue_ready(const struct gd_vdev *vdev, uint32_t index)
+{
+	return index < vdev->config.queues && vdev->queues[index].ready;
+}
+
+struct gd_vdev_layout gd_vdev_queue_layout(const struct gd_vdev *vdev, uint32_t index)
+{
+	return index < vdev->config.queues ? vdev->queues[index].layout : (struct gd_vdev_layout){0};
+}
+
+void gd_vdev_queue_lay_out(struct gd_vdev *vdev, uint32_t index, const struct gd_vdev_layout *layout)
+{
+	struct gd_vdev_queue *q = queue_at(vdev, index);
+
+	if (q && !q->ready)
+		q->layout = *layout;
+}
+
+struct gd_ring_layout gd_vdev_ring_layout(const struct gd_vdev *vdev, unsigned index)
+{
+	const struct gd_vdev_layout *layout = &vdev->queues[index].layout;
+
+	return (struct gd_ring_layout){.desc = layout->desc,
+				       .driver = layout->driver,
+				       .device = layout->device,
+				       .size = layout->size,
+				       .event_idx = vdev->features & GIO_VIRTIO_F_EVENT_IDX,
+				       .indirect = vdev->features & GIO_VIRTIO_F_INDIRECT_DESC,
+				       .ledger = gd_ledger_queue(vdev->config.ledger, index)};
+}
+
+void gd_vdev_queue_start(struct gd_vdev *vdev, uint32_t index)
+{
+	struct gd_vdev_queue *q = queue_at(vdev, index);
+	struct gd_ring_layout layout;
+	int err;
+
+	if (!q || q->ready || !features_chosen(vdev))
+		return;
+	layout = gd_vdev_ring_layout(vdev, index);
+	err = gd_ring_open(&q->ring, vdev->mem, &layout, vdev->config.queue_size);
+	if (err)
+		gd_status_break(&vdev->status, index, "its rings cannot be mapped", err);
+	q->ready = !err;
+}
+
+static void queue_end(struct gd_vdev *vdev, struct gd_vdev_queue *q)
+{
+	if (!q->ready)
+		return;
+	gd_worker_stop(q->worker);
+	gd_ring_close(&q->ring, vdev->mem);
+	q->ready = q->working = false;
+}
+
+void gd_vdev_queue_stop(struct gd_vdev *vdev, uint32_t index)
+{
+	struct gd_vdev_queue *q = queue_at(vdev, index);
+
+	if (q && features_chosen(vdev))
+		queue_end(vdev, q);
+}
+
+void gd_vdev_kick(struct gd_vdev *vdev, uint32_t index)
+{
+	gd_count_add(&vdev->kicks, 1);
+	if (index < vdev->config.queues && vdev->queues[index].ready)
+		gd_worker_kick(vdev->queues[index].worker);
+}
+
+void gd_vdev_queues_work(struct gd_vdev *vdev)
+{
+	if (!gd_vdev_driving(vdev))
+		return;
+	for (unsigned i = 0; i < vdev->config.queues; i++) {
+		struct gd_vdev_queue *q = &vdev->queues[i];
+
+		if (q->ready && !q->working)
+			gd_worker_start(q->worker, &q->ring);
+		q->working = q->ready;
+	}
+}
+
+void gd_vdev_commit(struct gd_vdev *vdev)
+{
+	gd_vdev_save(vdev);
+	gd_vdev_queues_work(vdev);
+}
+
+void gd_vdev_reset(struct gd_vdev *vdev)
+{
+	for (unsigned i = 0; i < vdev->config.queues; i++) {
+		queue_end(vdev, &vdev->queues[i]);
+		/* Not the worker: an orphan's thread may be looking at it, to kick it. */
+		vdev->queues[i].layout = (struct gd_vdev_layout){0};
+	}
+	vdev->features = 0;
+	gd_blk_reset(&vdev->blk);
+	vdev->config.transport->ops->reset(vdev->config.transport);
+	__atomic_store_n(&vdev->status.bits, 0, __ATOMIC_SEQ_CST);
+}
+
+/* ---- configuration ---------------------------------------------------------------------------------------------- */
+
+void gd_vdev_config_read(struct gd_vdev *vdev, uint64_t offset, void *data, size_t length)
+{
+	gd_blk_config_read(&vdev->blk, offset, data, length);
+}
+
+void gd_vdev_config_write(struct gd_vdev *vdev, uint64_t offset, const void *data, size_t length)
+{
+	gd_blk_config_write(&vdev->blk, offset, data, length, vdev->features);
+}
+
+uint32_t gd_vdev_generation(struct gd_vdev *vdev)
+{
+	return gd_blk_generation(&vdev->blk);
+}
+
+void gd_vdev_interrupt_took(struct gd_vdev *vdev, uint64_t us)
+{
+	gd_status_interrupt_took(&vdev->status, us);
+}

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT */
+/* A device from one process to the next: what goes into its ledger, and how a successor goes on by it. */
+#include <errno.h>
+
+#include "backend/base/count.h"
+#include "backend/virtio/vdev_priv.h"
+
+void gd_vdev_save(struct gd_vdev *vdev)
+{
+	struct gd_transport *transport = vdev->config.transport;
+	struct gd_ledger_registers r = {.features = vdev->features,
+					.status = gd_status_get(&vdev->status),
+					.writeback = gd_blk_writeback(&vdev->blk),
+					.block_size = vdev->blk.info.block_size};
+
+	for (unsigned i = 0; i < vdev->config.queues; i++) {
+		const struct gd_vdev_queue *q = &vdev->queues[i];
+
+		r.queue[i].num = q->layout.size;
+		r.queue[i].ready = q->ready;
+		r.queue[i].desc = q->layout.desc;
+		r.queue[i].driver = q->layout.driver;
+		r.queue[i].device = q->layout.device;
+	}
+	transport->ops->save(transport, r.transport);
+	gd_ledger_save(vdev->config.ledger, &r);
+}
+
+static int queue_resume(struct gd_vdev *vdev, unsigned index)
+{
+	struct gd_vdev_queue *q = &vdev->queues[index];
+	struct gd_ring_layout layout = gd_vdev_ring_layout(vdev, index);
+	int err = gd_ring_resume(&q->ring, vdev->mem, &layout, vdev->config.queue_size);
+
+	q->ready = !err;
+	return err;
+}
+
+static int queues_resume(struct gd_vdev *vdev, const struct gd_ledger_registers *r)
+{
+	int err = 0;
+
+	for (unsigned i = vdev->config.queues; i < GD_VDEV_QUEUES; i++)
+		if (r->queue[i].ready)
+			return -EINVAL;
+	for (unsigned i = 0; !err && i < vdev->config.queues; i++) {
+		vdev->queues[i].layout = (struct gd_vdev_layout){.size = r->queue[i].num,
+								 .desc = r->queue[i].desc,
+								 .driver = r->queue[i].driver,
+								 .device = r->queue[i].device};
+		if (r->queue[i].ready)
+			err = queue_resume(vdev, i);
+	}
+	return err;
+}
+
+/* A driver does not look again at what it was told of blocks: virtio 1.2 has no way to tell it that they changed. */
+static int blocks_check(const struct gd_vdev *vdev, const struct gd_ledger_registers *r)
+{
+	if (!(r->status & GIO_VIRTIO_STATUS_DRIVER) || !r->block_size || r->block_size == vdev->blk.info.block_size)
+		return 0;
+	gd_log(vdev->config.log, GD_WARN, "the image has blocks of %u bytes now, and its driver knows blocks of %u",
+	       vdev->blk.info.block_size, r->block_size);
+	return -EINVAL;
+}
+
+static int state_resume(struct gd_vdev *vdev)
+{
+	const uint32_t known = GD_VDEV_STATUS_DRIVER | GIO_VIRTIO_STATUS_NEEDS_RESET;
+	struct gd_transport *transport = vdev->config.transport;
+	struct gd_ledger_registers r;
+	int err;
+
+	gd_ledger_load(vdev->config.ledger, &r);
+	if (blocks_check(vdev, &r))
+		return -EINVAL;
+	vdev->features = r.features;
+	gd_blk_writeback_set(&vdev->blk, r.writeback);
+	if (r.status & ~known || (r.status & GIO_VIRTIO_STATUS_FEATURES_OK && !gd_vdev_acceptable(vdev)))
+		return -EINVAL;
+	err = transport->ops->load(transport, r.transport);
+	if (err)
+		return err;
+	__atomic_store_n(&vdev->status.bits, r.status, __ATOMIC_SEQ_CST);
+	return queues_resume(vdev, &r);
+}
+
+/* Whether what the former process had in flight is over, or harmless. */
+static int replay_check(const struct gd_vdev *vdev)
+{
+	struct gd_disk_info info;
+
+	gd_disk_info(vdev->config.disk, &info);
+	return info.fenced || !gd_ledger_pending(vdev->config.ledger) ? 0 : -ESTALE;
+}
+
+int gd_vdev_resume(struct gd_vdev *vdev)
+{
+	int err = replay_check(vdev);
+
+	if (!err)
+		err = state_resume(vdev);
+	if (err) {
+		gd_vdev_reset(vdev);
+		gd_vdev_orphan(vdev); /* before what was in flight is forgotten: no successor takes it for settled */
+	}
+	gd_ledger_forget(vdev->config.ledger, err != 0);
+	if (err)
+		return err;
+	gd_vdev_queues_work(vdev);
+	/* What the former process told may not have been heard; the caller raises the interrupt. */
+	vdev->config.transport->ops->pend(vdev->config.transport, GD_TELL_USED | GD_TELL_CHANGED);
+	return 0;
+}
+
+void gd_vdev_orphan(struct gd_vdev *vdev)
+{
+	uint32_t before = __atomic_fetch_or(&vdev->status.bits, GIO_VIRTIO_STATUS_NEEDS_RESET, __ATOMIC_SEQ_CST);
+
+	vdev->config.transport->ops->pend(vdev->config.transport, GD_TELL_CHANGED);
+	if (!(before & GIO_VIRTIO_STATUS_NEEDS_RESET))
+		gd_count_add(&vdev->status.needs_reset, 1);
+	gd_vdev_save(vdev);
+}

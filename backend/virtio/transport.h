@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The wall between the device core and the transport that carries it to its driver (virtio 1.2, 4): registers behind
+ * ioreqs (backend/mmio), or another one.
+ *
+ * A transport hands what its driver asks for to the core by vdev.h, and ends each such step by gd_vdev_commit(). The
+ * core hands what the driver must hear to the transport by the operations below. Neither knows the other's inside.
+ *
+ * Threads: a transport has one thread at a time that calls the core. Each operation says which thread calls it.
+ */
+#ifndef GD_TRANSPORT_H
+#define GD_TRANSPORT_H
+
+#include <stdint.h>
+
+struct gd_transport;
+struct gd_vdev;
+
+/* The names of transports in a ledger: never change one. */
+enum gd_transport_id { GD_TRANSPORT_MMIO = 1 };
+
+/* What is to be told: bits. */
+#define GD_TELL_USED	1u /* buffers of a queue were used */
+#define GD_TELL_CHANGED 2u /* the configuration, or the status, has changed */
+
+struct gd_transport_ops {
+	enum gd_transport_id id;
+	uint32_t state_bytes; /* of its part of the ledger */
+
+	/* Buffers of queue `queue` were used, and the driver wants to know. Any thread; must not wait. */
+	void (*used)(struct gd_transport *transport, unsigned queue);
+	/* The configuration or the status has changed. Any thread; must not wait. */
+	void (*changed)(struct gd_transport *transport);
+	/*
+	 * The device was inherited from another process, whose last words may not have been heard: note that the driver
+	 * is to hear of `what` (GD_TELL_*). Nothing is sent yet. Before the driver's first access, by any thread.
+	 */
+	void (*pend)(struct gd_transport *transport, uint32_t what);
+	/* The driver has reset the device. By the transport's thread, or while the device is opened or closed. */
+	void (*reset)(struct gd_transport *transport);
+	/* Write `state_bytes` bytes to `state`: all that a successor must know of the transport. As reset(). */
+	void (*save)(const struct gd_transport *transport, void *state);
+	/* Take over what save() wrote. 0, or -EINVAL where it makes no sense. Before the driver's first access. */
+	int (*load)(struct gd_transport *transport, const void *state);
+};
+
+/* The beginning of a transport's own structure. */
+struct gd_transport {
+	const struct gd_transport_ops *ops;
+	struct gd_vdev *vdev; /* set by gd_vdev_open() */
+};
+
+#endif
