@@ -249,6 +249,23 @@ static int idle_wanted(struct gd_step *step, struct gd_served *device, const str
 	return ret;
 }
 
+/*
+ * Nobody can tell how the settings call its guest: its driver waits, as for an image that cannot be opened yet. What of
+ * the keys does not depend on that, its address, says where.
+ */
+static void guest_unknown(struct gd_step *step, struct gd_served *device, const struct gd_keys *keys)
+{
+	struct gd_keys_policy policy = {.backend = gd_store_domid(step->store)};
+	struct gd_keys_device parsed;
+	char error[GD_KEYS_ERROR];
+
+	gd_keys_device(keys, &device->id, &policy, &parsed, error); /* the rest is for later, and so is a fault */
+	device->keys.base = parsed.base;
+	gd_served_fail(device, -EAGAIN, "cannot look up what its guest is called");
+	device->coming = true;
+	gd_retry_later(&step->retry, device);
+}
+
 /* The next step of a device that is not open. */
 static void idle_step(struct gd_step *step, struct gd_served *device, const struct gd_keys *keys)
 {
@@ -262,6 +279,8 @@ static void idle_step(struct gd_step *step, struct gd_served *device, const stru
 		idle_open(step, device, &parsed, state);
 	else if (ret != -ENOTCONN)
 		gd_served_abandon(device);
+	else if (is_former(device, state))
+		guest_unknown(step, device, keys);
 }
 
 /*
