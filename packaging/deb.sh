@@ -12,13 +12,13 @@ mkdir "$out/source"
 git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -P -t "$out/source"
 cp -r packaging/debian "$out/source/debian"
 cd "$out/source"
-# The version is said in three places.
+# The version stands in three places, which must agree.
 version=$(sed -n "s/^project(.* version: '\([^']*\)'.*/\1/p" meson.build)
 for said in "$(dpkg-parsechangelog -S Version | sed 's/-[^-]*$//')" \
 	"$(sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' packaging/dkms/dkms.conf)"; do
 	[ "$said" = "$version" ] || { echo "deb.sh: version '$said': meson.build has '$version'" >&2; exit 1; }
 done
-# The settings of a make that calls this are none of the build's.
+# Settings of the make that calls this script must not reach the build.
 unset MAKEFLAGS MFLAGS MAKEOVERRIDES BUILD
 dpkg-buildpackage -us -uc -b >"$out/build.log" 2>&1 || { tail -n 40 "$out/build.log" >&2; exit 1; }
 cd "$out"

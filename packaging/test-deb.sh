@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Are the Debian packages what they should be? Usage: test-deb.sh OUT   (deb.sh OUT has made them)
-# One line a check, then "N passed, N failed". Nothing is installed on this machine: the packages are unpacked below
-# OUT/root.
+# Each check has one line; the last line is "N passed, N failed". Nothing is installed on this machine: the packages are
+# unpacked below OUT/root.
 set -u
 . "$(dirname "$0")/../scripts/lib.sh"
 cd "$1" || exit 2
@@ -45,8 +45,8 @@ pages() {
 	done
 	return $bad
 }
-# systemd-analyze loads units and starts nothing. It wants the program that a unit runs, so the root gets it that is not
-# ours.
+# systemd-analyze loads units, and starts nothing. It looks for the program that a unit runs, so that the root gets the
+# programs that are not ours.
 unit() {
 	mkdir -p "$root/etc" "$root/usr/bin" "$root/bin"
 	cp -r /usr/lib/systemd "$root/usr/lib/" && cp /bin/kill "$root/bin/"
@@ -58,8 +58,7 @@ unit() {
 	echo "$said" | sed 's/^/  /'
 	return 1
 }
-# Does a header compile, and the library link, that a user of libgrantio-guest-dev has? What it needs of its system is
-# his.
+# Does a program of a user of libgrantio-guest-dev compile and link? Only the services of its system are the user's own.
 development() {
 	printf '#include <grantio/dma.h>\n#include <grantio/virtio_blk.h>\n' >"$out/user.c"
 	gcc -ffreestanding -std=c11 -Wall -Werror -c -o "$out/user.o" -I"$root/usr/include" "$out/user.c" &&
@@ -73,7 +72,7 @@ kernel_source() {
 			{ echo "  $include is not among the sources"; return 1; }
 	done
 }
-# Installing makes the module; a running backend is not restarted behind its guests' backs.
+# Installing the package builds the module. A running grantiod is not restarted, since its guests use it.
 scripts() {
 	rm -rf "$out/scripts"
 	dpkg-deb -e "$(deb grantio-dkms)" "$out/scripts" && grep -q 'dkms' "$out/scripts/postinst" || return 1
@@ -82,8 +81,7 @@ scripts() {
 	! grep -q '_dh_action=restart' "$out/scripts/postinst"
 }
 conffile() { dpkg-deb -I "$(deb grantiod)" conffiles | grep -qx /etc/grantio/grantiod.conf; }
-# The file that is installed is one that grantiod takes where its folders are, also with all of its commented settings
-# put in force.
+# grantiod must accept the configuration file that is installed, also with all of its commented settings put in force.
 settings() {
 	mkdir -p "$root/run/grantiod" "$root/srv/images" && : >"$root/srv/images/b.raw" &&
 		: >"$root/srv/images/nested.raw"

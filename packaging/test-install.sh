@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Does `make install` install all of it, and nothing elsewhere? Usage: test-install.sh BUILD   One line a check; exit 1
-# if any failed. Nothing is installed on this machine: it goes below BUILD/install-test.
+# Does `make install` install everything, and only where it should? Usage: test-install.sh BUILD
+# Each check has one line; exit 1 if any failed. Nothing is installed on this machine: everything goes below
+# BUILD/install-test.
 set -u
 cd "$(dirname "$0")/.." || exit 2
 build=$1 root=$PWD/$1/install-test
@@ -24,12 +25,12 @@ programs() { # PREFIX
 		grep -q '^grantio ' &&
 		grep -qx "ExecStart=$1/sbin/grantiod --config /etc/grantio/grantiod.conf" "$root$2/grantiod.service"
 }
-# Whatever is not in the prefix is in one of the folders that others look into.
+# Files outside of the prefix may only be in the folders where other programs look for them.
 elsewhere() { # PREFIX
 	! find "$root" -type f | sed "s|^$root||" |
 		grep -v -e "^$1/" -e '^/etc/grantio/' -e '^/etc/initramfs-tools/hooks/' -e '^/etc/systemd/system/'
 }
-# This machine's pkg-config looks there by itself.
+# In a prefix where pkg-config looks by itself, which /opt is not, it must find the guest library.
 pkg_config() { # PREFIX
 	pkg-config --variable pc_path pkg-config | tr : '\n' | grep -qx "$1/lib/$triplet/pkgconfig" &&
 		PKG_CONFIG_LIBDIR="$root$1/lib/$triplet/pkgconfig" PKG_CONFIG_SYSROOT_DIR=$root pkg-config \

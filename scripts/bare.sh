@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# A bare Debian, a fresh copy of this tree in it, and a command run there as root: what a new machine makes of the
-# project.
+# Make a bare Debian with a fresh copy of this tree in it, and run a command there as root: this shows what the project
+# does on a new machine.
 # Usage: bare.sh [--with PATH] SUITE COMMAND...   e.g. bare.sh trixie make run
 #
-# What git knows of the tree is copied, and PATH of it, if named, which git need not know.
-# Needs root. The archive is the one that this host's own apt uses. The base, and what apt fetched, are kept in the
-# cache ($LAB_CACHE, scripts/cache.sh); the root, its mounts and its processes end with this script: they are in
-# namespaces of their own.
+# The copy has what git knows of the tree, and PATH of it, if that is named, even if git does not know it.
+# The script needs root. The archive is the one that this host's own apt uses. The base system, and what apt has
+# fetched, are kept in the cache ($LAB_CACHE, scripts/cache.sh). The root, its mounts and its processes end with this
+# script: they are in namespaces of their own.
 set -eu
 cd "$(dirname "$0")/.."
 with=
@@ -37,7 +37,8 @@ sources() {
 	printf 'deb %s %s-security main\n' "$security" "$suite"
 }
 
-# As debootstrap leaves it, with certificates (the archive may be reached by https), and what fetches a clone.
+# The base is what debootstrap leaves, with certificates (the archive may be reached by https), and with what fetches a
+# clone.
 base() {
 	local new=$cache/base.new
 	[ ! -d "$cache/base" ] || return 0
@@ -48,7 +49,7 @@ base() {
 	mv "$new" "$cache/base"
 }
 
-# This host's way to the network; that no service starts in a chroot is what policy-rc.d says.
+# The chroot reaches the network as this host does. policy-rc.d keeps services from starting in it.
 furnish() {
 	sources >"$root/etc/apt/sources.list"
 	apt-config dump | grep -iE '^(Acquire::[a-z]+::(Proxy|CAInfo|Verify)|Acquire::Retries)' \

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# On a bare Debian: do the packages do what README says of them? Installed, tried on the model as a person would, and
-# removed. Run by bare.sh. Usage: bare_deb.sh DIR   (the packages). One line a check, then "N passed, N failed".
+# On a bare Debian: do the packages do what README says of them? They are installed, tried on the model as a person
+# would, and removed. bare.sh runs this. Usage: bare_deb.sh DIR, where the packages are. Each check has one line; the
+# last line is "N passed, N failed".
 set -u
 debs=$1
 . "$(dirname "$0")/lib.sh"
@@ -16,14 +17,14 @@ deb() { find "./$debs" -maxdepth 1 -name "$1_*.deb"; }
 services() {
 	apt install "$(deb grantiod)" "$(deb grantio)" && [ -x /usr/sbin/grantiod ] && [ -f /etc/grantio/grantiod.conf ]
 }
-# What is missing on a machine without Xen is said, each with its remedy; that is what its status says, too.
+# On a machine without Xen, each line that says "missing" has a remedy, and the exit status is 1.
 doctor() {
 	grantio doctor >"$work/log" 2>&1
 	[ $? = 1 ] && grep -q '^missing ' "$work/log" && ! grep '^missing ' "$work/log" | grep -v ' -> '
 }
 says_version() { grantiod --version >"$work/log" 2>&1 && grep -q "^grantiod [0-9]" "$work/log"; }
 
-# A machine of the model, its backend and a load, by installed programs only.
+# Run a machine of the model with its backend and a load, by installed programs only.
 model() {
 	model_lib=$(dpkg -L grantio | grep 'libgrantio-model\.so$')
 	GRANTIO_MACHINE=$(grantio model start 2>"$work/log") || return 1
@@ -56,7 +57,7 @@ develops() {
 	gcc -o "$work/user" "$work/user.c" $(pkg-config --cflags --libs grantio-guest) >"$work/log" 2>&1
 }
 
-# For each kernel whose headers are here, and into its initramfs.
+# The module is built for each kernel whose headers are installed, and put into its initramfs.
 module() {
 	apt install "$(deb grantio-dkms)" "linux-headers-$(dpkg --print-architecture)" || return 1
 	dkms status >"$work/log" 2>&1

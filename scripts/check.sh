@@ -35,7 +35,7 @@ symbols() { # PREFIX-REGEX FILE...
 	return 1
 }
 
-# Versions of clang-format differ in what they make of the same style: one is the measure, Debian 12's.
+# Versions of clang-format format the same style differently. Debian 12's version is the one that counts.
 formatted() {
 	case $(clang-format --version) in
 	*version\ 14.*) ;;

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# grantio.ko against the headers of Debian's kernels, oldest to newest, without a warning; sparse, checkpatch, what
-# modpost finds, the names it exports to the linker, and DKMS. Headers come from Debian's archive into the lab's cache
-# (scripts/cache.sh). Usage: check_kmod.sh BUILD_ROOT [NAME...]; names as in `matrix`. The last line is "N passed, N
-# failed".
+# Build grantio.ko with the headers of Debian's kernels, from the oldest to the newest, without a warning. Then look at
+# it with sparse, checkpatch, modpost and DKMS, and at the names that it exports to the linker. The headers come from
+# Debian's archive into the lab's cache (scripts/cache.sh).
+# Usage: check_kmod.sh BUILD_ROOT [NAME...]; names as in `matrix`. The last line is "N passed, N failed".
 set -u
 cd "$(dirname "$0")/.."
 build=$(mkdir -p "$1/kmod" && cd "$1/kmod" && pwd)
@@ -33,8 +33,8 @@ SPARSE="6.1-amd64 6.12-arm64" # whose headers sparse reads without complaints of
 DKMS="6.1-amd64 6.12-amd64" # whose compiler Debian 12 has
 XEN_VIRTIO="6.12-arm64"
 
-# headers NAME SUITE DEBARCH PACKAGE: unpack them; prints their folder. Lists that were fetched long ago may name
-# packages that are gone: fetched again, once.
+# headers NAME SUITE DEBARCH PACKAGE: unpack the package; print its folder. Lists of packages that were fetched long ago
+# may name some that are gone: they are fetched again, once.
 headers() {
 	local place
 	place=$(headers_now "$@") || {
@@ -42,7 +42,7 @@ headers() {
 		place=$(headers_now "$@")
 	} && echo "$place"
 }
-# One list of several that a mirror has not in order is no reason to stop: what counts is whether the package is found.
+# A mirror may have one of several lists in disorder. That is no reason to stop, if the package is found.
 headers_now() {
 	local apt=$cache/$2-$3 tools=$cache/$2-amd64 root=$cache/$1 package=$4
 	apt_private "$apt" "$2" "$3" deb >&2
@@ -65,8 +65,8 @@ kbuild() { # NAME ARGUMENT...: build the module as `make -C kmod` does for a per
 		ARCH="${arch[$name]}" CROSS_COMPILE="${cross[$name]}" "$@"
 }
 
-# What this host's compiler knows nothing of, of kernels that were built by a newer one: left out. It changes no code
-# that is ours.
+# Kernels that were built by a newer compiler ask for options that this host's compiler does not know. These are left
+# out; they do not change our code.
 tolerate() { # NAME [FLAG]
 	local cc="${cross[$1]}gcc" flags="-Werror ${2-}"
 	echo 'int x;' | $cc -Werror -fmin-function-alignment=16 -xc -c -o /dev/null - 2>/dev/null ||
@@ -95,8 +95,8 @@ prefixes() { # NAME
 	[ -z "$wrong" ] || { echo "$wrong" | sed 's/^/  without its prefix: /'; return 1; }
 }
 
-# With the kernel's own layer, which no Debian kernel has: what is left out then must not be missed, and the device
-# tree's devices are not ours: nothing calls of.c.
+# Build as for a kernel with its own layer (CONFIG_XEN_VIRTIO), which no Debian kernel has: no part of the module may
+# need what is left out then, and nothing calls of.c, since the devices of the device tree are the kernel's.
 beside_xen_virtio() { # NAME
 	local more
 	mapfile -t more < <(tolerate "$1" -DCONFIG_XEN_VIRTIO=1)
@@ -138,8 +138,8 @@ checkpatch_clean() {
 		kmod/*.[ch] kmod/include/*.h
 }
 
-# As a guest's administrator would, in trees of our own: the module is built from what packaging/dkms lays out, by the
-# compiler that Debian's headers name.
+# As the administrator of a guest would do it, in folders of our own: DKMS builds the module from what packaging/dkms
+# lays out, by the compiler that Debian's headers name.
 dkms_builds() { # NAME
 	local tree=$build/dkms-$1 version kernel=${dir[$1]##*/linux-headers-} module
 	rm -rf "$tree"

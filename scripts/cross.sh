@@ -32,7 +32,7 @@ sysroot() { # ARCH
 	apt_private "$cache/$1/apt" bookworm "$1" deb && apt_unpack "$cache/$1/apt" "$cache/$1/root" $packages
 }
 
-# The packages' headers are the system's: what they are warned for is not ours to mend.
+# Headers of packages count as the system's, since we cannot mend their warnings.
 programs_file() { # ARCH TRIPLET
 	local root=$cache/$1/root
 	cat "scripts/cross/$1.ini"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# What grantio does, shown on one machine of the model: two guests, three disks, real clients, what it costs, and a
-# backend that is refused. Everything lives in temporary directories that go when it ends.
+# Show what grantio does, on one machine of the model: two guests, three disks, real clients, what it costs, and a
+# backend that is refused. Everything is in temporary directories, which are removed at the end.
 # Usage: run.sh BUILD_DIR
 set -euo pipefail
 . "$(dirname "$0")/../tests/host/machine.sh"

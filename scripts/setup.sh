@@ -29,7 +29,7 @@ missing=$(for p in $wanted; do
 done | sort -u)
 [ -n "$missing" ] || exit 0
 
-# Folding the list on one line: it is what the reader wants to see.
+# The list is printed on one line, for a person to read.
 missing=$(echo $missing)
 if [ "$(id -u)" != 0 ]; then
 	echo "setup.sh: these packages are missing, and only root can install them: $missing" >&2

@@ -4,7 +4,7 @@
 set -eu
 dir=$1; shift
 status=0
-# The limits of the meson.build files are a machine's at rest: here it may be slow, or have others to serve.
+# The time limits in the meson.build files are for a machine at rest. This one may be slow, or busy with other work.
 meson test -C "$dir" --no-rebuild --print-errorlogs --timeout-multiplier 5 "$@" || status=$?
 python3 "$(dirname "$0")/count_tests.py" "$dir/meson-logs/testlog.json" || status=1
 exit $status

@@ -27,8 +27,8 @@ machine_open() {
 	"$grantio" model start >"$work/model.log"
 }
 
-# End a process that is not waited for otherwise: SIGTERM, and SIGKILL after a minute (qemu-nbd writes what it has
-# kept).
+# End a process that is no child of ours: by SIGTERM, and by SIGKILL after a minute, since qemu-nbd first writes what it
+# has kept.
 process_end() { # PID
 	kill "$1" 2>/dev/null || return 0
 	timeout 60 tail --pid="$1" -s 0.05 -f /dev/null || kill -KILL "$1" 2>/dev/null || true
@@ -73,7 +73,7 @@ grantiod_stop() {
 	grantiod_pid=''
 }
 
-# Serve a qcow2 image over NBD: returns when it can be connected to. $qemu_uri
+# Serve a qcow2 image over NBD. Returns when clients can connect; $qemu_uri is its address.
 qemu_nbd_start() { # IMAGE NAME
 	qemu-nbd --fork --persistent --shared=0 --format=qcow2 --socket="$work/$2.sock" --pid-file="$work/$2.pid" "$1"
 	qemu_pids+=("$(cat "$work/$2.pid")")
@@ -88,7 +88,7 @@ qemu_nbd_stop() {
 	qemu_pids=()
 }
 
-# Be a guest, and serve its disk over NBD: $nbd_uri. nbdkit writes its pid, into a pipe here, once it can be connected
+# Be a guest, and serve its disk over NBD: $nbd_uri. nbdkit writes its process id into a pipe once it can be connected
 # to; it answers once the guest has its disk. $filter may name an nbdkit filter.
 guest_start() { # DOMID DISK [PLUGIN PARAMETER...]
 	local domid=$1 disk=$2 pipe=$work/nbdkit.up
