@@ -16,6 +16,12 @@ struct xengntdev_handle {
 	struct gm_share *shares;
 };
 
+/* When the share goes: clear this byte of it (from GM_PAGE_SIZE on: none), raise this port (UINT32_MAX: none). */
+struct notify {
+	uint32_t offset;
+	evtchn_port_t port;
+};
+
 /* A restricted handle is of no use, as over Linux: gntalloc knows no restriction, so the library puts /dev/null in its
  * place. */
 static int gntshr_restrict(struct Xentoolcore__Active_Handle *active, domid_t domid)
@@ -65,7 +71,7 @@ int xengntshr_fd(xengntshr_handle *xgs)
 
 /* All or nothing: a share whose notification cannot be set is ended again. */
 static void *share(xengntshr_handle *xgs, uint32_t domid, uint32_t count, uint32_t *refs, bool writable,
-		   uint32_t notify_offset, evtchn_port_t notify_port)
+		   const struct notify *notify)
 {
 	struct gm_share *s = NULL;
 	int err = 0;
@@ -76,8 +82,8 @@ static void *share(xengntshr_handle *xgs, uint32_t domid, uint32_t count, uint32
 		err = -ENODEV;
 	if (!err)
 		err = gm_share(xgs->ctx.m, (uint16_t)domid, count, writable, refs, &s);
-	if (!err && (notify_offset < GM_PAGE_SIZE || notify_port != UINT32_MAX))
-		err = gm_share_notify(xgs->ctx.m, s, notify_offset, notify_port);
+	if (!err && (notify->offset < GM_PAGE_SIZE || notify->port != UINT32_MAX))
+		err = gm_share_notify(xgs->ctx.m, s, notify->offset, notify->port);
 	if (err) {
 		if (s)
 			gm_unshare(xgs->ctx.m, s);
@@ -93,13 +99,17 @@ static void *share(xengntshr_handle *xgs, uint32_t domid, uint32_t count, uint32
 
 void *xengntshr_share_pages(xengntshr_handle *xgs, uint32_t domid, int count, uint32_t *refs, int writable)
 {
-	return share(xgs, domid, count > 0 ? (uint32_t)count : 0, refs, writable, UINT32_MAX, UINT32_MAX);
+	static const struct notify none = {.offset = UINT32_MAX, .port = UINT32_MAX};
+
+	return share(xgs, domid, count > 0 ? (uint32_t)count : 0, refs, writable, &none);
 }
 
 void *xengntshr_share_page_notify(xengntshr_handle *xgs, uint32_t domid, uint32_t *ref, int writable,
 				  uint32_t notify_offset, evtchn_port_t notify_port)
 {
-	return share(xgs, domid, 1, ref, writable, notify_offset, notify_port);
+	const struct notify notify = {.offset = notify_offset, .port = notify_port};
+
+	return share(xgs, domid, 1, ref, writable, &notify);
 }
 
 /* Only a whole share can be ended, by the address and the count with which it was made. */

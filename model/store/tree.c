@@ -236,41 +236,49 @@ err_put_chain:
 	return NULL;
 }
 
-/* Ordered so that each step which can fail comes before the first one that changes the tree. */
-static int chain_add(struct gm_tree *tree, struct gm_node *parent, const char *path, size_t at, uint16_t domid,
-		     const void *value, size_t length)
+/*
+ * Hang a chain below its parent; it is consumed. Each step that can fail comes before the first one that changes the
+ * tree.
+ */
+static int chain_add(struct gm_tree *tree, struct gm_node *parent, const char *path, struct gm_node *chain, int nodes)
 {
-	struct gm_perms perms = parent->perms;
-	struct gm_node *chain;
-	int nodes;
+	uint16_t owner = chain->perms.entry[0].domid;
 
-	if (domid)
-		perms.entry[0].domid = domid;
-	if (owner_reserve(tree, perms.entry[0].domid))
-		return -ENOMEM;
-	chain = chain_new(path, at, &perms, value, length, &nodes);
-	if (!chain)
-		return -ENOMEM;
-	if (gm_node_child_add(parent, chain)) {
+	if (owner_reserve(tree, owner) || gm_node_child_add(parent, chain)) {
 		gm_node_put(chain);
 		return -ENOMEM;
 	}
-	owner_count(tree, perms.entry[0].domid, nodes);
+	owner_count(tree, owner, nodes);
 	parent->generation = way_stamp(tree, path);
 	chain_stamp(chain, tree->generation);
 	return 0;
 }
 
+/* New nodes have their parent's permissions, and the domain that makes them as owner, unless that is domain 0. */
+static struct gm_perms perms_inherit(const struct gm_node *parent, uint16_t domid)
+{
+	struct gm_perms perms = parent->perms;
+
+	if (domid)
+		perms.entry[0].domid = domid;
+	return perms;
+}
+
 int gm_tree_write(struct gm_tree *tree, const char *path, uint16_t domid, const void *value, size_t length)
 {
-	struct gm_node **slot;
+	struct gm_node **slot, *chain;
+	struct gm_perms perms;
 	size_t at;
+	int nodes;
 
 	slot = way_own(tree, path, &at);
 	if (!slot)
 		return -ENOMEM;
-	if (!path_done(path, at))
-		return chain_add(tree, *slot, path, at, domid, value, length);
+	if (!path_done(path, at)) {
+		perms = perms_inherit(*slot, domid);
+		chain = chain_new(path, at, &perms, value, length, &nodes);
+		return chain ? chain_add(tree, *slot, path, chain, nodes) : -ENOMEM;
+	}
 	if (gm_node_value_set(*slot, value, length))
 		return -ENOMEM;
 	(*slot)->generation = way_stamp(tree, path);

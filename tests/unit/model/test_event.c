@@ -310,6 +310,49 @@ static void test_notify_while_rebound(void **state)
 	pair_close(&p);
 }
 
+static uint32_t guest_event(struct gm_guest_events *events)
+{
+	struct pollfd pfd = {.fd = gm_guest_events_fd(events), .events = POLLIN};
+	uint32_t port = 0;
+
+	assert_int_equal(poll(&pfd, 1, 0), 1);
+	assert_int_equal(read(pfd.fd, &port, sizeof(port)), sizeof(port));
+	return port;
+}
+
+/* A guest's own ports: left for domain 0, bound by it, raised from both sides, and gone with the guest's events. */
+static void test_guest_events(void **state)
+{
+	struct world *w = world_of(state);
+	xenevtchn_handle *xce = xenevtchn_open(NULL, 0);
+	struct gm_guest_events *events;
+	struct pollfd pfd;
+	int port, bound;
+
+	assert_int_equal(gm_guest_events_open(&events, w->dir, w->domid), 0);
+	pfd = (struct pollfd){.fd = gm_guest_events_fd(events), .events = POLLIN};
+	port = gm_guest_port_open(events, 0);
+	assert_true(port > 0);
+	bound = xenevtchn_bind_interdomain(xce, w->domid, (uint32_t)port);
+	assert_true(bound > 0);
+	assert_int_equal(xenevtchn_pending(xce), bound);
+	xenevtchn_unmask(xce, (uint32_t)bound);
+	assert_int_equal(xenevtchn_notify(xce, (uint32_t)bound), 0);
+	assert_int_equal(guest_event(events), port);
+	xenevtchn_notify(xce, (uint32_t)bound); /* kept until the unmask */
+	assert_int_equal(poll(&pfd, 1, 0), 0);
+	gm_guest_port_unmask(events, (uint32_t)port);
+	assert_int_equal(guest_event(events), port);
+	assert_int_equal(gm_guest_port_send(events, (uint32_t)port), 0);
+	assert_int_equal(xenevtchn_pending(xce), bound);
+	assert_int_equal(gm_guest_port_close(events, (uint32_t)bound + 100), -ENOTCONN);
+	assert_int_equal(gm_guest_port_close(events, (uint32_t)port), 0);
+	assert_true(gm_guest_port_open(events, 0) > 0);
+	gm_guest_events_close(events);
+	assert_int_equal(stats_of(w, w->domid).ports, 0);
+	xenevtchn_close(xce);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, world_open, world_close)
@@ -325,6 +368,7 @@ int main(void)
 		T(test_fdopen),
 		T(test_no_event_is_lost),
 		T(test_notify_while_rebound),
+		T(test_guest_events),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
