@@ -2,12 +2,13 @@
 #include "backend/alias.h"
 #include "backend/base/number.h"
 
+#include <abi/xen.h>
+
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-#define DOMID_MAX   0x7fefu /* xen/xen.h: DOMID_FIRST_RESERVED - 1 */
 #define UUID_LENGTH 36
 
 /* True for 8-4-4-4-12 hexadecimal digits, as in /vm/UUID. */
@@ -33,7 +34,7 @@ const char *gd_alias_parse(struct gd_alias *spec, const char *text, size_t lengt
 	spec->text = strndup(text, length);
 	if (!spec->text)
 		return "no memory for it";
-	if (gd_number(spec->text, false, DOMID_MAX, &domid)) {
+	if (gd_number(spec->text, false, GIO_DOMID_MAX, &domid)) {
 		spec->domid = (uint16_t)domid;
 	} else if (spec->text[strspn(spec->text, "0123456789")] == '\0') {
 		gd_alias_free(spec);

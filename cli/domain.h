@@ -6,8 +6,6 @@
 #include "cli/command.h"
 #include "cli/store.h"
 
-#define GC_DOMID_MOST 0x7fef /* DOMID_FIRST_RESERVED - 1 (xen/public/xen.h) */
-
 /* Below /libxl/<domid>: "arm" or "x86", on the model only. On Xen a guest is what its host is. */
 #define GC_DOMAIN_ARCH "grantio-arch"
 

@@ -2,6 +2,8 @@
 /* Which domain a person means: by /local/domain/<domid>/name and /vm, as xl has them. */
 #include "cli/domain.h"
 
+#include <abi/xen.h>
+
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,7 +56,7 @@ int gc_domain_find(struct xs_handle *xs, const char *what, const char *text, uns
 	char **ids;
 
 	if (is_number(text)) {
-		if (!gc_number(what, text, least, GC_DOMID_MOST, &number))
+		if (!gc_number(what, text, least, GIO_DOMID_MAX, &number))
 			return GC_USAGE;
 		*domid = (unsigned)number;
 		return GC_OK;

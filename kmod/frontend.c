@@ -40,6 +40,10 @@
 #include <xen/events.h>
 #include <xen/xenbus.h>
 
+#include <abi/virtio_mmio.h>
+#include <abi/xen.h>
+#include <abi/xenbus.h>
+
 #include "compat.h"
 #include "grantio.h"
 #include "tree.h"
@@ -50,7 +54,7 @@
 
 static struct workqueue_struct *queue;
 
-/* The registers that are taken, by base / GK_MMIO_STEP. */
+/* The registers that are taken, by base / GIO_XENBUS_MMIO_STEP. */
 static DEFINE_XARRAY(bases);
 
 /* What the backend can have us say as often as it likes. */
@@ -99,13 +103,14 @@ static void channel_close(struct gk_front *front)
 /* The registers are where version 1 has them, and nothing else is there. */
 static bool base_valid(u64 base)
 {
-	return base >= GK_MMIO_BASE && base <= GK_MMIO_END - GK_MMIO_STEP && !(base % GK_MMIO_STEP) &&
-	       region_intersects(base, GK_MMIO_STEP, IORESOURCE_SYSTEM_RAM, IORES_DESC_NONE) == REGION_DISJOINT;
+	return base >= GIO_XENBUS_MMIO_BASE && base <= GIO_XENBUS_MMIO_END - GIO_XENBUS_MMIO_STEP &&
+	       !(base % GIO_XENBUS_MMIO_STEP) &&
+	       region_intersects(base, GIO_XENBUS_MMIO_STEP, IORESOURCE_SYSTEM_RAM, IORES_DESC_NONE) == REGION_DISJOINT;
 }
 
 static int base_take(struct gk_front *front, u64 base)
 {
-	int ret = xa_insert(&bases, base / GK_MMIO_STEP, front, GFP_KERNEL);
+	int ret = xa_insert(&bases, base / GIO_XENBUS_MMIO_STEP, front, GFP_KERNEL);
 
 	if (!ret)
 		front->base = base;
@@ -115,7 +120,7 @@ static int base_take(struct gk_front *front, u64 base)
 static void base_release(struct gk_front *front)
 {
 	if (front->base)
-		xa_erase(&bases, front->base / GK_MMIO_STEP);
+		xa_erase(&bases, front->base / GIO_XENBUS_MMIO_STEP);
 	front->base = 0;
 }
 
@@ -129,7 +134,7 @@ static u32 features_high(void __iomem *regs)
 static int registers_check(struct gk_front *front)
 {
 	const u32 needed = BIT(VIRTIO_F_VERSION_1 - 32) | BIT(VIRTIO_F_ACCESS_PLATFORM - 32);
-	void __iomem *regs = ioremap(front->base, GK_MMIO_SIZE);
+	void __iomem *regs = ioremap(front->base, GIO_VIRTIO_MMIO_BYTES);
 	u32 magic, version, features, type;
 
 	if (!regs)
@@ -161,12 +166,12 @@ static int device_check(struct gk_front *front)
 {
 	int ret;
 
-	if (!request_mem_region(front->base, GK_MMIO_SIZE, "grantio")) {
+	if (!request_mem_region(front->base, GIO_VIRTIO_MMIO_BYTES, "grantio")) {
 		complain(front, -EBUSY, "mmio-base: another device is at %#llx", front->base);
 		return -EBUSY;
 	}
 	ret = registers_check(front);
-	release_mem_region(front->base, GK_MMIO_SIZE); /* it is the driver's to request */
+	release_mem_region(front->base, GIO_VIRTIO_MMIO_BYTES); /* it is the driver's to request */
 	return ret;
 }
 
@@ -203,8 +208,8 @@ static int number_read(const struct xenbus_device *xbdev, const char *key, unsig
 
 static bool transport_is_mmio(struct gk_front *front)
 {
-	char *transport = xenbus_read(XBT_NIL, front->xbdev->otherend, "transport", NULL);
-	bool mmio = !IS_ERR(transport) && !strcmp(transport, "mmio");
+	char *transport = xenbus_read(XBT_NIL, front->xbdev->otherend, GIO_XENBUS_KEY_TRANSPORT, NULL);
+	bool mmio = !IS_ERR(transport) && !strcmp(transport, GIO_XENBUS_TRANSPORT_MMIO);
 
 	if (!IS_ERR(transport))
 		kfree(transport);
@@ -214,7 +219,7 @@ static bool transport_is_mmio(struct gk_front *front)
 /* Read anew by xenbus when the guest is restored. */
 static bool backend_valid(const struct xenbus_device *xbdev)
 {
-	return (u32)xbdev->otherend_id < DOMID_FIRST_RESERVED;
+	return (u32)xbdev->otherend_id <= GIO_DOMID_MAX;
 }
 
 /* What the backend has published; says what is wrong with it. */
@@ -223,21 +228,20 @@ static int offer_read(struct gk_front *front)
 	u64 version, base;
 
 	if (!backend_valid(front->xbdev)) {
-		complain(front, -EINVAL, "backend-id %d: must be below %u", front->xbdev->otherend_id,
-			 DOMID_FIRST_RESERVED);
+		complain(front, -EINVAL, "backend-id %d: must be at most %u", front->xbdev->otherend_id, GIO_DOMID_MAX);
 		return -EINVAL;
 	}
-	if (number_read(front->xbdev, "grantio-version", 10, &version) || version != GK_PROTOCOL) {
-		complain(front, -EPROTO, "grantio-version: must be %u", GK_PROTOCOL);
+	if (number_read(front->xbdev, GIO_XENBUS_KEY_VERSION, 10, &version) || version != GIO_XENBUS_VERSION) {
+		complain(front, -EPROTO, "grantio-version: must be %u", GIO_XENBUS_VERSION);
 		return -EPROTO;
 	}
 	if (!transport_is_mmio(front)) {
 		complain(front, -EPROTO, "transport: must be mmio");
 		return -EPROTO;
 	}
-	if (number_read(front->xbdev, "mmio-base", 10, &base) || !base_valid(base)) {
-		complain(front, -EPROTO, "mmio-base: must be %#lx to %#lx, by %#lx, and no memory", GK_MMIO_BASE,
-			 GK_MMIO_END - GK_MMIO_STEP, GK_MMIO_STEP);
+	if (number_read(front->xbdev, GIO_XENBUS_KEY_MMIO_BASE, 10, &base) || !base_valid(base)) {
+		complain(front, -EPROTO, "mmio-base: must be %#x to %#x, by %#x, and no memory", GIO_XENBUS_MMIO_BASE,
+			 GIO_XENBUS_MMIO_END - GIO_XENBUS_MMIO_STEP, GIO_XENBUS_MMIO_STEP);
 		return -EPROTO;
 	}
 	if (front->pdev && base != front->base) {
@@ -262,11 +266,11 @@ static int answer_write(struct gk_front *front)
 		ret = xenbus_transaction_start(&xbt);
 		if (ret)
 			return ret;
-		ret = xenbus_printf(xbt, dir, "grantio-version", "%u", GK_PROTOCOL);
+		ret = xenbus_printf(xbt, dir, GIO_XENBUS_KEY_VERSION, "%u", GIO_XENBUS_VERSION);
 		if (!ret)
-			ret = xenbus_printf(xbt, dir, "dma", "grant");
+			ret = xenbus_printf(xbt, dir, GIO_XENBUS_KEY_DMA, GIO_XENBUS_DMA_GRANT);
 		if (!ret)
-			ret = xenbus_printf(xbt, dir, "event-channel", "%u", front->port);
+			ret = xenbus_printf(xbt, dir, GIO_XENBUS_KEY_PORT, "%u", front->port);
 		if (ret) {
 			xenbus_transaction_end(xbt, 1);
 			return ret;
@@ -471,8 +475,8 @@ static int front_probe(struct xenbus_device *xbdev, const struct xenbus_device_i
 	int ret;
 
 	if (!backend_valid(xbdev)) {
-		xenbus_dev_error(xbdev, -EINVAL, "backend-id %d: must be below %u", xbdev->otherend_id,
-				 DOMID_FIRST_RESERVED);
+		xenbus_dev_error(xbdev, -EINVAL, "backend-id %d: must be at most %u", xbdev->otherend_id,
+				 GIO_DOMID_MAX);
 		return -EINVAL;
 	}
 	/* Were it bound to us, registering the driver would wait for it to connect, and it would hold the module. */

@@ -81,12 +81,6 @@ void gk_bounce_sync(struct gk_dma *dma, gio_dma_t addr, size_t size, bool to_dev
 
 /* ---- frontend.c ------------------------------------------------------------------------------------------------ */
 
-#define GK_PROTOCOL  1u		  /* docs/xenbus.md */
-#define GK_MMIO_BASE 0xfea00000ul /* where a backend may put its registers, */
-#define GK_MMIO_END  0xfec00000ul
-#define GK_MMIO_STEP 0x1000ul /* at multiples of this, */
-#define GK_MMIO_SIZE 0x200ul  /* so many bytes of them */
-
 /* One device of the xenbus, from probe to remove. */
 struct gk_front {
 	struct xenbus_device *xbdev;

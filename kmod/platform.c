@@ -12,6 +12,8 @@
 #include <linux/pm.h>
 #include <linux/pm_domain.h>
 
+#include <abi/virtio_mmio.h>
+
 #include "compat.h"
 #include "grantio.h"
 #include "virtio.h"
@@ -112,7 +114,7 @@ int gk_platform_revive(struct gk_front *front)
 int gk_platform_create(struct gk_front *front)
 {
 	const struct resource resources[] = {
-		DEFINE_RES_MEM(front->base, GK_MMIO_SIZE),
+		DEFINE_RES_MEM(front->base, GIO_VIRTIO_MMIO_BYTES),
 		DEFINE_RES_IRQ(front->irq),
 	};
 	struct platform_device *pdev = platform_device_alloc("virtio-mmio", PLATFORM_DEVID_AUTO);

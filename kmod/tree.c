@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "tree.h"
 
-#define DOMIDS 0x7ff0u /* DOMID_FIRST_RESERVED of Xen's public/xen.h */
+#include <abi/xen.h>
 
 int gk_tree_backend(const struct gk_tree_id *ids, size_t n, gio_domid_t *backend)
 {
@@ -16,7 +16,7 @@ int gk_tree_backend(const struct gk_tree_id *ids, size_t n, gio_domid_t *backend
 	for (i = 0; i < n; i++)
 		if (ids[i].cells != 1 || ids[i].id != ids[0].id)
 			return -GIO_EINVAL;
-	if (ids[0].id >= DOMIDS)
+	if (ids[0].id > GIO_DOMID_MAX)
 		return -GIO_ERANGE;
 	*backend = (gio_domid_t)ids[0].id;
 	return 0;

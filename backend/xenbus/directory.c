@@ -4,6 +4,8 @@
 #include "backend/base/number.h"
 #include "backend/xenbus/store_priv.h"
 
+#include <abi/xenbus.h>
+
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -152,7 +154,7 @@ static int note_write(struct gd_store *store, xs_transaction_t transaction, cons
 	if (!ret && note->ledger)
 		ret = key_write(store, transaction, id, GD_KEY_LEDGER, note->ledger);
 	if (!ret && note->base)
-		ret = key_write(store, transaction, id, GD_KEY_VERSION, GD_FRONT_VERSION);
+		ret = key_write(store, transaction, id, GD_KEY_VERSION, GIO_XENBUS_VERSION);
 	if (!ret && note->base)
 		ret = key_write(store, transaction, id, GD_KEY_MMIO_BASE, note->base);
 	return ret;

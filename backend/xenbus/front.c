@@ -2,6 +2,8 @@
 #include "backend/base/number.h"
 #include "backend/xenbus/front.h"
 
+#include <abi/xen.h>
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdbool.h>
@@ -14,9 +16,9 @@
 
 const char *const gd_front_key_names[GD_FRONT_KEYS] = {
 	[GD_FRONT_KEY_STATE] = "state",
-	[GD_FRONT_KEY_VERSION] = "grantio-version",
-	[GD_FRONT_KEY_DMA] = "dma",
-	[GD_FRONT_KEY_PORT] = "event-channel",
+	[GD_FRONT_KEY_VERSION] = GIO_XENBUS_KEY_VERSION,
+	[GD_FRONT_KEY_DMA] = GIO_XENBUS_KEY_DMA,
+	[GD_FRONT_KEY_PORT] = GIO_XENBUS_KEY_PORT,
 };
 
 void gd_front_keys_free(struct gd_front_keys *keys)
@@ -57,11 +59,11 @@ int gd_front_parse(const struct gd_front_keys *keys, struct gd_front *out, char 
 	out->state = (unsigned)value;
 	if (out->state != GD_STATE_INITIALISED && out->state != GD_STATE_CONNECTED)
 		return 0;
-	if (!number(version, UINT32_MAX, &value) || value != GD_FRONT_VERSION)
+	if (!number(version, UINT32_MAX, &value) || value != GIO_XENBUS_VERSION)
 		return refuse(error, GD_FRONT_KEY_VERSION, version, "1");
-	if (!dma || strcmp(dma, "grant"))
+	if (!dma || strcmp(dma, GIO_XENBUS_DMA_GRANT))
 		return refuse(error, GD_FRONT_KEY_DMA, dma, "grant");
-	if (!number(port, GD_FRONT_PORTS - 1, &value))
+	if (!number(port, GIO_PORTS_MAX - 1, &value))
 		return refuse(error, GD_FRONT_KEY_PORT, port, "a port, 1 to 131071");
 	out->port = (uint32_t)value;
 	return 0;
@@ -77,7 +79,7 @@ static bool is_used(uint64_t base, const uint64_t *used, size_t count)
 
 bool gd_front_place(uint64_t base)
 {
-	return base >= GD_FRONT_BASE && base < GD_FRONT_END && base % GD_FRONT_STEP == 0;
+	return base >= GIO_XENBUS_MMIO_BASE && base < GIO_XENBUS_MMIO_END && base % GIO_XENBUS_MMIO_STEP == 0;
 }
 
 /* xl numbers disks by their letter (xen-vbd-interface(7)): that is what is counted. Other numbers stay as they are. */
@@ -92,7 +94,7 @@ uint64_t gd_front_wish(uint16_t backend, uint32_t devid)
 {
 	unsigned place = backend * PLACES_OWN + device_count(devid) % PLACES_OWN;
 
-	return GD_FRONT_BASE + place % GD_FRONT_PLACES * GD_FRONT_STEP;
+	return GIO_XENBUS_MMIO_BASE + place % GD_FRONT_PLACES * GIO_XENBUS_MMIO_STEP;
 }
 
 uint64_t gd_front_base(uint16_t backend, uint64_t former, const uint64_t *used, size_t count)
@@ -100,7 +102,8 @@ uint64_t gd_front_base(uint16_t backend, uint64_t former, const uint64_t *used, 
 	if (gd_front_place(former) && !is_used(former, used, count))
 		return former;
 	for (unsigned i = 0; i < GD_FRONT_PLACES; i++) {
-		uint64_t base = GD_FRONT_BASE + (backend * PLACES_OWN + i) % GD_FRONT_PLACES * GD_FRONT_STEP;
+		uint64_t base =
+			GIO_XENBUS_MMIO_BASE + (backend * PLACES_OWN + i) % GD_FRONT_PLACES * GIO_XENBUS_MMIO_STEP;
 
 		if (!is_used(base, used, count))
 			return base;

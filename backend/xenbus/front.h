@@ -12,18 +12,15 @@
 #ifndef GD_FRONT_H
 #define GD_FRONT_H
 
+#include <abi/xenbus.h>
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "backend/xenbus/keys.h"
 
-#define GD_FRONT_VERSION 1u
-#define GD_FRONT_BASE	 0xfea00000u /* the window for registers, */
-#define GD_FRONT_END	 0xfec00000u
-#define GD_FRONT_STEP	 0x1000u /* at multiples of this */
-#define GD_FRONT_PLACES	 ((GD_FRONT_END - GD_FRONT_BASE) / GD_FRONT_STEP)
-#define GD_FRONT_PORTS	 131072u /* xen/event_channel.h: EVTCHN_FIFO_NR_CHANNELS */
+#define GD_FRONT_PLACES ((GIO_XENBUS_MMIO_END - GIO_XENBUS_MMIO_BASE) / GIO_XENBUS_MMIO_STEP)
 
 enum gd_front_key {
 	GD_FRONT_KEY_STATE,

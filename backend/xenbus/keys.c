@@ -2,6 +2,10 @@
 #include "backend/base/number.h"
 #include "backend/xenbus/keys.h"
 
+#include <abi/virtio_mmio.h>
+#include <abi/xen.h>
+#include <abi/xenbus.h>
+
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -23,7 +27,7 @@ const char *const gd_key_names[GD_KEYS] = {
 	[GD_KEY_STATE] = "state",
 	[GD_KEY_SPECIFICATION] = "specification",
 	[GD_KEY_TYPE] = "type",
-	[GD_KEY_TRANSPORT] = "transport",
+	[GD_KEY_TRANSPORT] = GIO_XENBUS_KEY_TRANSPORT,
 	[GD_KEY_GRANT_USAGE] = "grant_usage",
 	[GD_KEY_BASE] = "base",
 	[GD_KEY_IRQ] = "irq",
@@ -37,8 +41,8 @@ const char *const gd_key_names[GD_KEYS] = {
 	[GD_KEY_IOREQ_SERVER] = "grantio-ioreq-server",
 	[GD_KEY_IOREQ_OTHERS] = "grantio-ioreq-others",
 	[GD_KEY_LEDGER] = "grantio-ledger",
-	[GD_KEY_VERSION] = "grantio-version",
-	[GD_KEY_MMIO_BASE] = "mmio-base",
+	[GD_KEY_VERSION] = GIO_XENBUS_KEY_VERSION,
+	[GD_KEY_MMIO_BASE] = GIO_XENBUS_KEY_MMIO_BASE,
 };
 
 void gd_keys_free(struct gd_keys *keys)
@@ -140,7 +144,7 @@ static int check_frontend(const struct check *check, const char *value)
 static int check_frontend_id(const struct check *check, const char *value)
 {
 	uint64_t number = 0;
-	int ret = check_number(check->error, GD_KEY_FRONTEND_ID, value, false, GD_DOMID_MAX, &number);
+	int ret = check_number(check->error, GD_KEY_FRONTEND_ID, value, false, GIO_DOMID_MAX, &number);
 
 	if (!ret && number != check->id->domid)
 		ret = refuse(check->error, GD_KEY_FRONTEND_ID, value, "the directory is for domain %u",
@@ -199,13 +203,13 @@ static int check_grant_usage(const struct check *check, const char *value)
 static int check_base(const struct check *check, const char *value)
 {
 	uint64_t base = 0;
-	int ret = check_number(check->error, GD_KEY_BASE, value, true, (UINT64_C(1) << ADDRESS_BITS) - GD_MMIO_SIZE,
-			       &base);
+	int ret = check_number(check->error, GD_KEY_BASE, value, true,
+			       (UINT64_C(1) << ADDRESS_BITS) - GIO_VIRTIO_MMIO_BYTES, &base);
 
 	if (ret)
 		return ret;
-	if (base % GD_MMIO_SIZE)
-		return refuse(check->error, GD_KEY_BASE, value, "must be a multiple of 0x%x", GD_MMIO_SIZE);
+	if (base % GIO_VIRTIO_MMIO_BYTES)
+		return refuse(check->error, GD_KEY_BASE, value, "must be a multiple of 0x%x", GIO_VIRTIO_MMIO_BYTES);
 	check->out->base = base;
 	return 0;
 }
@@ -384,7 +388,7 @@ int gd_keys_path(const char *tail, uint16_t *domid, uint32_t *devid)
 
 	if (!*tail)
 		return 0;
-	if (*tail != '/' || !path_number(&tail, GD_DOMID_MAX, &number))
+	if (*tail != '/' || !path_number(&tail, GIO_DOMID_MAX, &number))
 		return -EINVAL;
 	*domid = (uint16_t)number;
 	if (!*tail)

@@ -18,9 +18,7 @@
 
 #define GD_KEYS_ERROR 256
 #define GD_KEYS_SHOWN 68	  /* of a value, in a message */
-#define GD_DOMID_MAX  0x7fefu	  /* xen/xen.h: DOMID_FIRST_RESERVED - 1 */
 #define GD_DEVID_MAX  0x1fffffffu /* of a vdev, xen-vbd-interface(7) */
-#define GD_MMIO_SIZE  0x200u	  /* libxl: VIRTIO_MMIO_DEV_SIZE */
 
 /* Kinds of backend directories: xl's `disk=[specification=virtio]`, and `virtio=[type=virtio,device2]`. */
 enum gd_class { GD_VIRTIO_DISK, GD_VIRTIO, GD_CLASSES };
@@ -100,7 +98,8 @@ void gd_keys_note(const struct gd_keys *keys, struct gd_keys_note *out);
 
 /* All other values, checked. `target` points into the keys, or is policy->config_target. */
 struct gd_keys_device {
-	uint64_t base; /* guest-physical, of GD_MMIO_SIZE bytes of registers; 0: we choose it (xenbus/front.h) */
+	uint64_t base; /* guest-physical, of GIO_VIRTIO_MMIO_BYTES bytes of registers; 0: we choose it (xenbus/front.h)
+			*/
 	unsigned irq;  /* Arm SPI, 32 to 1019; 0 with base 0: an event channel of the guest's */
 	const char *target;
 	bool readonly, discard, direct;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "backend/xenbus/served.h"
 
+#include <abi/virtio_mmio.h>
+
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -462,7 +464,8 @@ uint64_t gd_served_former_base(const struct gd_served *device)
 
 void gd_served_reserve(struct gd_served *device)
 {
-	device->place.range = (struct gd_bus_range){.base = gd_served_former_base(device), .size = GD_MMIO_SIZE};
+	device->place.range =
+		(struct gd_bus_range){.base = gd_served_former_base(device), .size = GIO_VIRTIO_MMIO_BYTES};
 	gd_domain_reserve(device->env->domains, device->id.domid, &device->place);
 }
 
@@ -484,7 +487,7 @@ int gd_served_start(struct gd_served *device, uint64_t base)
 	device->base = base;
 	if (device->place.reserved && device->place.range.base != base)
 		gd_served_abandon(device); /* its directory has changed: nothing comes there any more */
-	device->place.range = (struct gd_bus_range){base, GD_MMIO_SIZE, place_read, place_write, device};
+	device->place.range = (struct gd_bus_range){base, GIO_VIRTIO_MMIO_BYTES, place_read, place_write, device};
 	device->place.irq = device->keys.irq;
 	device->result = gd_domain_attach(device->env->domains, device->id.domid, &device->place, device->error,
 					  sizeof(device->error));

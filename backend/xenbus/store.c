@@ -4,6 +4,8 @@
 #include "backend/base/number.h"
 #include "backend/xenbus/store_priv.h"
 
+#include <abi/xen.h>
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -23,10 +25,10 @@ static int own_domid(struct xs_handle *xs, uint16_t *out)
 		gd_log(NULL, GD_ERR, "xenstore: cannot read our own 'domid': %s", strerror(-ret));
 		return ret;
 	}
-	if (gd_number(text, false, GD_DOMID_MAX, &domid)) {
+	if (gd_number(text, false, GIO_DOMID_MAX, &domid)) {
 		*out = (uint16_t)domid;
 	} else {
-		gd_log(NULL, GD_ERR, "xenstore: domid '%.16s': must be a number, at most %u", text, GD_DOMID_MAX);
+		gd_log(NULL, GD_ERR, "xenstore: domid '%.16s': must be a number, at most %u", text, GIO_DOMID_MAX);
 		ret = -EINVAL;
 	}
 	free(text);
@@ -220,7 +222,7 @@ int gd_store_list(struct gd_store *store, enum gd_class class, const uint16_t *d
 	for (unsigned i = 0; i < count; i++) {
 		uint64_t number;
 
-		if (!gd_number(names[i], false, domid ? GD_DEVID_MAX : GD_DOMID_MAX, &number)) {
+		if (!gd_number(names[i], false, domid ? GD_DEVID_MAX : GIO_DOMID_MAX, &number)) {
 			gd_log(NULL, GD_WARN, "xenstore: '%s/%.64s': not a device's directory", path, names[i]);
 			continue;
 		}

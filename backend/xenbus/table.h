@@ -10,6 +10,8 @@
 
 #include "backend/xenbus/served.h"
 
+#include <abi/xen.h>
+
 #define GD_TABLE_BUCKETS 1024u
 
 /* A guest with devices of ours. It exists from its first device to its last. */
@@ -26,7 +28,7 @@ struct gd_guest {
 
 struct gd_table {
 	struct gd_served *buckets[GD_TABLE_BUCKETS]; /* linked by device->chain */
-	struct gd_guest *guest[GD_DOMID_MAX + 1];
+	struct gd_guest *guest[GIO_DOMID_MAX + 1];
 	struct gd_guest *guests; /* all guests, linked by ->next */
 	struct gd_served *dirty, **dirty_end;
 	struct gd_served *up; /* atomic; linked by device->up_next */

@@ -3,6 +3,8 @@
 #include "backend/xenbus/alone.h"
 #include "backend/xenbus/xenbus_priv.h"
 
+#include <abi/xen.h>
+
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -103,7 +105,7 @@ static void list(struct gd_xenbus *xenbus, enum gd_class class, const uint16_t *
 
 static void list_domains(struct gd_xenbus *xenbus, enum gd_class class)
 {
-	for (unsigned domid = 0; domid <= GD_DOMID_MAX; domid++) {
+	for (unsigned domid = 0; domid <= GIO_DOMID_MAX; domid++) {
 		uint8_t *byte = &xenbus->dirty_domain[class][domid / 8], bit = (uint8_t)(1u << domid % 8);
 		uint16_t id = (uint16_t)domid;
 

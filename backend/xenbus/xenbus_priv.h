@@ -9,6 +9,8 @@
 #include "backend/xenbus/table.h"
 #include "backend/xenbus/xenbus.h"
 
+#include <abi/xen.h>
+
 struct gd_xenbus {
 	struct gd_loop *loop;
 	struct gd_served_env env;
@@ -23,7 +25,7 @@ struct gd_xenbus {
 	/* What is to be listed again: whole classes, and domains of a class (one bit each). */
 	bool dirty_class[GD_CLASSES], dirty_domains;
 	bool domains_changed; /* some domains have come or gone */
-	uint8_t dirty_domain[GD_CLASSES][(GD_DOMID_MAX + 8) / 8];
+	uint8_t dirty_domain[GD_CLASSES][(GIO_DOMID_MAX + 8) / 8];
 };
 
 /* The only work after gd_xenbus_stop(): to stop what jobs have opened meanwhile. */

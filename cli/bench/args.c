@@ -6,6 +6,8 @@
 #include "cli/domain.h"
 #include "cli/store.h"
 
+#include <abi/xen.h>
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -153,7 +155,7 @@ static int guest_take(struct gc_bench_config *config, const char *text)
 	int rc;
 
 	if (!text[strspn(text, "0123456789")]) {
-		if (!gc_number("option --domid", text, 1, GC_DOMID_MOST, &number))
+		if (!gc_number("option --domid", text, 1, GIO_DOMID_MAX, &number))
 			return GC_USAGE;
 		config->domid = (uint16_t)number;
 		return GC_OK;

@@ -9,6 +9,10 @@
 #include "cli/domain.h"
 #include "cli/vdev.h"
 
+#include <abi/virtio_mmio.h>
+#include <abi/xen.h>
+#include <abi/xenbus.h>
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -16,12 +20,10 @@
 #include <string.h>
 #include <sys/utsname.h>
 
-/* What xl has for virtio-mmio devices of an Arm guest (xen/public/arch-arm.h: GUEST_VIRTIO_MMIO_*). */
-#define MMIO_BASE   0x02000000u
-#define MMIO_STRIDE 0x200u
-#define SPI_FIRST   33u
-#define SPI_LAST    43u
-#define SLOTS	    (SPI_LAST - SPI_FIRST + 1)
+/* The interrupts that xl has for virtio-mmio devices of an Arm guest (xen/public/arch-arm.h: GUEST_VIRTIO_MMIO_*). */
+#define SPI_FIRST 33u
+#define SPI_LAST  43u
+#define SLOTS	  (SPI_LAST - SPI_FIRST + 1)
 
 /* The three directories that libxl makes for each device. The last one is dom0's alone, so it is what is believed. */
 void gc_disk_paths(const struct gc_disk *disk, struct gc_disk_paths *paths)
@@ -68,7 +70,7 @@ static void slots_mark(struct gc_tx *tx, unsigned domid, const char *class, bool
 
 		if ((size_t)snprintf(device, sizeof(device), "%s/%s", dir, names[i]) >= sizeof(device))
 			continue; /* none of xl's: its names are numbers */
-		base = (tx_number(tx, device, "base") - MMIO_BASE) / MMIO_STRIDE;
+		base = (tx_number(tx, device, "base") - GIO_ARM_MMIO_BASE) / GIO_VIRTIO_MMIO_BYTES;
 		irq = tx_number(tx, device, "irq") - SPI_FIRST;
 		if (base < SLOTS)
 			taken[base] = true;
@@ -87,7 +89,7 @@ static void slot_choose(struct gc_tx *tx, struct gc_disk *disk)
 	slots_mark(tx, disk->domid, "virtio", taken);
 	for (unsigned i = 0; i < SLOTS; i++) {
 		if (!taken[i]) {
-			disk->base = MMIO_BASE + i * MMIO_STRIDE;
+			disk->base = GIO_ARM_MMIO_BASE + i * GIO_VIRTIO_MMIO_BYTES;
 			disk->irq = SPI_FIRST + i;
 			return;
 		}
@@ -167,7 +169,7 @@ static void keys_write(struct gc_tx *tx, const struct gc_disk *disk, const char 
 		gc_tx_key(tx, dir, "grantio-format", "raw");
 	gc_tx_key(tx, dir, "discard-enable", "%d", disk->discard);
 	gc_tx_key(tx, dir, "specification", "virtio");
-	gc_tx_key(tx, dir, "transport", "mmio");
+	gc_tx_key(tx, dir, GIO_XENBUS_KEY_TRANSPORT, GIO_XENBUS_TRANSPORT_MMIO);
 	gc_tx_key(tx, dir, "base", "%" PRIu64, disk->base);
 	gc_tx_key(tx, dir, "irq", "%u", disk->irq);
 	if (disk->placed) /* where the backend does it, the guest says itself that it grants */

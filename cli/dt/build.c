@@ -4,6 +4,8 @@
  */
 #include "cli/dt/dt.h"
 
+#include <abi/virtio_mmio.h>
+
 #include <errno.h>
 #include <inttypes.h>
 #include <libfdt.h>
@@ -43,7 +45,7 @@ static int device_add(void *fdt, const struct gc_dt_node *node, uint32_t iommu)
 	if (!err)
 		err = fdt_property_string(fdt, "compatible", "virtio,mmio");
 	if (!err)
-		err = property_address(fdt, "reg", node->base, GC_DT_MMIO_SIZE);
+		err = property_address(fdt, "reg", node->base, GIO_VIRTIO_MMIO_BYTES);
 	if (!err)
 		err = fdt_property(fdt, "interrupts", interrupt, sizeof(interrupt));
 	if (!err)

@@ -21,10 +21,8 @@
 
 #include "cli/command.h"
 
-#define GC_DT_DOMID_MAX 0x7fefu /* xen/xen.h: DOMID_FIRST_RESERVED - 1 */
-#define GC_DT_SPI_FIRST 32u	/* GIC: shared peripheral interrupts */
+#define GC_DT_SPI_FIRST 32u /* GIC: shared peripheral interrupts */
 #define GC_DT_SPI_LAST	1019u
-#define GC_DT_MMIO_SIZE 0x200u /* libxl: VIRTIO_MMIO_DEV_SIZE */
 /* xen/device_tree_defs.h: what the toolstack gives to its own nodes. */
 #define GC_DT_PHANDLE_GIC   65000u
 #define GC_DT_PHANDLE_IOMMU 65001u
@@ -36,7 +34,7 @@ extern const struct gc_command gc_dt_command, gc_dt_emit_command, gc_dt_check_co
 #define GC_DT_EMIT_MAX 64
 
 struct gc_dt_node {
-	uint64_t base;	  /* of GC_DT_MMIO_SIZE bytes of registers */
+	uint64_t base;	  /* of GIO_VIRTIO_MMIO_BYTES bytes of registers */
 	unsigned irq;	  /* GIC number: 32 to 1019 */
 	unsigned backend; /* domain id */
 };

@@ -5,6 +5,9 @@
  */
 #include "cli/dt/dt.h"
 
+#include <abi/virtio_mmio.h>
+#include <abi/xen.h>
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -61,8 +64,8 @@ static bool range_overlaps(uint64_t a, uint64_t a_size, uint64_t b, uint64_t b_s
 static bool field_set(struct gc_dt_node *node, unsigned number, bool given[3], char *field)
 {
 	static const char *const keys[] = {"base", "irq", "backend"};
-	const uint64_t least[] = {GC_DT_MMIO_SIZE, GC_DT_SPI_FIRST, 0};
-	const uint64_t most[] = {(UINT64_C(1) << ADDRESS_BITS) - GC_DT_MMIO_SIZE, GC_DT_SPI_LAST, GC_DT_DOMID_MAX};
+	const uint64_t least[] = {GIO_VIRTIO_MMIO_BYTES, GC_DT_SPI_FIRST, 0};
+	const uint64_t most[] = {(UINT64_C(1) << ADDRESS_BITS) - GIO_VIRTIO_MMIO_BYTES, GC_DT_SPI_LAST, GIO_DOMID_MAX};
 	char *value = strchr(field, '='), what[48];
 	uint64_t found = 0;
 	unsigned key = 0;
@@ -79,8 +82,8 @@ static bool field_set(struct gc_dt_node *node, unsigned number, bool given[3], c
 	snprintf(what, sizeof(what), "device %u: %s", number, field);
 	if (!gc_number(what, value, least[key], most[key], &found))
 		return false;
-	if (key == 0 && found % GC_DT_MMIO_SIZE)
-		return gc_usage("%s '%s': not a multiple of 0x%x%s", what, value, GC_DT_MMIO_SIZE,
+	if (key == 0 && found % GIO_VIRTIO_MMIO_BYTES)
+		return gc_usage("%s '%s': not a multiple of 0x%x%s", what, value, GIO_VIRTIO_MMIO_BYTES,
 				value[0] == '0' ? "" : " (a number is decimal without 0x)"),
 		       false;
 	if (key == 0)
@@ -145,7 +148,7 @@ static bool device_fits(const struct request *request, unsigned index)
 	for (unsigned i = 0; i < index; i++) {
 		const struct gc_dt_node *other = &request->nodes[i];
 
-		if (range_overlaps(node->base, GC_DT_MMIO_SIZE, other->base, GC_DT_MMIO_SIZE))
+		if (range_overlaps(node->base, GIO_VIRTIO_MMIO_BYTES, other->base, GIO_VIRTIO_MMIO_BYTES))
 			return gc_usage("device %u: base '0x%" PRIx64 "': overlaps device %u", number, node->base,
 					i + 1),
 			       false;
@@ -153,7 +156,7 @@ static bool device_fits(const struct request *request, unsigned index)
 			return gc_usage("device %u: irq '%u': device %u has it", number, node->irq, i + 1), false;
 	}
 	for (size_t i = 0; i < sizeof(regions) / sizeof(regions[0]) && request->layout != GC_DT_DOM0LESS; i++)
-		if (range_overlaps(node->base, GC_DT_MMIO_SIZE, regions[i].base, regions[i].size))
+		if (range_overlaps(node->base, GIO_VIRTIO_MMIO_BYTES, regions[i].base, regions[i].size))
 			return gc_usage("device %u: base '0x%" PRIx64 "': in %s (0x%" PRIx64 " to 0x%" PRIx64 ")",
 					number, node->base, regions[i].what, regions[i].base,
 					regions[i].base + regions[i].size - 1),

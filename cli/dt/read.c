@@ -6,6 +6,8 @@
  */
 #include "cli/dt/dt.h"
 
+#include <abi/xen.h>
+
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -293,9 +295,9 @@ static void backend_set(struct gc_dt_device *device, const char *property, uint3
 {
 	uint64_t last = (uint64_t)domid + (count - 1);
 
-	if (last > GC_DT_DOMID_MAX) {
+	if (last > GIO_DOMID_MAX) {
 		fate_set(device, GC_DT_BROKEN, "\"%s\" names domain %" PRIu64 ", not between 0 and %u%s", property,
-			 last, GC_DT_DOMID_MAX, last > UINT16_MAX ? ": the guest takes the low 16 bits" : "");
+			 last, GIO_DOMID_MAX, last > UINT16_MAX ? ": the guest takes the low 16 bits" : "");
 		return;
 	}
 	device->fate = GC_DT_RESTRICTED;

@@ -7,11 +7,11 @@
 #include "model/store/limits.h"
 #include "model/store/watch.h"
 
+#include <abi/xen.h>
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-
-#define DOMID_MAX 0x7fefu /* DOMID_FIRST_RESERVED - 1, xen.h */
 
 /* No sign, no space and no overflow: strtoul() would take them. */
 static int domid_parse(const char *text, uint16_t *domid)
@@ -24,7 +24,7 @@ static int domid_parse(const char *text, uint16_t *domid)
 		if (*text < '0' || *text > '9')
 			return -EINVAL;
 		value = value * 10 + (unsigned)(*text - '0');
-		if (value > DOMID_MAX)
+		if (value > GIO_DOMID_MAX)
 			return -EINVAL;
 	}
 	*domid = (uint16_t)value;

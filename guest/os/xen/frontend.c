@@ -3,18 +3,16 @@
 
 #include "xen.h"
 
+#include <abi/virtio_mmio.h>
+#include <abi/xen.h>
+#include <abi/xenbus.h>
+
 #include <string.h>
 #include <xen/io/xenbus.h>
 
-#define WINDOW_BASE 0xfea00000u
-#define WINDOW_END  0xfec00000u
-#define WINDOW_STEP 0x1000u
-#define TREE_BASE   0x2000000u /* xen/arch-arm.h: GUEST_VIRTIO_MMIO_BASE, and its size */
-#define TREE_END    0x2100000u
-#define TREE_STEP   0x200u
-#define TREE_IRQS   1020u
-#define TOKEN	    "backend"
-#define TRIES	    100u /* of a transaction: each failure is another one's success */
+#define TREE_IRQS 1020u
+#define TOKEN	  "backend"
+#define TRIES	  100u /* of a transaction: each failure is another one's success */
 
 static int state_write(struct frontend *front, enum xenbus_state state)
 {
@@ -47,16 +45,17 @@ static int offer_read(struct frontend *front)
 {
 	char transport[8];
 	uint64_t version;
-	int ret = gio_xen_store_read_number(front->backend, "grantio-version", &version);
+	int ret = gio_xen_store_read_number(front->backend, GIO_XENBUS_KEY_VERSION, &version);
 
 	if (!ret)
-		ret = gio_xen_store_read_number(front->backend, "mmio-base", &front->base);
+		ret = gio_xen_store_read_number(front->backend, GIO_XENBUS_KEY_MMIO_BASE, &front->base);
 	if (!ret)
-		ret = gio_xen_store_read(front->backend, "transport", transport, sizeof(transport));
+		ret = gio_xen_store_read(front->backend, GIO_XENBUS_KEY_TRANSPORT, transport, sizeof(transport));
 	if (ret < 0)
 		return ret;
-	if (version != 1 || strcmp(transport, "mmio") || front->base < WINDOW_BASE || front->base >= WINDOW_END ||
-	    front->base % WINDOW_STEP)
+	if (version != GIO_XENBUS_VERSION || strcmp(transport, GIO_XENBUS_TRANSPORT_MMIO) ||
+	    front->base < GIO_XENBUS_MMIO_BASE || front->base >= GIO_XENBUS_MMIO_END ||
+	    front->base % GIO_XENBUS_MMIO_STEP)
 		return -GIO_EPROTO;
 	return 0;
 }
@@ -68,11 +67,11 @@ static int answer_try(struct frontend *front)
 
 	if (ret)
 		return ret;
-	ret = gio_xen_store_write_number(transaction, front->dir, "grantio-version", 1);
+	ret = gio_xen_store_write_number(transaction, front->dir, GIO_XENBUS_KEY_VERSION, GIO_XENBUS_VERSION);
 	if (!ret)
-		ret = gio_xen_store_write(transaction, front->dir, "dma", "grant");
+		ret = gio_xen_store_write(transaction, front->dir, GIO_XENBUS_KEY_DMA, GIO_XENBUS_DMA_GRANT);
 	if (!ret)
-		ret = gio_xen_store_write_number(transaction, front->dir, "event-channel", front->port);
+		ret = gio_xen_store_write_number(transaction, front->dir, GIO_XENBUS_KEY_PORT, front->port);
 	end = gio_xen_store_end(transaction, !ret);
 	return ret ? ret : end;
 }
@@ -104,7 +103,7 @@ static int directory_find(struct frontend *front, unsigned number)
 	if (ret < 0)
 		return ret;
 	ret = gio_xen_store_read_number(front->dir, "backend-id", &domid);
-	if (!ret && domid > UINT16_MAX)
+	if (!ret && domid > GIO_DOMID_MAX)
 		return -GIO_EPROTO;
 	front->domid = (gio_domid_t)domid;
 	return ret;
@@ -123,7 +122,8 @@ static int tree_open(struct frontend *front)
 		ret = gio_xen_store_read_number(front->backend, "irq", &irq);
 	if (ret)
 		return ret;
-	if (front->base < TREE_BASE || front->base >= TREE_END || front->base % TREE_STEP || irq >= TREE_IRQS)
+	if (front->base < GIO_ARM_MMIO_BASE || front->base >= GIO_ARM_MMIO_END || front->base % GIO_VIRTIO_MMIO_BYTES ||
+	    irq >= TREE_IRQS)
 		return -GIO_EPROTO;
 	ret = gio_xen_irq_open((unsigned)irq);
 	front->irq = ret ? 0 : (unsigned)irq;

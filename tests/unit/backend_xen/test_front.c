@@ -92,45 +92,47 @@ static void chooses_free_places(void **state)
 	for (count = 0; count < 512; count++) {
 		uint64_t base = gd_front_base(0, 0, used, count);
 
-		assert_int_equal(base, GD_FRONT_BASE + count * GD_FRONT_STEP);
+		assert_int_equal(base, GIO_XENBUS_MMIO_BASE + count * GIO_XENBUS_MMIO_STEP);
 		used[count] = base;
 	}
 	assert_int_equal(gd_front_base(0, 0, used, count), 0);
 	/* One that is given back is found, from wherever a backend begins. */
 	used[100] = used[101];
 	for (unsigned backend = 0; backend < 70; backend++)
-		assert_int_equal(gd_front_base((uint16_t)backend, 0, used, count), GD_FRONT_BASE + 100 * GD_FRONT_STEP);
+		assert_int_equal(gd_front_base((uint16_t)backend, 0, used, count),
+				 GIO_XENBUS_MMIO_BASE + 100 * GIO_XENBUS_MMIO_STEP);
 }
 
 /* By the disk's letter, whatever the order is in which disks come. */
 static void places_are_the_disks(void **state)
 {
 	(void)state;
-	assert_int_equal(gd_front_wish(0, 51712), GD_FRONT_BASE);			       /* xvda */
-	assert_int_equal(gd_front_wish(0, 51728), GD_FRONT_BASE + GD_FRONT_STEP);	       /* xvdb */
-	assert_int_equal(gd_front_wish(0, 51952), GD_FRONT_BASE + 15 * GD_FRONT_STEP);	       /* xvdp */
-	assert_int_equal(gd_front_wish(0, 1u << 28 | 17 << 8), GD_FRONT_BASE + GD_FRONT_STEP); /* xvdr */
-	assert_int_equal(gd_front_wish(0, 1), GD_FRONT_BASE + GD_FRONT_STEP);
-	assert_int_equal(gd_front_wish(3, 51728), GD_FRONT_BASE + 49 * GD_FRONT_STEP);
+	assert_int_equal(gd_front_wish(0, 51712), GIO_XENBUS_MMIO_BASE);				     /* xvda */
+	assert_int_equal(gd_front_wish(0, 51728), GIO_XENBUS_MMIO_BASE + GIO_XENBUS_MMIO_STEP);		     /* xvdb */
+	assert_int_equal(gd_front_wish(0, 51952), GIO_XENBUS_MMIO_BASE + 15 * GIO_XENBUS_MMIO_STEP);	     /* xvdp */
+	assert_int_equal(gd_front_wish(0, 1u << 28 | 17 << 8), GIO_XENBUS_MMIO_BASE + GIO_XENBUS_MMIO_STEP); /* xvdr */
+	assert_int_equal(gd_front_wish(0, 1), GIO_XENBUS_MMIO_BASE + GIO_XENBUS_MMIO_STEP);
+	assert_int_equal(gd_front_wish(3, 51728), GIO_XENBUS_MMIO_BASE + 49 * GIO_XENBUS_MMIO_STEP);
 	for (uint32_t devid = 0; devid < 70000; devid++)
 		assert_true(gd_front_place(gd_front_wish((uint16_t)(devid * 7), devid * 61681u)));
 }
 
 static void keeps_a_former_place(void **state)
 {
-	const uint64_t used = GD_FRONT_BASE + 5 * GD_FRONT_STEP;
+	const uint64_t used = GIO_XENBUS_MMIO_BASE + 5 * GIO_XENBUS_MMIO_STEP;
 
 	(void)state;
-	assert_int_equal(gd_front_base(0, GD_FRONT_BASE + 7 * GD_FRONT_STEP, &used, 1),
-			 GD_FRONT_BASE + 7 * GD_FRONT_STEP);
-	assert_int_equal(gd_front_base(0, GD_FRONT_END - GD_FRONT_STEP, &used, 1), GD_FRONT_END - GD_FRONT_STEP);
+	assert_int_equal(gd_front_base(0, GIO_XENBUS_MMIO_BASE + 7 * GIO_XENBUS_MMIO_STEP, &used, 1),
+			 GIO_XENBUS_MMIO_BASE + 7 * GIO_XENBUS_MMIO_STEP);
+	assert_int_equal(gd_front_base(0, GIO_XENBUS_MMIO_END - GIO_XENBUS_MMIO_STEP, &used, 1),
+			 GIO_XENBUS_MMIO_END - GIO_XENBUS_MMIO_STEP);
 	/* Used, outside of the window, or not at a multiple: chosen anew. */
-	assert_int_equal(gd_front_base(0, used, &used, 1), GD_FRONT_BASE);
-	assert_int_equal(gd_front_base(0, GD_FRONT_END, &used, 1), GD_FRONT_BASE);
-	assert_int_equal(gd_front_base(0, GD_FRONT_BASE - GD_FRONT_STEP, &used, 1), GD_FRONT_BASE);
-	assert_int_equal(gd_front_base(0, GD_FRONT_BASE + 0x200, &used, 1), GD_FRONT_BASE);
+	assert_int_equal(gd_front_base(0, used, &used, 1), GIO_XENBUS_MMIO_BASE);
+	assert_int_equal(gd_front_base(0, GIO_XENBUS_MMIO_END, &used, 1), GIO_XENBUS_MMIO_BASE);
+	assert_int_equal(gd_front_base(0, GIO_XENBUS_MMIO_BASE - GIO_XENBUS_MMIO_STEP, &used, 1), GIO_XENBUS_MMIO_BASE);
+	assert_int_equal(gd_front_base(0, GIO_XENBUS_MMIO_BASE + 0x200, &used, 1), GIO_XENBUS_MMIO_BASE);
 	/* Another backend begins elsewhere. */
-	assert_int_equal(gd_front_base(3, 0, &used, 1), GD_FRONT_BASE + 48 * GD_FRONT_STEP);
+	assert_int_equal(gd_front_base(3, 0, &used, 1), GIO_XENBUS_MMIO_BASE + 48 * GIO_XENBUS_MMIO_STEP);
 }
 
 int main(void)

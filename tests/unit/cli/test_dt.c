@@ -3,6 +3,8 @@
 #include "tests/unit/cli/catch.h"
 #include "cli/dt/dt.h"
 
+#include <abi/xen.h>
+
 #include <errno.h>
 #include <libfdt.h>
 #include <setjmp.h>
@@ -255,7 +257,7 @@ static int blob_read(const char *bytes, size_t size)
 	err = gc_dt_read(blob, size, &report, error, sizeof(error));
 	assert_true((err == 0) == (error[0] == '\0'));
 	for (unsigned i = 0; err == 0 && i < report.count; i++) {
-		assert_true(report.devices[i].fate != GC_DT_RESTRICTED || report.devices[i].backend <= GC_DT_DOMID_MAX);
+		assert_true(report.devices[i].fate != GC_DT_RESTRICTED || report.devices[i].backend <= GIO_DOMID_MAX);
 		assert_true(report.devices[i].fate >= GC_DT_UNRESTRICTED || report.devices[i].fate == GC_DT_DISABLED ||
 			    report.devices[i].why[0]);
 	}
