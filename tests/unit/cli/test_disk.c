@@ -410,6 +410,11 @@ static void test_list(void **state)
 			       "no     0x02000000 33  /b\n"));
 	DISK("list", "2");
 	assert_null(strstr(cli_out, "xvda"));
+	/* A driver domain writes the reason: it must not reach the terminal as it is. */
+	put("/local/domain/0/error/backend/virtio_disk/2/51744/error", "no\033[2Jsuch\nfile");
+	DISK("list", "2");
+	assert_non_null(strstr(cli_out, "/b\n      error: no?[2Jsuch?file\n"));
+	assert_true(xs_rm(xs, XBT_NULL, "/local/domain/0/error"));
 	DISK("list", "--json");
 	assert_non_null(strstr(cli_out, "quoted\\\"\"},\n  {\"domid\": 2, \"domain\": \"web\", \"vdev\": \"xvdc\", "));
 	assert_non_null(strstr(cli_out, "\"mode\": \"r\", \"grants\": false, "));
