@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Inside of the guest without an operating system: who starts whom. Only start.c calls these, once. */
+/* Inside of the guest without an operating system. start.c calls each function named *_start once, in its order. */
 #ifndef GRANTIO_OS_XEN_GUEST_H
 #define GRANTIO_OS_XEN_GUEST_H
 

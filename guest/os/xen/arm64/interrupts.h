@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Inside of the arm64 guest: what start.c and interrupts.c have of each other. */
+/* Inside of the arm64 guest: what start.c has of interrupts.c, and that of time.c. */
 #ifndef GRANTIO_OS_XEN_INTERRUPTS_H
 #define GRANTIO_OS_XEN_INTERRUPTS_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* From the processor to the guest: exceptions, memory, time. */
+/* From the processor to the guest: exceptions, memory. */
 #include "../guest.h"
 #include "arch.h"
 #include "interrupts.h"
@@ -9,7 +9,6 @@
 
 #define COMMAND_LINE_MAX 1024u
 #define RAM_MOST	 (1ull << 30)
-#define NS_PER_S	 1000000000u
 
 extern uint8_t gio_xen_image_end[];
 
@@ -47,34 +46,4 @@ _Noreturn void gio_xen_start(const void *tree)
 	if (facts.ram_bytes > RAM_MOST)
 		facts.ram_bytes = RAM_MOST;
 	gio_xen_run((uint64_t)gio_xen_image_end, facts.ram + facts.ram_bytes, command_line);
-}
-
-/* ---- time: the virtual counter ----------------------------------------------------------------------------------- */
-
-static uint64_t frequency(void)
-{
-	uint64_t hz;
-
-	__asm__ volatile("mrs %0, cntfrq_el0" : "=r"(hz));
-	return hz;
-}
-
-/* In whole seconds and a rest, so that no product has more than 64 bits. */
-static uint64_t scale(uint64_t value, uint64_t from, uint64_t to)
-{
-	return value / from * to + value % from * to / from;
-}
-
-uint64_t gio_xen_arch_now(const struct vcpu_info *vcpu)
-{
-	uint64_t ticks;
-
-	(void)vcpu; /* Xen has no time there on Arm */
-	__asm__ volatile("isb; mrs %0, cntvct_el0" : "=r"(ticks) : : "memory");
-	return scale(ticks, frequency(), NS_PER_S);
-}
-
-uint64_t gio_xen_arch_ticks(uint64_t ns)
-{
-	return scale(ns, NS_PER_S, frequency()) + 1; /* not before */
 }
