@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "backend/blk/blk.h"
 
+#include <abi/virtio.h>
+
 #include <errno.h>
 #include <string.h>
 #include <sys/random.h>

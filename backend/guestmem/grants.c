@@ -7,7 +7,7 @@
 #include <sys/mman.h>
 
 #include <abi/dma_addr.h>
-#include <abi/virtio_ring.h>
+#include <abi/virtio.h>
 
 #include "backend/base/error.h"
 #include "backend/guestmem/gnttab.h"

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include <abi/virtio.h>
 #include <abi/virtio_mmio.h>
 
 #include "backend/base/clock.h"
@@ -37,12 +38,12 @@ static void interrupt(struct gd_mmio *mmio, uint32_t bits)
 static void mmio_used(struct gd_transport *transport, unsigned queue)
 {
 	(void)queue; /* one interrupt stands for all queues */
-	interrupt(mmio_of(transport), GIO_VIRTIO_MMIO_INT_QUEUE);
+	interrupt(mmio_of(transport), GIO_VIRTIO_INT_QUEUE);
 }
 
 static void mmio_changed(struct gd_transport *transport)
 {
-	interrupt(mmio_of(transport), GIO_VIRTIO_MMIO_INT_CONFIG);
+	interrupt(mmio_of(transport), GIO_VIRTIO_INT_CONFIG);
 }
 
 /* What the guest makes of it is its own affair: it acknowledges when it likes. */
@@ -59,8 +60,8 @@ static void acknowledge(struct gd_mmio *mmio, uint32_t bits)
 
 static void mmio_pend(struct gd_transport *transport, uint32_t what)
 {
-	uint32_t bits = (what & GD_TELL_USED ? GIO_VIRTIO_MMIO_INT_QUEUE : 0) |
-			(what & GD_TELL_CHANGED ? GIO_VIRTIO_MMIO_INT_CONFIG : 0);
+	uint32_t bits =
+		(what & GD_TELL_USED ? GIO_VIRTIO_INT_QUEUE : 0) | (what & GD_TELL_CHANGED ? GIO_VIRTIO_INT_CONFIG : 0);
 
 	__atomic_fetch_or(&mmio_of(transport)->interrupt, bits, __ATOMIC_SEQ_CST);
 }

@@ -10,6 +10,7 @@
 #ifndef GD_MMIO_H
 #define GD_MMIO_H
 
+#include <abi/virtio.h>
 #include <stdint.h>
 
 #include "backend/virtio/transport.h"
@@ -23,7 +24,7 @@ struct gd_mmio {
 	uint32_t device_features_sel, driver_features_sel, queue_sel;
 
 	/* Atomics. */
-	uint32_t interrupt; /* GIO_VIRTIO_MMIO_INT_*: InterruptStatus */
+	uint32_t interrupt; /* GIO_VIRTIO_INT_*: InterruptStatus */
 	uint64_t raised_at; /* microseconds: when the interrupt was raised that is not acknowledged yet; 0: none is */
 };
 

@@ -3,7 +3,7 @@
  */
 #include <string.h>
 
-#include <abi/virtio_ring.h>
+#include <abi/virtio.h>
 
 #include "backend/base/count.h"
 #include "backend/virtio/vdev_priv.h"

@@ -5,6 +5,8 @@
 
 #include "backend/virtio/wait.h"
 
+#include <abi/virtio.h>
+
 static void interrupt_count(struct gd_status *status)
 {
 	__atomic_fetch_add(&status->interrupts, 1, __ATOMIC_RELAXED);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <abi/virtio.h>
 #include <abi/virtio_ring.h>
 
 #include "backend/base/count.h"

@@ -16,6 +16,8 @@
 #include "backend/virtio/vdev.h"
 #include "backend/virtio/worker.h"
 
+#include <abi/virtio.h>
+
 #define GD_VDEV_QUEUES	   GD_LEDGER_QUEUES
 #define GD_VDEV_QUEUE_SIZE GD_LEDGER_HEADS
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "backend/xenbus/served.h"
 
+#include <abi/virtio.h>
 #include <abi/virtio_mmio.h>
 
 #include <errno.h>

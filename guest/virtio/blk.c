@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "blk.h"
 
+#include <abi/virtio.h>
+
 #define QUEUE_SIZE_DEFAULT_MAX 1024u /* when the caller leaves the size to the device */
 #define QUEUE_SIZE_MIN	       4u    /* header, data, status; and a power of two */
 
@@ -368,10 +370,10 @@ unsigned gio_blk_interrupt_ack(struct gio_blk *blk)
 	gio_os_lock(&blk->info_lock);
 	blk->interrupts++;
 	gio_os_unlock(&blk->info_lock);
-	if ((causes & GIO_VIRTIO_MMIO_INT_CONFIG) && !blk_broken_load(blk))
+	if ((causes & GIO_VIRTIO_INT_CONFIG) && !blk_broken_load(blk))
 		config_interrupt(blk);
-	return (causes & GIO_VIRTIO_MMIO_INT_QUEUE ? GIO_BLK_IRQ_QUEUE : 0) |
-	       (causes & GIO_VIRTIO_MMIO_INT_CONFIG ? GIO_BLK_IRQ_CONFIG : 0);
+	return (causes & GIO_VIRTIO_INT_QUEUE ? GIO_BLK_IRQ_QUEUE : 0) |
+	       (causes & GIO_VIRTIO_INT_CONFIG ? GIO_BLK_IRQ_CONFIG : 0);
 }
 
 unsigned gio_blk_interrupt(struct gio_blk *blk)

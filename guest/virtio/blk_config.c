@@ -2,6 +2,8 @@
 /* The configuration space of virtio-blk: virtio 1.2, 5.2.4. */
 #include "blk.h"
 
+#include <abi/virtio.h>
+
 #define CONFIG_TRIES   16u	  /* reads of a configuration that changes meanwhile */
 #define BLOCK_SIZE_MAX (1u << 20) /* largest logical block that is believed */
 #define PHYSICAL_MAX   (1u << 30) /* and the largest physical one */

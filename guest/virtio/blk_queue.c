@@ -4,6 +4,8 @@
 
 #include "shared.h"
 
+#include <abi/virtio.h>
+
 #define WORD_BITS 32u
 
 /* No status that virtio knows: what a request reads as that the device completes without writing its status. */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "mmio.h"
 
+#include <abi/virtio.h>
+
 static uint32_t reg_read(struct gio_mmio *mmio, unsigned offset)
 {
 	return gio_os_mmio_read(mmio->os, mmio->base + offset, 4);
@@ -125,7 +127,7 @@ uint32_t gio_mmio_interrupt(struct gio_mmio *mmio)
 {
 	uint32_t causes = reg_read(mmio, GIO_VIRTIO_MMIO_INTERRUPT_STATUS);
 
-	causes &= GIO_VIRTIO_MMIO_INT_QUEUE | GIO_VIRTIO_MMIO_INT_CONFIG;
+	causes &= GIO_VIRTIO_INT_QUEUE | GIO_VIRTIO_INT_CONFIG;
 	/* Before the causes are looked into, so that what happens while they are raises the interrupt again. */
 	if (causes)
 		reg_write(mmio, GIO_VIRTIO_MMIO_INTERRUPT_ACK, causes);

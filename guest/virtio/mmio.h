@@ -12,6 +12,7 @@
 #ifndef GRANTIO_VIRTIO_MMIO_DRIVER_H
 #define GRANTIO_VIRTIO_MMIO_DRIVER_H
 
+#include <abi/virtio.h>
 #include <abi/virtio_mmio.h>
 #include <grantio/os.h>
 #include <grantio/types.h>
@@ -49,7 +50,7 @@ int gio_mmio_queue_probe(struct gio_mmio *mmio, unsigned index, uint32_t *max);
 int gio_mmio_queue_enable(struct gio_mmio *mmio, const struct gio_virtq *vq);
 void gio_mmio_notify(struct gio_mmio *mmio, unsigned index);
 
-/* Read and acknowledge the interrupt causes: GIO_VIRTIO_MMIO_INT_*, unknown bits left out. */
+/* Read and acknowledge the interrupt causes: GIO_VIRTIO_INT_*, unknown bits left out. */
 uint32_t gio_mmio_interrupt(struct gio_mmio *mmio);
 
 /* One field of the configuration space, `size` 1, 2 or 4 bytes as the field has (4.2.2.2). */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Virtio block device: features, configuration space and requests as they lie in memory (virtio 1.2, 5.2). Fields are
- * little-endian. The device id is GIO_VIRTIO_ID_BLOCK (abi/virtio_mmio.h); the first request queue is queue 0.
+ * little-endian. The device id is GIO_VIRTIO_ID_BLOCK (abi/virtio.h); the first request queue is queue 0.
  *
  * A request is one chain: struct gio_virtio_blk_outhdr (device-readable), the data (device-readable or device-writable,
  * or none), and one status byte (device-writable, the last byte of the chain). The split into descriptors is the
@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <abi/virtio_ring.h>
+#include <abi/virtio.h>
 
 #define GIO_VIRTIO_BLK_SECTOR	512u /* unit of every sector number below, whatever the block size */
 #define GIO_VIRTIO_BLK_ID_BYTES 20u  /* GET_ID's data; no terminating 0 if the identity fills it */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Registers of a virtio device over MMIO, version 2 (virtio 1.2, 4.2.2), and the device status bits (2.1).
+ * Registers of a virtio device over MMIO, version 2 (virtio 1.2, 4.2.2). What they say is in abi/virtio.h.
  *
  * Each register is 32 bits wide, little-endian and accessed by aligned 32-bit accesses only; the configuration space
  * from GIO_VIRTIO_MMIO_CONFIG on takes 8, 16 and 32-bit accesses (64-bit fields are read as two halves). "R" and "W"
@@ -22,7 +22,7 @@
 #define GIO_VIRTIO_MMIO_QUEUE_NUM	    0x038u /* W: entries that the driver uses */
 #define GIO_VIRTIO_MMIO_QUEUE_READY	    0x044u /* RW: 1: the device may use the queue */
 #define GIO_VIRTIO_MMIO_QUEUE_NOTIFY	    0x050u /* W: number of a queue that has new buffers */
-#define GIO_VIRTIO_MMIO_INTERRUPT_STATUS    0x060u /* R: GIO_VIRTIO_MMIO_INT_* */
+#define GIO_VIRTIO_MMIO_INTERRUPT_STATUS    0x060u /* R: GIO_VIRTIO_INT_* */
 #define GIO_VIRTIO_MMIO_INTERRUPT_ACK	    0x064u /* W: the bits of the former that are handled */
 #define GIO_VIRTIO_MMIO_STATUS		    0x070u /* RW: GIO_VIRTIO_STATUS_*; writing 0 resets the device */
 #define GIO_VIRTIO_MMIO_QUEUE_DESC_LOW	    0x080u /* W: DMA address of the descriptor table */
@@ -43,21 +43,6 @@
 
 #define GIO_VIRTIO_MMIO_MAGIC_VALUE 0x74726976u /* "virt" */
 #define GIO_VIRTIO_MMIO_VERSION_2   2u		/* version 1 (legacy) has 32-bit page numbers: no room for grants */
-
-#define GIO_VIRTIO_ID_NONE  0u
-#define GIO_VIRTIO_ID_BLOCK 2u
-
-/* InterruptStatus and InterruptACK. */
-#define GIO_VIRTIO_MMIO_INT_QUEUE  1u /* the device used a buffer in at least one queue */
-#define GIO_VIRTIO_MMIO_INT_CONFIG 2u /* the configuration, or the status (DEVICE_NEEDS_RESET), changed */
-
-/* Device status: 2.1. The driver sets bits and never clears one but by writing 0. */
-#define GIO_VIRTIO_STATUS_ACKNOWLEDGE 1u   /* driver: has seen the device */
-#define GIO_VIRTIO_STATUS_DRIVER      2u   /* driver: knows how to drive it */
-#define GIO_VIRTIO_STATUS_DRIVER_OK   4u   /* driver: is ready */
-#define GIO_VIRTIO_STATUS_FEATURES_OK 8u   /* driver: has chosen features; reads back 0 if the device refuses them */
-#define GIO_VIRTIO_STATUS_NEEDS_RESET 64u  /* device: cannot go on */
-#define GIO_VIRTIO_STATUS_FAILED      128u /* driver: has given up */
 
 _Static_assert(GIO_VIRTIO_MMIO_CONFIG < GIO_VIRTIO_MMIO_BYTES, "4.2.2");
 

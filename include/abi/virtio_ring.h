@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The split virtqueue as it lies in shared memory (virtio 1.2, 2.7), and the feature bits common to all devices
- * (virtio 1.2, 6). Every field is little-endian; so are all systems that this is built for (asserted below).
+ * The split virtqueue as it lies in shared memory (virtio 1.2, 2.7). Every field is little-endian; so are all systems
+ * that this is built for (asserted below).
  *
  * A queue of n entries (a power of two, at most GIO_VIRTQ_MAX) has three parts, each at an address of its own:
  *   descriptor table  n * struct gio_virtq_desc           aligned to 16   driver writes, device reads
@@ -119,19 +119,5 @@ static inline bool gio_virtq_need_event(uint16_t event, uint16_t now, uint16_t b
 {
 	return (uint16_t)(now - event - 1) < (uint16_t)(now - before);
 }
-
-/* ---- reserved feature bits: 6 ---------------------------------------------------------------------------------- */
-
-#define GIO_VIRTIO_F(bit) (UINT64_C(1) << (bit))
-
-#define GIO_VIRTIO_F_INDIRECT_DESC     GIO_VIRTIO_F(28)
-#define GIO_VIRTIO_F_EVENT_IDX	       GIO_VIRTIO_F(29)
-#define GIO_VIRTIO_F_VERSION_1	       GIO_VIRTIO_F(32)
-#define GIO_VIRTIO_F_ACCESS_PLATFORM   GIO_VIRTIO_F(33) /* addresses are the platform's: here, grant references */
-#define GIO_VIRTIO_F_RING_PACKED       GIO_VIRTIO_F(34)
-#define GIO_VIRTIO_F_IN_ORDER	       GIO_VIRTIO_F(35)
-#define GIO_VIRTIO_F_ORDER_PLATFORM    GIO_VIRTIO_F(36)
-#define GIO_VIRTIO_F_NOTIFICATION_DATA GIO_VIRTIO_F(38)
-#define GIO_VIRTIO_F_RING_RESET	       GIO_VIRTIO_F(40)
 
 #endif

@@ -244,7 +244,7 @@ void hg_broken_wait(struct hg *hg)
 {
 	bits_wait(hg, GIO_VIRTIO_MMIO_STATUS, GIO_VIRTIO_STATUS_NEEDS_RESET);
 	if (hg_read(hg, GIO_VIRTIO_MMIO_STATUS) & GIO_VIRTIO_STATUS_DRIVER_OK)
-		bits_wait(hg, GIO_VIRTIO_MMIO_INTERRUPT_STATUS, GIO_VIRTIO_MMIO_INT_CONFIG);
+		bits_wait(hg, GIO_VIRTIO_MMIO_INTERRUPT_STATUS, GIO_VIRTIO_INT_CONFIG);
 }
 
 /* ---- requests --------------------------------------------------------------------------------------------------- */

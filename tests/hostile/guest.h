@@ -20,6 +20,7 @@
 
 #include <abi/dma_addr.h>
 #include <abi/grant_table.h>
+#include <abi/virtio.h>
 #include <abi/virtio_blk.h>
 #include <abi/virtio_mmio.h>
 #include <abi/virtio_ring.h>

@@ -167,7 +167,7 @@ static void *acknowledge_queue(void *opaque)
 	struct acknowledger *a = opaque;
 
 	while (!__atomic_load_n(&a->stop, __ATOMIC_RELAXED))
-		hg_write(a->hg, GIO_VIRTIO_MMIO_INTERRUPT_ACK, GIO_VIRTIO_MMIO_INT_QUEUE);
+		hg_write(a->hg, GIO_VIRTIO_MMIO_INTERRUPT_ACK, GIO_VIRTIO_INT_QUEUE);
 	return NULL;
 }
 
@@ -201,7 +201,7 @@ static void interrupt_status_by_two_threads(void **state)
 	}
 	__atomic_store_n(&a.stop, true, __ATOMIC_RELAXED);
 	pthread_join(thread, NULL);
-	hg_interrupts_end(hg, GIO_VIRTIO_MMIO_INT_CONFIG);
+	hg_interrupts_end(hg, GIO_VIRTIO_INT_CONFIG);
 	hg_interrupts_end(hg, 0);
 	hg_scene_end(&scene);
 }

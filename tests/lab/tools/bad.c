@@ -31,6 +31,7 @@
 #include <unistd.h>
 
 #include <abi/dma_addr.h>
+#include <abi/virtio.h>
 #include <abi/virtio_mmio.h>
 #include <abi/virtio_ring.h>
 #include <xengnttab.h>

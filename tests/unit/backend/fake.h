@@ -18,6 +18,7 @@
 #include <cmocka.h>
 
 #include <abi/dma_addr.h>
+#include <abi/virtio.h>
 #include <abi/virtio_blk.h>
 #include <abi/virtio_mmio.h>
 #include <abi/virtio_ring.h>

@@ -31,7 +31,7 @@ static unsigned threads_count(void)
 static void broken_expect(unsigned lines_before)
 {
 	fake_until(reg_read(0x070) & GIO_VIRTIO_STATUS_NEEDS_RESET);
-	fake_until(reg_read(0x060) & GIO_VIRTIO_MMIO_INT_CONFIG);
+	fake_until(reg_read(0x060) & GIO_VIRTIO_INT_CONFIG);
 	fake_until(__atomic_load_n(&fake_log_lines, __ATOMIC_SEQ_CST) > lines_before);
 	fake_reset();
 	assert_int_equal(fake_log_lines, lines_before + 1);
@@ -202,9 +202,9 @@ static void test_interrupt_status_changed_by_two_threads_without_atomics(void **
 		}
 		for (unsigned q = 0; q < 2; q++)
 			fake_used(&guest.vq[q], 1);
-		fake_until((bits = reg_read(0x060)) & GIO_VIRTIO_MMIO_INT_QUEUE);
+		fake_until((bits = reg_read(0x060)) & GIO_VIRTIO_INT_QUEUE);
 		reg_write(0x064, bits);
-		if (bits & GIO_VIRTIO_MMIO_INT_CONFIG)
+		if (bits & GIO_VIRTIO_INT_CONFIG)
 			__atomic_fetch_add(&a.config, 1, __ATOMIC_SEQ_CST);
 		guest.next_page = page;
 	}

@@ -158,7 +158,7 @@ static void test_writes_are_not_done_again_elsewhere(void **state)
 	killed();
 	assert_int_equal(successor(1), -ESTALE);
 	assert_int_equal(reg_read(0x070), GIO_VIRTIO_STATUS_NEEDS_RESET);
-	assert_int_equal(reg_read(0x060), GIO_VIRTIO_MMIO_INT_CONFIG);
+	assert_int_equal(reg_read(0x060), GIO_VIRTIO_INT_CONFIG);
 	assert_int_equal(fake_status(&req), 0xee);
 	driver_begins_anew();
 	assert_int_equal(disk.writes, 1); /* by the process that was killed */

@@ -293,11 +293,11 @@ static void test_interrupt_cost(void **state)
 	mmio->raised_at = raised - 800; /* it was a while ago */
 	ops->changed(&mmio->transport);
 	assert_int_equal(mmio->raised_at, raised - 800);
-	reg_write(GIO_VIRTIO_MMIO_INTERRUPT_ACK, GIO_VIRTIO_MMIO_INT_QUEUE | GIO_VIRTIO_MMIO_INT_CONFIG);
+	reg_write(GIO_VIRTIO_MMIO_INTERRUPT_ACK, GIO_VIRTIO_INT_QUEUE | GIO_VIRTIO_INT_CONFIG);
 	assert_int_equal(mmio->interrupt, 0);
 	cost = gd_status_interrupt_us(&guest.vdev->status);
 	assert_in_range(cost, 801 / 8, GD_WAIT_INTERRUPT_US / 8);
-	reg_write(GIO_VIRTIO_MMIO_INTERRUPT_ACK, GIO_VIRTIO_MMIO_INT_QUEUE);
+	reg_write(GIO_VIRTIO_MMIO_INTERRUPT_ACK, GIO_VIRTIO_INT_QUEUE);
 	assert_int_equal(gd_status_interrupt_us(&guest.vdev->status), cost);
 }
 
@@ -332,7 +332,7 @@ static void test_resize(void **state)
 	disk.next_size = 1 << 19;
 	gd_vdev_refresh(guest.vdev);
 	assert_int_equal(guest.raised, 2);
-	assert_int_equal(reg_read(0x060), GIO_VIRTIO_MMIO_INT_CONFIG);
+	assert_int_equal(reg_read(0x060), GIO_VIRTIO_INT_CONFIG);
 	assert_int_not_equal(reg_read(0x0fc), generation);
 	assert_int_equal(gd_mmio_read(&guest.mmio, 0x100, 8), 1024);
 	assert_int_equal(fake_do(GIO_VIRTIO_BLK_T_IN, 1024, 512, false, data), GIO_VIRTIO_BLK_S_IOERR);

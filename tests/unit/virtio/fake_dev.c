@@ -300,7 +300,7 @@ void fake_dev_complete(struct fake_dev *dev, unsigned queue, uint32_t id, uint32
 	else
 		wanted = !(fake_dev_avail_flags(dev, queue) & GIO_VIRTQ_AVAIL_F_NO_INTERRUPT);
 	if (wanted)
-		fake_dev_raise(dev, GIO_VIRTIO_MMIO_INT_QUEUE);
+		fake_dev_raise(dev, GIO_VIRTIO_INT_QUEUE);
 }
 
 unsigned fake_dev_run(struct fake_dev *dev, unsigned queue, unsigned max)
@@ -516,7 +516,7 @@ static void dev_write(void *opaque, uint64_t addr, unsigned size, uint32_t value
 void fake_dev_config_changed(struct fake_dev *dev)
 {
 	dev->generation++;
-	fake_dev_raise(dev, GIO_VIRTIO_MMIO_INT_CONFIG);
+	fake_dev_raise(dev, GIO_VIRTIO_INT_CONFIG);
 }
 
 void fake_dev_mmio(struct fake_dev *dev, struct fake_os_mmio *out)

@@ -97,7 +97,7 @@ static void test_used_idx_jumps(void **state)
 
 		victim_init(&v, i & 1);
 		fake_dev_set_used_idx(v.rig.dev, 0, jumps[i]);
-		fake_dev_raise(v.rig.dev, GIO_VIRTIO_MMIO_INT_QUEUE);
+		fake_dev_raise(v.rig.dev, GIO_VIRTIO_INT_QUEUE);
 		rig_interrupt(&v.rig);
 		victim_broken(&v, 0);
 		victim_close(&v);
@@ -167,10 +167,10 @@ static void test_needs_reset(void **state)
 	(void)state;
 	victim_init(&v, false);
 	v.rig.dev->status |= GIO_VIRTIO_STATUS_NEEDS_RESET;
-	fake_dev_raise(v.rig.dev, GIO_VIRTIO_MMIO_INT_CONFIG);
+	fake_dev_raise(v.rig.dev, GIO_VIRTIO_INT_CONFIG);
 	assert_int_equal(rig_interrupt(&v.rig), GIO_BLK_IRQ_CONFIG);
 	victim_broken(&v, 0);
-	fake_dev_raise(v.rig.dev, GIO_VIRTIO_MMIO_INT_CONFIG | GIO_VIRTIO_MMIO_INT_QUEUE);
+	fake_dev_raise(v.rig.dev, GIO_VIRTIO_INT_CONFIG | GIO_VIRTIO_INT_QUEUE);
 	rig_interrupt(&v.rig);
 	victim_close(&v);
 }

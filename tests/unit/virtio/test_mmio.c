@@ -246,8 +246,8 @@ static void test_interrupt(void **state)
 		assert_int_equal(b.rig.dev->interrupt, 0);
 	}
 	lie_about(&b, GIO_VIRTIO_MMIO_INTERRUPT_STATUS, 0xfffffffd);
-	assert_int_equal(gio_mmio_interrupt(&b.mmio), GIO_VIRTIO_MMIO_INT_QUEUE);
-	assert_int_equal(b.rig.dev->trace[b.rig.dev->accesses - 1].value, GIO_VIRTIO_MMIO_INT_QUEUE);
+	assert_int_equal(gio_mmio_interrupt(&b.mmio), GIO_VIRTIO_INT_QUEUE);
+	assert_int_equal(b.rig.dev->trace[b.rig.dev->accesses - 1].value, GIO_VIRTIO_INT_QUEUE);
 	rig_close(&b.rig);
 }
 
