@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: MIT
 """Documents name what exists.
 
-Every page of docs/ is reached from README.md by links, every link to a file of ours leads somewhere, every target of
-make that a page names is one of the Makefile's, and `make help` names all of these.
+Every page of docs/ is reached from README.md by links, every link to a file of ours leads somewhere, every file or
+folder in backquotes exists (but for lines that call it new), every target of make that a page names is one of the
+Makefile's, and `make help` names all of these.
 
 Usage: check_docs.py [ROOT]
 """
@@ -20,6 +21,18 @@ def links(page):
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
         if not re.match(r"[a-z]+:|#", target):
             yield (page.parent / target.split("#")[0]).resolve()
+
+
+def files_unknown(page):
+    """Paths in backquotes, below one of our folders, that do not exist: `FILE`, `FOLDER/` or `FILE:FUNCTION`.
+
+    build/ is made, and not one of them.
+    """
+    for line in page.read_text(encoding="utf-8").splitlines():
+        for path in re.findall(r"`([\w.-]+/[\w./-]+)(?::\w+)?`", line):
+            ours = not path.startswith("build/") and (TOP / path.split("/")[0]).is_dir()
+            if ours and not (TOP / path).exists() and "(new)" not in line:
+                yield path
 
 
 def targets_unknown(page, known):
@@ -48,7 +61,9 @@ def main():
             wrong.append(f"{page.relative_to(TOP)}: there is no such file, but a link to it")
         elif page.suffix == ".md":
             ahead += links(page)
-            wrong += [f"{page.relative_to(TOP)}: make has no target {name}" for name in targets_unknown(page, known)]
+            here = page.relative_to(TOP)
+            wrong += [f"{here}: there is no {path}" for path in files_unknown(page)]
+            wrong += [f"{here}: make has no target {name}" for name in targets_unknown(page, known)]
     unseen = set((TOP / "docs").glob("*.md")) - seen
     wrong += [f"{page.relative_to(TOP)}: no link leads here from README.md" for page in sorted(unseen)]
     print("\n".join("  " + line for line in wrong), end="\n" if wrong else "")

@@ -153,6 +153,10 @@ class Docs(unittest.TestCase):
         self.assertEqual(self.of_pages("[a](docs/a.md)"), (1, "  docs/a.md: there is no such file, but a link to it\n"))
         self.assertEqual(self.of_pages("```\n[a](docs/a.md)\n```\n"), (0, ""))
 
+    def test_files_exist(self):
+        page = "[a](docs/a.md) `docs/a.md`, `docs/`, `docs/a.md:main`, `usr/b`, (new) `docs/c.md`\n`docs/b.md:main`"
+        self.assertEqual(self.of_pages(page, a="x"), (1, "  README.md: there is no docs/b.md\n"))
+
     def test_make_help_names_all(self):
         makefile = self.MAKEFILE.replace("lab\n", "lab lab-x\n", 1)
         self.assertEqual(checked("check_docs.py", {"Makefile": makefile, "README.md": "x"}),
