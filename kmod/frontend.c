@@ -413,7 +413,7 @@ static void step_work(struct work_struct *work)
 
 /* ---- xenbus ----------------------------------------------------------------------------------------------------- */
 
-void gk_front_look(struct gk_front *front)
+static void front_look(struct gk_front *front)
 {
 	mod_delayed_work(queue, &front->work, 0);
 }
@@ -422,7 +422,7 @@ static void backend_changed(struct xenbus_device *xbdev, enum xenbus_state state
 {
 	struct gk_front *front = dev_get_drvdata(&xbdev->dev);
 
-	gk_front_look(front);
+	front_look(front);
 }
 
 /*
@@ -493,6 +493,7 @@ static int front_probe(struct xenbus_device *xbdev, const struct xenbus_device_i
 		return -ENOMEM;
 	front->xbdev = xbdev;
 	front->type = type;
+	front->look = front_look;
 	INIT_DELAYED_WORK(&front->work, step_work);
 	gk_dma_init(&front->dma);
 	dev_set_drvdata(&xbdev->dev, front);

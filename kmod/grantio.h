@@ -85,6 +85,8 @@ void gk_bounce_sync(struct gk_dma *dma, gio_dma_t addr, size_t size, bool to_dev
 struct gk_front {
 	struct xenbus_device *xbdev;
 	struct delayed_work work;     /* does what the backend's state asks for; never runs twice at once */
+	/* Have `work` run soon; any context. After a save, however it ended, so that a frozen driver goes on again. */
+	void (*look)(struct gk_front *front);
 	evtchn_port_t port;	      /* 0: none. Ours, its peer is the backend's domain */
 	int irq;		      /* bound to it */
 	u32 type;		      /* of virtio device, as the toolstack has it */
@@ -96,9 +98,6 @@ struct gk_front {
 	int restored;		      /* xchg(): what was connected is no more */
 	struct gk_dma dma;
 };
-
-/* After a save, however it ended, see to it that a driver that is frozen still goes on. Any context. */
-void gk_front_look(struct gk_front *front);
 
 /* ---- platform.c ------------------------------------------------------------------------------------------------ */
 

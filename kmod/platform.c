@@ -53,7 +53,7 @@ static int platform_freeze(struct device *dev)
 		dev_err(dev, "grantio: its driver cannot be frozen: %d: what is saved now loses its I/O\n", err);
 	front->frozen = !err;
 	/* A save that fails on the way tells some devices nothing more: looked at as soon as there is work again. */
-	gk_front_look(front);
+	front->look(front);
 	return 0;
 }
 
