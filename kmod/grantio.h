@@ -84,7 +84,7 @@ void gk_bounce_sync(struct gk_dma *dma, gio_dma_t addr, size_t size, bool to_dev
 /* One device of the xenbus, from probe to remove. */
 struct gk_front {
 	struct xenbus_device *xbdev;
-	struct delayed_work work;     /* does what the backend's state asks for; never runs twice at once */
+	struct delayed_work work; /* does what the backend's state asks for; never runs twice at once */
 	/* Have `work` run soon; any context. After a save, however it ended, so that a frozen driver goes on again. */
 	void (*look)(struct gk_front *front);
 	evtchn_port_t port;	      /* 0: none. Ours, its peer is the backend's domain */
