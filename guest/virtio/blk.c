@@ -46,7 +46,7 @@ static int blk_queue_open(struct gio_blk *blk, const struct gio_blk_config *conf
 {
 	struct blk_queue *q = &blk->queue[index];
 	uint32_t max, size;
-	int err = gio_mmio_queue_probe(&blk->mmio, index, &max);
+	int err = gio_transport_queue_probe(blk->transport, index, &max);
 
 	if (err)
 		return err;
@@ -57,7 +57,7 @@ static int blk_queue_open(struct gio_blk *blk, const struct gio_blk_config *conf
 	if (err)
 		return err;
 	blk->queues++;
-	return gio_mmio_queue_enable(&blk->mmio, &q->vq);
+	return gio_transport_queue_enable(blk->transport, &q->vq);
 }
 
 /* A chain must fit the smallest ring beside its header and status; and a table never makes it longer than that. */
@@ -89,10 +89,10 @@ static int device_setup(struct gio_blk *blk, const struct gio_blk_config *config
 	uint64_t features;
 	int err;
 
-	err = gio_mmio_negotiate(&blk->mmio, required, gio_blk_features_wanted(config), &features);
+	err = gio_transport_negotiate(blk->transport, required, gio_blk_features_wanted(config), &features);
 	if (err)
 		return err;
-	err = gio_blk_config_load(&blk->mmio, features, &blk->info, &offered);
+	err = gio_blk_config_load(blk->transport, features, &blk->info, &offered);
 	if (err)
 		return err;
 	blk->queues_max = wanted < offered ? wanted : offered;
@@ -111,9 +111,9 @@ static int device_setup(struct gio_blk *blk, const struct gio_blk_config *config
 static void device_abandon(struct gio_blk *blk, int err)
 {
 	if (err != -GIO_ENODEV || blk->queues)
-		gio_mmio_reset(&blk->mmio);
-	if (err == -GIO_ENODEV && !(blk->mmio.status & GIO_VIRTIO_STATUS_FAILED))
-		gio_mmio_status_add(&blk->mmio, GIO_VIRTIO_STATUS_FAILED);
+		gio_transport_reset(blk->transport);
+	if (err == -GIO_ENODEV && !(blk->transport->status & GIO_VIRTIO_STATUS_FAILED))
+		gio_transport_status_add(blk->transport, GIO_VIRTIO_STATUS_FAILED);
 	queues_exit(blk);
 }
 
@@ -137,23 +137,25 @@ int gio_blk_open(struct gio_blk **out, const struct gio_blk_config *config)
 	err = gio_dma_init(&blk->dma, config->os, config->grants, config->backend, UINT64_MAX);
 	if (err)
 		goto free_blk;
-	err = gio_mmio_probe(&blk->mmio, config->os, config->base, GIO_VIRTIO_ID_BLOCK);
+	err = gio_transport_open(&blk->transport, config->os, config->base, GIO_VIRTIO_ID_BLOCK);
 	if (err)
 		goto free_blk;
-	err = gio_mmio_reset(&blk->mmio);
+	err = gio_transport_reset(blk->transport);
 	if (err)
-		goto free_blk;
+		goto close_transport;
 	err = device_setup(blk, config);
 	if (err)
 		goto abandon_device;
 	seg_max_limit(blk);
 	gio_os_lock_init(&blk->info_lock);
-	gio_mmio_status_add(&blk->mmio, GIO_VIRTIO_STATUS_DRIVER_OK);
+	gio_transport_status_add(blk->transport, GIO_VIRTIO_STATUS_DRIVER_OK);
 	*out = blk;
 	return 0;
 
 abandon_device:
 	device_abandon(blk, err);
+close_transport:
+	gio_transport_close(blk->transport);
 free_blk:
 	gio_os_free(config->os, blk, sizeof(*blk));
 	return err;
@@ -170,10 +172,11 @@ void gio_blk_close(struct gio_blk *blk)
 	 * First, so that the device is through with the rings and buffers. One that does not say so in time is not
 	 * waited for: ending a grant that it still holds sends the page to quarantine.
 	 */
-	gio_mmio_reset(&blk->mmio);
+	gio_transport_reset(blk->transport);
 	blk_break(blk, -GIO_EIO);
 	gio_os_lock_exit(&blk->info_lock);
 	queues_exit(blk);
+	gio_transport_close(blk->transport);
 	gio_os_free(os, blk, sizeof(*blk));
 }
 
@@ -300,7 +303,7 @@ void gio_blk_kick(struct gio_blk *blk, unsigned queue)
 	q->kicks += kick;
 	gio_os_unlock(&q->lock);
 	if (kick)
-		gio_mmio_notify(&blk->mmio, queue); /* without the lock: blocks until the device answers */
+		gio_transport_notify(blk->transport, queue); /* without the lock: blocks until the device answers */
 }
 
 /* ---- completion ------------------------------------------------------------------------------------------------- */
@@ -338,7 +341,7 @@ static int config_changed(struct gio_blk *blk)
 	int err;
 
 	gio_blk_info(blk, &now);
-	err = gio_blk_config_reload(&blk->mmio, &now);
+	err = gio_blk_config_reload(blk->transport, &now);
 	if (err)
 		return err == -GIO_EAGAIN ? 0 : err;
 	gio_os_lock(&blk->info_lock);
@@ -357,7 +360,7 @@ static void config_interrupt(struct gio_blk *blk)
 {
 	int err = -GIO_EPROTO;
 
-	if (!(gio_mmio_status_read(&blk->mmio) & GIO_VIRTIO_STATUS_NEEDS_RESET))
+	if (!(gio_transport_status_read(blk->transport) & GIO_VIRTIO_STATUS_NEEDS_RESET))
 		err = config_changed(blk);
 	if (err)
 		blk_break(blk, err);
@@ -365,7 +368,7 @@ static void config_interrupt(struct gio_blk *blk)
 
 unsigned gio_blk_interrupt_ack(struct gio_blk *blk)
 {
-	uint32_t causes = gio_mmio_interrupt(&blk->mmio);
+	uint32_t causes = gio_transport_interrupt(blk->transport);
 
 	gio_os_lock(&blk->info_lock);
 	blk->interrupts++;

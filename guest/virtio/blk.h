@@ -12,7 +12,7 @@
 #include <abi/virtio_blk.h>
 #include <grantio/virtio_blk.h>
 
-#include "mmio.h"
+#include "transport.h"
 #include "virtq.h"
 
 /* Buffers of an indirect table. Requests with more use the ring's descriptors, as if there were no tables. */
@@ -51,7 +51,7 @@ struct blk_queue {
 struct gio_blk {
 	struct gio_os *os;
 	struct gio_dma dma;
-	struct gio_mmio mmio;
+	struct gio_transport *transport;
 	struct gio_lock info_lock; /* for `info` and `interrupts` */
 	struct gio_blk_info info;  /* all but `capacity` and `writeback` stay as they were at open */
 	uint64_t interrupts;
@@ -76,9 +76,10 @@ struct blk_plan {
 /* Features that this driver can use, given what the caller wants. */
 uint64_t gio_blk_features_wanted(const struct gio_blk_config *config);
 /* Fill `info` (but queues and queue_size) by what the device says; `offered_queues` as well. -GIO_EPROTO. */
-int gio_blk_config_load(struct gio_mmio *mmio, uint64_t features, struct gio_blk_info *info, unsigned *offered_queues);
+int gio_blk_config_load(struct gio_transport *transport, uint64_t features, struct gio_blk_info *info,
+			unsigned *offered_queues);
 /* Load capacity and writeback again. -GIO_EAGAIN: the device keeps changing them; -GIO_EPROTO: they make no sense. */
-int gio_blk_config_reload(struct gio_mmio *mmio, struct gio_blk_info *info);
+int gio_blk_config_reload(struct gio_transport *transport, struct gio_blk_info *info);
 
 /* ---- blk_queue.c ------------------------------------------------------------------------------------------------- */
 

@@ -2,17 +2,23 @@
 /* virtio-mmio, driver side: what it asks of the registers, in which order, and which answers it refuses. */
 #include "tests/unit/virtio/rig.h"
 
-#include "guest/virtio/mmio.h"
+#include "guest/virtio/transport.h"
 
 struct bus {
 	struct blk_rig rig;
-	struct gio_mmio mmio;
+	struct gio_transport *transport;
 };
 
 static void bus_init(struct bus *b)
 {
 	rig_init(&b->rig, 1);
-	assert_int_equal(gio_mmio_probe(&b->mmio, b->rig.os, FAKE_DEV_BASE, GIO_VIRTIO_ID_BLOCK), 0);
+	assert_int_equal(gio_transport_open(&b->transport, b->rig.os, FAKE_DEV_BASE, GIO_VIRTIO_ID_BLOCK), 0);
+}
+
+static void bus_close(struct bus *b)
+{
+	gio_transport_close(b->transport);
+	rig_close(&b->rig);
 }
 
 static unsigned writes_to(const struct fake_dev *dev, unsigned offset)
@@ -73,7 +79,7 @@ static void test_probe_refuses(void **state)
 
 		rig_init(&b.rig, 1);
 		lie_about(&b, cases[i].offset, cases[i].value);
-		err = gio_mmio_probe(&b.mmio, b.rig.os, FAKE_DEV_BASE, GIO_VIRTIO_ID_BLOCK);
+		err = gio_transport_open(&b.transport, b.rig.os, FAKE_DEV_BASE, GIO_VIRTIO_ID_BLOCK);
 		assert_int_equal(err, -GIO_ENODEV);
 		for (unsigned n = 0; n < b.rig.dev->accesses; n++)
 			assert_false(b.rig.dev->trace[n].write);
@@ -90,9 +96,9 @@ static void test_reset_never_done(void **state)
 	(void)state;
 	bus_init(&b);
 	lie_about(&b, GIO_VIRTIO_MMIO_STATUS, 4);
-	assert_int_equal(gio_mmio_reset(&b.mmio), -GIO_EPROTO);
-	assert_int_equal(b.rig.dev->hooked, GIO_MMIO_RESET_READS);
-	rig_close(&b.rig);
+	assert_int_equal(gio_transport_reset(b.transport), -GIO_EPROTO);
+	assert_int_equal(b.rig.dev->hooked, GIO_TRANSPORT_RESET_READS);
+	bus_close(&b);
 }
 
 static uint32_t slow_status(struct fake_dev *dev, unsigned offset, uint32_t value)
@@ -107,10 +113,10 @@ static void test_reset_takes_time(void **state)
 	(void)state;
 	bus_init(&b);
 	b.rig.dev->read_hook = slow_status;
-	assert_int_equal(gio_mmio_reset(&b.mmio), 0);
+	assert_int_equal(gio_transport_reset(b.transport), 0);
 	assert_int_equal(reads_of(b.rig.dev, GIO_VIRTIO_MMIO_STATUS), 6);
 	assert_int_equal(writes_to(b.rig.dev, GIO_VIRTIO_MMIO_STATUS), 1);
-	rig_close(&b.rig);
+	bus_close(&b);
 }
 
 /* ---- features --------------------------------------------------------------------------------------------------- */
@@ -124,12 +130,12 @@ static void test_negotiate(void **state)
 
 	(void)state;
 	bus_init(&b);
-	assert_int_equal(gio_mmio_negotiate(&b.mmio, required, wanted, &agreed), 0);
+	assert_int_equal(gio_transport_negotiate(b.transport, required, wanted, &agreed), 0);
 	assert_int_equal(agreed, required | GIO_VIRTIO_BLK_F_FLUSH);
 	assert_int_equal(b.rig.dev->driver_features, agreed);
 	assert_int_equal(b.rig.dev->status,
 			 GIO_VIRTIO_STATUS_ACKNOWLEDGE | GIO_VIRTIO_STATUS_DRIVER | GIO_VIRTIO_STATUS_FEATURES_OK);
-	rig_close(&b.rig);
+	bus_close(&b);
 }
 
 static void test_negotiate_missing(void **state)
@@ -143,11 +149,11 @@ static void test_negotiate_missing(void **state)
 
 		bus_init(&b);
 		b.rig.dev->features &= i ? ~GIO_VIRTIO_F_VERSION_1 : ~GIO_VIRTIO_F_ACCESS_PLATFORM;
-		assert_int_equal(gio_mmio_negotiate(&b.mmio, required, 0, &agreed), -GIO_ENODEV);
+		assert_int_equal(gio_transport_negotiate(b.transport, required, 0, &agreed), -GIO_ENODEV);
 		assert_true(b.rig.dev->status & GIO_VIRTIO_STATUS_FAILED);
 		assert_false(b.rig.dev->status & GIO_VIRTIO_STATUS_FEATURES_OK);
 		assert_int_equal(writes_to(b.rig.dev, GIO_VIRTIO_MMIO_DRIVER_FEATURES), 0);
-		rig_close(&b.rig);
+		bus_close(&b);
 	}
 }
 
@@ -165,9 +171,9 @@ static void test_negotiate_not_ok(void **state)
 	(void)state;
 	bus_init(&b);
 	b.rig.dev->read_hook = features_not_ok;
-	assert_int_equal(gio_mmio_negotiate(&b.mmio, GIO_VIRTIO_F_VERSION_1, 0, &agreed), -GIO_ENODEV);
+	assert_int_equal(gio_transport_negotiate(b.transport, GIO_VIRTIO_F_VERSION_1, 0, &agreed), -GIO_ENODEV);
 	assert_true(b.rig.dev->status & GIO_VIRTIO_STATUS_FAILED);
-	rig_close(&b.rig);
+	bus_close(&b);
 }
 
 /* A device that sets bits of its own does not get them echoed. */
@@ -178,11 +184,11 @@ static void test_status_is_ours(void **state)
 	(void)state;
 	bus_init(&b);
 	lie_about(&b, GIO_VIRTIO_MMIO_STATUS, UINT32_MAX);
-	gio_mmio_status_add(&b.mmio, GIO_VIRTIO_STATUS_ACKNOWLEDGE);
-	assert_int_equal(gio_mmio_status_read(&b.mmio), UINT32_MAX);
-	gio_mmio_status_add(&b.mmio, GIO_VIRTIO_STATUS_DRIVER);
+	gio_transport_status_add(b.transport, GIO_VIRTIO_STATUS_ACKNOWLEDGE);
+	assert_int_equal(gio_transport_status_read(b.transport), UINT32_MAX);
+	gio_transport_status_add(b.transport, GIO_VIRTIO_STATUS_DRIVER);
 	assert_int_equal(b.rig.dev->status, 3);
-	rig_close(&b.rig);
+	bus_close(&b);
 }
 
 /* ---- queues ----------------------------------------------------------------------------------------------------- */
@@ -195,13 +201,13 @@ static void test_queue_probe(void **state)
 	(void)state;
 	bus_init(&b);
 	b.rig.dev->num_max = 256;
-	assert_int_equal(gio_mmio_queue_probe(&b.mmio, 3, &max), 0);
+	assert_int_equal(gio_transport_queue_probe(b.transport, 3, &max), 0);
 	assert_int_equal(max, 256);
 	assert_int_equal(b.rig.dev->queue_sel, 3);
-	assert_int_equal(gio_mmio_queue_probe(&b.mmio, FAKE_DEV_QUEUES, &max), -GIO_ENODEV);
+	assert_int_equal(gio_transport_queue_probe(b.transport, FAKE_DEV_QUEUES, &max), -GIO_ENODEV);
 	lie_about(&b, GIO_VIRTIO_MMIO_QUEUE_READY, 1);
-	assert_int_equal(gio_mmio_queue_probe(&b.mmio, 0, &max), -GIO_EPROTO);
-	rig_close(&b.rig);
+	assert_int_equal(gio_transport_queue_probe(b.transport, 0, &max), -GIO_EPROTO);
+	bus_close(&b);
 }
 
 static void test_queue_enable(void **state)
@@ -215,19 +221,19 @@ static void test_queue_enable(void **state)
 	bus_init(&b);
 	assert_int_equal(gio_dma_init(&dma, b.rig.os, b.rig.grants, FAKE_DEV_DOMID, UINT64_MAX), 0);
 	assert_int_equal(gio_virtq_init(&vq, &dma, 32, false), 0);
-	assert_int_equal(gio_mmio_queue_probe(&b.mmio, 1, &max), 0);
-	assert_int_equal(gio_mmio_queue_enable(&b.mmio, &vq), 0);
+	assert_int_equal(gio_transport_queue_probe(b.transport, 1, &max), 0);
+	assert_int_equal(gio_transport_queue_enable(b.transport, &vq), 0);
 	assert_int_equal(b.rig.dev->queue[1].ready, 1);
 	assert_int_equal(b.rig.dev->queue[1].num, 32);
 	assert_int_equal(b.rig.dev->queue[1].desc, vq.desc_addr); /* the grant bit lies in the HIGH half */
 	assert_int_equal(b.rig.dev->queue[1].driver, vq.avail_addr);
 	assert_int_equal(b.rig.dev->queue[1].device, vq.used_addr);
-	assert_int_equal(gio_mmio_queue_probe(&b.mmio, 2, &max), 0);
+	assert_int_equal(gio_transport_queue_probe(b.transport, 2, &max), 0);
 	lie_about(&b, GIO_VIRTIO_MMIO_QUEUE_READY, 0);
-	assert_int_equal(gio_mmio_queue_enable(&b.mmio, &vq), -GIO_EPROTO);
+	assert_int_equal(gio_transport_queue_enable(b.transport, &vq), -GIO_EPROTO);
 	fake_dev_release(b.rig.dev);
 	gio_virtq_exit(&vq);
-	rig_close(&b.rig);
+	bus_close(&b);
 }
 
 /* ---- interrupt and configuration -------------------------------------------------------------------------------- */
@@ -238,17 +244,17 @@ static void test_interrupt(void **state)
 
 	(void)state;
 	bus_init(&b);
-	assert_int_equal(gio_mmio_interrupt(&b.mmio), 0);
+	assert_int_equal(gio_transport_interrupt(b.transport), 0);
 	assert_int_equal(writes_to(b.rig.dev, GIO_VIRTIO_MMIO_INTERRUPT_ACK), 0);
 	for (uint32_t causes = 1; causes <= 3; causes++) {
 		fake_dev_raise(b.rig.dev, causes);
-		assert_int_equal(gio_mmio_interrupt(&b.mmio), causes);
+		assert_int_equal(gio_transport_interrupt(b.transport), causes);
 		assert_int_equal(b.rig.dev->interrupt, 0);
 	}
 	lie_about(&b, GIO_VIRTIO_MMIO_INTERRUPT_STATUS, 0xfffffffd);
-	assert_int_equal(gio_mmio_interrupt(&b.mmio), GIO_VIRTIO_INT_QUEUE);
+	assert_int_equal(gio_transport_interrupt(b.transport), GIO_VIRTIO_INT_QUEUE);
 	assert_int_equal(b.rig.dev->trace[b.rig.dev->accesses - 1].value, GIO_VIRTIO_INT_QUEUE);
-	rig_close(&b.rig);
+	bus_close(&b);
 }
 
 static void test_config_widths(void **state)
@@ -259,15 +265,15 @@ static void test_config_widths(void **state)
 	(void)state;
 	bus_init(&b);
 	b.rig.dev->config.capacity = UINT64_C(0x0123456789abcdef);
-	assert_int_equal(gio_mmio_config_read64(&b.mmio, 0), UINT64_C(0x0123456789abcdef));
+	assert_int_equal(gio_transport_config_read64(b.transport, 0), UINT64_C(0x0123456789abcdef));
 	last = &b.rig.dev->trace[b.rig.dev->accesses - 1];
 	assert_int_equal(last->size, 4);
-	assert_int_equal(gio_mmio_config_read(&b.mmio, 24, 1), 3);
-	assert_int_equal(gio_mmio_config_read(&b.mmio, 34, 2), FAKE_DEV_QUEUES);
+	assert_int_equal(gio_transport_config_read(b.transport, 24, 1), 3);
+	assert_int_equal(gio_transport_config_read(b.transport, 34, 2), FAKE_DEV_QUEUES);
 	last = &b.rig.dev->trace[b.rig.dev->accesses - 1];
 	assert_int_equal(last->size, 2);
 	assert_int_equal(last->offset, GIO_VIRTIO_MMIO_CONFIG + 34);
-	rig_close(&b.rig);
+	bus_close(&b);
 }
 
 /* ---- the whole way ---------------------------------------------------------------------------------------------- */

@@ -2,13 +2,13 @@
 /* The split ring, driver side, with the device's side played by hand. */
 #include "tests/unit/virtio/rig.h"
 
-#include "guest/virtio/mmio.h"
+#include "guest/virtio/transport.h"
 #include "guest/virtio/shared.h"
 
 struct ring {
 	struct blk_rig rig;
 	struct gio_dma dma;
-	struct gio_mmio mmio;
+	struct gio_transport *transport;
 	struct gio_virtq vq;
 };
 
@@ -20,17 +20,18 @@ static void ring_init(struct ring *r, uint32_t size, uint64_t features)
 	rig_init(&r->rig, 1);
 	r->rig.dev->num_max = GIO_VIRTQ_MAX;
 	assert_int_equal(gio_dma_init(&r->dma, r->rig.os, r->rig.grants, FAKE_DEV_DOMID, UINT64_MAX), 0);
-	assert_int_equal(gio_mmio_probe(&r->mmio, r->rig.os, FAKE_DEV_BASE, GIO_VIRTIO_ID_BLOCK), 0);
-	assert_int_equal(gio_mmio_negotiate(&r->mmio, GIO_VIRTIO_F_VERSION_1, features, &agreed), 0);
+	assert_int_equal(gio_transport_open(&r->transport, r->rig.os, FAKE_DEV_BASE, GIO_VIRTIO_ID_BLOCK), 0);
+	assert_int_equal(gio_transport_negotiate(r->transport, GIO_VIRTIO_F_VERSION_1, features, &agreed), 0);
 	assert_int_equal(gio_virtq_init(&r->vq, &r->dma, size, features & GIO_VIRTIO_F_EVENT_IDX), 0);
-	assert_int_equal(gio_mmio_queue_probe(&r->mmio, 0, &max), 0);
-	assert_int_equal(gio_mmio_queue_enable(&r->mmio, &r->vq), 0);
+	assert_int_equal(gio_transport_queue_probe(r->transport, 0, &max), 0);
+	assert_int_equal(gio_transport_queue_enable(r->transport, &r->vq), 0);
 }
 
 static void ring_exit_with(struct ring *r, unsigned faults)
 {
 	fake_dev_release(r->rig.dev);
 	gio_virtq_exit(&r->vq);
+	gio_transport_close(r->transport);
 	rig_close_with(&r->rig, faults);
 }
 
