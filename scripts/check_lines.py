@@ -12,7 +12,8 @@ import subprocess
 import sys
 
 MOST = 120
-TEXTS = re.compile(r"\.(c|h|S|sh|py|md|md\.in)$|^\.ci/run$|^packaging/debian/grantiod\.(conf|service)$|^tests/lab/(dom0|guest)/[a-z-]+$|^Makefile$")
+TEXTS = re.compile(r"\.(c|h|S|sh|py|md|md\.in)$|^Makefile$|^\.ci/run$|^packaging/debian/grantiod\.(conf|service)$|"
+                   r"^tests/lab/(dom0|guest)/[a-z-]+$")
 
 
 def main():
