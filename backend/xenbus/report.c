@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What the administrator may ask for: counters of all devices, and a new look at images and refused devices. */
+#include "backend/virtio/vdev.h"
 #include "backend/xenbus/xenbus_priv.h"
 
 #include <errno.h>
@@ -52,14 +53,15 @@ void gd_xenbus_stats(struct gd_xenbus *xenbus, FILE *out)
 
 		fprintf(out, "%s phase=%s", device->log.name, phase_names[device->phase]);
 		if (device->phase == GD_PHASE_SERVED) {
-			gd_vdev_stats(device->vdev, &stats);
-			fprintf(out, " ioreqs=%" PRIu64, gd_domain_answered(&device->place));
+			gd_vdev_stats(gd_served_vdev(device), &stats);
+			fprintf(out, " ioreqs=%" PRIu64, gd_served_answered(device));
 #define STAT(name) fprintf(out, " " #name "=%" PRIu64, stats.name)
 			STAT(requests), STAT(errors), STAT(bytes_read), STAT(bytes_written), STAT(batches), STAT(kicks);
 			STAT(interrupts), STAT(syscalls), STAT(copy_calls), STAT(copy_ops), STAT(copy_hypercalls),
 				STAT(resets), STAT(needs_reset);
 #undef STAT
-			fprintf(out, " status=%u target=%s", (unsigned)gd_vdev_status(device->vdev), device->target);
+			fprintf(out, " status=%u target=%s", (unsigned)gd_vdev_status(gd_served_vdev(device)),
+				device->target);
 		}
 		fputc('\n', out);
 	}

@@ -1,5 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "backend/xenbus/served.h"
+#include "backend/base/job.h"
+#include "backend/mmio/mmio.h"
+#include "backend/sizewatch.h"
+#include "backend/virtio/vdev.h"
+#include "backend/xen/domain.h"
+#include "backend/xen/irq.h"
 
 #include <abi/virtio.h>
 #include <abi/virtio_mmio.h>
@@ -18,20 +24,37 @@
 #include <abi/virtio_blk.h>
 #include <abi/virtio_ring.h>
 
+/* What no other file needs to know of a device. */
+struct gd_served_own {
+	bool served; /* since it was IDLE */
+	struct gd_job job;
+	bool busy;     /* the job is running */
+	bool inherits; /* and may have set the queues to work; atomic */
+	bool refresh;  /* asked for while busy */
+	bool local;    /* looking at the image's size does not block */
+	struct gd_disk *disk;
+	struct gd_mmio mmio;
+	struct gd_vdev *vdev;
+	struct gd_irq *irq;
+	struct gd_domain_device place;
+	struct gd_sizewatch_file file;
+	bool driver_ok; /* atomic; written by the ioreq thread */
+};
+
 /* ---- the guest's side: called by its ioreq thread, from the bus --------------------------------------------- */
 
 static uint64_t place_read(void *opaque, uint64_t offset, unsigned size)
 {
 	struct gd_served *device = opaque;
 
-	return gd_mmio_read(&device->mmio, offset, size);
+	return gd_mmio_read(&device->own->mmio, offset, size);
 }
 
 static void place_write(void *opaque, uint64_t offset, unsigned size, uint64_t value)
 {
 	struct gd_served *device = opaque;
 
-	gd_mmio_write(&device->mmio, offset, size, value);
+	gd_mmio_write(&device->own->mmio, offset, size, value);
 }
 
 /* Once in the device's life, whatever the guest does: it cannot make us write to xenstore again and again. */
@@ -39,7 +62,7 @@ static void device_driver_ok(void *opaque)
 {
 	struct gd_served *device = opaque;
 
-	if (!__atomic_exchange_n(&device->driver_ok, true, __ATOMIC_RELAXED))
+	if (!__atomic_exchange_n(&device->own->driver_ok, true, __ATOMIC_RELAXED))
 		device->env->up(device);
 }
 
@@ -48,7 +71,7 @@ static void device_raise(void *opaque)
 {
 	struct gd_served *device = opaque;
 
-	gd_irq_raise(device->irq);
+	gd_irq_raise(device->own->irq);
 }
 
 static void device_quiet(void *opaque)
@@ -58,9 +81,24 @@ static void device_quiet(void *opaque)
 	device->env->quiet(device);
 }
 
+uint16_t gd_served_server(const struct gd_served *device)
+{
+	return gd_domain_server(&device->own->place);
+}
+
+uint64_t gd_served_answered(const struct gd_served *device)
+{
+	return gd_domain_answered(&device->own->place);
+}
+
+struct gd_vdev *gd_served_vdev(const struct gd_served *device)
+{
+	return device->own->vdev;
+}
+
 bool gd_served_driver_ok(const struct gd_served *device)
 {
-	return __atomic_load_n(&device->driver_ok, __ATOMIC_RELAXED);
+	return __atomic_load_n(&device->own->driver_ok, __ATOMIC_RELAXED);
 }
 
 bool gd_served_inheritable(const struct gd_served *device)
@@ -76,14 +114,14 @@ static bool has_vdev(const struct gd_served *device)
 void gd_served_quiesce(struct gd_served *device)
 {
 	if (has_vdev(device))
-		gd_vdev_quiesce(device->vdev);
+		gd_vdev_quiesce(device->own->vdev);
 }
 
 unsigned gd_served_inflight(const struct gd_served *device)
 {
 	if (has_vdev(device))
-		return gd_vdev_inflight(device->vdev);
-	return device->phase == GD_PHASE_OPENING && __atomic_load_n(&device->inherits, __ATOMIC_SEQ_CST);
+		return gd_vdev_inflight(device->own->vdev);
+	return device->phase == GD_PHASE_OPENING && __atomic_load_n(&device->own->inherits, __ATOMIC_SEQ_CST);
 }
 
 void gd_served_leave(struct gd_served *device)
@@ -98,7 +136,7 @@ void gd_served_leave(struct gd_served *device)
  */
 static bool inherit_begin(struct gd_served *device)
 {
-	__atomic_store_n(&device->inherits, true, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&device->own->inherits, true, __ATOMIC_SEQ_CST);
 	return !__atomic_load_n(&device->left, __ATOMIC_SEQ_CST);
 }
 
@@ -184,8 +222,8 @@ static int ledger_open(struct gd_served *device, struct gd_ledger **ledger)
 static int irq_open(struct gd_served *device)
 {
 	if (device->keys.base)
-		return gd_irq_line_open(&device->irq, device->id.domid, device->keys.irq, &device->log);
-	return gd_irq_event_open(&device->irq, device->id.domid, &device->log);
+		return gd_irq_line_open(&device->own->irq, device->id.domid, device->keys.irq, &device->log);
+	return gd_irq_event_open(&device->own->irq, device->id.domid, &device->log);
 }
 
 /*
@@ -218,14 +256,14 @@ static int vdev_open(struct gd_served *device)
 	struct gd_vdev_config vdev = {
 		.domid = device->id.domid,
 		.log = &device->log,
-		.disk = device->disk,
+		.disk = device->own->disk,
 		.queues = config->queues,
 		.queue_size = config->queue_size,
 		.indirect = config->indirect,
 		.way = device->keys.foreign ? &gd_way_foreign : &gd_way_grants,
 		.writeback = true,
 		.discard = device->keys.discard && config->discard,
-		.transport = &device->mmio.transport,
+		.transport = &device->own->mmio.transport,
 		.driver_ok = device_driver_ok,
 		.quiet = device_quiet,
 		.opaque = device,
@@ -236,11 +274,11 @@ static int vdev_open(struct gd_served *device)
 	if (ret)
 		return gd_served_fail(device, ret, "no memory for its ledger");
 	negotiated_keep(device, &vdev);
-	gd_disk_remember(device->disk, gd_ledger_unflushed(vdev.ledger));
-	gd_mmio_init(&device->mmio, device_raise, device);
-	ret = gd_vdev_open(&device->vdev, &vdev, error, sizeof(error));
+	gd_disk_remember(device->own->disk, gd_ledger_unflushed(vdev.ledger));
+	gd_mmio_init(&device->own->mmio, device_raise, device);
+	ret = gd_vdev_open(&device->own->vdev, &vdev, error, sizeof(error));
 	if (ret)
-		gd_disk_remember(device->disk, NULL);
+		gd_disk_remember(device->own->disk, NULL);
 	if (ret && device->resumed)
 		gd_ledger_leave(vdev.ledger); /* it may be opened yet */
 	else if (ret)
@@ -249,14 +287,14 @@ static int vdev_open(struct gd_served *device)
 		snprintf(device->error, sizeof(device->error), "cannot set up the device: %s", error);
 		return ret;
 	}
-	device->disk = NULL; /* the vdev's now */
+	device->own->disk = NULL; /* the vdev's now */
 	return 0;
 }
 
 /* The device as its former process left it, or, if that cannot be, in need of a reset. */
 static void device_inherit(struct gd_served *device)
 {
-	int ret = device->resumed ? gd_vdev_resume(device->vdev) : -ENOENT;
+	int ret = device->resumed ? gd_vdev_resume(device->own->vdev) : -ENOENT;
 
 	if (device->resumed && ret == -ESTALE)
 		gd_log(&device->log, GD_WARN,
@@ -267,7 +305,7 @@ static void device_inherit(struct gd_served *device)
 		gd_log(&device->log, GD_NOTICE, "its ledger does not fit: %s", strerror(-ret));
 	device->resumed = !ret;
 	if (ret && ret != -ESTALE)
-		gd_vdev_orphan(device->vdev);
+		gd_vdev_orphan(device->own->vdev);
 }
 
 /* On a file system whose answers come from this machine: none of what asks for a size there waits for another. */
@@ -301,22 +339,22 @@ static int disk_open(struct gd_served *device)
 		.allow = config->image_dirs[0] ? (const char *const *)config->image_dirs : NULL,
 		.nbd_allow = gd_config_nbd(config),
 	};
-	int ret = gd_disk_open(&device->disk, &disk, &device->log, device->error, sizeof(device->error));
+	int ret = gd_disk_open(&device->own->disk, &disk, &device->log, device->error, sizeof(device->error));
 
 	if (!ret)
-		gd_disk_info(device->disk, &device->info);
-	device->local = target_local(device->target);
+		gd_disk_info(device->own->disk, &device->info);
+	device->own->local = target_local(device->target);
 	return ret;
 }
 
 static void parts_close(struct gd_served *device)
 {
-	gd_vdev_close(device->vdev);
-	gd_irq_close(device->irq);   /* the vdev's threads may raise it to the last */
-	gd_disk_close(device->disk); /* where it did not become the vdev's */
-	device->vdev = NULL;
-	device->irq = NULL;
-	device->disk = NULL;
+	gd_vdev_close(device->own->vdev);
+	gd_irq_close(device->own->irq);	  /* the vdev's threads may raise it to the last */
+	gd_disk_close(device->own->disk); /* where it did not become the vdev's */
+	device->own->vdev = NULL;
+	device->own->irq = NULL;
+	device->own->disk = NULL;
 }
 
 static void open_run(struct gd_job *job)
@@ -342,7 +380,7 @@ static void refresh_run(struct gd_job *job)
 {
 	struct gd_served *device = job->opaque;
 
-	gd_vdev_refresh(device->vdev);
+	gd_vdev_refresh(device->own->vdev);
 }
 
 static void close_run(struct gd_job *job)
@@ -355,19 +393,19 @@ static int job_start(struct gd_served *device, void (*run)(struct gd_job *job), 
 	char name[32];
 	int ret;
 
-	device->job.run = run;
+	device->own->job.run = run;
 	snprintf(name, sizeof(name), "d%u-%s", device->id.domid, what);
-	ret = gd_job_start(device->env->jobs, &device->job, name);
-	device->busy = !ret;
+	ret = gd_job_start(device->env->jobs, &device->own->job, name);
+	device->own->busy = !ret;
 	return ret;
 }
 
 static void device_idle(struct gd_served *device)
 {
 	device->phase = GD_PHASE_IDLE;
-	if (device->served)
+	if (device->own->served)
 		gd_log(&device->log, GD_INFO, "stopped");
-	device->served = false;
+	device->own->served = false;
 	device->env->changed(device);
 }
 
@@ -379,7 +417,7 @@ static void device_close(struct gd_served *device)
 		return;
 	/* No thread to be had: then the main thread waits. Better than a guest's pages held for ever. */
 	gd_log(&device->log, GD_WARN, "closing without a thread of its own: %s", strerror(-ret));
-	close_run(&device->job);
+	close_run(&device->own->job);
 	device_idle(device);
 }
 
@@ -387,19 +425,19 @@ static void job_done(struct gd_job *job)
 {
 	struct gd_served *device = job->opaque;
 
-	device->busy = false;
-	device->inherits = false;
+	device->own->busy = false;
+	device->own->inherits = false;
 	if (device->phase == GD_PHASE_OPENING && !device->result) {
 		device->phase = GD_PHASE_OPENED;
 		device->env->changed(device);
 	} else if (device->phase == GD_PHASE_OPENING) {
 		device_idle(device);
-	} else if (device->phase == GD_PHASE_CLOSING && device->job.run == close_run) {
+	} else if (device->phase == GD_PHASE_CLOSING && device->own->job.run == close_run) {
 		device_idle(device);
 	} else if (device->phase == GD_PHASE_CLOSING) {
 		device_close(device); /* it was looking at the image's size */
-	} else if (device->refresh) {
-		device->refresh = false;
+	} else if (device->own->refresh) {
+		device->own->refresh = false;
 		gd_served_refresh(device);
 	}
 }
@@ -411,17 +449,25 @@ static void file_changed(struct gd_sizewatch_file *file)
 	gd_served_refresh(file->opaque);
 }
 
+/* One allocation: a device, and its private part. */
+struct whole {
+	struct gd_served device; /* first: gd_served_free() */
+	struct gd_served_own own;
+};
+
 struct gd_served *gd_served_new(struct gd_served_env *env, const struct gd_device_id *id, const char *name)
 {
-	struct gd_served *device = calloc(1, sizeof(*device));
+	struct whole *whole = calloc(1, sizeof(*whole));
+	struct gd_served *device = &whole->device;
 
-	if (!device)
+	if (!whole)
 		return NULL;
+	device->own = &whole->own;
 	device->env = env;
 	device->id = *id;
 	gd_log_init(&device->log, id->domid, name);
-	device->job = (struct gd_job){.done = job_done, .opaque = device};
-	device->file = (struct gd_sizewatch_file){.log = &device->log, .changed = file_changed, .opaque = device};
+	device->own->job = (struct gd_job){.done = job_done, .opaque = device};
+	device->own->file = (struct gd_sizewatch_file){.log = &device->log, .changed = file_changed, .opaque = device};
 	return device;
 }
 
@@ -465,14 +511,14 @@ uint64_t gd_served_former_base(const struct gd_served *device)
 
 void gd_served_reserve(struct gd_served *device)
 {
-	device->place.range =
+	device->own->place.range =
 		(struct gd_bus_range){.base = gd_served_former_base(device), .size = GIO_VIRTIO_MMIO_BYTES};
-	gd_domain_reserve(device->env->domains, device->id.domid, &device->place);
+	gd_domain_reserve(device->env->domains, device->id.domid, &device->own->place);
 }
 
 void gd_served_abandon(struct gd_served *device)
 {
-	gd_domain_detach(device->env->domains, &device->place);
+	gd_domain_detach(device->env->domains, &device->own->place);
 	device->coming = false;
 	device->pause_ms = 0;
 	device->awaited = 0;
@@ -480,29 +526,29 @@ void gd_served_abandon(struct gd_served *device)
 
 int gd_served_start(struct gd_served *device, uint64_t base)
 {
-	bool driver_ok = gd_vdev_driving(device->vdev);
+	bool driver_ok = gd_vdev_driving(device->own->vdev);
 
-	__atomic_store_n(&device->driver_ok, driver_ok, __ATOMIC_RELAXED);
+	__atomic_store_n(&device->own->driver_ok, driver_ok, __ATOMIC_RELAXED);
 	device->connected = false;
 	device->port = 0;
 	device->base = base;
-	if (device->place.reserved && device->place.range.base != base)
+	if (device->own->place.reserved && device->own->place.range.base != base)
 		gd_served_abandon(device); /* its directory has changed: nothing comes there any more */
-	device->place.range = (struct gd_bus_range){base, GIO_VIRTIO_MMIO_BYTES, place_read, place_write, device};
-	device->place.irq = device->keys.irq;
-	device->result = gd_domain_attach(device->env->domains, device->id.domid, &device->place, device->error,
+	device->own->place.range = (struct gd_bus_range){base, GIO_VIRTIO_MMIO_BYTES, place_read, place_write, device};
+	device->own->place.irq = device->keys.irq;
+	device->result = gd_domain_attach(device->env->domains, device->id.domid, &device->own->place, device->error,
 					  sizeof(device->error));
 	if (device->result)
 		return device->result;
 	device->phase = GD_PHASE_SERVED;
-	device->served = true;
+	device->own->served = true;
 	device->coming = false;
 	if (served_before(device))
-		gd_irq_raise(device->irq); /* of no effect on an event channel: the frontend's comes later, and begins
-					      anew */
-	device->file.path = device->target;
-	if (device->local)
-		gd_sizewatch_add(device->env->sizewatch, &device->file);
+		gd_irq_raise(device->own->irq); /* of no effect on an event channel: the frontend's comes later, and
+					      begins anew */
+	device->own->file.path = device->target;
+	if (device->own->local)
+		gd_sizewatch_add(device->env->sizewatch, &device->own->file);
 	return 0;
 }
 
@@ -511,20 +557,20 @@ int gd_served_bind(struct gd_served *device, uint32_t port)
 	int ret = 0;
 
 	if (port)
-		ret = gd_irq_event_bind(device->irq, port);
+		ret = gd_irq_event_bind(device->own->irq, port);
 	else
-		gd_irq_event_unbind(device->irq);
+		gd_irq_event_unbind(device->own->irq);
 	device->port = ret ? 0 : port;
 	return ret;
 }
 
 void gd_served_stop(struct gd_served *device)
 {
-	gd_sizewatch_remove(device->env->sizewatch, &device->file);
+	gd_sizewatch_remove(device->env->sizewatch, &device->own->file);
 	gd_served_abandon(device);
 	device->phase = GD_PHASE_CLOSING;
-	device->refresh = false;
-	if (!device->busy)
+	device->own->refresh = false;
+	if (!device->own->busy)
 		device_close(device);
 }
 
@@ -534,12 +580,12 @@ void gd_served_refresh(struct gd_served *device)
 
 	if (device->phase != GD_PHASE_SERVED)
 		return;
-	if (device->busy) {
-		device->refresh = true;
+	if (device->own->busy) {
+		device->own->refresh = true;
 		return;
 	}
-	if (device->local) {
-		gd_vdev_refresh(device->vdev);
+	if (device->own->local) {
+		gd_vdev_refresh(device->own->vdev);
 		return;
 	}
 	ret = job_start(device, refresh_run, "size");

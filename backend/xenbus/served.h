@@ -15,14 +15,8 @@
 #ifndef GD_SERVED_H
 #define GD_SERVED_H
 
-#include "backend/base/job.h"
 #include "backend/config.h"
 #include "backend/disk/disk.h"
-#include "backend/mmio/mmio.h"
-#include "backend/sizewatch.h"
-#include "backend/virtio/vdev.h"
-#include "backend/xen/domain.h"
-#include "backend/xen/irq.h"
 #include "backend/xenbus/keys.h"
 
 #define GD_SERVED_ERROR	 512
@@ -30,7 +24,11 @@
 
 enum gd_phase { GD_PHASE_IDLE, GD_PHASE_OPENING, GD_PHASE_OPENED, GD_PHASE_SERVED, GD_PHASE_CLOSING };
 
+struct gd_domains;
+struct gd_jobs;
 struct gd_served;
+struct gd_sizewatch;
+struct gd_vdev;
 
 /* What devices share; outlives them, and is constant but for: */
 struct gd_served_env {
@@ -47,6 +45,7 @@ struct gd_served_env {
 };
 
 struct gd_guest;
+struct gd_served_own;
 
 struct gd_served {
 	struct gd_served_env *env;
@@ -89,20 +88,7 @@ struct gd_served {
 	int result;	 /* of the last opening or serving: 0, or -errno and: */
 	char error[GD_SERVED_ERROR];
 
-	/* private */
-	bool served; /* since it was IDLE */
-	struct gd_job job;
-	bool busy;     /* the job is running */
-	bool inherits; /* and may have set the queues to work; atomic */
-	bool refresh;  /* asked for while busy */
-	bool local;    /* looking at the image's size does not block */
-	struct gd_disk *disk;
-	struct gd_mmio mmio;
-	struct gd_vdev *vdev;
-	struct gd_irq *irq;
-	struct gd_domain_device place;
-	struct gd_sizewatch_file file;
-	bool driver_ok; /* atomic; written by the ioreq thread */
+	struct gd_served_own *own; /* private */
 };
 
 /* The name of a device's ledger, as of a file in the state directory, and back: false, it is none. */
@@ -136,6 +122,11 @@ void gd_served_stop(struct gd_served *device);
 
 /* Look at the image's size, soon; nothing where it is not SERVED. */
 void gd_served_refresh(struct gd_served *device);
+/* SERVED: the guest's ioreq server, to be noted for a successor, and how many of its requests were answered. */
+uint16_t gd_served_server(const struct gd_served *device);
+uint64_t gd_served_answered(const struct gd_served *device);
+/* SERVED: the virtio device, for its counts and its status. */
+struct gd_vdev *gd_served_vdev(const struct gd_served *device);
 /* True once the guest's driver has said DRIVER_OK. */
 bool gd_served_driver_ok(const struct gd_served *device);
 /* Another process can go on where this one ends: it has a ledger, or its guest waits for it, as it did before us. */

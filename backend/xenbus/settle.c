@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "backend/xenbus/settle.h"
+#include "backend/xen/domain.h"
 #include "backend/xen/ioreq.h"
 
 #include <stdlib.h>

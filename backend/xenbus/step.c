@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "backend/base/clock.h"
+#include "backend/xen/domain.h"
 #include "backend/xenbus/step.h"
 
 #include <errno.h>
@@ -334,7 +335,7 @@ static void served_say(struct gd_served *device)
  */
 static void announce(struct gd_step *step, struct gd_served *device)
 {
-	const struct gd_store_note note = {.server = gd_domain_server(&device->place),
+	const struct gd_store_note note = {.server = gd_served_server(device),
 					   .ledger = device->ledger,
 					   .base = device->keys.base ? 0 : (uint32_t)device->base,
 					   .others = device->others || device->note.others};

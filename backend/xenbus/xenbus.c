@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "backend/xen/domain.h"
 #include "backend/xenbus/xenbus.h"
 #include "backend/xenbus/alone.h"
 #include "backend/xenbus/xenbus_priv.h"
