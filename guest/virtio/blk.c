@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "blk.h"
+#include "transports.h"
 
 #include <abi/virtio.h>
 
@@ -137,7 +138,7 @@ int gio_blk_open(struct gio_blk **out, const struct gio_blk_config *config)
 	err = gio_dma_init(&blk->dma, config->os, config->grants, config->backend, UINT64_MAX);
 	if (err)
 		goto free_blk;
-	err = gio_transport_open(&blk->transport, config->os, config->base, GIO_VIRTIO_ID_BLOCK);
+	err = gio_transports_open(&blk->transport, config->os, config->base, GIO_VIRTIO_ID_BLOCK);
 	if (err)
 		goto free_blk;
 	err = gio_transport_reset(blk->transport);

@@ -3,13 +3,6 @@
 
 #include <abi/virtio.h>
 
-#include "mmio.h"
-
-int gio_transport_open(struct gio_transport **out, struct gio_os *os, uint64_t base, uint32_t device_id)
-{
-	return gio_mmio_open(out, os, base, device_id);
-}
-
 void gio_transport_close(struct gio_transport *transport)
 {
 	if (transport)

@@ -2,7 +2,7 @@
 /*
  * How a driver reaches its device: the device's status, its features, queues, configuration and interrupts, whatever
  * carries them. A transport is a table of operations; virtio over MMIO is one (mmio.h). Drivers use the functions below
- * and know no transport.
+ * and know no transport; transports.h opens one.
  *
  * Concepts. Each operation is a trip to the backend, which blocks the vCPU until it is answered; so nothing is asked
  * for that is not needed. What the device answers is a peer's value: it is checked, and waiting for one is bounded.
@@ -41,11 +41,6 @@ struct gio_transport {
 	uint32_t status; /* bits that we have set; the device's own are never echoed */
 };
 
-/*
- * Find a device of type `device_id` whose registers are at `base`. Changes nothing in the device. This is the one place
- * that names the transports.
- */
-int gio_transport_open(struct gio_transport **out, struct gio_os *os, uint64_t base, uint32_t device_id);
 /* The device stays as it is. NULL is allowed. */
 void gio_transport_close(struct gio_transport *transport);
 
