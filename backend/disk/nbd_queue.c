@@ -247,27 +247,47 @@ static void nbd_cqe(struct gd_disk_queue *base, enum gd_disk_kind kind, uint32_t
 		gd_nbd_why(queue->handle, queue->why, sizeof(queue->why));
 }
 
+/* 0, or -errno with the reason in `why`. */
+static int queue_connect(struct gd_nbd_queue *queue)
+{
+	struct gd_nbd_disk *disk = gd_nbd_disk_of(queue->base.disk);
+
+	queue->handle = gd_nbd_spare_take(disk);
+	if (queue->handle)
+		return 0;
+	return gd_nbd_connect(&queue->handle, &disk->server, gd_nbd_queue_ms(disk), queue->why, sizeof(queue->why));
+}
+
+/* The server may tell this connection something else than the first one, by which the disk was described. */
+static int queue_judge(struct gd_nbd_queue *queue)
+{
+	gd_nbd_abilities_ask(queue->handle, &queue->can);
+	if (!server_same(queue))
+		return -ENOTCONN;
+	difference_tell(gd_nbd_disk_of(queue->base.disk), queue->handle, (uint64_t)nbd_get_size(queue->handle));
+	return 0;
+}
+
 static int nbd_queue_open(struct gd_disk_queue *base)
 {
 	struct gd_nbd_queue *queue = gd_nbd_queue_of(base);
 	struct gd_nbd_disk *disk = gd_nbd_disk_of(base->disk);
-	int result;
+	int err;
 
 	queue->link = base->slots[0].generation; /* as far from other queues' as that is */
 	queue->timer = queue->link;
 	queue->backoff = GD_NBD_RETRY_FIRST_MS;
-	queue->handle = gd_nbd_spare_take(disk);
-	if (!queue->handle) {
-		result = gd_nbd_connect(&queue->handle, &disk->server, gd_nbd_queue_ms(disk), queue->why,
-					sizeof(queue->why));
-		if (result) {
-			gd_log(disk->disk.log, GD_ERR, "%s: %s", disk->disk.target, queue->why);
-			return result == -ENOMEM ? result : -ENOTCONN;
-		}
-	}
-	gd_nbd_abilities_ask(queue->handle, &queue->can);
-	queue->state = GD_NBD_SERVING;
 	__atomic_fetch_add(&disk->queues, 1, __ATOMIC_RELAXED);
+	err = queue_connect(queue);
+	if (!err)
+		err = queue_judge(queue);
+	if (err) {
+		gd_log(disk->disk.log, GD_ERR, "%s: %s", disk->disk.target, queue->why);
+		gd_nbd_end(queue->handle);
+		__atomic_fetch_sub(&disk->queues, 1, __ATOMIC_RELAXED);
+		return err == -ENOMEM ? err : -ENOTCONN;
+	}
+	queue->state = GD_NBD_SERVING;
 	nbd_settle(base); /* arms the polls: the server's going is seen even while nothing is asked of it */
 	return 0;
 }

@@ -274,6 +274,14 @@ static void test_back_without_flush(void **state)
 	await_log(rig, "connected again");
 }
 
+/* A second queue of the disk; the rig's is the first. */
+static int second_open(struct disk_rig *rig, struct disk_rig *second)
+{
+	memset(second, 0, sizeof(*second));
+	assert_int_equal(io_uring_queue_init(8, &second->ring, 0), 0);
+	return gd_disk_queue_open(&second->queue, rig->disk, &second->ring, RIG_TAG, 8);
+}
+
 static void test_back_without_multi_conn(void **state)
 {
 	struct disk_rig *rig = *state, other;
@@ -282,15 +290,40 @@ static void test_back_without_multi_conn(void **state)
 	peer_export(&peer, SIZE, PEER_FLUSH | PEER_MULTI_CONN);
 	open_peer(rig);
 	assert_true(rig->info.multi_queue);
-	memset(&other, 0, sizeof(other));
-	assert_int_equal(io_uring_queue_init(8, &other.ring, 0), 0);
-	assert_int_equal(gd_disk_queue_open(&other.queue, rig->disk, &other.ring, RIG_TAG, 8), 0);
+	assert_int_equal(second_open(rig, &other), 0);
 	come_back(rig, 0, SIZE, PEER_FLUSH); /* the other queue's is the next connection: then this one's again */
 	peer_await(&peer, rig, 3, 3);
 	await_log(rig, "no server for 0 s (the export no longer allows more than one connection (multi-conn)): ");
 	gd_disk_queue_close(other.queue);
 	io_uring_queue_exit(&other.ring);
 	await_log(rig, "connected again"); /* alone it is right */
+}
+
+/* A server that tells the second connection less than the first one: that queue cannot be had. */
+static void test_second_connection_is_less(void **state)
+{
+	static const struct {
+		uint16_t flags;
+		const char *line;
+	} lies[] = {
+		{PEER_MULTI_CONN, ": the export can no longer be flushed"},
+		{PEER_FLUSH, ": the export no longer allows more than one connection (multi-conn)"},
+	};
+	struct disk_rig *rig = *state, second;
+
+	peer_export(&peer, SIZE, PEER_FLUSH | PEER_MULTI_CONN);
+	open_peer(rig);
+	for (unsigned i = 0; i < sizeof(lies) / sizeof(lies[0]); i++) {
+		peer_export(&peer, SIZE, lies[i].flags);
+		assert_int_equal(second_open(rig, &second), -ENOTCONN);
+		assert_int_equal(rig_logged(rig, lies[i].line), 1);
+		io_uring_queue_exit(&second.ring);
+	}
+	peer_export(&peer, SIZE / 2, PEER_FLUSH | PEER_MULTI_CONN);
+	assert_int_equal(second_open(rig, &second), 0);
+	assert_int_equal(rig_logged(rig, "the export has 524288 bytes now, not 1048576: "), 1);
+	gd_disk_queue_close(second.queue);
+	io_uring_queue_exit(&second.ring);
 }
 
 /* Until when the connections of opening have to be there: before xl and the command line give up, after 10 s. */
@@ -367,6 +400,7 @@ int main(void)
 		TEST(test_back_smaller_and_readonly),
 		TEST(test_back_without_flush),
 		TEST(test_back_without_multi_conn),
+		TEST(test_second_connection_is_less),
 		TEST(test_connecting_has_a_limit),
 		TEST(test_moved),
 	};
