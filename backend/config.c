@@ -180,6 +180,7 @@ int gd_config_file(struct gd_config *config, const char *path, char error[GD_CON
 	unsigned number = 0;
 	char *line = NULL;
 	size_t size = 0;
+	ssize_t length;
 	int ret = 0;
 
 	if (!file) {
@@ -189,8 +190,13 @@ int gd_config_file(struct gd_config *config, const char *path, char error[GD_CON
 	}
 	config->given = 0;
 	errno = 0;
-	while (!ret && getline(&line, &size, file) >= 0)
-		ret = file_line(config, path, ++number, line, error);
+	while (!ret && (length = getline(&line, &size, file)) >= 0) {
+		number++;
+		if (strlen(line) == (size_t)length)
+			ret = file_line(config, path, number, line, error);
+		else /* as after a crash of the host: what stands behind it must not be passed over in silence */
+			ret = fail(error, "%s:%u: has a NUL byte, so the file is damaged", path, number);
+	}
 	if (!ret && ferror(file)) {
 		ret = gd_errno_or(EIO);
 		fail(error, "grantiod: --config '%s': %s", path, strerror(-ret));

@@ -255,6 +255,31 @@ static void names_the_line_of_a_file(void **state)
 	}
 }
 
+/* A file of zeroes, which a crash of the host can leave, is no empty file: it would lift all restrictions. */
+static void refuses_a_damaged_file(void **state)
+{
+	static const struct {
+		const char *bytes;
+		size_t length;
+		unsigned line;
+	} cases[] = {
+		{"\0\0\0\0\0\0\0\0", 8, 1}, {"queues = 2\nqueue-size = 64\0 9\n", 30, 2}, {"queues = 2\n\0", 12, 2}};
+	struct fixture *f = *state;
+	char expected[128];
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		FILE *file = fopen(f->path, "w");
+
+		assert_non_null(file);
+		assert_int_equal(fwrite(cases[i].bytes, 1, cases[i].length, file), cases[i].length);
+		assert_int_equal(fclose(file), 0);
+		snprintf(expected, sizeof(expected), "%s:%u: has a NUL byte, so the file is damaged", f->path,
+			 cases[i].line);
+		assert_int_equal(gd_config_file(&f->config, f->path, f->error), -EINVAL);
+		assert_string_equal(f->error, expected);
+	}
+}
+
 /* A UUID's line comes before a name's, and that before a number's, wherever they stand. */
 static void finds_guests_by_what_they_are_called(void **state)
 {
@@ -353,6 +378,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(reads_a_file, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_command_line_wins, setup, teardown),
 		cmocka_unit_test_setup_teardown(names_the_line_of_a_file, setup, teardown),
+		cmocka_unit_test_setup_teardown(refuses_a_damaged_file, setup, teardown),
 		cmocka_unit_test_setup_teardown(finds_guests_by_what_they_are_called, setup, teardown),
 		cmocka_unit_test_setup_teardown(bounds_nbd, setup, teardown),
 		cmocka_unit_test_setup_teardown(is_held, setup, teardown),
