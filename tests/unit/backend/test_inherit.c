@@ -390,8 +390,8 @@ static void test_quiesce_flushes(void **state)
 	assert_int_equal(gd_vdev_inflight(guest.vdev), 1);
 	fake_disk_release();
 	fake_until(gd_vdev_inflight(guest.vdev) == 0);
-	assert_int_equal(disk.writes, 1);
-	assert_int_equal(disk.flushes, 1); /* before it was said that all is quiet */
+	assert_int_equal(__atomic_load_n(&disk.writes, __ATOMIC_SEQ_CST), 1);
+	assert_int_equal(__atomic_load_n(&disk.flushes, __ATOMIC_SEQ_CST), 1); /* before all is quiet */
 	fake_until(__atomic_load_n(&guest.quiet, __ATOMIC_SEQ_CST) == 2);
 	fake_used(&guest.vq[0], 1);
 	assert_int_equal(fake_status(&taken), GIO_VIRTIO_BLK_S_OK);
