@@ -4,6 +4,8 @@
  */
 #include "disk_priv.h"
 
+#include <abi/grant_table.h>
+
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
@@ -14,9 +16,6 @@
 #include <time.h>
 
 #include "guest/os/model.h"
-
-/* Xen keeps the first entries of a grant table for itself (GNTTAB_NR_RESERVED_ENTRIES, public/grant_table.h). */
-#define FIRST_GREF 8
 
 #define POLL_BATCH 4u	 /* completions at once that make it worth looking for more */
 #define POLL_US	   2000u /* how long after the last one */
@@ -151,7 +150,7 @@ static int guest_open(struct gp_disk *disk, const struct gp_disk_config *config,
 	}
 	if (config->timeout_ms)
 		gio_os_model_patience(disk->os, (int)config->timeout_ms);
-	err = gio_grants_init(&disk->grants, disk->os, FIRST_GREF);
+	err = gio_grants_open(&disk->grants, disk->os, GIO_GRANT_RESERVED);
 	if (err) {
 		report(to, err, "domain %u: cannot set up the grant table", config->domid);
 		goto close_os;
@@ -176,7 +175,7 @@ static int guest_close(struct gp_disk *disk, struct gp_disk_leaks *leaks)
 		before = left;
 	gio_grants_stats(disk->grants, &grants);
 	leaks->grants = grants.used;
-	leaks->held = gio_grants_exit(disk->grants);
+	leaks->held = gio_grants_close(disk->grants);
 	pages = gio_os_model_pages_used(disk->os);
 	leaks->pages = pages;
 	gio_os_model_close(disk->os);

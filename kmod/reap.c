@@ -29,11 +29,11 @@ void gk_reap_schedule(void)
 
 int gk_reap_open(void)
 {
-	return gio_grants_init(&gk_os.grants, &gk_os, 0);
+	return gio_grants_open(&gk_os.grants, &gk_os, 0);
 }
 
 u32 gk_reap_close(void)
 {
 	cancel_delayed_work_sync(&reap_work); /* there is no device that would schedule it again */
-	return gio_grants_exit(gk_os.grants);
+	return gio_grants_close(gk_os.grants);
 }

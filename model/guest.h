@@ -17,7 +17,7 @@ struct gm_guest;
 /*
  * Become the guest `domid` of the machine in `dir`. One process at a time: -EBUSY while another one lives. Grants that
  * a process before this one left are cleared, but for those that another domain still uses: the entries of these stay
- * active, for gio_grants_init() to set aside.
+ * active, for gio_grants_open() to set aside.
  */
 int gm_guest_open(struct gm_guest **guest, const char *dir, uint16_t domid);
 /* The process that is this guest now; 0: none. Or -errno. */

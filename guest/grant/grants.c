@@ -75,7 +75,7 @@ static int add_initial(struct gio_grants *grants, gio_gref_t first)
 	return 0;
 }
 
-int gio_grants_init(struct gio_grants **grants, struct gio_os *os, gio_gref_t first)
+int gio_grants_open(struct gio_grants **grants, struct gio_os *os, gio_gref_t first)
 {
 	struct gio_grants *g = gio_os_alloc(os, sizeof(*g));
 	int ret;
@@ -116,7 +116,7 @@ static bool revoke_or_hold(struct gio_grants *grants, gio_gref_t ref)
 	return true;
 }
 
-uint32_t gio_grants_exit(struct gio_grants *grants)
+uint32_t gio_grants_close(struct gio_grants *grants)
 {
 	uint32_t held, pos = 0, first, count;
 

@@ -14,7 +14,7 @@
  *
  * Errors: 0 (or a count) or -GIO_E*. On failure everything is as before the call. A caller's error that can be told
  * (a run freed twice, one that was never allocated, a wrong length) changes nothing and is counted in `misuses`.
- * Threads: any function may be called at once, but init and exit; a reference belongs to the caller that allocated it.
+ * Threads: any function may be called at once, but open and close; a reference belongs to the caller that allocated it.
  * The lock is held for a bounded number of steps and never while the system is asked for memory or for more table, so
  * that gio_grants_alloc() may sleep only if gio_os_grant_table() or gio_os_alloc() does.
  * Not defended: a caller that uses a reference that it did not allocate, where that looks right.
@@ -40,13 +40,13 @@ struct gio_grants_stats {
  * `os` stays the caller's and must outlive `*grants`. -GIO_ENOMEM, -GIO_EIO (a table that makes no sense), -GIO_ERANGE
  * (one of more than 2^28 entries).
  */
-int gio_grants_init(struct gio_grants **grants, struct gio_os *os, gio_gref_t first);
+int gio_grants_open(struct gio_grants **grants, struct gio_os *os, gio_gref_t first);
 
 /*
  * Ends what can be ended, the runs that callers left allocated among them. Takes NULL. Returns the number of grants
  * that a backend still holds: their pages are never freed.
  */
-uint32_t gio_grants_exit(struct gio_grants *grants);
+uint32_t gio_grants_close(struct gio_grants *grants);
 
 /* A number for a user of this table, which is nobody else's (unless there have been 2^32); never 0. */
 uint32_t gio_grants_user(struct gio_grants *grants);

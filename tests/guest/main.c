@@ -74,7 +74,7 @@ static void scenarios_run(struct world *world)
 {
 	size_t pages = gio_xen_pages_used();
 	struct gio_grants_stats stats;
-	int ret = gio_grants_init(&world->grants, gio_xen_os(), 8);
+	int ret = gio_grants_open(&world->grants, gio_xen_os(), 8);
 
 	gio_xen_print("- grants: %d\n", ret);
 	store_run(world);
@@ -90,7 +90,7 @@ static void scenarios_run(struct world *world)
 	gio_xen_frontend_close(&world->ro);
 	gio_grants_stats(world->grants, &stats);
 	gio_xen_print("- end: %u grants, %u in quarantine, %u misuses", stats.used, stats.quarantined, stats.misuses);
-	gio_xen_print(", %u held", gio_grants_exit(world->grants));
+	gio_xen_print(", %u held", gio_grants_close(world->grants));
 	gio_xen_print(", %u pages\n", (unsigned)(gio_xen_pages_used() - pages));
 }
 

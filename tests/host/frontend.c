@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/host/frontend.h"
 
+#include <abi/grant_table.h>
+
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,9 +14,8 @@
 
 #include "guest/os/model.h"
 
-#define FRONT	   "device/virtio_disk/51712"
-#define FIRST_GREF 8
-#define PAGE	   4096u
+#define FRONT "device/virtio_disk/51712"
+#define PAGE  4096u
 
 /* ---- a frontend ------------------------------------------------------------------------------------------------- */
 
@@ -134,7 +135,7 @@ static void driver_open(struct driver *driver, struct th_front *front)
 	assert_int_equal(gm_guest_open(&driver->guest, front->host->dir, 1), 0);
 	assert_int_equal(gio_os_model_open(&driver->os, driver->guest), 0);
 	gio_os_model_patience(driver->os, TH_SECONDS * 1000);
-	assert_int_equal(gio_grants_init(&driver->grants, driver->os, FIRST_GREF), 0);
+	assert_int_equal(gio_grants_open(&driver->grants, driver->os, GIO_GRANT_RESERVED), 0);
 	config = (struct gio_blk_config){.os = driver->os, .grants = driver->grants, .base = front->base};
 	assert_int_equal(gio_blk_open(&driver->blk, &config), 0);
 	driver->page = gio_os_pages_alloc(driver->os, 1);
@@ -145,7 +146,7 @@ static void driver_close(struct driver *driver)
 {
 	gio_blk_close(driver->blk);
 	gio_os_pages_free(driver->os, driver->page, 1);
-	assert_int_equal(gio_grants_exit(driver->grants), 0);
+	assert_int_equal(gio_grants_close(driver->grants), 0);
 	gio_os_model_close(driver->os);
 	gm_guest_close(driver->guest);
 }

@@ -28,7 +28,7 @@ static int setup(struct lender *l, const char *machine, uint16_t domid, uint16_t
 {
 	int err = gm_guest_open(&l->guest, machine, domid);
 
-	if (err || (err = gio_os_model_open(&l->os, l->guest)) || (err = gio_grants_init(&l->grants, l->os, 8)))
+	if (err || (err = gio_os_model_open(&l->os, l->guest)) || (err = gio_grants_open(&l->grants, l->os, 8)))
 		return err;
 	l->page = gio_os_pages_alloc(l->os, 1);
 	l->kept = gio_os_pages_alloc(l->os, 1);
@@ -71,7 +71,7 @@ int main(int argc, char **argv)
 	fflush(stdout);
 	while (fgets(command, sizeof(command), stdin))
 		obey(&l, command);
-	gio_grants_exit(l.grants);
+	gio_grants_close(l.grants);
 	gio_os_pages_free(l.os, l.page, 1);
 	gio_os_pages_free(l.os, l.kept, 1);
 	gio_os_model_close(l.os);

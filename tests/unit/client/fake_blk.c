@@ -155,7 +155,7 @@ void gio_os_pages_free(struct gio_os *os, void *va, size_t npages)
 	free(va);
 }
 
-int gio_grants_init(struct gio_grants **grants, struct gio_os *os, gio_gref_t first)
+int gio_grants_open(struct gio_grants **grants, struct gio_os *os, gio_gref_t first)
 {
 	(void)os;
 	(void)first;
@@ -170,7 +170,7 @@ uint32_t gio_grants_reap(struct gio_grants *grants)
 	return 0;
 }
 
-uint32_t gio_grants_exit(struct gio_grants *grants)
+uint32_t gio_grants_close(struct gio_grants *grants)
 {
 	fake.tables -= grants != NULL;
 	return 0;

@@ -177,7 +177,7 @@ static void late_ends_go_back(void **state)
 
 	(void)state;
 	lost = 1;
-	assert_int_equal(gio_grants_init(&grants, os, 0), 0);
+	assert_int_equal(gio_grants_open(&grants, os, 0), 0);
 	first = grant_and_revoke(grants, os, va, 8, 0x5a);
 	gio_grants_stats(grants, &stats);
 	assert_int_equal(stats.quarantined, 4);
@@ -194,7 +194,7 @@ static void late_ends_go_back(void **state)
 	while (!gio_grants_alloc(grants, 1, &got))
 		;
 	assert_int_equal(count_of(CLAIMED), TABLE - (TABLE + 99) / 100);
-	assert_int_equal(gio_grants_exit(grants), 0);
+	assert_int_equal(gio_grants_close(grants), 0);
 	gio_os_pages_free(os, va, 8);
 	assert_int_equal(fake_os_delete(os), 0);
 }
@@ -207,7 +207,7 @@ static void chunks_are_not_lost(void **state)
 	gio_gref_t got;
 
 	(void)state;
-	assert_int_equal(gio_grants_init(&grants, os, 0), 0);
+	assert_int_equal(gio_grants_open(&grants, os, 0), 0);
 	fake_os_fail(os, FAKE_ALLOC, 1);
 	assert_int_equal(gio_grants_alloc(grants, 3, &got), -GIO_ENOMEM);
 	assert_true(fake_os_struck(os, FAKE_ALLOC));
@@ -215,7 +215,7 @@ static void chunks_are_not_lost(void **state)
 	assert_int_equal(count_of(CLAIMED), 0);
 	assert_int_equal(gio_grants_alloc(grants, 3, &got), 0);
 	assert_int_equal(gio_grants_alloc(grants, 100, &got), -GIO_ENOSPC); /* the owner's own are in between */
-	assert_int_equal(gio_grants_exit(grants), 0);
+	assert_int_equal(gio_grants_close(grants), 0);
 	assert_int_equal(fake_os_delete(os), 0);
 }
 
@@ -230,7 +230,7 @@ static void a_long_life(void **state)
 
 	(void)state;
 	lost = 500;
-	assert_int_equal(gio_grants_init(&grants, os, 0), 0);
+	assert_int_equal(gio_grants_open(&grants, os, 0), 0);
 	for (unsigned round = 0; round < 3000; round++) {
 		uint32_t count, held;
 
@@ -252,7 +252,7 @@ static void a_long_life(void **state)
 	assert_int_equal(stats.used, 0);
 	assert_int_equal(stats.entries, count_of(CLAIMED));
 	assert_int_equal(stats.misuses, 0);
-	assert_int_equal(gio_grants_exit(grants), 0);
+	assert_int_equal(gio_grants_close(grants), 0);
 	gio_os_pages_free(os, va, 16);
 	assert_int_equal(fake_os_delete(os), 0);
 }

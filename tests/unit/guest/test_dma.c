@@ -22,7 +22,7 @@ struct fixture {
 static void fixture_open_config(struct fixture *f, const struct fake_os_config *config)
 {
 	f->os = fake_os_new(config);
-	assert_int_equal(gio_grants_init(&f->grants, f->os, 8), 0);
+	assert_int_equal(gio_grants_open(&f->grants, f->os, 8), 0);
 	assert_int_equal(gio_dma_init(&f->dma, f->os, f->grants, BACKEND, UINT64_MAX), 0);
 }
 
@@ -53,7 +53,7 @@ static void fixture_close(struct fixture *f)
 	assert_int_equal(stats(f).granted, 0);
 	assert_int_equal(stats(f).maps, stats(f).unmaps);
 	assert_int_equal(refs_used(f), 0);
-	assert_int_equal(gio_grants_exit(f->grants), 0);
+	assert_int_equal(gio_grants_close(f->grants), 0);
 	assert_int_equal(fake_os_delete(f->os), 0);
 }
 

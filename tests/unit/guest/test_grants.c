@@ -22,7 +22,7 @@ static void fixture_open(struct fixture *f, uint32_t version)
 {
 	f->os = fake_os_new(&(struct fake_os_config){.version = version});
 	f->per = version == 1 ? 512 : 256;
-	assert_int_equal(gio_grants_init(&f->grants, f->os, 8), 0);
+	assert_int_equal(gio_grants_open(&f->grants, f->os, 8), 0);
 }
 
 static struct gio_grants_stats stats(const struct fixture *f)
@@ -38,7 +38,7 @@ static void fixture_close(struct fixture *f)
 {
 	assert_int_equal(stats(f).used, 0);
 	assert_int_equal(stats(f).quarantined, 0);
-	assert_int_equal(gio_grants_exit(f->grants), 0);
+	assert_int_equal(gio_grants_close(f->grants), 0);
 	assert_int_equal(fake_os_delete(f->os), 0);
 }
 
@@ -78,7 +78,7 @@ static void test_init(void **state)
 		gio_grants_free(f.grants, ref, 1);
 		fixture_close(&f);
 	}
-	assert_int_equal(gio_grants_exit(NULL), 0);
+	assert_int_equal(gio_grants_close(NULL), 0);
 }
 
 /* The reserved entries may be more than there are; they are nobody's. */
@@ -88,7 +88,7 @@ static void test_init_all_reserved(void **state)
 	gio_gref_t ref;
 
 	(void)state;
-	assert_int_equal(gio_grants_init(&f.grants, f.os, 512), 0);
+	assert_int_equal(gio_grants_open(&f.grants, f.os, 512), 0);
 	assert_int_equal(stats(&f).entries, 0);
 	assert_int_equal(gio_grants_alloc(f.grants, 3, &ref), 0);
 	assert_int_equal(ref, 512);
@@ -115,7 +115,7 @@ static void test_init_of_a_left_table(void **state)
 		g = grant(&f, 4);
 		assert_int_equal(fake_peer_pin(f.os, PEER, g.first + 1, true, NULL), 0);
 		assert_int_equal(fake_peer_pin(f.os, PEER, g.first + 2, false, NULL), 0);
-		assert_int_equal(gio_grants_init(&f.grants, f.os, 8), 0); /* as one that never heard of `before` */
+		assert_int_equal(gio_grants_open(&f.grants, f.os, 8), 0); /* as one that never heard of `before` */
 		assert_int_equal(stats(&f).quarantined, 2);
 		assert_int_equal(fake_os_page_holds(f.os, gio_os_gfn(f.os, g.va + GIO_PAGE_SIZE)), 1);
 		for (int i = 0; i < 3; i++) {
@@ -131,7 +131,7 @@ static void test_init_of_a_left_table(void **state)
 		fake_peer_unpin(f.os, g.first + 2, false);
 		assert_int_equal(gio_grants_reap(f.grants), 0);
 		gio_os_pages_free(f.os, g.va, 4);
-		gio_grants_exit(before);
+		gio_grants_close(before);
 		fixture_close(&f);
 	}
 }
@@ -147,10 +147,10 @@ static void test_init_faults(void **state)
 		struct gio_grants *grants;
 
 		fake_os_fail(os, FAKE_ANY, ++n);
-		ret = gio_grants_init(&grants, os, 8);
+		ret = gio_grants_open(&grants, os, 8);
 		assert_int_equal(ret, fake_os_struck(os, FAKE_ANY) ? -GIO_ENOMEM : 0);
 		if (!ret)
-			assert_int_equal(gio_grants_exit(grants), 0);
+			assert_int_equal(gio_grants_close(grants), 0);
 		assert_int_equal(fake_os_delete(os), 0);
 	} while (ret && n < 100);
 	assert_in_range(n, 4, 99);
@@ -496,7 +496,7 @@ static void test_exit_with_held(void **state)
 		assert_int_equal(gio_grants_revoke(f.grants, gone.first, 2), 1);
 		assert_int_equal(gio_grants_revoke(f.grants, free_soon.first, 1), 1);
 		fake_peer_unpin(f.os, free_soon.first, false);
-		assert_int_equal(gio_grants_exit(f.grants), 2);
+		assert_int_equal(gio_grants_close(f.grants), 2);
 		gio_os_pages_free(f.os, left.va, 3);
 		gio_os_pages_free(f.os, gone.va, 2);
 		gio_os_pages_free(f.os, free_soon.va, 1);
@@ -525,7 +525,7 @@ static void test_exit_beside_held(void **state)
 	assert_int_equal(gio_grants_revoke(f.grants, a.first, 5), 1);
 	b = grant(&f, 3);
 	assert_in_range(b.first, a.first + 1, a.first + 4);
-	assert_int_equal(gio_grants_exit(f.grants), 1);
+	assert_int_equal(gio_grants_close(f.grants), 1);
 	assert_int_not_equal(fake_peer_pin(f.os, PEER, b.first, false, NULL), 0);
 	fake_peer_unpin(f.os, a.first, false);
 	gio_os_pages_free(f.os, a.va, 5);

@@ -165,7 +165,7 @@ static void stress(uint32_t version)
 	struct gio_grants_stats stats;
 	struct gio_dma_stats dma;
 
-	assert_int_equal(gio_grants_init(&s.grants, s.os, 8), 0);
+	assert_int_equal(gio_grants_open(&s.grants, s.os, 8), 0);
 	assert_int_equal(gio_dma_init(&s.dma, s.os, s.grants, PEER, UINT64_MAX), 0);
 	for (unsigned i = 0; i < THREADS / 2; i++) {
 		start(&s.runs[i], &s, i + 1, run_worker);
@@ -189,7 +189,7 @@ static void stress(uint32_t version)
 	assert_int_equal(dma.maps, dma.unmaps);
 	assert_int_equal(dma.granted, 0);
 	assert_int_equal(dma.misuses, 0);
-	assert_int_equal(gio_grants_exit(s.grants), 0);
+	assert_int_equal(gio_grants_close(s.grants), 0);
 	assert_int_equal(fake_os_delete(s.os), 0);
 }
 
@@ -226,7 +226,7 @@ static void test_growth_at_once(void **state)
 		struct fake_os_counts c;
 		gio_gref_t ref;
 
-		assert_int_equal(gio_grants_init(&s.grants, s.os, 0), 0);
+		assert_int_equal(gio_grants_open(&s.grants, s.os, 0), 0);
 		for (unsigned i = 0; i < THREADS; i++)
 			start(&w[i], &s, i + 1, grow_worker);
 		for (unsigned i = 0; i < THREADS; i++)
@@ -238,7 +238,7 @@ static void test_growth_at_once(void **state)
 		fake_os_count(s.os, &c);
 		assert_int_equal(c.grows, 3); /* nor did anybody grow it beyond need */
 		assert_int_equal(gio_grants_alloc(s.grants, 1, &ref), -GIO_ENOSPC);
-		assert_int_equal(gio_grants_exit(s.grants), 0);
+		assert_int_equal(gio_grants_close(s.grants), 0);
 		assert_int_equal(fake_os_delete(s.os), 0);
 	}
 }
@@ -265,7 +265,7 @@ static void test_revoke_twice_at_once(void **state)
 	struct gio_grants_stats stats;
 
 	(void)state;
-	assert_int_equal(gio_grants_init(&s.grants, s.os, 8), 0);
+	assert_int_equal(gio_grants_open(&s.grants, s.os, 8), 0);
 	for (unsigned round = 0; round < 200; round++) {
 		struct twice t[2] = {{.s = &s}, {.s = &s}};
 		gio_gref_t first;
@@ -284,7 +284,7 @@ static void test_revoke_twice_at_once(void **state)
 		assert_int_equal(stats.used, 0);
 		assert_int_equal(stats.misuses, round + 1);
 	}
-	assert_int_equal(gio_grants_exit(s.grants), 0);
+	assert_int_equal(gio_grants_close(s.grants), 0);
 	assert_int_equal(fake_os_delete(s.os), 0);
 }
 

@@ -29,7 +29,7 @@ static void open_fixture(struct fixture *f)
 {
 	*f = (struct fixture){.driver = {.name = "virtio-mmio"}};
 	world_new();
-	assert_int_equal(gio_grants_init(&gk_os.grants, &gk_os, 0), 0);
+	assert_int_equal(gio_grants_open(&gk_os.grants, &gk_os, 0), 0);
 	gk_dma_init(&f->dma);
 	gk_dma_init(&f->other_dma);
 	assert_int_equal(gk_dma_attach(&f->dev, &f->dma, 7, 2), 0);
@@ -43,7 +43,7 @@ static void close_fixture(struct fixture *f)
 {
 	gk_dma_detach(&f->dev);
 	gk_dma_detach(&f->other);
-	assert_int_equal(gio_grants_exit(gk_os.grants), 0);
+	assert_int_equal(gio_grants_close(gk_os.grants), 0);
 	assert_int_equal(world_granted(), 0);
 }
 

@@ -32,7 +32,7 @@ static void backend_is(struct xenbus_device *xbdev, enum xenbus_state state)
 
 static void begin(struct xenbus_device *xbdev)
 {
-	assert_int_equal(gio_grants_init(&gk_os.grants, &gk_os, 0), 0);
+	assert_int_equal(gio_grants_open(&gk_os.grants, &gk_os, 0), 0);
 	assert_int_equal(gk_virtio_register(), 0);
 	assert_int_equal(gk_front_register(), 0);
 	assert_int_equal(world.driver->probe(xbdev, NULL), 0);
@@ -53,7 +53,7 @@ static void end(struct xenbus_device *xbdev)
 	assert_int_equal(world.handlers, 0);
 	assert_int_equal(shim_module, 0);
 	assert_int_equal(shim_warnings, 0);
-	assert_int_equal(gio_grants_exit(gk_os.grants), 0);
+	assert_int_equal(gio_grants_close(gk_os.grants), 0);
 }
 
 static const struct dev_pm_ops *pm(void)
@@ -377,7 +377,7 @@ static void test_save_of_a_disk_that_was_left(void **state)
 	front->frozen = false; /* in a kernel it stays for good; this test leaves nothing */
 	gk_platform_destroy(front);
 	free(front);
-	assert_int_equal(gio_grants_exit(gk_os.grants), 0);
+	assert_int_equal(gio_grants_close(gk_os.grants), 0);
 }
 
 /* ---- what the backend and the memory may do meanwhile ------------------------------------------------------------ */

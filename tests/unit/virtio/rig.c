@@ -7,7 +7,7 @@ void rig_init(struct blk_rig *rig, uint32_t grant_version)
 {
 	*rig = (struct blk_rig){0};
 	rig->os = fake_os_new(&(struct fake_os_config){.pages = 1024, .version = grant_version});
-	assert_int_equal(gio_grants_init(&rig->grants, rig->os, 8), 0);
+	assert_int_equal(gio_grants_open(&rig->grants, rig->os, 8), 0);
 	rig->dev = fake_dev_new(rig->os);
 	rig->config = (struct gio_blk_config){
 		.os = rig->os, .grants = rig->grants, .backend = FAKE_DEV_DOMID, .base = FAKE_DEV_BASE};
@@ -25,7 +25,7 @@ void rig_close_with(struct blk_rig *rig, unsigned faults)
 	fake_dev_delete(rig->dev);
 	gio_grants_reap(rig->grants);
 	assert_int_equal(rig_grants(rig), 0);
-	assert_int_equal(gio_grants_exit(rig->grants), 0);
+	assert_int_equal(gio_grants_close(rig->grants), 0);
 	assert_int_equal(fake_os_delete(rig->os), 0);
 }
 
