@@ -17,8 +17,7 @@ void gm_attach_end(struct gm_machine *machine);
  * Remove a dying domain's files, and make its id free, once no page of it is in use. With big held, its grant_lock not.
  */
 void gm_domain_reap(struct gm_machine *machine, uint16_t domid);
-/* The same for a caller that holds nothing and may just have ended the last use; does nothing for a domain that lives.
- */
+/* The same for a caller that holds no lock and may just have ended the last use. Leaves a domain that lives alone. */
 void gm_domain_let_go(struct gm_machine *machine, uint16_t domid);
 
 #endif

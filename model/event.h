@@ -11,7 +11,8 @@
 
 #include "model/state.h"
 
-/* Each returns 0 (or a port) or -errno as the hypercall does. `owner`: a handle's token or GM_OWNER_*. */
+/* Make a port for `remote`, or bind one that `remote` has left. Each returns a port or -errno. `owner`: a handle's
+ * token or GM_OWNER_*. */
 int gm_event_alloc_unbound(struct gm_machine *machine, uint16_t domid, uint16_t remote, uint32_t owner);
 int gm_event_bind_interdomain(struct gm_machine *machine, uint16_t remote, uint32_t remote_port, uint32_t owner);
 /* As gm_event_alloc_unbound, with big held. */
@@ -22,6 +23,7 @@ void gm_event_close_all(struct gm_machine *machine, uint16_t domid); /* with big
 
 /* Raise the peer of `port`; 0 also when there is no peer yet. */
 int gm_event_send(struct gm_machine *machine, uint16_t domid, uint32_t port);
+/* Let the port be delivered again, and deliver what came meanwhile. */
 void gm_event_unmask(struct gm_machine *machine, uint16_t domid, uint32_t port);
 
 /* After a death: mend half-made bindings (big held), deliver again what may not have been written. */
@@ -36,6 +38,7 @@ void gm_handle_close(struct gm_machine *machine, uint32_t token);
 uint32_t gm_handle_find(struct gm_machine *machine, int fd);
 /* Close one port of a handle. -ENOTCONN: not its. */
 int gm_handle_unbind(struct gm_machine *machine, uint32_t token, uint32_t port);
+/* Is the port bound by this handle? */
 bool gm_handle_owns(struct gm_machine *machine, uint32_t token, uint32_t port);
 
 /* Close write ends of pipes that are no more. */

@@ -25,6 +25,7 @@ size_t gm_file_bytes(enum gm_file file, uint64_t ram_frames, uint32_t max_frames
 int gm_file_open(const struct gm_machine *machine, uint16_t domid, enum gm_file file, int flags);
 /* Make all of a domain's files, or none: 0 or -errno. Files of an earlier attempt that was cut short are replaced. */
 int gm_files_make(struct gm_machine *machine, uint16_t domid, uint64_t ram_frames, uint32_t max_frames);
+/* Remove them; what is mapped of them stays until it is unmapped. */
 void gm_files_remove(struct gm_machine *machine, uint16_t domid);
 
 /*

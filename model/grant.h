@@ -25,10 +25,10 @@ struct gm_pin {
 
 /* Take `n` free tracks of this process, or none: false. */
 bool gm_tracks_take(struct gm_machine *machine, uint32_t n, uint32_t *tracks);
+/* Give tracks back that hold nothing any more. */
 void gm_tracks_give(struct gm_machine *machine, uint32_t n, const uint32_t *tracks);
 
-/* Pin a reference for the caller, and note that in its track. With grant_lock held. GNTST_okay, or why it is refused.
- */
+/* Pin a reference for the caller, and note that in its track. With grant_lock held. GNTST_okay, or the refusal. */
 int16_t gm_grant_pin(struct gm_machine *machine, struct gm_pin *pin);
 /* With grant_lock held. */
 void gm_grant_unpin(struct gm_machine *machine, const struct gm_pin *pin);

@@ -24,6 +24,7 @@ int gm_guest_open(struct gm_guest **guest, const char *dir, uint16_t domid);
 int gm_guest_pid(const char *dir, uint16_t domid);
 void gm_guest_close(struct gm_guest *guest); /* the domain stays; takes NULL */
 
+/* What it was opened with: the machine, seen as this domain, and the domain's id. */
 struct gm_machine *gm_guest_machine(struct gm_guest *guest);
 uint16_t gm_guest_domid(const struct gm_guest *guest);
 
@@ -78,9 +79,9 @@ int gm_guest_find_disk(struct gm_guest *guest, const char *name, int timeout_ms,
 struct gm_guest_events;
 int gm_guest_events_open(struct gm_guest_events **events, const char *dir, uint16_t domid);
 void gm_guest_events_close(struct gm_guest_events *events);
-/* Readable when a port was raised: each read of a uint32_t takes one port's number. That port is masked from then on.
- */
+/* Readable when a port was raised: each read of a uint32_t takes one port's number, and masks that port. */
 int gm_guest_events_fd(const struct gm_guest_events *events);
+/* Let the port be told of again. */
 void gm_guest_port_unmask(struct gm_guest_events *events, uint32_t port);
 
 /* A port for domain `remote` to bind, as its number; or -errno. */

@@ -13,10 +13,14 @@
 /* May the caller act as device model of `domid`? 0, -ESRCH, -EPERM. */
 int gm_dm_allowed(struct gm_machine *machine, uint16_t domid);
 
+/* XEN_DMOP_create_ioreq_server and so on, for the calling domain as emulator; only it may use its servers. */
 int gm_server_create(struct gm_machine *machine, uint16_t domid, int buffered, uint16_t *id);
 int gm_server_destroy(struct gm_machine *machine, uint16_t domid, uint16_t id);
+/* A server that is not enabled gets no access. Enabling publishes the ports in its page, if that was made before. */
 int gm_server_enable(struct gm_machine *machine, uint16_t domid, uint16_t id, bool enable);
+/* The port of the buffered page; unchanged without one. */
 int gm_server_buf_port(struct gm_machine *machine, uint16_t domid, uint16_t id, uint32_t *port);
+/* Give the server a range, which it must not have, or take one away, which it must have. `end` is inclusive. */
 int gm_server_map(struct gm_machine *machine, uint16_t domid, uint16_t id, enum gm_io_type type, uint64_t start,
 		  uint64_t end);
 int gm_server_unmap(struct gm_machine *machine, uint16_t domid, uint16_t id, enum gm_io_type type, uint64_t start,

@@ -18,10 +18,13 @@ struct gm_recovery {
 /* Make a lock in shared memory. */
 void gm_mutex_init(pthread_mutex_t *mutex);
 
+/* Domains, bindings, and the slots of processes and event channel handles. */
 void gm_big_lock(struct gm_machine *machine);
 void gm_big_unlock(struct gm_machine *machine);
+/* One domain's active entries, and the size of its grant table. */
 void gm_grant_lock(struct gm_machine *machine, struct gm_attach *attach);
 void gm_grant_unlock(struct gm_machine *machine, uint16_t domid);
+/* One domain's ioreq servers. */
 void gm_io_lock(struct gm_machine *machine, uint16_t domid);
 void gm_io_unlock(struct gm_machine *machine, uint16_t domid);
 

@@ -76,7 +76,9 @@ struct gm_stats {
  */
 int gm_domain_set_target(struct gm_machine *machine, uint16_t domid, uint16_t target);
 
+/* GM_DOMAIN_NONE also for an id that no domain can have. */
 enum gm_domain_state gm_domain_state(struct gm_machine *machine, uint16_t domid);
+/* 0 or -ESRCH. */
 int gm_domain_stats(struct gm_machine *machine, uint16_t domid, struct gm_stats *out);
 
 /*

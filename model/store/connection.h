@@ -49,6 +49,7 @@ struct gm_client_ops {
 int gm_connection_open(struct gm_store_domain *domain, int fd);
 /* Free it; it must be out of its domain's list. */
 void gm_connection_close(struct gm_connection *connection);
+/* Have it closed when the events of this turn are done. */
 void gm_connection_break(struct gm_connection *connection);
 
 /* Answer the request in connection->header. Too long an answer becomes the error E2BIG. */

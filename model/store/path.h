@@ -21,6 +21,7 @@
 int gm_path_resolve(char *out, uint16_t domid, const char *path, bool special);
 /* The same for a watch. Whatever begins with '@' can be watched; only the two special paths have events. */
 int gm_path_resolve_watch(char *out, uint16_t domid, const char *path);
+/* A special node, and no path. */
 bool gm_path_special(const char *path);
 /* Length of the parent's path: of "/a/b" 2, of "/a" 1 ("/"). Not for "/" and special paths. */
 size_t gm_path_parent(const char *path);

@@ -24,6 +24,7 @@ struct gm_perms {
 
 #define GM_PERMS_TEXT_MAX (GM_STORE_PERMS_MAX * 7) /* "b65535" and NUL for each */
 
+/* The permissions of a node that only its owner may use. */
 struct gm_perms gm_perms_owner(uint16_t domid);
 /* What the domain may do: a set of GM_RIGHT_*. */
 unsigned gm_perms_rights(const struct gm_perms *perms, uint16_t domid);

@@ -36,7 +36,7 @@ int gm_request_node(struct gm_request *request, const char *name, unsigned right
 int gm_request_touch_above(struct gm_request *request);
 int gm_request_done(struct gm_request *request); /* answers "OK"; 0 */
 
-/* request_node.c */
+/* request_node.c: one for each message on nodes; the names are those of xs_wire.h. */
 int gm_request_directory(struct gm_request *request);
 int gm_request_directory_part(struct gm_request *request);
 int gm_request_read(struct gm_request *request);
@@ -46,7 +46,7 @@ int gm_request_rm(struct gm_request *request);
 int gm_request_get_perms(struct gm_request *request);
 int gm_request_set_perms(struct gm_request *request);
 
-/* request_domain.c */
+/* request_domain.c: the same for messages on domains. */
 int gm_request_introduce(struct gm_request *request);
 int gm_request_release(struct gm_request *request);
 int gm_request_resume(struct gm_request *request);

@@ -24,12 +24,14 @@ struct gm_transaction {
 
 /* 0, -ENOSPC: too many, -ENOMEM. */
 int gm_transaction_start(struct gm_connection *connection, uint32_t *id);
+/* NULL: the connection has none of that id. */
 struct gm_transaction *gm_transaction_find(struct gm_connection *connection, uint32_t id);
 /* Note that a path was read or is to be changed. 0, -ENOSPC: too many, -ENOMEM. */
 int gm_transaction_touch(struct gm_connection *connection, struct gm_transaction *transaction, const char *path,
 			 enum gm_touch how);
 /* Commit or drop it; it is gone then, whatever is returned. 0, -EAGAIN: conflict, -ENOSPC: too many nodes, -ENOMEM. */
 int gm_transaction_end(struct gm_connection *connection, struct gm_transaction *transaction, bool apply);
+/* Drop all of a connection's. */
 void gm_transaction_end_all(struct gm_connection *connection);
 
 #endif

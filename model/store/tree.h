@@ -32,6 +32,7 @@ struct gm_tree {
 	size_t owners;
 };
 
+/* A tree with a root and the two special nodes, a copy of a tree, and the end of either. 0 or -ENOMEM. */
 int gm_tree_init(struct gm_tree *tree);
 int gm_tree_copy(struct gm_tree *out, const struct gm_tree *from);
 void gm_tree_exit(struct gm_tree *tree);
@@ -50,6 +51,7 @@ uint32_t gm_tree_owned(const struct gm_tree *tree, uint16_t domid);
 int gm_tree_write(struct gm_tree *tree, const char *path, uint16_t domid, const void *value, size_t length);
 /* Remove the node and all below it. Not for "/". */
 int gm_tree_remove(struct gm_tree *tree, const char *path);
+/* Set a node's permissions, which may give it another owner. */
 int gm_tree_perms_set(struct gm_tree *tree, const char *path, const struct gm_perms *perms);
 /* Make the node at `path` as it is in `from` (value, permissions; children are left), and missing parents too. */
 int gm_tree_adopt(struct gm_tree *tree, const struct gm_tree *from, const char *path);

@@ -22,6 +22,7 @@ enum gm_change { GM_CHANGED, GM_REMOVED };
 int gm_watch_add(struct gm_connection *connection, const char *given, const char *path, const char *token);
 /* 0 or -ENOENT. */
 int gm_watch_remove(struct gm_connection *connection, const char *path, const char *token);
+/* Remove all of a connection's. */
 void gm_watch_remove_all(struct gm_connection *connection);
 
 /* Tell everyone. `before`: the tree before the change; NULL where it gave nobody rights that it does not give now. */

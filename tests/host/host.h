@@ -45,7 +45,7 @@ struct th_host {
 
 /* End the store, as if xenstored had died. host->xs is of no use from then on. */
 void th_store_end(struct th_host *host);
-/* Another takes its place, which knows of no domain but 0, and of nothing that the former one knew. */
+/* Start another store, which knows domain 0 only and nothing of the former one's nodes. */
 void th_store_begin(struct th_host *host);
 /* Tell it of a domain that there is. */
 void th_domain_introduce(struct th_host *host, uint16_t domid);
@@ -69,7 +69,7 @@ int th_grantiod_stop(struct th_host *host, int signal);
 /* SIGTERM; it ends with status 0, and nothing is left: th_quiet(). */
 void th_grantiod_end(struct th_host *host, const uint16_t *domids);
 unsigned th_grantiod_descriptors(const struct th_host *host); /* now */
-/* Run another one until it ends by itself; its exit status, and what it said in `text`. */
+/* Run another one until it ends by itself. Returns its exit status; `text` gets its log. */
 int th_grantiod_run(struct th_host *host, const char *const *arguments, char *text, size_t size);
 /* Wait until `text` stands in `count` lines of the log. */
 void th_log_wait(struct th_host *host, const char *text, unsigned count);
@@ -91,7 +91,7 @@ void th_domain_make(struct th_host *host, uint16_t domid, unsigned vcpus);
 /* As xl destroy: the domain first, then its directories. */
 void th_domain_destroy(struct th_host *host, uint16_t domid);
 
-/* A key to be written otherwise; value NULL: not at all. */
+/* A key that is written with another value than xl's; with value NULL it is not written. */
 struct th_key {
 	const char *key, *value;
 };
@@ -108,12 +108,13 @@ void th_disk_write(struct th_host *host, uint16_t domid, unsigned index, const c
 void th_disk_key(struct th_host *host, uint16_t domid, unsigned index, const char *key, const char *value);
 /* Read a key of the backend's directory; the caller frees it. NULL: not there. */
 char *th_disk_read(struct th_host *host, uint16_t domid, unsigned index, const char *key);
+/* Wait until the backend of a disk has this state. */
 void th_disk_wait(struct th_host *host, uint16_t domid, unsigned index, unsigned state);
 /* Wait until it is served (state 2: true), or refused with a reason in xenstore. */
 bool th_disk_verdict(struct th_host *host, uint16_t domid, unsigned index);
-/* Written, and waited for until state 2. */
+/* Write the disk, and wait until it is served (state 2). */
 void th_disk_attach(struct th_host *host, uint16_t domid, unsigned index, const char *image);
-/* online 0 and state 5, waited for until state 6; the directories removed. */
+/* Remove a disk as xl does: online 0 and state 5, then wait for state 6, then remove the directories. */
 void th_disk_detach(struct th_host *host, uint16_t domid, unsigned index);
 void th_disk_remove(struct th_host *host, uint16_t domid, unsigned index); /* the directories, at once */
 
@@ -136,6 +137,7 @@ __attribute__((sentinel)) int th_grantio(char *out, size_t size, ... /* const ch
 
 /* ---- guest -------------------------------------------------------------------------------------------------- */
 
+/* Open a disk as its guest, whose driver is the guest library; closing it fails if the guest has leaked something. */
 struct gp_disk *th_guest_open(struct th_host *host, uint16_t domid, unsigned index);
 void th_guest_close(struct gp_disk *disk);
 /* Write a pattern of `seed` at `offset`, flush, read it back, and find it in `image`. */

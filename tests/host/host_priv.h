@@ -5,6 +5,7 @@
 
 #include "tests/host/host.h"
 
+/* An empty log. th_grantiod_start() begins to fill it. */
 struct th_log *th_log_open(void);
 void th_log_close(struct th_log *log);
 
