@@ -4,31 +4,57 @@
 #include <abi/virtio.h>
 
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
 
+#include <abi/virtio_mmio.h> /* the device ids */
+
+#include "backend/blk/serve.h"
+
 #define SECTOR GIO_VIRTIO_BLK_SECTOR
+
+/* The class's part of the ledger: never change it, but for fields behind its end. */
+struct blk_state {
+	uint32_t writeback;
+	uint32_t block_size; /* of the disk, as its driver knows it; 0: not known */
+};
+
+static const struct gd_class_ops blk_ops;
+
+static struct gd_blk *blk_of(struct gd_class_device *device)
+{
+	return (struct gd_blk *)device; /* its first field */
+}
+
+static void writeback_set(struct gd_blk *blk, bool on)
+{
+	__atomic_store_n(&blk->writeback, on, __ATOMIC_RELAXED);
+}
+
+static void blk_reset(struct gd_class_device *device)
+{
+	writeback_set(blk_of(device), blk_of(device)->writeback_first);
+}
 
 /* ---- features and configuration --------------------------------------------------------------------------------- */
 
-static uint64_t features_offered(const struct gd_disk_info *info, const struct gd_blk_config *config)
+static uint64_t features_offered(const struct gd_disk_info *info, unsigned queues, bool discard)
 {
-	uint64_t f = GIO_VIRTIO_F_VERSION_1 | GIO_VIRTIO_F_EVENT_IDX | GIO_VIRTIO_BLK_F_SIZE_MAX |
-		     GIO_VIRTIO_BLK_F_SEG_MAX | GIO_VIRTIO_BLK_F_BLK_SIZE | GIO_VIRTIO_BLK_F_TOPOLOGY;
+	uint64_t f = GIO_VIRTIO_BLK_F_SIZE_MAX | GIO_VIRTIO_BLK_F_SEG_MAX | GIO_VIRTIO_BLK_F_BLK_SIZE |
+		     GIO_VIRTIO_BLK_F_TOPOLOGY;
 
-	f |= config->features;
-	if (config->indirect)
-		f |= GIO_VIRTIO_F_INDIRECT_DESC;
-	if (config->queues > 1)
+	if (queues > 1)
 		f |= GIO_VIRTIO_BLK_F_MQ;
 	if (info->flush)
 		f |= GIO_VIRTIO_BLK_F_FLUSH | GIO_VIRTIO_BLK_F_CONFIG_WCE;
 	if (info->readonly)
 		return f | GIO_VIRTIO_BLK_F_RO;
-	if (config->discard && info->max_discard)
+	if (discard && info->max_discard)
 		f |= GIO_VIRTIO_BLK_F_DISCARD;
-	if (config->discard && info->max_write_zeroes)
+	if (discard && info->max_write_zeroes)
 		f |= GIO_VIRTIO_BLK_F_WRITE_ZEROES;
 	return f;
 }
@@ -47,31 +73,30 @@ static void limits_fill(struct gio_virtio_blk_config *c, const struct gd_disk_in
 	uint32_t ring = queue_size > 3 ? queue_size - 2 : 1;
 
 	c->size_max = most < GD_BLK_SIZE_MAX ? (uint32_t)most : GD_BLK_SIZE_MAX;
-	c->seg_max =
-		most / c->size_max < GD_CHAIN_DATA_SEGMENTS ? (uint32_t)(most / c->size_max) : GD_CHAIN_DATA_SEGMENTS;
+	c->seg_max = most / c->size_max < GD_BLK_SEGMENTS ? (uint32_t)(most / c->size_max) : GD_BLK_SEGMENTS;
 	if (c->seg_max > ring)
 		c->seg_max = ring;
 }
 
-static void config_fill(struct gd_blk *blk, const struct gd_blk_config *config)
+static void config_fill(struct gd_blk *blk)
 {
 	const struct gd_disk_info *info = &blk->info;
 	struct gio_virtio_blk_config *c = &blk->config;
 	uint32_t physical = info->physical_size > info->block_size ? info->physical_size / info->block_size : 1;
 
 	c->capacity = blk->size / SECTOR;
-	limits_fill(c, info, config->queue_size);
+	limits_fill(c, info, blk->base.config.queue_size);
 	c->blk_size = info->block_size;
 	c->physical_block_exp = (uint8_t)(31 - __builtin_clz(physical));
 	c->min_io_size = (uint16_t)(physical <= UINT16_MAX ? physical : 1);
 	c->opt_io_size = 0; /* none better than others */
-	c->num_queues = (uint16_t)config->queues;
-	if (blk->features & GIO_VIRTIO_BLK_F_DISCARD) {
+	c->num_queues = (uint16_t)blk->base.config.queues;
+	if (blk->base.features & GIO_VIRTIO_BLK_F_DISCARD) {
 		c->max_discard_sectors = range_sectors(info->max_discard, info->block_size);
 		c->max_discard_seg = GD_BLK_RANGES;
 		c->discard_sector_alignment = info->discard_align > SECTOR ? info->discard_align / SECTOR : 1;
 	}
-	if (blk->features & GIO_VIRTIO_BLK_F_WRITE_ZEROES) {
+	if (blk->base.features & GIO_VIRTIO_BLK_F_WRITE_ZEROES) {
 		c->max_write_zeroes_sectors = range_sectors(info->max_write_zeroes, info->block_size);
 		c->max_write_zeroes_seg = GD_BLK_RANGES;
 		c->write_zeroes_may_unmap = 1;
@@ -89,50 +114,78 @@ static uint32_t generation_first(void)
 	return getrandom(&value, sizeof(value), GRND_NONBLOCK) == sizeof(value) ? value : (uint32_t)time(NULL);
 }
 
-int gd_blk_init(struct gd_blk *blk, const struct gd_disk_info *info, const struct gd_blk_config *config)
+/* Whether virtio-blk can express the disk's sizes. */
+static bool sizes_valid(const struct gd_disk_info *info)
 {
 	if (info->block_size < SECTOR || info->block_size % SECTOR || (info->block_size & (info->block_size - 1)))
+		return false;
+	return !info->max_transfer || info->max_transfer >= info->block_size;
+}
+
+static int blk_init(struct gd_blk *blk, const struct gd_device_config *config, const struct gd_blk_config *own)
+{
+	gd_disk_info(own->disk, &blk->info);
+	if (!sizes_valid(&blk->info))
 		return -EINVAL;
-	if (info->max_transfer && info->max_transfer < info->block_size)
-		return -EINVAL;
-	*blk = (struct gd_blk){
-		.info = *info, .writeback_first = config->writeback && info->flush, .generation = generation_first()};
-	blk->size = info->size - info->size % info->block_size;
-	blk->features = features_offered(info, config);
-	config_fill(blk, config);
-	gd_blk_reset(blk);
+	blk->base = (struct gd_class_device){.ops = &blk_ops, .config = *config};
+	if (!blk->info.multi_queue)
+		blk->base.config.queues = 1;
+	blk->disk = own->disk;
+	blk->writeback_first = own->writeback && blk->info.flush;
+	blk->generation = generation_first();
+	blk->size = blk->info.size - blk->info.size % blk->info.block_size;
+	blk->base.features = features_offered(&blk->info, blk->base.config.queues, own->discard);
+	config_fill(blk);
+	blk_reset(&blk->base);
 	return -pthread_mutex_init(&blk->lock, NULL);
 }
 
-void gd_blk_exit(struct gd_blk *blk)
+int gd_blk_open(struct gd_class_device **device, const struct gd_device_config *config, const struct gd_blk_config *own,
+		char *error, size_t size)
 {
+	struct gd_blk *blk = calloc(1, sizeof(*blk));
+	int err = blk ? blk_init(blk, config, own) : -ENOMEM;
+
+	if (!err) {
+		*error = '\0';
+		*device = &blk->base;
+		return 0;
+	}
+	free(blk);
+	snprintf(error, size, "%s: %s", err == -EINVAL ? "the disk is none that can be offered" : "no memory for it",
+		 strerror(-err));
+	return err;
+}
+
+static void blk_close(struct gd_class_device *device)
+{
+	struct gd_blk *blk = blk_of(device);
+
 	pthread_mutex_destroy(&blk->lock);
+	gd_disk_close(blk->disk);
+	free(blk);
 }
 
-bool gd_blk_writeback(const struct gd_blk *blk)
+void gd_blk_config_keep(struct gd_device_config *config, struct gd_blk_config *own, uint64_t features, bool discard)
 {
-	return __atomic_load_n(&blk->writeback, __ATOMIC_RELAXED);
+	if (features & (GIO_VIRTIO_BLK_F_DISCARD | GIO_VIRTIO_BLK_F_WRITE_ZEROES))
+		own->discard = discard;
+	if (features & GIO_VIRTIO_BLK_F_MQ && config->queues < 2)
+		config->queues = 2;
 }
 
-void gd_blk_writeback_set(struct gd_blk *blk, bool writeback)
-{
-	__atomic_store_n(&blk->writeback, writeback, __ATOMIC_RELAXED);
-}
+/* ---- the device's life ------------------------------------------------------------------------------------------ */
 
-void gd_blk_reset(struct gd_blk *blk)
-{
-	gd_blk_writeback_set(blk, blk->writeback_first);
-}
-
-void gd_blk_negotiated(struct gd_blk *blk, uint64_t features)
+static void blk_negotiated(struct gd_class_device *device, uint64_t features)
 {
 	/* A driver that cannot flush keeps its data by writethrough only, whether or not it may change the mode. */
 	if (!(features & GIO_VIRTIO_BLK_F_FLUSH))
-		gd_blk_writeback_set(blk, false);
+		writeback_set(blk_of(device), false);
 }
 
-void gd_blk_config_read(struct gd_blk *blk, uint64_t offset, void *data, size_t length)
+static void blk_config_read(struct gd_class_device *device, uint64_t offset, void *data, size_t length)
 {
+	struct gd_blk *blk = blk_of(device);
 	struct gio_virtio_blk_config copy;
 	size_t there;
 
@@ -147,16 +200,19 @@ void gd_blk_config_read(struct gd_blk *blk, uint64_t offset, void *data, size_t 
 	memcpy(data, (const char *)&copy + offset, there < length ? there : length);
 }
 
-void gd_blk_config_write(struct gd_blk *blk, uint64_t offset, const void *data, size_t length, uint64_t features)
+/* Only the cache mode can be written, and only if CONFIG_WCE was negotiated. */
+static void blk_config_write(struct gd_class_device *device, uint64_t offset, const void *data, size_t length,
+			     uint64_t features)
 {
 	if (offset != offsetof(struct gio_virtio_blk_config, writeback) || length != 1)
 		return;
 	if (features & GIO_VIRTIO_BLK_F_CONFIG_WCE)
-		gd_blk_writeback_set(blk, *(const uint8_t *)data & 1);
+		writeback_set(blk_of(device), *(const uint8_t *)data & 1);
 }
 
-uint32_t gd_blk_generation(struct gd_blk *blk)
+static uint32_t blk_generation(struct gd_class_device *device)
 {
+	struct gd_blk *blk = blk_of(device);
 	uint32_t generation;
 
 	pthread_mutex_lock(&blk->lock);
@@ -165,7 +221,8 @@ uint32_t gd_blk_generation(struct gd_blk *blk)
 	return generation;
 }
 
-bool gd_blk_resize(struct gd_blk *blk, uint64_t bytes)
+/* The disk's size is `bytes` now. True when that changed the capacity. */
+static bool resize(struct gd_blk *blk, uint64_t bytes)
 {
 	bool changed;
 
@@ -181,163 +238,73 @@ bool gd_blk_resize(struct gd_blk *blk, uint64_t bytes)
 	return changed;
 }
 
-/* ---- requests --------------------------------------------------------------------------------------------------- */
-
-/* Over, without the disk. */
-static bool request_end(struct gd_request *r, uint8_t status)
+static bool blk_refresh(struct gd_class_device *device)
 {
-	r->status = status;
-	r->push = 0;
-	return false;
-}
+	struct gd_blk *blk = blk_of(device);
+	struct gd_disk_info info;
 
-/* The byte range of `sectors` at `sector`, if it lies on the disk and on block boundaries. */
-static bool range_set(const struct gd_blk *blk, struct gd_disk_io *io, uint64_t sector, uint64_t length)
-{
-	uint64_t size = __atomic_load_n(&blk->size, __ATOMIC_RELAXED);
-
-	if (sector > size / SECTOR || length > size - sector * SECTOR)
+	if (!gd_disk_refresh(blk->disk))
 		return false;
-	io->offset = sector * SECTOR;
-	io->length = length;
-	return io->offset % blk->info.block_size == 0 && length % blk->info.block_size == 0;
-}
-
-static bool writethrough(const struct gd_blk *blk)
-{
-	return blk->info.flush && !gd_blk_writeback(blk);
-}
-
-static bool start_transfer(struct gd_blk *blk, struct gd_request *r, bool write)
-{
-	/* The data goes one way only; a write needs a disk that takes it, and no device-writable bytes but the status.
-	 */
-	if (r->length > 0 && r->writable == write)
-		return request_end(r, GIO_VIRTIO_BLK_S_IOERR);
-	if (write && blk->info.readonly)
-		return request_end(r, GIO_VIRTIO_BLK_S_IOERR);
-	if (!range_set(blk, &r->io, r->header.sector, r->length))
-		return request_end(r, GIO_VIRTIO_BLK_S_IOERR);
-	if (r->length == 0)
-		return request_end(r, GIO_VIRTIO_BLK_S_OK);
-	r->io.op = write ? GD_DISK_WRITE : GD_DISK_READ;
-	r->io.buf = r->data;
-	r->io.fua = write && writethrough(blk);
+	gd_disk_info(blk->disk, &info);
+	if (!resize(blk, info.size))
+		return false;
+	gd_log(device->config.log, GD_NOTICE, "size is now %llu bytes", (unsigned long long)info.size);
 	return true;
 }
 
-static bool start_flush(struct gd_blk *blk, struct gd_request *r)
+static bool blk_fenced(const struct gd_class_device *device)
 {
-	if (r->length > 0)
-		return request_end(r, GIO_VIRTIO_BLK_S_IOERR);
-	if (!blk->info.flush)
-		return request_end(r, GIO_VIRTIO_BLK_S_UNSUPP);
-	r->io.op = GD_DISK_FLUSH;
-	return true;
+	return ((const struct gd_blk *)device)->info.fenced;
 }
 
-static bool start_get_id(const struct gd_blk *blk, struct gd_request *r)
+static void blk_save(const struct gd_class_device *device, void *state)
 {
-	if (r->length == 0 || !r->writable)
-		return request_end(r, GIO_VIRTIO_BLK_S_IOERR);
-	r->status = GIO_VIRTIO_BLK_S_OK;
-	r->push = r->length < GIO_VIRTIO_BLK_ID_BYTES ? r->length : GIO_VIRTIO_BLK_ID_BYTES;
-	memset(r->data, 0, r->push);
-	memcpy(r->data, blk->info.serial, strnlen(blk->info.serial, r->push));
-	return false;
+	const struct gd_blk *blk = (const struct gd_blk *)device;
+	struct blk_state s = {.writeback = gd_blk_writeback(blk), .block_size = blk->info.block_size};
+
+	memcpy(state, &s, sizeof(s));
 }
 
-/* A flag that is unknown for this type in any of the ranges makes the whole request unsupported (5.2.6.2). */
-static bool ranges_supported(const struct gd_request *r, uint32_t count, bool zeroes)
+/* A driver does not look again at what it was told of blocks: virtio 1.2 has no way to tell it that they changed. */
+static int blk_load(struct gd_class_device *device, const void *state, bool driven)
 {
-	const struct gio_virtio_blk_range *ranges = (const struct gio_virtio_blk_range *)r->data;
-	uint32_t unknown = ~(zeroes ? GIO_VIRTIO_BLK_RANGE_F_UNMAP : 0u);
+	uint32_t block_size = blk_of(device)->info.block_size;
+	struct blk_state s;
 
-	for (uint32_t i = 0; i < count; i++)
-		if (ranges[i].flags & unknown)
-			return false;
-	return true;
-}
-
-static bool range_length_valid(const struct gd_blk *blk, const struct gio_virtio_blk_range *range, bool zeroes)
-{
-	uint32_t most = zeroes ? blk->config.max_write_zeroes_sectors : blk->config.max_discard_sectors;
-
-	return range->num_sectors > 0 && range->num_sectors <= most;
-}
-
-/* Prepare range `step`; `data` is our copy, so that what was checked before is what is done. */
-static bool range_prepare(const struct gd_blk *blk, struct gd_request *r)
-{
-	const struct gio_virtio_blk_range *range = (const struct gio_virtio_blk_range *)r->data + r->step;
-
-	r->io = (struct gd_disk_io){.op = r->header.type == GIO_VIRTIO_BLK_T_DISCARD ? GD_DISK_DISCARD
-										     : GD_DISK_WRITE_ZEROES,
-				    .unmap = range->flags & GIO_VIRTIO_BLK_RANGE_F_UNMAP};
-	return range_set(blk, &r->io, range->sector, (uint64_t)range->num_sectors * SECTOR);
-}
-
-static bool start_ranges(struct gd_blk *blk, struct gd_request *r, uint64_t feature)
-{
-	bool zeroes = feature == GIO_VIRTIO_BLK_F_WRITE_ZEROES;
-	uint32_t count = r->length / (uint32_t)sizeof(struct gio_virtio_blk_range);
-
-	if (!(blk->features & feature))
-		return request_end(r, GIO_VIRTIO_BLK_S_UNSUPP);
-	if (r->writable || count == 0 || count > GD_BLK_RANGES || r->length % sizeof(struct gio_virtio_blk_range))
-		return request_end(r, GIO_VIRTIO_BLK_S_IOERR);
-	if (!ranges_supported(r, count, zeroes))
-		return request_end(r, GIO_VIRTIO_BLK_S_UNSUPP);
-	/* All are looked at before the first is done. */
-	for (r->step = 0; r->step < count; r->step++)
-		if (!range_length_valid(blk, (const struct gio_virtio_blk_range *)r->data + r->step, zeroes) ||
-		    !range_prepare(blk, r))
-			return request_end(r, GIO_VIRTIO_BLK_S_IOERR);
-	r->steps = count;
-	r->step = 0;
-	r->flush_last = zeroes && writethrough(blk);
-	return range_prepare(blk, r);
-}
-
-bool gd_blk_start(struct gd_blk *blk, struct gd_request *r)
-{
-	r->io = (struct gd_disk_io){0};
-	r->step = 0;
-	r->steps = 1;
-	r->flush_last = false;
-	switch (r->header.type) {
-	case GIO_VIRTIO_BLK_T_IN:
-		return start_transfer(blk, r, false);
-	case GIO_VIRTIO_BLK_T_OUT:
-		return start_transfer(blk, r, true);
-	case GIO_VIRTIO_BLK_T_FLUSH:
-		return start_flush(blk, r);
-	case GIO_VIRTIO_BLK_T_GET_ID:
-		return start_get_id(blk, r);
-	case GIO_VIRTIO_BLK_T_DISCARD:
-		return start_ranges(blk, r, GIO_VIRTIO_BLK_F_DISCARD);
-	case GIO_VIRTIO_BLK_T_WRITE_ZEROES:
-		return start_ranges(blk, r, GIO_VIRTIO_BLK_F_WRITE_ZEROES);
-	default:
-		return request_end(r, GIO_VIRTIO_BLK_S_UNSUPP);
+	memcpy(&s, state, sizeof(s));
+	if (driven && s.block_size && s.block_size != block_size) {
+		gd_log(device->config.log, GD_WARN,
+		       "the image has blocks of %u bytes now, and its driver knows blocks of %u", block_size,
+		       s.block_size);
+		return -EINVAL;
 	}
+	writeback_set(blk_of(device), s.writeback);
+	return 0;
 }
 
-bool gd_blk_next(struct gd_blk *blk, struct gd_request *r)
-{
-	if (r->io.result < 0)
-		return request_end(r, r->io.result == -EOPNOTSUPP ? GIO_VIRTIO_BLK_S_UNSUPP : GIO_VIRTIO_BLK_S_IOERR);
-	if (++r->step < r->steps) {
-		/* Checked at the start; false now means that the disk has shrunk since. */
-		return range_prepare(blk, r) || request_end(r, GIO_VIRTIO_BLK_S_IOERR);
-	}
-	if (r->flush_last) {
-		r->flush_last = false;
-		r->io = (struct gd_disk_io){.op = GD_DISK_FLUSH};
-		return true;
-	}
-	request_end(r, GIO_VIRTIO_BLK_S_OK);
-	if (r->header.type == GIO_VIRTIO_BLK_T_IN)
-		r->push = r->length;
-	return false;
-}
+static const struct gd_class_ops blk_ops = {
+	.id = GIO_VIRTIO_ID_BLOCK,
+	.state_bytes = sizeof(struct blk_state),
+	.batch = GD_SERVE_BATCH,
+	.failure = "cannot get its way to the disk",
+	.close = blk_close,
+	.reset = blk_reset,
+	.negotiated = blk_negotiated,
+	.config_read = blk_config_read,
+	.config_write = blk_config_write,
+	.generation = blk_generation,
+	.refresh = blk_refresh,
+	.fenced = blk_fenced,
+	.save = blk_save,
+	.load = blk_load,
+	.queue_open = gd_serve_open,
+	.queue_close = gd_serve_close,
+	.queue_start = gd_serve_start,
+	.queue_stop = gd_serve_stop,
+	.take = gd_serve_take,
+	.finish = gd_serve_finish,
+	.cqe = gd_serve_cqe,
+	.events = gd_serve_events,
+	.cancel = gd_serve_cancel,
+	.flush = gd_serve_flush,
+};

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What makes the device a virtio-blk device (virtio 1.2, 5.2): features, configuration space, and what a request means.
- * Knows nothing of rings or guest memory: it is handed copies.
+ * Knows nothing of rings or guest memory: it is handed copies, by serve.c.
  *
- * Threads: gd_blk_start() and gd_blk_next() in any queue's thread; the configuration in the ioreq thread; the size may
- * change in any thread.
+ * Threads: gd_blk_start() and gd_blk_next() in any queue's thread; the configuration in the transport's thread; the
+ * size may change in any thread.
  */
 #ifndef GD_BLK_H
 #define GD_BLK_H
@@ -18,19 +18,23 @@
 
 #include "backend/disk/disk.h"
 #include "backend/blk/request.h"
+#include "backend/virtio/class.h"
 
+/* Most segments of a request's data: two more are its header and its status. */
+#define GD_BLK_SEGMENTS (GD_CHAIN_SEGMENTS - 2u)
 /*
  * Most bytes of a segment and of a request. 64 KiB, because a guest with 64K pages refuses a smaller limit; the product
  * with SEG_MAX bounds a request, and so the buffers of a queue.
  */
 #define GD_BLK_SIZE_MAX	     65536u
-#define GD_BLK_REQUEST_BYTES (GD_CHAIN_DATA_SEGMENTS * GD_BLK_SIZE_MAX)
+#define GD_BLK_REQUEST_BYTES (GD_BLK_SEGMENTS * GD_BLK_SIZE_MAX)
 #define GD_BLK_RANGES	     16u	/* most ranges of a DISCARD or WRITE_ZEROES */
 #define GD_BLK_RANGE_SECTORS (1u << 22) /* most sectors of one: 2 GiB */
 
 struct gd_blk {
+	struct gd_class_device base;
+	struct gd_disk *disk;
 	struct gd_disk_info info; /* but for its size */
-	uint64_t features;	  /* offered */
 	bool writeback_first;	  /* the cache mode after a reset */
 
 	/* Atomics. */
@@ -42,40 +46,28 @@ struct gd_blk {
 	struct gio_virtio_blk_config config;
 };
 
+/* The cache mode: writeback, or writethrough. Any thread. */
+static inline bool gd_blk_writeback(const struct gd_blk *blk)
+{
+	return __atomic_load_n(&blk->writeback, __ATOMIC_RELAXED);
+}
+
 struct gd_blk_config {
-	unsigned queues, queue_size;
-	uint64_t features; /* that do not come from the disk: those of the way to the guest's memory */
-	bool indirect, writeback, discard;
+	struct gd_disk *disk; /* consumed on success; stays the caller's on failure */
+	bool writeback;	      /* the cache mode at first; the guest may change it by CONFIG_WCE */
+	bool discard;	      /* offer DISCARD and WRITE_ZEROES where the engine can */
 };
 
-/* 0, or -EINVAL: sizes that virtio-blk cannot express. */
-int gd_blk_init(struct gd_blk *blk, const struct gd_disk_info *info, const struct gd_blk_config *config);
-void gd_blk_exit(struct gd_blk *blk);
-
-/* Back to what it is after a reset of the device. */
-void gd_blk_reset(struct gd_blk *blk);
-/* The driver has chosen `features`, FEATURES_OK is about to be set: the cache mode follows (5.2.5.2, 5.2.6.2). */
-void gd_blk_negotiated(struct gd_blk *blk, uint64_t features);
-
-bool gd_blk_writeback(const struct gd_blk *blk);
-void gd_blk_writeback_set(struct gd_blk *blk, bool writeback);
-
-/* Read the configuration space: any offset and length are answered, what lies behind its end is 0. */
-void gd_blk_config_read(struct gd_blk *blk, uint64_t offset, void *data, size_t length);
-/* Only the cache mode can be written, and only if CONFIG_WCE was negotiated. */
-void gd_blk_config_write(struct gd_blk *blk, uint64_t offset, const void *data, size_t length, uint64_t features);
-uint32_t gd_blk_generation(struct gd_blk *blk);
-/* The disk's size is `bytes` now. True when that changed the capacity. */
-bool gd_blk_resize(struct gd_blk *blk, uint64_t bytes);
-
 /*
- * Check a request whose header and device-readable data are there, and prepare its first I/O (request->io, all but
- * `done`). True: submit it. False: it is over, request->status and request->push say how.
+ * A virtio-blk device on a disk, for gd_vdev_open(). 0, or -errno with a line in `error` (`size` bytes): -EINVAL where
+ * the disk has sizes that virtio-blk cannot express. It is closed by gd_class_close().
  */
-bool gd_blk_start(struct gd_blk *blk, struct gd_request *request);
+int gd_blk_open(struct gd_class_device **device, const struct gd_device_config *config, const struct gd_blk_config *blk,
+		char *error, size_t size);
 /*
- * The I/O is done. True: there is another one, prepared like the first. False: the request is over, as above.
+ * Settings are for what drivers negotiate from now on. What one has negotiated with a former process, by `features`, is
+ * offered to it again, whatever the settings have become; `discard`: whether that was ever allowed.
  */
-bool gd_blk_next(struct gd_blk *blk, struct gd_request *request);
+void gd_blk_config_keep(struct gd_device_config *config, struct gd_blk_config *blk, uint64_t features, bool discard);
 
 #endif

@@ -19,6 +19,8 @@
 
 #define GD_REQUEST_INLINE 4u /* so many data segments are kept in the request itself */
 
+struct gd_blk;
+
 struct gd_request {
 	struct gio_virtio_blk_outhdr header; /* as fetched */
 	struct gd_disk_io io;
@@ -49,5 +51,15 @@ struct gd_request {
 	uint32_t step, steps;
 	bool flush_last;
 } __attribute__((aligned(64)));
+
+/*
+ * Check a request whose header and device-readable data are there, and prepare its first I/O (request->io, all but
+ * `done`). True: submit it. False: it is over, request->status and request->push say how.
+ */
+bool gd_blk_start(struct gd_blk *blk, struct gd_request *request);
+/*
+ * The I/O is done. True: there is another one, prepared like the first. False: the request is over, as above.
+ */
+bool gd_blk_next(struct gd_blk *blk, struct gd_request *request);
 
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "backend/base/count.h"
+#include "backend/blk/blk.h"
 
 #define HEADER_BYTES ((uint32_t)sizeof(struct gio_virtio_blk_outhdr))
 
@@ -15,49 +16,63 @@ _Static_assert(GD_BLK_REQUEST_BYTES / GD_ARENA_PAGE + 2 <= GD_SERVE_ARENA_PAGES,
 _Static_assert(GD_BLK_REQUEST_BYTES / GD_ARENA_PAGE + 2 * GD_CHAIN_SEGMENTS + 2 <= GD_SERVE_SEGMENTS, "");
 _Static_assert(GD_CHAIN_SEGMENTS * sizeof(struct gd_segment) <= GD_ARENA_PAGE, "");
 
-int gd_serve_init(struct gd_serve *serve, const struct gd_serve_config *config)
+static struct gd_serve *serve_of(struct gd_class_queue *queue)
 {
-	struct gd_disk_info info;
-	size_t requests = config->queue_size * sizeof(struct gd_request);
-	int err;
+	return (struct gd_serve *)queue; /* its first field */
+}
 
-	gd_disk_info(config->disk, &info);
-	*serve = (struct gd_serve){.log = config->log, .blk = config->blk, .way = config->way};
-	serve->done_tail = &serve->done;
-	serve->align = info.align > GIO_VIRTIO_BLK_SECTOR ? info.align : GIO_VIRTIO_BLK_SECTOR;
-	if (serve->align > GD_ARENA_PAGE)
-		return -EINVAL;
+static int arrays_open(struct gd_serve *serve, const struct gd_device_config *config)
+{
+	size_t requests = config->queue_size * sizeof(struct gd_request);
+
 	serve->requests = aligned_alloc(64, requests);
 	serve->chains = calloc(GD_SERVE_BATCH, sizeof(*serve->chains));
 	serve->batch = calloc(GD_SERVE_BATCH, sizeof(*serve->batch));
 	if (config->indirect)
 		serve->tables = aligned_alloc(GD_ARENA_PAGE, GD_SERVE_BATCH * GD_CHAIN_TABLE_BYTES);
-	err = -ENOMEM;
 	if (!serve->requests || !serve->chains || !serve->batch || (config->indirect && !serve->tables))
-		goto err_exit;
+		return -ENOMEM;
 	memset(serve->requests, 0, requests);
-	err = gd_arena_open(&serve->arena, GD_SERVE_ARENA_PAGES);
-	if (err)
-		goto err_exit;
-	err = gd_copy_open(&serve->copy, config->domid, config->way, GD_SERVE_SEGMENTS);
-	if (err)
-		goto err_exit;
 	return 0;
+}
 
-err_exit:
-	gd_serve_exit(serve);
+int gd_serve_open(struct gd_class_queue **queue, struct gd_class_device *device, unsigned index)
+{
+	struct gd_blk *blk = (struct gd_blk *)device;
+	const struct gd_device_config *config = &device->config;
+	struct gd_serve *serve = calloc(1, sizeof(*serve));
+	int err;
+
+	(void)index;
+	if (!serve)
+		return -ENOMEM;
+	serve->log = config->log;
+	serve->blk = blk;
+	serve->done_tail = &serve->done;
+	serve->align = blk->info.align > GIO_VIRTIO_BLK_SECTOR ? blk->info.align : GIO_VIRTIO_BLK_SECTOR;
+	err = serve->align > GD_ARENA_PAGE ? -EINVAL : arrays_open(serve, config);
+	if (!err)
+		err = gd_arena_open(&serve->arena, GD_SERVE_ARENA_PAGES);
+	if (!err)
+		err = gd_copy_open(&serve->base.copy, config->domid, config->way, GD_SERVE_SEGMENTS);
+	if (err)
+		gd_serve_close(&serve->base);
+	else
+		*queue = &serve->base;
 	return err;
 }
 
-void gd_serve_exit(struct gd_serve *serve)
+void gd_serve_close(struct gd_class_queue *queue)
 {
-	gd_copy_close(serve->copy);
+	struct gd_serve *serve = serve_of(queue);
+
+	gd_copy_close(serve->base.copy);
 	gd_arena_close(serve->arena);
 	free(serve->requests);
 	free(serve->chains);
 	free(serve->batch);
 	free(serve->tables);
-	*serve = (struct gd_serve){0};
+	free(serve);
 }
 
 /* ---- requests' lives -------------------------------------------------------------------------------------------- */
@@ -96,25 +111,25 @@ static void io_done(struct gd_disk_io *io)
 	struct gd_request *r = (struct gd_request *)((char *)io - offsetof(struct gd_request, io));
 	struct gd_serve *serve = r->owner;
 
-	serve->inflight--;
-	serve->changing -= io_changes(io);
+	serve->base.inflight--;
+	serve->base.changing -= io_changes(io);
 	request_done(serve, r); /* looked at in finish: `done` may run within gd_disk_submit() */
 }
 
 static void request_submit(struct gd_serve *serve, struct gd_request *r)
 {
 	r->io.done = io_done;
-	serve->inflight++;
-	serve->changing += io_changes(&r->io);
+	serve->base.inflight++;
+	serve->base.changing += io_changes(&r->io);
 	if (io_changes(&r->io))
-		gd_ring_change(serve->ring, r->head); /* before the disk has it */
+		gd_ring_change(serve->base.ring, r->head); /* before the disk has it */
 	gd_disk_submit(serve->disk, &r->io);
 }
 
 /* One call for all that was added. What it could not do is noted in the requests' faults. */
 static void copies_run(struct gd_serve *serve)
 {
-	int err = gd_copy_run(serve->copy);
+	int err = gd_copy_run(serve->base.copy);
 
 	if (err)
 		gd_log_guest(serve->log, GD_ERR, "copying guest memory failed: %s", strerror(-err));
@@ -135,7 +150,7 @@ static uint8_t *table_at(struct gd_serve *serve, unsigned i)
 /* Take the first chain of the ring as number `i` of the batch. 0 or -EPROTO. */
 static int head_take(struct gd_serve *serve, unsigned i)
 {
-	int head = gd_ring_head(serve->ring);
+	int head = gd_ring_head(serve->base.ring);
 	struct gd_request *r;
 	int err;
 
@@ -144,13 +159,13 @@ static int head_take(struct gd_serve *serve, unsigned i)
 	r = &serve->requests[head];
 	if (r->busy)
 		return -EPROTO; /* the device has that chain already */
-	err = gd_chain_walk(chain_at(serve, i), serve->ring, (uint16_t)head);
+	err = gd_chain_walk(chain_at(serve, i), serve->base.ring, (uint16_t)head);
 	if (err)
 		return err;
 	request_hold(serve, r, (uint16_t)head);
 	r->fault = 0;
 	serve->batch[i] = r;
-	gd_ring_advance(serve->ring, 1);
+	gd_ring_advance(serve->base.ring, 1);
 	return 0;
 }
 
@@ -159,7 +174,7 @@ static void batch_return(struct gd_serve *serve, unsigned first, unsigned end)
 {
 	for (unsigned i = first; i < end; i++)
 		request_release(serve, serve->batch[i]);
-	gd_ring_advance(serve->ring, -(int)(end - first));
+	gd_ring_advance(serve->base.ring, -(int)(end - first));
 }
 
 /* Fetch all indirect tables of the batch by one copy, and walk them. */
@@ -173,7 +188,7 @@ static void tables_fetch(struct gd_serve *serve, unsigned count)
 		/* Cannot lack room: GD_SERVE_BATCH tables of a page or less each, in an empty batch. */
 		if (table->length == 0)
 			continue;
-		gd_copy_add(serve->copy, GD_COPY_FETCH, table->addr, table_at(serve, i), table->length,
+		gd_copy_add(serve->base.copy, GD_COPY_FETCH, table->addr, table_at(serve, i), table->length,
 			    &serve->batch[i]->fault);
 		any = true;
 	}
@@ -289,7 +304,7 @@ static void header_fetch(struct gd_serve *serve, struct gd_request *r, const str
 
 		if (n > HEADER_BYTES - have)
 			n = HEADER_BYTES - have;
-		gd_copy_add(serve->copy, GD_COPY_FETCH, chain->segments[i].addr, (char *)&r->header + have, n,
+		gd_copy_add(serve->base.copy, GD_COPY_FETCH, chain->segments[i].addr, (char *)&r->header + have, n,
 			    &r->fault);
 		have += n;
 	}
@@ -302,7 +317,7 @@ static void data_copy(struct gd_serve *serve, enum gd_copy_dir dir, struct gd_re
 	for (uint32_t i = 0; i < r->segments && length > 0; i++) {
 		uint32_t n = r->segment[i].length < length ? r->segment[i].length : length;
 
-		gd_copy_add(serve->copy, dir, r->segment[i].addr, data, n, &r->fault);
+		gd_copy_add(serve->base.copy, dir, r->segment[i].addr, data, n, &r->fault);
 		data += n;
 		length -= n;
 	}
@@ -322,13 +337,13 @@ static int request_fetch(struct gd_serve *serve, struct gd_request *r, struct gd
 {
 	int err;
 
-	r->has_status = gd_chain_status(chain, serve->way, &r->status_addr);
+	r->has_status = gd_chain_status(chain, serve->blk->base.config.way, &r->status_addr);
 	r->status_alone = chain->writable_bytes == 1 && !chain->why; /* else the walk ended early */
 	r->status_fault = 0;
 	chain->why = chain_fault(serve, chain);
 	if (chain->why)
 		return 0;
-	if (chain_cost(chain) > gd_copy_room(serve->copy))
+	if (chain_cost(chain) > gd_copy_room(serve->base.copy))
 		return -ENOSPC;
 	err = buffers_get(serve, r, chain);
 	if (err)
@@ -351,12 +366,13 @@ static void request_start(struct gd_serve *serve, struct gd_request *r, const st
 		request_done(serve, r);
 }
 
-int gd_serve_take(struct gd_serve *serve)
+int gd_serve_take(struct gd_class_queue *queue)
 {
-	int waiting = gd_ring_look(serve->ring);
+	struct gd_serve *serve = serve_of(queue);
+	int waiting = gd_ring_look(serve->base.ring);
 	unsigned count, taken, fetched;
 
-	serve->stalled = serve->more = false;
+	serve->base.stalled = serve->base.more = false;
 	if (waiting <= 0)
 		return waiting;
 	count = (unsigned)waiting < GD_SERVE_BATCH ? (unsigned)waiting : GD_SERVE_BATCH;
@@ -373,20 +389,20 @@ int gd_serve_take(struct gd_serve *serve)
 		int err = request_fetch(serve, serve->batch[fetched], chain_at(serve, fetched));
 
 		if (err) {
-			serve->stalled = err == -ENOMEM;
+			serve->base.stalled = err == -ENOMEM;
 			batch_return(serve, fetched, taken);
 			break;
 		}
 	}
-	serve->more = !serve->stalled && fetched < (unsigned)waiting;
+	serve->base.more = !serve->base.stalled && fetched < (unsigned)waiting;
 	for (unsigned i = 0; i < fetched; i++)
-		gd_ring_keep(serve->ring, serve->batch[i]->head);
-	gd_count_add(&serve->taken, fetched);
+		gd_ring_keep(serve->base.ring, serve->batch[i]->head);
+	gd_count_add(&serve->base.taken, fetched);
 	copies_run(serve);
 	for (unsigned i = 0; i < fetched; i++)
 		request_start(serve, serve->batch[i], chain_at(serve, i));
 	if (fetched > 0)
-		gd_count_add(&serve->stats.batches, 1);
+		gd_count_add(&serve->base.stats.batches, 1);
 	return (int)fetched;
 }
 
@@ -405,7 +421,7 @@ static unsigned answer_cost(const struct gd_request *r)
 static void status_push(struct gd_serve *serve, struct gd_request *r)
 {
 	if (r->has_status)
-		gd_copy_add(serve->copy, GD_COPY_PUSH, r->status_addr, &r->status, 1, &r->status_fault);
+		gd_copy_add(serve->base.copy, GD_COPY_PUSH, r->status_addr, &r->status, 1, &r->status_fault);
 }
 
 static void answer_push(struct gd_serve *serve, struct gd_request *r)
@@ -432,13 +448,13 @@ static void faults_push(struct gd_serve *serve, struct gd_request *first)
 
 static void request_count(struct gd_serve *serve, const struct gd_request *r)
 {
-	gd_count_add(&serve->stats.requests, 1);
+	gd_count_add(&serve->base.stats.requests, 1);
 	if (r->status != GIO_VIRTIO_BLK_S_OK)
-		gd_count_add(&serve->stats.errors, 1);
+		gd_count_add(&serve->base.stats.errors, 1);
 	else if (r->io.op == GD_DISK_READ && r->header.type == GIO_VIRTIO_BLK_T_IN)
-		gd_count_add(&serve->stats.bytes_read, r->push);
+		gd_count_add(&serve->base.stats.bytes_read, r->push);
 	else if (r->header.type == GIO_VIRTIO_BLK_T_OUT)
-		gd_count_add(&serve->stats.bytes_written, r->length);
+		gd_count_add(&serve->base.stats.bytes_written, r->length);
 }
 
 /*
@@ -457,7 +473,7 @@ static uint32_t request_written(const struct gd_request *r)
 static void request_use(struct gd_serve *serve, struct gd_request *r)
 {
 	request_count(serve, r);
-	gd_ring_use(serve->ring, r->head, request_written(r));
+	gd_ring_use(serve->base.ring, r->head, request_written(r));
 }
 
 /* Cut off the first requests of the list whose answers fit one copy call; at least one, which always does. */
@@ -465,7 +481,7 @@ static struct gd_request *answers_gather(struct gd_serve *serve, struct gd_reque
 {
 	struct gd_request *last = list, *rest;
 
-	for (struct gd_request *r = list; r && answer_cost(r) <= gd_copy_room(serve->copy); r = r->next) {
+	for (struct gd_request *r = list; r && answer_cost(r) <= gd_copy_room(serve->base.copy); r = r->next) {
 		answer_push(serve, r);
 		last = r;
 	}
@@ -484,7 +500,7 @@ static struct gd_request *done_sort(struct gd_serve *serve)
 	for (r = list; r; r = next) {
 		next = r->next;
 		r->next = NULL;
-		if (r->io.done && serve->ring && gd_blk_next(serve->blk, r)) {
+		if (r->io.done && serve->base.ring && gd_blk_next(serve->blk, r)) {
 			request_submit(serve, r);
 			continue;
 		}
@@ -519,14 +535,15 @@ static void list_finish(struct gd_serve *serve, struct gd_request *list)
 	list_release(serve, list);
 }
 
-bool gd_serve_finish(struct gd_serve *serve)
+bool gd_serve_finish(struct gd_class_queue *queue)
 {
+	struct gd_serve *serve = serve_of(queue);
 	bool interrupt;
 
 	while (serve->done) {
 		struct gd_request *list = done_sort(serve);
 
-		if (!serve->ring) {
+		if (!serve->base.ring) {
 			list_release(serve, list);
 			continue;
 		}
@@ -537,32 +554,8 @@ bool gd_serve_finish(struct gd_serve *serve)
 			list = rest;
 		}
 	}
-	interrupt = serve->ring && gd_ring_publish(serve->ring);
-	gd_count_add(&serve->settled, serve->finishing);
+	interrupt = serve->base.ring && gd_ring_publish(serve->base.ring);
+	gd_count_add(&serve->base.settled, serve->finishing);
 	serve->finishing = 0;
 	return interrupt;
-}
-
-/* If it has failed the disk remembers that, and there is nobody else to tell. */
-static void flush_done(struct gd_disk_io *io)
-{
-	struct gd_serve *serve = (struct gd_serve *)((char *)io - offsetof(struct gd_serve, flush));
-
-	serve->inflight--;
-	gd_count_add(&serve->settled, 1);
-}
-
-void gd_serve_flush(struct gd_serve *serve)
-{
-	serve->flush = (struct gd_disk_io){.op = GD_DISK_FLUSH, .own = true, .done = flush_done};
-	serve->inflight++;
-	gd_count_add(&serve->taken, 1);
-	gd_disk_submit(serve->disk, &serve->flush);
-}
-
-unsigned gd_serve_held(const struct gd_serve *serve)
-{
-	uint64_t settled = gd_count_read(&serve->settled), taken = gd_count_read(&serve->taken);
-
-	return taken > settled ? (unsigned)(taken - settled) : 0; /* another thread may see the later one first */
 }

@@ -17,39 +17,20 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "backend/base/log.h"
-#include "backend/guestmem/copy.h"
-#include "backend/virtio/arena.h"
-#include "backend/blk/blk.h"
-#include "backend/virtio/ring.h"
 #include "backend/blk/request.h"
+#include "backend/virtio/arena.h"
+#include "backend/virtio/class.h"
 
 #define GD_SERVE_BATCH	     128u  /* most requests taken at once */
 #define GD_SERVE_ARENA_PAGES 4096u /* 16 MiB: two of the longest requests, or 4096 short ones */
 #define GD_SERVE_SEGMENTS    8192u /* of one copy call */
 
-struct gd_serve_stats { /* gd_count: written by the queue's thread */
-	uint64_t requests, errors, bytes_read, bytes_written, batches;
-};
-
-struct gd_serve_config {
-	struct gd_log *log;
-	struct gd_blk *blk;
-	struct gd_disk *disk; /* for its alignment */
-	uint16_t domid;
-	const struct gd_way *way;
-	unsigned queue_size; /* most entries of the queue */
-	bool indirect;
-};
-
 /* The queue's requests in one direction or the other; `request` lists are linked by `next`. */
 struct gd_serve {
+	struct gd_class_queue base;
 	struct gd_log *log;
 	struct gd_blk *blk;
-	const struct gd_way *way;
 	struct gd_disk_queue *disk; /* set by the queue's thread */
-	struct gd_ring *ring;	    /* NULL: none, or not to be trusted; what completes is dropped */
-	struct gd_copy *copy;
 	struct gd_arena *arena;
 	struct gd_request *requests; /* by head */
 	struct gd_chain *chains;     /* of the batch being taken */
@@ -57,35 +38,20 @@ struct gd_serve {
 	uint8_t *tables; /* indirect ones of the batch; NULL: not offered */
 	struct gd_request *done, **done_tail;
 	uint32_t align;		 /* of a data buffer */
-	unsigned inflight;	 /* with the disk */
-	unsigned changing;	 /* of these: they change it */
-	bool stalled;		 /* chains wait in the ring for want of buffers */
-	bool more;		 /* chains wait in the ring and can be taken at once */
-	uint64_t taken, settled; /* gd_count: chains; those that the guest sees answered, or never will */
 	uint32_t finishing;	 /* answered, and not yet shown */
 	struct gd_disk_io flush; /* of gd_serve_flush() */
-	struct gd_serve_stats stats;
 };
 
-int gd_serve_init(struct gd_serve *serve, const struct gd_serve_config *config); /* 0 or -errno */
-void gd_serve_exit(struct gd_serve *serve); /* nothing in flight; once is enough after a failed init, too */
-
-/*
- * Take what waits in the ring, GD_SERVE_BATCH at the most, and give it to the disk (the caller submits). How many were
- * taken, or -EPROTO. `stalled` and `more` say whether others still wait.
- */
-int gd_serve_take(struct gd_serve *serve);
-
-/*
- * Flush the disk before a successor takes over, which could not know whether what the guest wrote is safe. Once, when
- * nothing is held; until it is done it counts as held itself, and the caller submits.
- */
-void gd_serve_flush(struct gd_serve *serve);
-
-/* Chains that were taken and are not settled. Any thread; exact for the queue's own. */
-unsigned gd_serve_held(const struct gd_serve *serve);
-
-/* Finish all that is done. True: the guest wants an interrupt. */
-bool gd_serve_finish(struct gd_serve *serve);
+/* The operations of a queue (class.h), for a struct gd_blk. */
+int gd_serve_open(struct gd_class_queue **queue, struct gd_class_device *device, unsigned index);
+void gd_serve_close(struct gd_class_queue *queue);
+int gd_serve_start(struct gd_class_queue *queue, struct io_uring *ring, uint8_t tag);
+void gd_serve_stop(struct gd_class_queue *queue);
+int gd_serve_take(struct gd_class_queue *queue);
+bool gd_serve_finish(struct gd_class_queue *queue);
+void gd_serve_cqe(struct gd_class_queue *queue, struct io_uring_cqe *cqe);
+unsigned gd_serve_events(const struct gd_class_queue *queue);
+void gd_serve_cancel(struct gd_class_queue *queue);
+void gd_serve_flush(struct gd_class_queue *queue);
 
 #endif

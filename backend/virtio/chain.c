@@ -19,7 +19,7 @@ static void segment_add(struct gd_chain *chain, const struct gd_desc *desc)
 	if (!write && chain->writable > 0)
 		chain->why = "a device-readable buffer follows a device-writable one";
 	if (chain->readable + chain->writable == GD_CHAIN_SEGMENTS)
-		chain->why = "more segments than SEG_MAX allows";
+		chain->why = "more segments than the device takes";
 	if (chain->why)
 		return;
 	chain->segments[chain->readable + chain->writable] =
@@ -38,7 +38,7 @@ static void table_note(struct gd_chain *chain, const struct gd_desc *desc)
 	if (desc->length == 0 || desc->length % sizeof(struct gio_virtq_desc) != 0)
 		chain->why = "the length of the indirect table is no multiple of 16";
 	else if (desc->length > GD_CHAIN_TABLE_BYTES)
-		chain->why = "the indirect table is longer than SEG_MAX allows";
+		chain->why = "the indirect table is longer than the device takes";
 	else
 		chain->table = (struct gd_segment){.addr = desc->addr, .length = desc->length};
 }

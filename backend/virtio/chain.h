@@ -14,9 +14,8 @@
 
 #include "backend/virtio/ring.h"
 
-/* Maximum of segments in a request: those of the data, and one each for the header and the status. */
-#define GD_CHAIN_DATA_SEGMENTS 126u
-#define GD_CHAIN_SEGMENTS      (GD_CHAIN_DATA_SEGMENTS + 2u)
+/* Maximum of segments in a chain, of any class. */
+#define GD_CHAIN_SEGMENTS 128u
 /* Bytes of the longest indirect table. */
 #define GD_CHAIN_TABLE_BYTES (GD_CHAIN_SEGMENTS * 16u)
 

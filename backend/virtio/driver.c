@@ -10,14 +10,14 @@
 
 /*
  * Features without which a guest cannot use this device: its addresses are 64 bits of grant references. The second one
- * is not offered where they are not (see features_offered() in blk.c).
+ * is not offered where they are not (gd_way_features()).
  */
 #define FEATURES_NEEDED (GIO_VIRTIO_F_VERSION_1 | GIO_VIRTIO_F_ACCESS_PLATFORM)
 
 /* NULL: there is no such queue. The index may be any number. */
 static struct gd_vdev_queue *queue_at(struct gd_vdev *vdev, uint32_t index)
 {
-	return index < vdev->config.queues ? &vdev->queues[index] : NULL;
+	return index < vdev->class->config.queues ? &vdev->queues[index] : NULL;
 }
 
 static bool features_chosen(const struct gd_vdev *vdev)
@@ -29,13 +29,17 @@ static bool features_chosen(const struct gd_vdev *vdev)
 
 uint32_t gd_vdev_id(const struct gd_vdev *vdev)
 {
-	(void)vdev;
-	return GIO_VIRTIO_ID_BLOCK;
+	return vdev->class->ops->id;
+}
+
+bool gd_vdev_driving(const struct gd_vdev *vdev)
+{
+	return gd_status_get(&vdev->status) & GIO_VIRTIO_STATUS_DRIVER_OK;
 }
 
 uint64_t gd_vdev_offered(const struct gd_vdev *vdev)
 {
-	return vdev->blk.features;
+	return vdev->offered;
 }
 
 uint64_t gd_vdev_features(const struct gd_vdev *vdev)
@@ -65,7 +69,8 @@ static void features_refuse(const struct gd_vdev *vdev)
 {
 	bool platform = features_needed(vdev) & GIO_VIRTIO_F_ACCESS_PLATFORM;
 
-	gd_log_guest(vdev->config.log, GD_WARN, "features 0x%llx refused: VERSION_1%s needed, 0x%llx are offered",
+	gd_log_guest(vdev->class->config.log, GD_WARN,
+		     "features 0x%llx refused: VERSION_1%s needed, 0x%llx are offered",
 		     (unsigned long long)vdev->features, platform ? " and ACCESS_PLATFORM are" : " is",
 		     (unsigned long long)gd_vdev_offered(vdev));
 }
@@ -83,8 +88,8 @@ void gd_vdev_status_write(struct gd_vdev *vdev, uint32_t value)
 		features_refuse(vdev);
 		fresh &= ~GIO_VIRTIO_STATUS_FEATURES_OK;
 	}
-	if (fresh & GIO_VIRTIO_STATUS_FEATURES_OK)
-		gd_blk_negotiated(&vdev->blk, vdev->features);
+	if (fresh & GIO_VIRTIO_STATUS_FEATURES_OK && vdev->class->ops->negotiated)
+		vdev->class->ops->negotiated(vdev->class, vdev->features);
 	if (!((before | fresh) & GIO_VIRTIO_STATUS_FEATURES_OK))
 		fresh &= ~GIO_VIRTIO_STATUS_DRIVER_OK;
 	__atomic_fetch_or(&vdev->status.bits, fresh, __ATOMIC_SEQ_CST);
@@ -96,17 +101,17 @@ void gd_vdev_status_write(struct gd_vdev *vdev, uint32_t value)
 
 uint32_t gd_vdev_queue_max(const struct gd_vdev *vdev, uint32_t index)
 {
-	return index < vdev->config.queues ? vdev->config.queue_size : 0;
+	return index < vdev->class->config.queues ? vdev->class->config.queue_size : 0;
 }
 
 bool gd_vdev_queue_ready(const struct gd_vdev *vdev, uint32_t index)
 {
-	return index < vdev->config.queues && vdev->queues[index].ready;
+	return index < vdev->class->config.queues && vdev->queues[index].ready;
 }
 
 struct gd_vdev_layout gd_vdev_queue_layout(const struct gd_vdev *vdev, uint32_t index)
 {
-	return index < vdev->config.queues ? vdev->queues[index].layout : (struct gd_vdev_layout){0};
+	return index < vdev->class->config.queues ? vdev->queues[index].layout : (struct gd_vdev_layout){0};
 }
 
 void gd_vdev_queue_lay_out(struct gd_vdev *vdev, uint32_t index, const struct gd_vdev_layout *layout)
@@ -139,7 +144,7 @@ void gd_vdev_queue_start(struct gd_vdev *vdev, uint32_t index)
 	if (!q || q->ready || !features_chosen(vdev))
 		return;
 	layout = gd_vdev_ring_layout(vdev, index);
-	err = gd_ring_open(&q->ring, vdev->mem, &layout, vdev->config.queue_size);
+	err = gd_ring_open(&q->ring, vdev->mem, &layout, vdev->class->config.queue_size);
 	if (err)
 		gd_status_break(&vdev->status, index, "its rings cannot be mapped", err);
 	q->ready = !err;
@@ -165,7 +170,7 @@ void gd_vdev_queue_stop(struct gd_vdev *vdev, uint32_t index)
 void gd_vdev_kick(struct gd_vdev *vdev, uint32_t index)
 {
 	gd_count_add(&vdev->kicks, 1);
-	if (index < vdev->config.queues && vdev->queues[index].ready)
+	if (index < vdev->class->config.queues && vdev->queues[index].ready)
 		gd_worker_kick(vdev->queues[index].worker);
 }
 
@@ -173,7 +178,7 @@ void gd_vdev_queues_work(struct gd_vdev *vdev)
 {
 	if (!gd_vdev_driving(vdev))
 		return;
-	for (unsigned i = 0; i < vdev->config.queues; i++) {
+	for (unsigned i = 0; i < vdev->class->config.queues; i++) {
 		struct gd_vdev_queue *q = &vdev->queues[i];
 
 		if (q->ready && !q->working)
@@ -182,21 +187,16 @@ void gd_vdev_queues_work(struct gd_vdev *vdev)
 	}
 }
 
-void gd_vdev_commit(struct gd_vdev *vdev)
-{
-	gd_vdev_save(vdev);
-	gd_vdev_queues_work(vdev);
-}
-
 void gd_vdev_reset(struct gd_vdev *vdev)
 {
-	for (unsigned i = 0; i < vdev->config.queues; i++) {
+	for (unsigned i = 0; i < vdev->class->config.queues; i++) {
 		queue_end(vdev, &vdev->queues[i]);
 		/* Not the worker: an orphan's thread may be looking at it, to kick it. */
 		vdev->queues[i].layout = (struct gd_vdev_layout){0};
 	}
 	vdev->features = 0;
-	gd_blk_reset(&vdev->blk);
+	if (vdev->class->ops->reset)
+		vdev->class->ops->reset(vdev->class);
 	vdev->config.transport->ops->reset(vdev->config.transport);
 	__atomic_store_n(&vdev->status.bits, 0, __ATOMIC_SEQ_CST);
 }
@@ -205,17 +205,21 @@ void gd_vdev_reset(struct gd_vdev *vdev)
 
 void gd_vdev_config_read(struct gd_vdev *vdev, uint64_t offset, void *data, size_t length)
 {
-	gd_blk_config_read(&vdev->blk, offset, data, length);
+	if (vdev->class->ops->config_read)
+		vdev->class->ops->config_read(vdev->class, offset, data, length);
+	else
+		memset(data, 0, length);
 }
 
 void gd_vdev_config_write(struct gd_vdev *vdev, uint64_t offset, const void *data, size_t length)
 {
-	gd_blk_config_write(&vdev->blk, offset, data, length, vdev->features);
+	if (vdev->class->ops->config_write)
+		vdev->class->ops->config_write(vdev->class, offset, data, length, vdev->features);
 }
 
 uint32_t gd_vdev_generation(struct gd_vdev *vdev)
 {
-	return gd_blk_generation(&vdev->blk);
+	return vdev->class->ops->generation ? vdev->class->ops->generation(vdev->class) : 0;
 }
 
 void gd_vdev_interrupt_took(struct gd_vdev *vdev, uint64_t us)

@@ -3,18 +3,17 @@
 #include <abi/virtio.h>
 #include <errno.h>
 
+#include <abi/virtio_ring.h>
+
 #include "backend/base/count.h"
 #include "backend/virtio/vdev_priv.h"
 
 void gd_vdev_save(struct gd_vdev *vdev)
 {
 	struct gd_transport *transport = vdev->config.transport;
-	struct gd_ledger_registers r = {.features = vdev->features,
-					.status = gd_status_get(&vdev->status),
-					.writeback = gd_blk_writeback(&vdev->blk),
-					.block_size = vdev->blk.info.block_size};
+	struct gd_ledger_registers r = {.features = vdev->features, .status = gd_status_get(&vdev->status)};
 
-	for (unsigned i = 0; i < vdev->config.queues; i++) {
+	for (unsigned i = 0; i < vdev->class->config.queues; i++) {
 		const struct gd_vdev_queue *q = &vdev->queues[i];
 
 		r.queue[i].num = q->layout.size;
@@ -24,14 +23,22 @@ void gd_vdev_save(struct gd_vdev *vdev)
 		r.queue[i].device = q->layout.device;
 	}
 	transport->ops->save(transport, r.transport);
+	if (vdev->class->ops->save)
+		vdev->class->ops->save(vdev->class, r.class);
 	gd_ledger_save(vdev->config.ledger, &r);
+}
+
+void gd_vdev_commit(struct gd_vdev *vdev)
+{
+	gd_vdev_save(vdev);
+	gd_vdev_queues_work(vdev);
 }
 
 static int queue_resume(struct gd_vdev *vdev, unsigned index)
 {
 	struct gd_vdev_queue *q = &vdev->queues[index];
 	struct gd_ring_layout layout = gd_vdev_ring_layout(vdev, index);
-	int err = gd_ring_resume(&q->ring, vdev->mem, &layout, vdev->config.queue_size);
+	int err = gd_ring_resume(&q->ring, vdev->mem, &layout, vdev->class->config.queue_size);
 
 	q->ready = !err;
 	return err;
@@ -41,10 +48,10 @@ static int queues_resume(struct gd_vdev *vdev, const struct gd_ledger_registers 
 {
 	int err = 0;
 
-	for (unsigned i = vdev->config.queues; i < GD_VDEV_QUEUES; i++)
+	for (unsigned i = vdev->class->config.queues; i < GD_VDEV_QUEUES; i++)
 		if (r->queue[i].ready)
 			return -EINVAL;
-	for (unsigned i = 0; !err && i < vdev->config.queues; i++) {
+	for (unsigned i = 0; !err && i < vdev->class->config.queues; i++) {
 		vdev->queues[i].layout = (struct gd_vdev_layout){.size = r->queue[i].num,
 								 .desc = r->queue[i].desc,
 								 .driver = r->queue[i].driver,
@@ -55,16 +62,6 @@ static int queues_resume(struct gd_vdev *vdev, const struct gd_ledger_registers 
 	return err;
 }
 
-/* A driver does not look again at what it was told of blocks: virtio 1.2 has no way to tell it that they changed. */
-static int blocks_check(const struct gd_vdev *vdev, const struct gd_ledger_registers *r)
-{
-	if (!(r->status & GIO_VIRTIO_STATUS_DRIVER) || !r->block_size || r->block_size == vdev->blk.info.block_size)
-		return 0;
-	gd_log(vdev->config.log, GD_WARN, "the image has blocks of %u bytes now, and its driver knows blocks of %u",
-	       vdev->blk.info.block_size, r->block_size);
-	return -EINVAL;
-}
-
 static int state_resume(struct gd_vdev *vdev)
 {
 	const uint32_t known = GD_VDEV_STATUS_DRIVER | GIO_VIRTIO_STATUS_NEEDS_RESET;
@@ -73,13 +70,12 @@ static int state_resume(struct gd_vdev *vdev)
 	int err;
 
 	gd_ledger_load(vdev->config.ledger, &r);
-	if (blocks_check(vdev, &r))
-		return -EINVAL;
 	vdev->features = r.features;
-	gd_blk_writeback_set(&vdev->blk, r.writeback);
 	if (r.status & ~known || (r.status & GIO_VIRTIO_STATUS_FEATURES_OK && !gd_vdev_acceptable(vdev)))
 		return -EINVAL;
 	err = transport->ops->load(transport, r.transport);
+	if (!err && vdev->class->ops->load)
+		err = vdev->class->ops->load(vdev->class, r.class, r.status & GIO_VIRTIO_STATUS_DRIVER);
 	if (err)
 		return err;
 	__atomic_store_n(&vdev->status.bits, r.status, __ATOMIC_SEQ_CST);
@@ -89,10 +85,9 @@ static int state_resume(struct gd_vdev *vdev)
 /* Whether what the former process had in flight is over, or harmless. */
 static int replay_check(const struct gd_vdev *vdev)
 {
-	struct gd_disk_info info;
+	bool fenced = !vdev->class->ops->fenced || vdev->class->ops->fenced(vdev->class);
 
-	gd_disk_info(vdev->config.disk, &info);
-	return info.fenced || !gd_ledger_pending(vdev->config.ledger) ? 0 : -ESTALE;
+	return fenced || !gd_ledger_pending(vdev->config.ledger) ? 0 : -ESTALE;
 }
 
 int gd_vdev_resume(struct gd_vdev *vdev)
@@ -122,4 +117,18 @@ void gd_vdev_orphan(struct gd_vdev *vdev)
 	if (!(before & GIO_VIRTIO_STATUS_NEEDS_RESET))
 		gd_count_add(&vdev->status.needs_reset, 1);
 	gd_vdev_save(vdev);
+}
+
+void gd_device_config_keep(struct gd_device_config *config, const struct gd_ledger *ledger)
+{
+	struct gd_ledger_registers r;
+
+	gd_ledger_load(ledger, &r);
+	config->indirect |= !!(r.features & GIO_VIRTIO_F_INDIRECT_DESC);
+	for (unsigned i = 0; i < GD_LEDGER_QUEUES; i++) {
+		if (!r.queue[i].ready || !gio_virtq_size_valid(r.queue[i].num) || r.queue[i].num > GD_LEDGER_HEADS)
+			continue;
+		config->queues = config->queues > i ? config->queues : i + 1;
+		config->queue_size = config->queue_size > r.queue[i].num ? config->queue_size : r.queue[i].num;
+	}
 }

@@ -172,6 +172,11 @@ uint32_t *gd_ledger_unflushed(struct gd_ledger *ledger)
 	return &ledger->file->unflushed;
 }
 
+uint64_t gd_ledger_features(const struct gd_ledger *ledger)
+{
+	return ledger->file->registers[ledger->file->current].features;
+}
+
 struct gd_ledger_queue *gd_ledger_queue(struct gd_ledger *ledger, unsigned index)
 {
 	return &ledger->file->queues[index];

@@ -47,8 +47,7 @@ struct gd_ledger_registers {
 	uint64_t features;
 	uint32_t status;
 	uint32_t transport[3]; /* its own (struct gd_transport_ops) */
-	uint32_t writeback;
-	uint32_t block_size; /* of the disk, as its driver knows it; 0: not known */
+	uint32_t class[2];     /* and its class's (struct gd_class_ops) */
 	struct {
 		uint32_t num, ready;
 		uint64_t desc, driver, device;
@@ -76,6 +75,9 @@ uint64_t gd_ledger_cookie(const struct gd_ledger *ledger);
 /* All at once: a successor finds these, or those that were saved before. */
 void gd_ledger_save(struct gd_ledger *ledger, const struct gd_ledger_registers *registers);
 void gd_ledger_load(const struct gd_ledger *ledger, struct gd_ledger_registers *registers);
+
+/* The features that the driver had chosen. */
+uint64_t gd_ledger_features(const struct gd_ledger *ledger);
 
 struct gd_ledger_queue *gd_ledger_queue(struct gd_ledger *ledger, unsigned index);
 

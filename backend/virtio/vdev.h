@@ -13,28 +13,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <grantio/types.h>
-
-#include "backend/base/log.h"
-#include "backend/disk/disk.h"
-#include "backend/guestmem/guestmem.h"
+#include "backend/virtio/class.h"
 #include "backend/virtio/ledger.h"
+#include "backend/virtio/stats.h"
 #include "backend/virtio/transport.h"
 
 struct gd_vdev;
 
 struct gd_vdev_config {
-	uint16_t domid;		  /* the guest */
-	struct gd_log *log;	  /* the caller's, outlives the device */
-	const struct gd_way *way; /* to the guest's memory */
-	struct gd_disk *disk;	  /* with `ledger`: consumed on success; stays the caller's on failure */
-	struct gd_ledger *ledger; /* NULL: the device has one in memory only, and no successor */
-	unsigned queues;	  /* most request queues to offer, 1 to 16 */
-	unsigned queue_size;	  /* most descriptors a queue, power of two up to 1024 */
-	bool indirect;	/* offer VIRTIO_F_INDIRECT_DESC (off by default for grant users: docs/architecture.md, decision
-			   2) */
-	bool writeback; /* initial cache mode; the guest may change it by CONFIG_WCE */
-	bool discard;	/* offer DISCARD and WRITE_ZEROES where the engine can */
+	struct gd_class_device *class;	/* with `ledger`: consumed on success; stays the caller's on failure */
+	struct gd_ledger *ledger;	/* NULL: the device has one in memory only, and no successor */
 	struct gd_transport *transport; /* the caller's, outlives the device */
 	/* The driver has set DRIVER_OK. Called from the transport's thread; may be NULL. */
 	void (*driver_ok)(void *opaque);
@@ -44,9 +32,16 @@ struct gd_vdev_config {
 };
 
 /*
+ * Settings are for what drivers negotiate from now on. What one has negotiated with a former process, by its ledger, is
+ * offered to it again, whatever the settings have become: queues, their sizes, indirect descriptors.
+ */
+void gd_device_config_keep(struct gd_device_config *config, const struct gd_ledger *ledger);
+
+/*
  * All that may block or fail for the device's own sake is done here: memory, a thread and an io_uring for each queue,
- * and its way to the disk. NBD connects all queues side by side, so that it takes as long as one connection. So it is
- * for a job; what comes later neither blocks on the disk nor starts a thread. 0, or -errno with a line in `error`
+ * and what the class needs (its way to the disk). NBD connects all queues side by side, so that it takes as long as one
+ * connection. So it is for a job; what comes later neither blocks on the disk nor starts a thread. 0, or -errno with a
+ * line in `error`
  * (`size` bytes), which says what could not be had; it is empty on success.
  */
 int gd_vdev_open(struct gd_vdev **vdev, const struct gd_vdev_config *config, char *error, size_t size);
@@ -68,10 +63,10 @@ bool gd_vdev_driving(const struct gd_vdev *vdev);
  * when accesses are answered. Waits for nothing but Xen; may be called in a job.
  *
  * 0; or it is as after gd_vdev_orphan(), and the ledger says so too:
- * -ESTALE: the disk is not fenced (struct gd_disk_info), and had I/O that changes it in flight when that process ended.
- *	It may be done at any time yet, so that to do it again, and go on, might undo what the guest writes next. (Reads
- *	and flushes in flight are no hindrance.)
- * -EINVAL, when what stands in the ledger is not what this device offers, or the error of mapping.
+ * -ESTALE: the class cannot fence what a former process began (class.h), and had I/O that changes it in flight when
+ *that process ended. It may be done at any time yet, so that to do it again, and go on, might undo what the guest
+ *writes next. (Reads and flushes in flight are no hindrance.) -EINVAL, when what stands in the ledger is not what this
+ *device offers, or the error of mapping.
  */
 int gd_vdev_resume(struct gd_vdev *vdev);
 
@@ -94,21 +89,10 @@ void gd_vdev_quiesce(struct gd_vdev *vdev);
  */
 unsigned gd_vdev_inflight(const struct gd_vdev *vdev);
 
-/* Ask the image for its size; on a change the guest gets a configuration interrupt. Any thread. */
+/* Look whether the configuration has changed outside (the image's size); then the driver is told. Any thread. */
 void gd_vdev_refresh(struct gd_vdev *vdev);
 
-/* Counted since open, for `grantio stats` and the bench. */
-struct gd_vdev_stats {
-	uint64_t requests, errors; /* completed; with an error status */
-	uint64_t bytes_read, bytes_written;
-	uint64_t batches;	       /* drained batches */
-	uint64_t kicks;		       /* QUEUE_NOTIFY writes */
-	uint64_t interrupts;	       /* raised */
-	uint64_t syscalls;	       /* of the queues: io_uring_enter, grant copies, wake-ups, one a raise */
-	uint64_t copy_calls, copy_ops; /* xengnttab_grant_copy calls, segments in them */
-	uint64_t copy_hypercalls;      /* that they cost */
-	uint64_t resets, needs_reset;
-};
+/* Any thread, at any time. */
 void gd_vdev_stats(struct gd_vdev *vdev, struct gd_vdev_stats *out);
 
 /*

@@ -3,13 +3,12 @@
  * The inside of a device: its life (vdev.c), what its driver asks for (driver.c), and what is left to a successor
  * (inherit.c). The interface is vdev.h.
  *
- * The device belongs to its transport's thread; what other threads see or change is in struct gd_status and struct
- * gd_blk, and is atomic there.
+ * The device belongs to its transport's thread; what other threads see or change is in struct gd_status and in the
+ * class, and is atomic there.
  */
 #ifndef GD_VDEV_PRIV_H
 #define GD_VDEV_PRIV_H
 
-#include "backend/blk/blk.h"
 #include "backend/guestmem/guestmem.h"
 #include "backend/virtio/ring.h"
 #include "backend/virtio/status.h"
@@ -38,9 +37,10 @@ struct gd_vdev_queue {
 struct gd_vdev {
 	struct gd_vdev_config config;
 	struct gd_status status;
-	struct gd_blk blk;
+	struct gd_class_device *class;
 	struct gd_guestmem *mem; /* for rings: the transport's thread's */
 	struct gd_vdev_queue queues[GD_VDEV_QUEUES];
+	uint64_t offered;
 	uint64_t features; /* as the driver wrote them */
 	uint64_t kicks;	   /* gd_count */
 	uint64_t resets;

@@ -15,11 +15,10 @@
 #include "backend/base/clock.h"
 #include "backend/base/count.h"
 #include "backend/guestmem/shared.h"
-#include "backend/blk/serve.h"
 #include "backend/virtio/wait.h"
 
 #define TAG_WAKE  0u /* in the top 8 bits of user_data */
-#define TAG_DISK  1u
+#define TAG_CLASS 1u
 #define TAG_SHIFT 56u
 
 #define STACK_BYTES (256u * 1024)
@@ -27,7 +26,8 @@
 
 struct gd_worker {
 	struct gd_worker_config config;
-	struct gd_serve serve;
+	const struct gd_class_ops *ops;
+	struct gd_class_queue *queue;
 	int eventfd;
 
 	/* Between the threads: atomics. */
@@ -81,20 +81,6 @@ static int thread_create(struct gd_worker *w)
 	return -err;
 }
 
-static int serve_init(struct gd_worker *w)
-{
-	const struct gd_worker_config *config = &w->config;
-	struct gd_serve_config serve = {.log = config->status->log,
-					.blk = config->blk,
-					.disk = config->disk,
-					.domid = config->domid,
-					.way = config->way,
-					.queue_size = config->queue_size,
-					.indirect = config->indirect};
-
-	return gd_serve_init(&w->serve, &serve);
-}
-
 static int worker_refuse(const struct gd_worker_config *config, const char *what, int err, char *error, size_t size)
 {
 	snprintf(error, size, "queue %u: %s: %s", config->index, what, strerror(-err));
@@ -110,13 +96,14 @@ int gd_worker_open(struct gd_worker **worker, const struct gd_worker_config *con
 	if (!w)
 		goto err_refuse;
 	w->config = *config;
+	w->ops = config->class->ops;
 	what = "cannot get its eventfd";
 	w->eventfd = eventfd(0, EFD_CLOEXEC);
 	err = w->eventfd < 0 ? -errno : 0;
 	if (err)
 		goto err_free_worker;
 	what = "cannot get its buffers";
-	err = serve_init(w);
+	err = w->ops->queue_open(&w->queue, config->class, config->index);
 	if (err)
 		goto err_close_eventfd;
 	pthread_mutex_init(&w->lock, NULL);
@@ -124,14 +111,14 @@ int gd_worker_open(struct gd_worker **worker, const struct gd_worker_config *con
 	what = "cannot start its thread";
 	err = thread_create(w);
 	if (err)
-		goto err_exit_serve;
+		goto err_close_queue;
 	*worker = w;
 	return 0;
 
-err_exit_serve:
+err_close_queue:
 	pthread_cond_destroy(&w->settled);
 	pthread_mutex_destroy(&w->lock);
-	gd_serve_exit(&w->serve);
+	w->ops->queue_close(w->queue);
 err_close_eventfd:
 	close(w->eventfd);
 err_free_worker:
@@ -211,7 +198,7 @@ void gd_worker_close(struct gd_worker *w)
 {
 	if (!w)
 		return;
-	gd_serve_exit(&w->serve);
+	w->ops->queue_close(w->queue);
 	pthread_cond_destroy(&w->settled);
 	pthread_mutex_destroy(&w->lock);
 	close(w->eventfd);
@@ -223,21 +210,21 @@ unsigned gd_worker_held(const struct gd_worker *w)
 	/* Acquire: it has taken nothing since, and its flush is counted. Pairs with the release in quiet_begin(). */
 	bool calm = !__atomic_load_n(&w->config.status->quiesced, __ATOMIC_ACQUIRE) ||
 		    __atomic_load_n(&w->calm, __ATOMIC_ACQUIRE);
-	unsigned held = gd_serve_held(&w->serve);
+	unsigned held = gd_class_held(w->queue);
 
 	return held || calm ? held : 1;
 }
 
 void gd_worker_stats(const struct gd_worker *w, struct gd_vdev_stats *out)
 {
-	const struct gd_copy_stats *copies = gd_copy_counters(w->serve.copy);
-	const struct gd_serve_stats *serve = &w->serve.stats;
+	const struct gd_copy_stats *copies = gd_copy_counters(w->queue->copy);
+	const struct gd_class_stats *own = &w->queue->stats;
 
-	out->requests += gd_count_read(&serve->requests);
-	out->errors += gd_count_read(&serve->errors);
-	out->bytes_read += gd_count_read(&serve->bytes_read);
-	out->bytes_written += gd_count_read(&serve->bytes_written);
-	out->batches += gd_count_read(&serve->batches);
+	out->requests += gd_count_read(&own->requests);
+	out->errors += gd_count_read(&own->errors);
+	out->bytes_read += gd_count_read(&own->bytes_read);
+	out->bytes_written += gd_count_read(&own->bytes_written);
+	out->batches += gd_count_read(&own->batches);
 	out->copy_calls += gd_count_read(&copies->calls);
 	out->copy_ops += gd_count_read(&copies->segments);
 	out->copy_hypercalls += gd_count_read(&copies->hypercalls);
@@ -256,7 +243,8 @@ static int ring_open(struct gd_worker *w)
 	 * A batch fits, with the eventfd and what an engine needs beside it. More than that at once is submitted in
 	 * parts. The system makes room for twice as many completions: all I/O in flight, one for each request.
 	 */
-	unsigned entries = w->config.queue_size + (w->config.queue_size > GD_SERVE_BATCH ? 0 : RING_SPARE);
+	unsigned queue_size = w->config.class->config.queue_size;
+	unsigned entries = queue_size + (queue_size > w->ops->batch ? 0 : RING_SPARE);
 	int err = -EINVAL;
 
 	for (unsigned i = 0; i < sizeof(flags) / sizeof(flags[0]) && err == -EINVAL; i++)
@@ -280,8 +268,8 @@ static void wake_arm(struct gd_worker *w)
 
 static void cqe_handle(struct gd_worker *w, struct io_uring_cqe *cqe)
 {
-	if (io_uring_cqe_get_data64(cqe) >> TAG_SHIFT == TAG_DISK)
-		gd_disk_queue_cqe(w->serve.disk, cqe);
+	if (io_uring_cqe_get_data64(cqe) >> TAG_SHIFT == TAG_CLASS)
+		w->ops->cqe(w->queue, cqe);
 	else
 		w->wake_armed = false;
 }
@@ -321,12 +309,12 @@ static void ring_enter(struct gd_worker *w, struct gd_wait plan)
 /* Let go of the ring. I/O in flight becomes the device's orphans. */
 static void ring_detach(struct gd_worker *w)
 {
-	w->serve.ring = NULL;
-	gd_serve_finish(&w->serve); /* what was done and not finished is dropped */
+	w->queue->ring = NULL;
+	w->ops->finish(w->queue); /* what was done and not finished is dropped */
 	/* Those of an earlier ring are counted already: nothing was submitted since. */
-	__atomic_fetch_add(&w->config.status->orphans, w->serve.inflight - w->orphans, __ATOMIC_SEQ_CST);
-	w->orphans = w->serve.inflight;
-	gd_ledger_orphans(w->config.ledger, w->serve.changing);
+	__atomic_fetch_add(&w->config.status->orphans, w->queue->inflight - w->orphans, __ATOMIC_SEQ_CST);
+	w->orphans = w->queue->inflight;
+	gd_ledger_orphans(w->config.ledger, w->queue->changing);
 	w->attached = NULL;
 	w->broken = false;
 	w->lately = 0;
@@ -355,13 +343,13 @@ static bool control_follow(struct gd_worker *w)
 /* Some orphans are gone. The last one of the device lets all queues go on. */
 static void orphans_count(struct gd_worker *w)
 {
-	unsigned gone = w->orphans - w->serve.inflight;
+	unsigned gone = w->orphans - w->queue->inflight;
 
 	/* Nothing new is submitted before the device has no orphans: what is in flight are orphans all. */
 	if (w->orphans == 0 || gone == 0)
 		return;
 	w->orphans -= gone;
-	gd_ledger_orphans(w->config.ledger, w->serve.changing);
+	gd_ledger_orphans(w->config.ledger, w->queue->changing);
 	if (__atomic_sub_fetch(&w->config.status->orphans, gone, __ATOMIC_SEQ_CST) == 0)
 		w->config.drained(w->config.opaque);
 }
@@ -378,8 +366,10 @@ static bool worker_serving(const struct gd_worker *w)
  */
 static void quiet_begin(struct gd_worker *w)
 {
-	if (gd_disk_unflushed(w->config.disk))
-		gd_serve_flush(&w->serve);
+	const struct gd_class_ops *ops = w->config.class->ops;
+
+	if (ops->flush)
+		ops->flush(w->queue);
 	/* Release: what was taken before is counted, the flush too. Pairs with the acquire in gd_worker_held(). */
 	__atomic_store_n(&w->calm, true, __ATOMIC_RELEASE);
 }
@@ -393,9 +383,9 @@ static void quiet_tell(struct gd_worker *w)
 		return;
 	w->loud |= !w->quiesced;
 	w->quiesced = true;
-	if (!w->calm && !gd_serve_held(&w->serve))
+	if (!w->calm && !gd_class_held(w->queue))
 		quiet_begin(w);
-	if (gd_serve_held(&w->serve)) {
+	if (gd_class_held(w->queue)) {
 		w->loud = true;
 	} else if (w->loud && status->quiet) {
 		w->loud = false;
@@ -425,13 +415,13 @@ static void worker_take(struct gd_worker *w)
 {
 	int n;
 
-	w->serve.stalled = w->serve.more = false;
+	w->queue->stalled = w->queue->more = false;
 	quiet_tell(w);
 	if (!worker_serving(w))
 		return;
-	w->serve.ring = w->attached;
-	gd_ring_disarm(w->serve.ring);
-	n = gd_serve_take(&w->serve);
+	w->queue->ring = w->attached;
+	gd_ring_disarm(w->queue->ring);
+	n = w->ops->take(w->queue);
 	if (n > 0) {
 		w->lately = (unsigned)n;
 		w->naps = 0;
@@ -439,13 +429,13 @@ static void worker_take(struct gd_worker *w)
 	if (n >= 0)
 		return;
 	w->broken = true;
-	w->serve.ring = NULL;
+	w->queue->ring = NULL;
 	gd_status_break(w->config.status, w->config.index, "the ring cannot be trusted", n);
 }
 
 static void worker_finish(struct gd_worker *w)
 {
-	if (gd_serve_finish(&w->serve))
+	if (w->ops->finish(w->queue))
 		interrupt_raise(w);
 	orphans_count(w);
 	quiet_tell(w);
@@ -454,7 +444,7 @@ static void worker_finish(struct gd_worker *w)
 /* Be ready to be woken. False: there is news, do not sleep. */
 static bool sleep_begin(struct gd_worker *w)
 {
-	if (w->serve.ring && !w->serve.stalled && !w->quiesced && !gd_ring_arm(w->serve.ring))
+	if (w->queue->ring && !w->queue->stalled && !w->quiesced && !gd_ring_arm(w->queue->ring))
 		return false;
 	wake_arm(w);
 	if (!w->wake_armed)
@@ -471,7 +461,7 @@ static bool sleep_begin(struct gd_worker *w)
 /* Wait as planned. How many I/Os were completed. */
 static unsigned wait_once(struct gd_worker *w, struct gd_wait plan)
 {
-	unsigned before = w->serve.inflight;
+	unsigned before = w->queue->inflight;
 	bool sleep = plan.completions > 0 && plan.timeout_us == 0;
 
 	if (sleep && !sleep_begin(w))
@@ -480,7 +470,7 @@ static unsigned wait_once(struct gd_worker *w, struct gd_wait plan)
 	if (sleep)
 		__atomic_store_n(&w->asleep, false, __ATOMIC_RELAXED);
 	cqes_reap(w);
-	return before - w->serve.inflight;
+	return before - w->queue->inflight;
 }
 
 /* Gather where a completion of the ring may stand for several I/Os, or for a part of one. How many I/Os were completed.
@@ -494,7 +484,7 @@ static unsigned wait_again(struct gd_worker *w, struct gd_wait plan)
 		plan.timeout_us = (unsigned)(end - now);
 		n += wait_once(w, plan);
 		now = gd_clock_us();
-	} while (w->serve.inflight > 0 && now < end);
+	} while (w->queue->inflight > 0 && now < end);
 	return n;
 }
 
@@ -505,9 +495,9 @@ static unsigned wait_planned(struct gd_worker *w, struct gd_wait plan)
 
 static void worker_wait(struct gd_worker *w)
 {
-	struct gd_wait_state state = {.inflight = w->serve.inflight,
-				      .events = gd_disk_queue_events(w->serve.disk),
-				      .more = w->serve.more,
+	struct gd_wait_state state = {.inflight = w->queue->inflight,
+				      .events = w->ops->events(w->queue),
+				      .more = w->queue->more,
 				      .dry = w->dry,
 				      .lately = w->lately,
 				      .naps = w->naps,
@@ -521,9 +511,8 @@ static void worker_wait(struct gd_worker *w)
 	if (!state.dry || n == 0)
 		return;
 	/* The first completion of a slow disk: gather those that come with it. */
-	state = (struct gd_wait_state){.inflight = w->serve.inflight,
-				       .events = gd_disk_queue_events(w->serve.disk),
-				       .interrupt_us = state.interrupt_us};
+	state = (struct gd_wait_state){
+		.inflight = w->queue->inflight, .events = w->ops->events(w->queue), .interrupt_us = state.interrupt_us};
 	plan = gd_wait_plan(&state);
 	if (plan.timeout_us)
 		wait_planned(w, plan);
@@ -534,7 +523,7 @@ static int worker_set_up(struct gd_worker *w)
 	char name[16];
 	int err;
 
-	snprintf(name, sizeof(name), "%.12s.%u", w->config.status->log->name, w->config.index % 100);
+	snprintf(name, sizeof(name), "%.12s.%u", w->config.class->config.log->name, w->config.index % 100);
 	pthread_setname_np(pthread_self(), name);
 	prctl(PR_SET_TIMERSLACK, 1); /* the gathering is shorter than the usual 50 us of slack */
 	w->failing = "cannot get its io_uring";
@@ -543,8 +532,8 @@ static int worker_set_up(struct gd_worker *w)
 		w->failing = "io_uring is refused (by sysctl kernel.io_uring_disabled, or a system call filter)";
 	if (err)
 		return err;
-	w->failing = "cannot get its way to the disk";
-	err = gd_disk_queue_open(&w->serve.disk, w->config.disk, &w->ring, TAG_DISK, w->config.queue_size);
+	w->failing = w->ops->failure;
+	err = w->ops->queue_start(w->queue, &w->ring, TAG_CLASS);
 	if (err)
 		io_uring_queue_exit(&w->ring);
 	return err;
@@ -556,11 +545,11 @@ static void worker_drain(struct gd_worker *w)
 	const struct gd_wait step = {.completions = 1, .timeout_us = GD_WAIT_DRAIN_STEP_US};
 	unsigned steps = GD_WAIT_DRAIN_MS * 1000 / GD_WAIT_DRAIN_STEP_US;
 
-	while (w->serve.inflight > 0) {
+	while (w->queue->inflight > 0) {
 		/* Completions of other things (a kick, a poll) count as a step too: that shortens the grace, no more.
 		 */
 		if (steps > 0 && --steps == 0)
-			gd_disk_queue_cancel(w->serve.disk);
+			w->ops->cancel(w->queue);
 		wait_once(w, step);
 		worker_finish(w);
 	}
@@ -588,7 +577,7 @@ static void *worker_main(void *opaque)
 		worker_finish(w);
 	}
 	worker_drain(w);
-	gd_disk_queue_close(w->serve.disk);
+	w->ops->queue_stop(w->queue);
 	io_uring_queue_exit(&w->ring);
 	return NULL;
 }

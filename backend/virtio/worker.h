@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A queue's thread: one io_uring waits for everything, the disk's completions and the kick.
+ * A queue's thread: one io_uring waits for everything, the class's completions and the kick.
  *
- * The thread begins when the worker is opened, with all that may block or fail: its io_uring and its way to the disk (a
- * connection, for NBD). From then on it is only told: it is given a ring and deprived of it again (reset). To be
+ * The thread begins when the worker is opened, with all that may block or fail: its io_uring and what the class needs
+ * (a connection, for NBD). From then on it is only told: it is given a ring and deprived of it again (reset). To be
  * deprived never waits for the disk: I/O that is in flight then is an *orphan*, which completes into our own buffers
  * and is dropped. No queue of the device takes a new request before the last orphan is gone, so that an old write
  * cannot overtake a new one.
  *
- * Wake-up protocol (worker_kick against worker_sleep): whoever has news stores `kicked`, then looks at `asleep`; the
- * thread stores `asleep`, then looks at `kicked`; each with a full barrier in between. So either the thread sees the
- * news and does not sleep, or the other sees that it sleeps and writes the eventfd. While the thread is at work a kick
- * is one store and costs no system call.
+ * Wake-up protocol (gd_worker_kick() against sleep_begin()): whoever has news stores `kicked`, then looks at `asleep`;
+ * the thread stores `asleep`, then looks at `kicked`; each with a full barrier in between. So either the thread sees
+ * the news and does not sleep, or the other sees that it sleeps and writes the eventfd. While the thread is at work a
+ * kick is one store and costs no system call.
  *
  * Threads: open, ready, start, stop, quit, join and close by one thread (or one at a time); kick by any.
  */
@@ -20,30 +20,25 @@
 
 #include <stddef.h>
 
-#include "backend/blk/blk.h"
-#include "backend/virtio/status.h"
+#include "backend/virtio/class.h"
 #include "backend/virtio/ring.h"
-#include "backend/virtio/vdev.h"
+#include "backend/virtio/stats.h"
+#include "backend/virtio/status.h"
 
 struct gd_worker;
 
 struct gd_worker_config {
 	struct gd_status *status;
-	struct gd_blk *blk;
-	struct gd_disk *disk;
+	struct gd_class_device *class;
 	struct gd_ledger_queue *ledger; /* its orphans are noted there */
-	uint16_t domid;
-	const struct gd_way *way;
-	unsigned index; /* of the queue */
-	unsigned queue_size;
-	bool indirect;
-	void (*drained)(void *opaque); /* the device's last orphan is gone: kick all workers; in a worker's thread */
+	unsigned index;			/* of the queue */
+	void (*drained)(void *opaque);	/* the device's last orphan is gone: kick all workers; in a worker's thread */
 	void *opaque;
 };
 
 /* Begin the thread; how it fares says gd_worker_ready(). 0, or -errno with a line in `error` that names the queue. */
 int gd_worker_open(struct gd_worker **worker, const struct gd_worker_config *config, char *error, size_t size);
-/* Wait until the thread has its io_uring and its way to the disk, or could not get them: as gd_worker_open(). */
+/* Wait until the thread has its io_uring and what its class needs, or could not get them: as gd_worker_open(). */
 int gd_worker_ready(struct gd_worker *worker, char *error, size_t size);
 /*
  * Have the thread end, once the last I/O in flight is done, or given up (GD_WAIT_DRAIN_MS); then wait for that. All of

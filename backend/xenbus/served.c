@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "backend/xenbus/served.h"
 #include "backend/base/job.h"
+#include "backend/blk/blk.h"
 #include "backend/mmio/mmio.h"
 #include "backend/sizewatch.h"
 #include "backend/virtio/vdev.h"
@@ -20,9 +21,6 @@
 #include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
-
-#include <abi/virtio_blk.h>
-#include <abi/virtio_ring.h>
 
 /* What no other file needs to know of a device. */
 struct gd_served_own {
@@ -226,69 +224,65 @@ static int irq_open(struct gd_served *device)
 	return gd_irq_event_open(&device->own->irq, device->id.domid, &device->log);
 }
 
-/*
- * Settings are for what drivers negotiate from now on. What one has negotiated with a former process it goes on using,
- * so that is offered to it again, whatever the settings have become.
- */
-static void negotiated_keep(const struct gd_served *device, struct gd_vdev_config *vdev)
+static int class_open(struct gd_served *device, const struct gd_ledger *ledger, struct gd_class_device **class,
+		      char *error, size_t size)
 {
-	struct gd_ledger_registers r;
+	const struct gd_config *config = device->config;
+	struct gd_device_config common = {.domid = device->id.domid,
+					  .way = device->keys.foreign ? &gd_way_foreign : &gd_way_grants,
+					  .log = &device->log,
+					  .queues = config->queues,
+					  .queue_size = config->queue_size,
+					  .indirect = config->indirect};
+	struct gd_blk_config blk = {
+		.disk = device->own->disk, .writeback = true, .discard = device->keys.discard && config->discard};
+	int ret;
 
-	if (!device->resumed)
-		return;
-	gd_ledger_load(vdev->ledger, &r);
-	vdev->indirect |= !!(r.features & GIO_VIRTIO_F_INDIRECT_DESC);
-	if (r.features & (GIO_VIRTIO_BLK_F_DISCARD | GIO_VIRTIO_BLK_F_WRITE_ZEROES))
-		vdev->discard = device->keys.discard;
-	if (r.features & GIO_VIRTIO_BLK_F_MQ && vdev->queues < 2)
-		vdev->queues = 2;
-	for (unsigned i = 0; i < GD_LEDGER_QUEUES; i++) {
-		if (!r.queue[i].ready || !gio_virtq_size_valid(r.queue[i].num) || r.queue[i].num > GD_LEDGER_HEADS)
-			continue;
-		vdev->queues = vdev->queues > i ? vdev->queues : i + 1;
-		vdev->queue_size = vdev->queue_size > r.queue[i].num ? vdev->queue_size : r.queue[i].num;
+	if (device->resumed) {
+		gd_device_config_keep(&common, ledger);
+		gd_blk_config_keep(&common, &blk, gd_ledger_features(ledger), device->keys.discard);
 	}
+	ret = gd_blk_open(class, &common, &blk, error, size);
+	if (ret)
+		gd_disk_remember(device->own->disk, NULL);
+	else
+		device->own->disk = NULL; /* the class's now */
+	return ret;
+}
+
+static int parts_open(struct gd_served *device, struct gd_vdev_config *vdev, char *error, size_t size)
+{
+	int ret = class_open(device, vdev->ledger, &vdev->class, error, size);
+
+	if (ret)
+		return ret;
+	gd_mmio_init(&device->own->mmio, device_raise, device);
+	ret = gd_vdev_open(&device->own->vdev, vdev, error, size);
+	if (ret)
+		gd_class_close(vdev->class);
+	return ret;
 }
 
 static int vdev_open(struct gd_served *device)
 {
-	const struct gd_config *config = device->config;
-	struct gd_vdev_config vdev = {
-		.domid = device->id.domid,
-		.log = &device->log,
-		.disk = device->own->disk,
-		.queues = config->queues,
-		.queue_size = config->queue_size,
-		.indirect = config->indirect,
-		.way = device->keys.foreign ? &gd_way_foreign : &gd_way_grants,
-		.writeback = true,
-		.discard = device->keys.discard && config->discard,
-		.transport = &device->own->mmio.transport,
-		.driver_ok = device_driver_ok,
-		.quiet = device_quiet,
-		.opaque = device,
-	};
+	struct gd_vdev_config vdev = {.transport = &device->own->mmio.transport,
+				      .driver_ok = device_driver_ok,
+				      .quiet = device_quiet,
+				      .opaque = device};
 	char error[GD_SERVED_ERROR / 2];
 	int ret = ledger_open(device, &vdev.ledger);
 
 	if (ret)
 		return gd_served_fail(device, ret, "no memory for its ledger");
-	negotiated_keep(device, &vdev);
 	gd_disk_remember(device->own->disk, gd_ledger_unflushed(vdev.ledger));
-	gd_mmio_init(&device->own->mmio, device_raise, device);
-	ret = gd_vdev_open(&device->own->vdev, &vdev, error, sizeof(error));
-	if (ret)
-		gd_disk_remember(device->own->disk, NULL);
+	ret = parts_open(device, &vdev, error, sizeof(error));
 	if (ret && device->resumed)
 		gd_ledger_leave(vdev.ledger); /* it may be opened yet */
 	else if (ret)
 		gd_ledger_close(vdev.ledger);
-	if (ret) {
+	if (ret)
 		snprintf(device->error, sizeof(device->error), "cannot set up the device: %s", error);
-		return ret;
-	}
-	device->own->disk = NULL; /* the vdev's now */
-	return 0;
+	return ret;
 }
 
 /* The device as its former process left it, or, if that cannot be, in need of a reset. */
@@ -351,7 +345,7 @@ static void parts_close(struct gd_served *device)
 {
 	gd_vdev_close(device->own->vdev);
 	gd_irq_close(device->own->irq);	  /* the vdev's threads may raise it to the last */
-	gd_disk_close(device->own->disk); /* where it did not become the vdev's */
+	gd_disk_close(device->own->disk); /* where it did not become the class's */
 	device->own->vdev = NULL;
 	device->own->irq = NULL;
 	device->own->disk = NULL;

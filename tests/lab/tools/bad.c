@@ -63,7 +63,7 @@ bool __wrap_gd_ring_publish(struct gd_ring *ring);
 
 static bool offer_is(const struct gd_vdev *vdev, const char *what)
 {
-	const char *device = strchr(vdev->config.log->name, '/'), *offers = getenv("GRANTIO_BAD");
+	const char *device = strchr(vdev->class->config.log->name, '/'), *offers = getenv("GRANTIO_BAD");
 	char text[64];
 
 	if (!device || !offers)
@@ -101,9 +101,9 @@ void __wrap_gd_mmio_write(struct gd_mmio *mmio, uint64_t offset, unsigned size, 
 
 	if (offset == PFN_REG || (high && value && !(value >> 31)))
 		fprintf(stderr, "bad: %s: a ring at a guest address: 0x%" PRIx64 " at register 0x%" PRIx64 "\n",
-			vdev->config.log->name, value, offset);
+			vdev->class->config.log->name, value, offset);
 	if (offset == GIO_VIRTIO_MMIO_STATUS && value & GIO_VIRTIO_STATUS_DRIVER_OK)
-		fprintf(stderr, "bad: %s: a driver came up%s\n", vdev->config.log->name,
+		fprintf(stderr, "bad: %s: a driver came up%s\n", vdev->class->config.log->name,
 			offer_bad(vdev) ? " all the same" : "");
 	__real_gd_mmio_write(mmio, offset, size, value);
 }

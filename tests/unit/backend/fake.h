@@ -23,6 +23,7 @@
 #include <abi/virtio_mmio.h>
 #include <abi/virtio_ring.h>
 
+#include "backend/blk/blk.h"
 #include "backend/disk/disk.h"
 #include "backend/mmio/mmio.h"
 #include "backend/virtio/vdev.h"

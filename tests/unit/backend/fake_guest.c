@@ -79,20 +79,27 @@ uint32_t fake_alloc(uint32_t pages)
 	return first;
 }
 
+static int class_open(const struct fake_setup *setup, struct gd_class_device **class)
+{
+	struct gd_device_config config = {.domid = FAKE_DOMID,
+					  .way = setup->foreign ? &gd_way_foreign : &gd_way_grants,
+					  .log = &guest.log,
+					  .queues = setup->queues ? setup->queues : 1,
+					  .queue_size = setup->queue_size ? setup->queue_size : 256,
+					  .indirect = setup->indirect};
+	struct gd_blk_config blk = {
+		.disk = fake_disk_open(), .writeback = !setup->writethrough, .discard = !setup->no_discard};
+	int err = gd_blk_open(class, &config, &blk, fake_open_error, sizeof(fake_open_error));
+
+	if (err)
+		gd_disk_close(blk.disk);
+	return err;
+}
+
 int fake_open(const struct fake_setup *setup)
 {
-	struct gd_vdev_config config = {.domid = FAKE_DOMID,
-					.log = &guest.log,
-					.queues = setup->queues ? setup->queues : 1,
-					.queue_size = setup->queue_size ? setup->queue_size : 256,
-					.indirect = setup->indirect,
-					.way = setup->foreign ? &gd_way_foreign : &gd_way_grants,
-					.writeback = !setup->writethrough,
-					.discard = !setup->no_discard,
-					.transport = &guest.mmio.transport,
-					.quiet = quiet_count,
-					.ledger = setup->ledger,
-					.opaque = &guest};
+	struct gd_vdev_config config = {
+		.transport = &guest.mmio.transport, .quiet = quiet_count, .ledger = setup->ledger, .opaque = &guest};
 	int err;
 
 	if (setup->disk_size)
@@ -101,11 +108,13 @@ int fake_open(const struct fake_setup *setup)
 	disk.info.readonly = setup->readonly;
 	strcpy(guest.log.name, "d7/xvda");
 	gd_mmio_init(&guest.mmio, raise_interrupt, &guest);
-	config.disk = fake_disk_open();
+	err = class_open(setup, &config.class);
+	if (err)
+		return err;
 	err = gd_vdev_open(&guest.vdev, &config, fake_open_error, sizeof(fake_open_error));
 	assert_int_equal(fake_open_error[0] != '\0', err != 0);
 	if (err)
-		gd_disk_close(config.disk);
+		gd_class_close(config.class);
 	return err;
 }
 

@@ -348,11 +348,7 @@ static void test_resize(void **state)
 
 static void test_open_refused(void **state)
 {
-	struct gd_vdev *vdev;
-	struct gd_vdev_config config = {.log = &guest.log, .queues = 0, .queue_size = 256};
-
 	(void)state;
-	assert_int_not_equal(gd_vdev_open(&vdev, &config, fake_open_error, sizeof(fake_open_error)), 0);
 	assert_int_not_equal(fake_open(&(struct fake_setup){.queues = 17}), 0);
 	assert_int_not_equal(fake_open(&(struct fake_setup){.queue_size = 100}), 0);
 	assert_int_not_equal(fake_open(&(struct fake_setup){.queue_size = 2048}), 0);
