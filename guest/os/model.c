@@ -71,6 +71,7 @@ size_t gio_os_model_pages_used(struct gio_os *os)
 
 /* ---- memory ------------------------------------------------------------------------------------------------- */
 
+/* Bookkeeping is ordinary memory of the process: it lies outside of the guest's RAM, so that no grant can reach it. */
 void *gio_os_alloc(struct gio_os *os, size_t bytes)
 {
 	(void)os;
@@ -83,6 +84,7 @@ void gio_os_free(struct gio_os *os, void *p, size_t bytes)
 	free(p);
 }
 
+/* A page that was freed stays in use for as long as somebody holds it: its grant has not ended yet. */
 static bool page_free(const struct page *page)
 {
 	return !page->allocated && !page->holds;
@@ -101,6 +103,10 @@ static size_t run_find(const struct gio_os *os, size_t n, size_t from, size_t to
 	return 0;
 }
 
+/*
+ * The search goes on where the last one ended, so that a guest which allocates and frees in turn does not look at all
+ * of its RAM each time. Pages are cleared, as the interface promises.
+ */
 void *gio_os_pages_alloc(struct gio_os *os, size_t npages)
 {
 	size_t at = 0;
@@ -138,6 +144,7 @@ void gio_os_pages_free(struct gio_os *os, void *va, size_t npages)
 	pthread_mutex_unlock(&os->lock);
 }
 
+/* RAM begins at frame 0, so that an address within it says which frame it is in. */
 gio_gfn_t gio_os_gfn(struct gio_os *os, const void *va)
 {
 	return (gio_gfn_t)((size_t)((const uint8_t *)va - os->ram) / GIO_PAGE_SIZE);
@@ -199,6 +206,7 @@ void gio_os_unlock(struct gio_lock *lock)
 
 /* ---- grant table and devices -------------------------------------------------------------------------------- */
 
+/* The model's errors are those of the host; the guest library has numbers of its own (grantio/types.h). */
 int gio_os_grant_table(struct gio_os *os, uint32_t entries, struct gio_os_grant_table *out)
 {
 	struct gm_grant_table table;
@@ -219,6 +227,10 @@ void gio_os_model_patience(struct gio_os *os, int timeout_ms)
 	os->patience_ms = timeout_ms;
 }
 
+/*
+ * After an access that was not answered in time, all others fail at once. A program that closes its disk then ends
+ * instead of waiting once per register.
+ */
 static int mmio(struct gio_os *os, uint64_t addr, unsigned size, bool write, uint64_t *value)
 {
 	int err;

@@ -8,6 +8,7 @@
 #include <xen/hvm/params.h>
 #include <xen/sched.h>
 
+/* What the toolstack has set for this domain: where its rings are, and their event channels. */
 int gio_xen_param(unsigned index, uint64_t *value)
 {
 	struct xen_hvm_param param = {.domid = DOMID_SELF, .index = index};
@@ -17,6 +18,7 @@ int gio_xen_param(unsigned index, uint64_t *value)
 	return (int)ret;
 }
 
+/* The reason goes to Xen's log by a hypercall, since the console's ring may not be there. */
 _Noreturn void gio_xen_shutdown(unsigned reason, const char *why)
 {
 	struct sched_shutdown shutdown = {.reason = reason};

@@ -5,6 +5,7 @@
 
 #define NS_PER_S 1000000000u
 
+/* In Hz; the firmware has written it there. */
 static uint64_t frequency(void)
 {
 	uint64_t hz;
@@ -19,6 +20,7 @@ static uint64_t scale(uint64_t value, uint64_t from, uint64_t to)
 	return value / from * to + value % from * to / from;
 }
 
+/* The barrier keeps the processor from reading the counter before what comes first in the program. */
 uint64_t gio_xen_arch_now(const struct vcpu_info *vcpu)
 {
 	uint64_t ticks;
