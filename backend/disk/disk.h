@@ -113,13 +113,14 @@ void gd_disk_info(const struct gd_disk *disk, struct gd_disk_info *info);
 bool gd_disk_refresh(struct gd_disk *disk);
 
 /*
- * Before queues are opened: keep in `*unflushed` whether there are acknowledged writes that no flush has covered. This
- * memory outlives the disk and its process, and is given to the disk that is opened on the same image after them: if it
- * is not 0 then, the server may have lost those writes, and the first FLUSH fails. Only NBD has a use for it: what was
- * written to a file is the kernel's, which loses nothing when a process ends. NULL: keep it in the disk (the default).
+ * Call this before a queue is opened. From then on `*unflushed` says whether there are acknowledged writes that no
+ * flush has covered. This memory outlives the disk and its process, and a later process gives it to the disk that it
+ * opens on the same image: if it is not 0 then, the server may have lost those writes, and the first FLUSH fails. Only
+ * NBD uses it: the kernel loses nothing of a file when a process ends. NULL: the disk keeps this in its own memory (the
+ * default).
  */
 void gd_disk_remember(struct gd_disk *disk, uint32_t *unflushed);
-/* A flush would now cover acknowledged writes that a later process would have to call lost. Any thread. */
+/* True if a later process would have to call acknowledged writes lost, and a flush now prevents that. Any thread. */
 bool gd_disk_unflushed(const struct gd_disk *disk);
 
 /*

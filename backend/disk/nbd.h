@@ -50,11 +50,12 @@ struct gd_nbd_disk {
 	struct gd_disk disk;
 	struct gd_nbd_server server;
 	unsigned timeout_ms, reconnect_ms, silent_ms; /* struct gd_disk_config */
-	uint64_t open_until;	    /* gd_clock_ms() by which all connections of the opening must be there */
-	unsigned queues;	    /* that are open; atomic */
-	uint64_t latest;	    /* the size as the server said it last; atomic */
-	bool away;		    /* it is logged, for all queues, that there is no server; atomic */
-	uint32_t *doubt, doubt_own; /* nbd_doubt.c; `doubt` points to the other, or to what outlives the process */
+	uint64_t open_until; /* gd_clock_ms() by which all connections of the opening must be there */
+	unsigned queues;     /* that are open; atomic */
+	uint64_t latest;     /* the size as the server said it last; atomic */
+	bool away;	     /* it is logged, for all queues, that there is no server; atomic */
+	uint32_t *doubt,
+		doubt_own; /* nbd_doubt.c; `doubt` points to `doubt_own` or to memory that outlives the process */
 	pthread_mutex_t lock;
 	struct nbd_handle *spare; /* a connection that no queue uses: open's, or a closed queue's; under `lock` */
 };
@@ -68,10 +69,10 @@ void gd_nbd_doubt_write(struct gd_nbd_disk *disk);
 void gd_nbd_doubt_begin(struct gd_nbd_disk *disk);
 /* A flush begins: true if it must fail, since writes before it may be lost. With `take` no other one fails for that. */
 bool gd_nbd_doubt_fails(struct gd_nbd_disk *disk, bool take);
-/* The mark of what a flush covers that begins now, and what to call with it when the flush has succeeded. */
+/* A flush begins: it covers the writes up to this mark. Once it has succeeded, call gd_nbd_doubt_covered() with it. */
 uint32_t gd_nbd_doubt_mark(const struct gd_nbd_disk *disk);
 void gd_nbd_doubt_covered(struct gd_nbd_disk *disk, uint32_t mark);
-/* The engine's. */
+/* The engine's functions for gd_disk_remember() and gd_disk_unflushed(). */
 void gd_nbd_doubt_remember(struct gd_disk *disk, uint32_t *unflushed);
 bool gd_nbd_doubt_unflushed(const struct gd_disk *disk);
 

@@ -3,8 +3,8 @@
  * A server that ends may lose writes that it has acknowledged, but not flushed. When a connection is lost while there
  * are such writes, the next flush on any queue fails, once.
  *
- * One word says all of that, so that it can be in memory which outlives this process (gd_disk_remember()), and is right
- * whatever instruction the process ended at: a number that changes with each write, and two flags.
+ * All of this is kept in one word: a number that changes with each write, and two flags. The word can be in memory that
+ * outlives this process (gd_disk_remember()), and it is right at whatever instruction the process ends.
  */
 #include "backend/disk/nbd.h"
 

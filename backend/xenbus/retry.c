@@ -27,8 +27,8 @@ void gd_retry_look(struct gd_retry *retry)
 		}
 	gd_table_each(retry->table, guest, device)
 	{
-		if (device->pause_ms && device->phase == GD_PHASE_IDLE && !device->dirty &&
-		    time_come(device->retry_ms, now, &next))
+		if (device->pause.ms && device->phase == GD_PHASE_IDLE && !device->dirty &&
+		    time_come(device->pause.until, now, &next))
 			gd_table_touch(retry->table, device);
 	}
 	if (next != UINT64_MAX)
@@ -67,28 +67,35 @@ bool gd_retry_may(const struct gd_served *device)
 
 void gd_retry_later(struct gd_retry *retry, struct gd_served *device)
 {
-	unsigned pause = device->pause_ms ? 2 * device->pause_ms : PAUSE_FIRST_MS;
+	unsigned pause = device->pause.ms ? 2 * device->pause.ms : PAUSE_FIRST_MS;
 	const char *what = "what it needs";
 
 	if (device->result == -EBUSY)
 		what = "its former user's last I/O";
 	else if (device->result == -ENOTCONN)
 		what = "its server";
-	if (device->awaited != device->result)
+	if (device->pause.error != device->result)
 		gd_log(&device->log, GD_NOTICE, "%s: it was served before: waiting for %s", device->error, what);
-	device->awaited = device->result;
-	device->pause_ms = pause < PAUSE_MOST_MS ? pause : PAUSE_MOST_MS;
-	device->retry_ms = gd_clock_ms() + device->pause_ms;
+	device->pause.error = device->result;
+	device->pause.ms = pause < PAUSE_MOST_MS ? pause : PAUSE_MOST_MS;
+	device->pause.until = gd_clock_ms() + device->pause.ms;
 	device->result = 0;
 	gd_retry_look(retry); /* sets the timer for the first device of all that wait */
 }
 
 void gd_retry_end(struct gd_served *device)
 {
-	if (device->awaited == -EBUSY)
+	if (device->pause.error == -EBUSY)
 		gd_log(&device->log, GD_NOTICE, "%s is in use no more", device->target);
-	else if (device->awaited)
+	else if (device->pause.error)
 		gd_log(&device->log, GD_NOTICE, "%s can be opened again", device->target);
-	device->awaited = 0;
-	device->pause_ms = 0;
+	device->pause = (struct gd_pause){0};
+}
+
+bool gd_retry_pauses(struct gd_retry *retry, const struct gd_served *device)
+{
+	if (!device->pause.ms || device->pause.until <= gd_clock_ms())
+		return false;
+	gd_retry_look(retry); /* a device that is to be looked at did not count when the timer was set */
+	return true;
 }

@@ -32,6 +32,8 @@ void gd_retry_settle(struct gd_retry *retry, struct gd_domains *domains, struct 
 bool gd_retry_may(const struct gd_served *device);
 /* After such a failure, when the device is IDLE: touch it after a pause, longer each time. The first one is logged. */
 void gd_retry_later(struct gd_retry *retry, struct gd_served *device);
+/* Whether the device's pause is not over yet. */
+bool gd_retry_pauses(struct gd_retry *retry, const struct gd_served *device);
 /* The device is open: forget its pauses. */
 void gd_retry_end(struct gd_served *device);
 

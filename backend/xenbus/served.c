@@ -514,8 +514,7 @@ void gd_served_abandon(struct gd_served *device)
 {
 	gd_domain_detach(device->env->domains, &device->own->place);
 	device->coming = false;
-	device->pause_ms = 0;
-	device->awaited = 0;
+	device->pause = (struct gd_pause){0};
 }
 
 int gd_served_start(struct gd_served *device, uint64_t base)

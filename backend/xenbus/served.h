@@ -44,6 +44,13 @@ struct gd_served_env {
 	void *opaque;
 };
 
+/* A device that could not be opened is opened again later. All zero: it is not. */
+struct gd_pause {
+	int error;	/* the error that was logged for this */
+	unsigned ms;	/* how long this pause is */
+	uint64_t until; /* when it ends, by gd_clock_ms() */
+};
+
 struct gd_guest;
 struct gd_served_own;
 
@@ -69,16 +76,14 @@ struct gd_served {
 	bool unread; /* it was never read */
 
 	/* The owner's (xenbus/step.c, xenbus/xenbus.c). */
-	bool waits;	   /* IDLE: for its domain to be introduced */
-	bool coming;	   /* it was served before, and its guest's accesses wait for it */
-	int awaited;	   /* and it waits for what it needs, by this error, which was said; 0: it does not */
-	unsigned pause_ms; /* until that is tried again; 0: not by itself */
-	uint64_t retry_ms; /* when */
-	bool forgotten;	   /* its directory went with xenstored's memory: nobody has removed it */
-	bool unsaid;	   /* SERVED, and its directory does not say so yet */
-	bool others;	   /* its directory says which other ioreq servers its guest has */
-	bool connected;	   /* state 4 was written */
-	bool leaving;	   /* its directory is to be removed */
+	bool waits;	       /* IDLE: for its domain to be introduced */
+	bool coming;	       /* it was served before, and its guest's accesses wait for it */
+	struct gd_pause pause; /* IDLE: until it is tried again to open it (xenbus/retry.h) */
+	bool forgotten;	       /* its directory went with xenstored's memory: nobody has removed it */
+	bool unsaid;	       /* SERVED, and its directory does not say so yet */
+	bool others;	       /* its directory says which other ioreq servers its guest has */
+	bool connected;	       /* state 4 was written */
+	bool leaving;	       /* its directory is to be removed */
 	bool resumed; /* served on from where a former process ended: state and event channel are as that left them */
 	bool left;    /* at the end: to the next grantiod, as it is; atomic */
 	uint64_t ledger; /* cookie of its ledger, or 0: there is no file */

@@ -196,10 +196,8 @@ static void idle_open(struct gd_step *step, struct gd_served *device, const stru
 {
 	bool failed = device->result && keys_equal(keys, &device->keys);
 
-	if (!failed && device->pause_ms && device->retry_ms > gd_clock_ms()) {
-		gd_retry_look(&step->retry); /* its time has not come; the timer may not count it yet */
+	if (!failed && gd_retry_pauses(&step->retry, device))
 		return;
-	}
 	if (!failed) {
 		device->coming = is_former(device, state);
 		device->result = 0;

@@ -56,7 +56,7 @@ struct gd_store_note {
 	uint16_t server; /* the ioreq server's number, for our successor */
 	uint64_t ledger; /* the ledger's cookie, for our successor; 0: not written */
 	uint32_t base;	 /* the address of the registers, for the guest (xenbus/front.h); 0: not written */
-	bool others;	 /* what gd_store_others() wrote is removed */
+	bool others;	 /* the note of gd_store_others() is removed */
 };
 int gd_store_state(struct gd_store *store, const struct gd_device_id *id, unsigned from, unsigned to,
 		   const struct gd_store_note *note);
