@@ -7,8 +7,9 @@
 
 #include <abi/dma_addr.h>
 
+#include "bounce.h"
 #include "compat.h"
-#include "grantio.h"
+#include "reap.h"
 
 /* Units are of 4 KiB, as the backend's; the first is the one that the original begins in. */
 struct gk_bounce {

@@ -11,8 +11,10 @@
 #include <linux/string.h>
 #include <linux/virtio_ring.h>
 
+#include "bounce.h"
 #include "compat.h"
-#include "grantio.h"
+#include "dma_ops.h"
+#include "reap.h"
 
 #define RING_MAX    32768u /* entries of a ring, by the standard */
 #define MAPPING_MAX SZ_1M  /* in one address: 257 consecutive references at the most, so that they can be found */
@@ -20,7 +22,7 @@
 #define COMPLAINTS	  10	    /* lines about one device, at most, */
 #define COMPLAINTS_PERIOD (30 * HZ) /* in so much time */
 
-static const struct dma_map_ops gk_dma_ops;
+static const struct dma_map_ops grant_ops;
 
 struct gk_dma *gk_dma_of(const struct device *dev)
 {
@@ -85,8 +87,8 @@ static bool syncs(unsigned long attrs)
 	return !(attrs & DMA_ATTR_SKIP_CPU_SYNC);
 }
 
-static dma_addr_t gk_map_phys(struct device *dev, phys_addr_t phys, size_t size, enum dma_data_direction dir,
-			      unsigned long attrs)
+static dma_addr_t ops_map_phys(struct device *dev, phys_addr_t phys, size_t size, enum dma_data_direction dir,
+			       unsigned long attrs)
 {
 	dma_addr_t addr;
 
@@ -96,15 +98,16 @@ static dma_addr_t gk_map_phys(struct device *dev, phys_addr_t phys, size_t size,
 	return addr;
 }
 
-GK_DMA_DEFINE_MAP_PAGE(gk_map_phys)
+GK_DMA_DEFINE_MAP_PAGE(ops_map_phys)
 
-static void gk_unmap(struct device *dev, dma_addr_t addr, size_t size, enum dma_data_direction dir, unsigned long attrs)
+static void ops_unmap(struct device *dev, dma_addr_t addr, size_t size, enum dma_data_direction dir,
+		      unsigned long attrs)
 {
 	unmap(dev, addr, size, syncs(attrs));
 }
 
-static void gk_unmap_sg(struct device *dev, struct scatterlist *sgl, int nents, enum dma_data_direction dir,
-			unsigned long attrs)
+static void ops_unmap_sg(struct device *dev, struct scatterlist *sgl, int nents, enum dma_data_direction dir,
+			 unsigned long attrs)
 {
 	struct scatterlist *sg;
 	int i;
@@ -112,8 +115,8 @@ static void gk_unmap_sg(struct device *dev, struct scatterlist *sgl, int nents, 
 	for_each_sg(sgl, sg, nents, i) unmap(dev, sg_dma_address(sg), sg_dma_len(sg), syncs(attrs));
 }
 
-static int gk_map_sg(struct device *dev, struct scatterlist *sgl, int nents, enum dma_data_direction dir,
-		     unsigned long attrs)
+static int ops_map_sg(struct device *dev, struct scatterlist *sgl, int nents, enum dma_data_direction dir,
+		      unsigned long attrs)
 {
 	struct scatterlist *sg;
 	int i, ret;
@@ -124,7 +127,7 @@ static int gk_map_sg(struct device *dev, struct scatterlist *sgl, int nents, enu
 	{
 		ret = map(dev, sg_phys(sg), sg->length, dir_of(dir), syncs(attrs), &sg->dma_address);
 		if (ret) {
-			gk_unmap_sg(dev, sgl, i, dir, attrs);
+			ops_unmap_sg(dev, sgl, i, dir, attrs);
 			/* For want of references as well: some come back. */
 			return GK_MAP_SG_ERROR(ret == -ENOMEM || ret == -ENOSPC ? -ENOMEM : -EIO);
 		}
@@ -133,32 +136,32 @@ static int gk_map_sg(struct device *dev, struct scatterlist *sgl, int nents, enu
 	return nents;
 }
 
-static void gk_sync_for_cpu(struct device *dev, dma_addr_t addr, size_t size, enum dma_data_direction dir)
+static void ops_sync_for_cpu(struct device *dev, dma_addr_t addr, size_t size, enum dma_data_direction dir)
 {
 	gk_bounce_sync(gk_dma_of(dev), addr, size, false);
 }
 
 /* What the device is to write it need not be shown, and it may have written some of it. */
-static void gk_sync_for_device(struct device *dev, dma_addr_t addr, size_t size, enum dma_data_direction dir)
+static void ops_sync_for_device(struct device *dev, dma_addr_t addr, size_t size, enum dma_data_direction dir)
 {
 	if (dir != DMA_FROM_DEVICE)
 		gk_bounce_sync(gk_dma_of(dev), addr, size, true);
 }
 
-static void gk_sync_sg_for_cpu(struct device *dev, struct scatterlist *sgl, int nents, enum dma_data_direction dir)
+static void ops_sync_sg_for_cpu(struct device *dev, struct scatterlist *sgl, int nents, enum dma_data_direction dir)
 {
 	struct scatterlist *sg;
 	int i;
 
-	for_each_sg(sgl, sg, nents, i) gk_sync_for_cpu(dev, sg_dma_address(sg), sg_dma_len(sg), dir);
+	for_each_sg(sgl, sg, nents, i) ops_sync_for_cpu(dev, sg_dma_address(sg), sg_dma_len(sg), dir);
 }
 
-static void gk_sync_sg_for_device(struct device *dev, struct scatterlist *sgl, int nents, enum dma_data_direction dir)
+static void ops_sync_sg_for_device(struct device *dev, struct scatterlist *sgl, int nents, enum dma_data_direction dir)
 {
 	struct scatterlist *sg;
 	int i;
 
-	for_each_sg(sgl, sg, nents, i) gk_sync_for_device(dev, sg_dma_address(sg), sg_dma_len(sg), dir);
+	for_each_sg(sgl, sg, nents, i) ops_sync_for_device(dev, sg_dma_address(sg), sg_dma_len(sg), dir);
 }
 
 /* What is allocated belongs to the mapping to the end of its last unit, so that it is granted, not copied. */
@@ -199,7 +202,7 @@ static void refuse(struct device *dev, size_t size)
 }
 
 /* Pages with a count each (alloc_pages_exact): those that the backend still holds can go to quarantine alone. */
-static void *gk_alloc(struct device *dev, size_t size, dma_addr_t *addr, gfp_t gfp, unsigned long attrs)
+static void *ops_alloc(struct device *dev, size_t size, dma_addr_t *addr, gfp_t gfp, unsigned long attrs)
 {
 	size_t readonly = ring_readonly(dev, size);
 	gio_dma_t got;
@@ -221,28 +224,28 @@ static void *gk_alloc(struct device *dev, size_t size, dma_addr_t *addr, gfp_t g
 	return va;
 }
 
-static void gk_free(struct device *dev, size_t size, void *va, dma_addr_t addr, unsigned long attrs)
+static void ops_free(struct device *dev, size_t size, void *va, dma_addr_t addr, unsigned long attrs)
 {
 	if (unmap(dev, addr, coherent_size(size), false))
 		free_pages_exact(va, PAGE_ALIGN(size));
 }
 
-static struct page *gk_alloc_pages(struct device *dev, size_t size, dma_addr_t *addr, enum dma_data_direction dir,
-				   gfp_t gfp)
+static struct page *ops_alloc_pages(struct device *dev, size_t size, dma_addr_t *addr, enum dma_data_direction dir,
+				    gfp_t gfp)
 {
-	void *va = gk_alloc(dev, size, addr, gfp, 0);
+	void *va = ops_alloc(dev, size, addr, gfp, 0);
 
 	return va ? virt_to_page(va) : NULL;
 }
 
-static void gk_free_pages(struct device *dev, size_t size, struct page *page, dma_addr_t addr,
-			  enum dma_data_direction dir)
+static void ops_free_pages(struct device *dev, size_t size, struct page *page, dma_addr_t addr,
+			   enum dma_data_direction dir)
 {
-	gk_free(dev, size, page_address(page), addr, 0);
+	ops_free(dev, size, page_address(page), addr, 0);
 }
 
-static int gk_mmap(struct device *dev, struct vm_area_struct *vma, void *va, dma_addr_t addr, size_t size,
-		   unsigned long attrs)
+static int ops_mmap(struct device *dev, struct vm_area_struct *vma, void *va, dma_addr_t addr, size_t size,
+		    unsigned long attrs)
 {
 	unsigned long pages = PAGE_ALIGN(size) >> PAGE_SHIFT;
 
@@ -252,8 +255,8 @@ static int gk_mmap(struct device *dev, struct vm_area_struct *vma, void *va, dma
 			       vma->vm_page_prot);
 }
 
-static int gk_get_sgtable(struct device *dev, struct sg_table *sgt, void *va, dma_addr_t addr, size_t size,
-			  unsigned long attrs)
+static int ops_get_sgtable(struct device *dev, struct sg_table *sgt, void *va, dma_addr_t addr, size_t size,
+			   unsigned long attrs)
 {
 	int ret = sg_alloc_table(sgt, 1, GFP_KERNEL);
 
@@ -262,38 +265,38 @@ static int gk_get_sgtable(struct device *dev, struct sg_table *sgt, void *va, dm
 	return ret;
 }
 
-static size_t gk_max_mapping_size(struct device *dev)
+static size_t ops_max_mapping_size(struct device *dev)
 {
 	return MAPPING_MAX;
 }
 
 /* The address of a grant has bit 63. */
-static int gk_dma_supported(struct device *dev, u64 mask)
+static int ops_dma_supported(struct device *dev, u64 mask)
 {
 	return mask == DMA_BIT_MASK(64);
 }
 
-static u64 gk_get_required_mask(struct device *dev)
+static u64 ops_get_required_mask(struct device *dev)
 {
 	return DMA_BIT_MASK(64);
 }
 
-static const struct dma_map_ops gk_dma_ops = {
-	.alloc = gk_alloc,
-	.free = gk_free,
-	GK_DMA_OPS_PAGES(gk_alloc_pages, gk_free_pages),
-	.mmap = gk_mmap,
-	.get_sgtable = gk_get_sgtable,
-	GK_DMA_OPS_MAP(gk_map_phys, gk_unmap),
-	.map_sg = gk_map_sg,
-	.unmap_sg = gk_unmap_sg,
-	.sync_single_for_cpu = gk_sync_for_cpu,
-	.sync_single_for_device = gk_sync_for_device,
-	.sync_sg_for_cpu = gk_sync_sg_for_cpu,
-	.sync_sg_for_device = gk_sync_sg_for_device,
-	.dma_supported = gk_dma_supported,
-	.get_required_mask = gk_get_required_mask,
-	.max_mapping_size = gk_max_mapping_size,
+static const struct dma_map_ops grant_ops = {
+	.alloc = ops_alloc,
+	.free = ops_free,
+	GK_DMA_OPS_PAGES(ops_alloc_pages, ops_free_pages),
+	.mmap = ops_mmap,
+	.get_sgtable = ops_get_sgtable,
+	GK_DMA_OPS_MAP(ops_map_phys, ops_unmap),
+	.map_sg = ops_map_sg,
+	.unmap_sg = ops_unmap_sg,
+	.sync_single_for_cpu = ops_sync_for_cpu,
+	.sync_single_for_device = ops_sync_for_device,
+	.sync_sg_for_cpu = ops_sync_sg_for_cpu,
+	.sync_sg_for_device = ops_sync_sg_for_device,
+	.dma_supported = ops_dma_supported,
+	.get_required_mask = ops_get_required_mask,
+	.max_mapping_size = ops_max_mapping_size,
 };
 
 void gk_dma_init(struct gk_dma *dma)
@@ -318,9 +321,9 @@ int gk_dma_attach(struct device *dev, struct gk_dma *dma, domid_t backend, u32 t
 		return -ENOMEM;
 	*data = dma;
 	dev->platform_data = data;
-	set_dma_ops(dev, &gk_dma_ops);
+	set_dma_ops(dev, &grant_ops);
 	/* Only with these operations may it go on; a kernel without DMA operations per device ignores them. */
-	if (get_dma_ops(dev) != &gk_dma_ops)
+	if (get_dma_ops(dev) != &grant_ops)
 		ret = -EOPNOTSUPP;
 	else if (dev->dma_mask)
 		ret = dma_set_mask_and_coherent(dev, DMA_BIT_MASK(64));
@@ -342,5 +345,5 @@ void gk_dma_detach(struct device *dev)
 
 bool gk_dma_attached(const struct device *dev)
 {
-	return dev && get_dma_ops((struct device *)dev) == &gk_dma_ops;
+	return dev && get_dma_ops((struct device *)dev) == &grant_ops;
 }

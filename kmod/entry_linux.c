@@ -15,7 +15,6 @@
 
 #include "../guest/grant/entry.h"
 #include "compat.h"
-#include "grantio.h"
 
 #define PER_FRAME (XEN_PAGE_SIZE / 8) /* entries of version 1; version 2 has half as many */
 #define CHUNK	  512u		      /* references asked for at a time, at least */

@@ -45,7 +45,11 @@
 #include <abi/xenbus.h>
 
 #include "compat.h"
-#include "grantio.h"
+#include "dma_ops.h"
+#include "front.h"
+#include "frontend.h"
+#include "platform.h"
+#include "sysfs.h"
 #include "tree.h"
 #include "virtio.h"
 

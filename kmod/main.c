@@ -1,13 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0-only
+/*
+ * grantio.ko: virtio disks over grants for Linux kernels that were built without CONFIG_XEN_VIRTIO.
+ *
+ * Concepts. Toolstack and backend describe a device in xenstore (docs/xenbus.md). The frontend (frontend.c) turns it
+ * into a "virtio-mmio" platform device, for the kernel's own virtio_mmio driver, with DMA operations (dma_ops.c) that
+ * grant what is mapped to that device's backend. Grants are the guest library's (guest/grant, guest/dma), whose system
+ * is this kernel: os_linux.c gives memory and locks, entry_linux.c the kernel's grant references. Devices that a device
+ * tree describes have their platform device (or PCI device) already: of.c gives them these DMA operations.
+ *
+ * Restricted. These DMA operations are the only ones that such a device ever has, they know no address but grants, and
+ * the device must offer VERSION_1 and ACCESS_PLATFORM. A grant that the backend still holds at unmap goes to quarantine
+ * with its page; the request completes and the device goes on.
+ *
+ * Whole units or copies. A unit of 4 KiB is granted if all of it is mapped; of another the backend sees a copy, with
+ * zeroes around it (bounce.c).
+ *
+ * Errors: 0 or -errno. Threads: as each function says.
+ */
 #include <linux/module.h>
 #include <xen/xen.h>
 
 #include "compat.h"
-#include "grantio.h"
+#include "frontend.h"
+#include "of.h"
 #include "reap.h"
 #include "virtio.h"
 
-#define GK_TREE (GK_KERNEL_HAS_OF_IOMMU && !GK_KERNEL_HAS_XEN_VIRTIO) /* else it is the kernel's, or nobody's */
+#define GK_OF (GK_KERNEL_HAS_OF_IOMMU && !GK_KERNEL_HAS_XEN_VIRTIO) /* else it is the kernel's, or nobody's */
 
 static int __init gk_init(void)
 {
@@ -28,7 +47,7 @@ static int __init gk_init(void)
 		pr_err("grantio: cannot register with virtio: %d\n", err);
 		goto close_grants;
 	}
-	err = GK_TREE ? gk_tree_register() : 0;
+	err = GK_OF ? gk_of_register() : 0;
 	if (err) {
 		pr_err("grantio: cannot register with the device tree: %d\n", err);
 		goto unregister_virtio;
@@ -41,8 +60,8 @@ static int __init gk_init(void)
 	return 0;
 
 unregister_tree:
-	if (GK_TREE)
-		gk_tree_unregister();
+	if (GK_OF)
+		gk_of_unregister();
 unregister_virtio:
 	gk_virtio_unregister();
 close_grants:
@@ -55,8 +74,8 @@ static void __exit gk_exit(void)
 	u32 held;
 
 	gk_front_unregister();
-	if (GK_TREE)
-		gk_tree_unregister();
+	if (GK_OF)
+		gk_of_unregister();
 	gk_virtio_unregister();
 	held = gk_reap_close();
 	if (held)

@@ -25,57 +25,59 @@
 #include <linux/virtio_ids.h>
 
 #include "compat.h"
-#include "grantio.h"
+#include "dma_ops.h"
+#include "of.h"
+#include "sysfs.h"
 #include "tree.h"
 
-static const struct of_device_id gk_node_match[] = {{.compatible = "xen,grant-dma"}, {}};
+static const struct of_device_id node_match[] = {{.compatible = "xen,grant-dma"}, {}};
 /* As MODULE_DEVICE_TABLE() has it, which needs a modpost that was built for the kernel's word size. */
 MODULE_ALIAS("of:N*T*Cxen,grant-dma");
 MODULE_ALIAS("of:N*T*Cxen,grant-dmaC*");
 
 /* ---- the node --------------------------------------------------------------------------------------------------- */
 
-static struct iommu_device *gk_probe_device(struct device *dev)
+static struct iommu_device *iommu_probe(struct device *dev)
 {
 	return ERR_PTR(-ENODEV);
 }
 
-static const struct iommu_ops gk_iommu_ops = {
+static const struct iommu_ops iommu_none = {
 	.owner = THIS_MODULE,
-	.probe_device = gk_probe_device,
+	.probe_device = iommu_probe,
 };
 
-static int gk_node_probe(struct platform_device *pdev)
+static int node_probe(struct platform_device *pdev)
 {
 	struct iommu_device *iommu = devm_kzalloc(&pdev->dev, sizeof(*iommu), GFP_KERNEL);
 	int ret;
 
 	if (!iommu)
 		return -ENOMEM;
-	ret = gk_iommu_register(iommu, &gk_iommu_ops, &pdev->dev);
+	ret = gk_iommu_register(iommu, &iommu_none, &pdev->dev);
 	if (ret)
 		return ret;
 	platform_set_drvdata(pdev, iommu);
 	return 0;
 }
 
-static void gk_node_remove(struct platform_device *pdev)
+static void node_remove(struct platform_device *pdev)
 {
 	iommu_device_unregister(platform_get_drvdata(pdev));
 }
-GK_PLATFORM_DEFINE_REMOVE(gk_node_remove)
+GK_PLATFORM_DEFINE_REMOVE(node_remove)
 
-static struct platform_driver gk_node_driver = {
-	.driver = {.name = "grantio-tree", .of_match_table = gk_node_match},
-	.probe = gk_node_probe,
-	GK_PLATFORM_REMOVE(gk_node_remove),
+static struct platform_driver node_driver = {
+	.driver = {.name = "grantio-tree", .of_match_table = node_match},
+	.probe = node_probe,
+	GK_PLATFORM_REMOVE(node_remove),
 };
 
 /* ---- what the tree says of a device ------------------------------------------------------------------------------ */
 
 static bool ours(const struct device_node *node)
 {
-	return of_match_node(gk_node_match, node);
+	return of_match_node(node_match, node);
 }
 
 /* What its own "iommus" names, one more at the most than may be: how many. */
@@ -269,7 +271,7 @@ static void device_detach_ours(struct gk_tree_device *device)
 	module_put(THIS_MODULE);
 }
 
-static int gk_notify(struct notifier_block *block, unsigned long what, void *opaque)
+static int notify(struct notifier_block *block, unsigned long what, void *opaque)
 {
 	struct gk_tree_device *device;
 	struct device *dev = opaque;
@@ -307,10 +309,10 @@ static int say_if_bound(struct device *dev, void *unused)
 /* ---- module -------------------------------------------------------------------------------------------------------
  */
 
-static struct notifier_block platform_block = {.notifier_call = gk_notify};
-static struct notifier_block pci_block = {.notifier_call = gk_notify};
+static struct notifier_block platform_block = {.notifier_call = notify};
+static struct notifier_block pci_block = {.notifier_call = notify};
 
-int gk_tree_register(void)
+int gk_of_register(void)
 {
 	int ret = bus_register_notifier(&platform_bus_type, &platform_block);
 
@@ -320,7 +322,7 @@ int gk_tree_register(void)
 	if (ret)
 		goto unregister_platform;
 	bus_for_each_dev(&platform_bus_type, NULL, NULL, say_if_bound);
-	ret = platform_driver_register(&gk_node_driver);
+	ret = platform_driver_register(&node_driver);
 	if (ret)
 		goto unregister_pci;
 	return 0;
@@ -332,9 +334,9 @@ unregister_platform:
 	return ret;
 }
 
-void gk_tree_unregister(void)
+void gk_of_unregister(void)
 {
-	platform_driver_unregister(&gk_node_driver);
+	platform_driver_unregister(&node_driver);
 	gk_pci_notifier_unregister(&pci_block);
 	bus_unregister_notifier(&platform_bus_type, &platform_block);
 }

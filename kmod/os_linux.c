@@ -11,7 +11,7 @@
 #include <linux/vmalloc.h>
 
 #include "compat.h"
-#include "grantio.h"
+#include "reap.h"
 
 void *gio_os_alloc(struct gio_os *os, size_t bytes)
 {

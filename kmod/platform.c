@@ -15,7 +15,8 @@
 #include <abi/virtio_mmio.h>
 
 #include "compat.h"
-#include "grantio.h"
+#include "dma_ops.h"
+#include "platform.h"
 #include "virtio.h"
 
 /* ---- save and restore ------------------------------------------------------------------------------------------- */

@@ -15,7 +15,10 @@
 #include <linux/kernel.h>
 #include <linux/sysfs.h>
 
-#include "grantio.h"
+#include "dma_ops.h"
+#include "front.h"
+#include "reap.h"
+#include "sysfs.h"
 
 /* It outlives the directory, whose removal waits for readers. */
 static const struct gk_dma *dma_of(const struct device *dev)

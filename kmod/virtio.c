@@ -17,7 +17,7 @@
 #include <linux/virtio_config.h>
 
 #include "compat.h"
-#include "grantio.h"
+#include "dma_ops.h"
 #include "virtio.h"
 
 static int nothing_probe(struct virtio_device *vdev)

@@ -102,8 +102,8 @@ beside_xen_virtio() { # NAME
 	mapfile -t more < <(tolerate "$1" -DCONFIG_XEN_VIRTIO=1)
 	kbuild "$1" OUT="$build/$1-xen-virtio" "${more[@]}" >"$build/$1-xen-virtio.log" 2>&1 &&
 		! grep -i 'warning' "$build/$1-xen-virtio.log" &&
-		"${cross[$1]}nm" "$build/$1/kmod/main.o" | grep -q 'U gk_tree_register' &&
-		! "${cross[$1]}nm" "$build/$1-xen-virtio/kmod/main.o" | grep 'gk_tree_'
+		"${cross[$1]}nm" "$build/$1/kmod/main.o" | grep -q 'U gk_of_register' &&
+		! "${cross[$1]}nm" "$build/$1-xen-virtio/kmod/main.o" | grep 'gk_of_'
 }
 
 # sparse looks at what is ours; the headers have complaints of their own.

@@ -5,7 +5,8 @@
 
 #include <grantio/dma.h>
 
-#include "../../../kmod/grantio.h"
+#include "../../../kmod/dma_ops.h"
+#include "../../../kmod/reap.h"
 
 #include <setjmp.h>
 

@@ -3,7 +3,11 @@
  */
 #include "shim/world.h"
 
-#include "../../../kmod/grantio.h"
+#include "../../../kmod/dma_ops.h"
+#include "../../../kmod/frontend.h"
+#include "../../../kmod/platform.h"
+#include "../../../kmod/reap.h"
+#include "../../../kmod/sysfs.h"
 #include "../../../kmod/virtio.h"
 
 #include <setjmp.h>

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What the module knows of the DMA of one device. */
+#ifndef GRANTIO_KMOD_DMA_H
+#define GRANTIO_KMOD_DMA_H
+
+#include <linux/ratelimit_types.h>
+#include <linux/types.h>
+#include <linux/xarray.h>
+
+#include <grantio/dma.h>
+
+/* DMA for one backend; it lies in the frontend's device, and outlives the platform device. */
+struct gk_dma {
+	struct gio_dma dma;
+	u32 type;			   /* the virtio device must be of this one (virtio.c) */
+	bool refused;			   /* coherent memory was, and that was said */
+	struct ratelimit_state complaints; /* lines that the backend can cause, however often it begins anew */
+	u64 quarantined;		   /* as we last saw it in dma.stats */
+	struct xarray bounces;		   /* struct gk_bounce, by each of its references */
+	atomic64_t bounced;		   /* mappings that went by one, so far */
+};
+
+#endif

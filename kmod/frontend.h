@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The driver for devices of the xenbus (docs/xenbus.md). */
+#ifndef GRANTIO_KMOD_FRONTEND_H
+#define GRANTIO_KMOD_FRONTEND_H
+
+/* From now on the devices of the xenbus that are for grantio are ours. 0 or -errno. */
+int gk_front_register(void);
+/* No device is ours any more. */
+void gk_front_unregister(void);
+
+#endif
