@@ -66,7 +66,7 @@ static int mmio_queue_probe(struct gio_transport *transport, unsigned index, uin
 	reg_write(transport, GIO_VIRTIO_MMIO_QUEUE_SEL, index);
 	if (reg_read(transport, GIO_VIRTIO_MMIO_QUEUE_READY) != 0)
 		return -GIO_EPROTO;
-	*max = reg_read(transport, GIO_VIRTIO_MMIO_QUEUE_NUM_MAX);
+	*max = reg_read(transport, GIO_VIRTIO_MMIO_QUEUE_NUM_MAX); /* 0: there is no such queue */
 	return *max ? 0 : -GIO_ENODEV;
 }
 
@@ -130,6 +130,8 @@ static const struct gio_transport_ops mmio_ops = {
 	.config_generation = mmio_config_generation,
 };
 
+/* In this order, and no further than the first register that is wrong: what is there may be another device (4.2.3.1.1).
+ */
 static bool device_found(struct gio_transport *transport, uint32_t device_id)
 {
 	return reg_read(transport, GIO_VIRTIO_MMIO_MAGIC) == GIO_VIRTIO_MMIO_MAGIC_VALUE &&

@@ -11,6 +11,10 @@ void gio_transport_close(struct gio_transport *transport)
 
 /* ---- status and features ---------------------------------------------------------------------------------------- */
 
+/*
+ * The device may take its time, for it has to be through with the rings first; but it is the peer's word when that is,
+ * and so the reads are counted. The driver's caller would wait for ever otherwise.
+ */
 int gio_transport_reset(struct gio_transport *transport)
 {
 	transport->status = 0;
@@ -21,6 +25,7 @@ int gio_transport_reset(struct gio_transport *transport)
 	return -GIO_EPROTO;
 }
 
+/* From our own copy: a device that sets bits which are the driver's to set does not get them back as if they were. */
 void gio_transport_status_add(struct gio_transport *transport, uint32_t bits)
 {
 	transport->status |= bits;
@@ -48,8 +53,10 @@ int gio_transport_negotiate(struct gio_transport *transport, uint64_t required, 
 	if ((offered & required) != required)
 		return device_refuse(transport);
 	*features = offered & (required | wanted);
+	/* Nothing that was not offered (2.2.1), and nothing that this driver does not know. */
 	transport->ops->features_write(transport, *features);
 	gio_transport_status_add(transport, GIO_VIRTIO_STATUS_FEATURES_OK);
+	/* The device clears the bit if it cannot work with just these features (3.1.1, step 6). */
 	if (!(gio_transport_status_read(transport) & GIO_VIRTIO_STATUS_FEATURES_OK))
 		return device_refuse(transport);
 	return 0;
