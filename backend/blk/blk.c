@@ -66,7 +66,7 @@ static uint32_t range_sectors(uint64_t bytes, uint32_t block_size)
 	return sectors < GD_BLK_RANGE_SECTORS ? (uint32_t)sectors : GD_BLK_RANGE_SECTORS;
 }
 
-/* A request never exceeds what the disk takes at once, the chain's bound, or the ring. */
+/* A request must exceed neither what the disk takes at once, nor the bound of a chain, nor the ring. */
 static void limits_fill(struct gio_virtio_blk_config *c, const struct gd_disk_info *info, unsigned queue_size)
 {
 	uint64_t most = info->max_transfer ? info->max_transfer : UINT64_MAX;
@@ -89,7 +89,7 @@ static void config_fill(struct gd_blk *blk)
 	c->blk_size = info->block_size;
 	c->physical_block_exp = (uint8_t)(31 - __builtin_clz(physical));
 	c->min_io_size = (uint16_t)(physical <= UINT16_MAX ? physical : 1);
-	c->opt_io_size = 0; /* none better than others */
+	c->opt_io_size = 0; /* no size is better than others */
 	c->num_queues = (uint16_t)blk->base.config.queues;
 	if (blk->base.features & GIO_VIRTIO_BLK_F_DISCARD) {
 		c->max_discard_sectors = range_sectors(info->max_discard, info->block_size);
@@ -104,8 +104,8 @@ static void config_fill(struct gd_blk *blk)
 }
 
 /*
- * A successor of this process serves the same driver, perhaps with another size, and perhaps between two reads of the
- * driver: its generation must not be ours (4.2.2.1). Begun anywhere, it is not.
+ * A successor of this process serves the same driver, perhaps with another size of the disk, and perhaps between two
+ * reads of the driver: its generation must differ from ours (4.2.2.1). So it begins with a random number.
  */
 static uint32_t generation_first(void)
 {
@@ -152,7 +152,7 @@ int gd_blk_open(struct gd_class_device **device, const struct gd_device_config *
 		return 0;
 	}
 	free(blk);
-	snprintf(error, size, "%s: %s", err == -EINVAL ? "the disk is none that can be offered" : "no memory for it",
+	snprintf(error, size, "%s: %s", err == -EINVAL ? "the disk cannot be offered" : "no memory for it",
 		 strerror(-err));
 	return err;
 }
@@ -178,7 +178,7 @@ void gd_blk_config_keep(struct gd_device_config *config, struct gd_blk_config *o
 
 static void blk_negotiated(struct gd_class_device *device, uint64_t features)
 {
-	/* A driver that cannot flush keeps its data by writethrough only, whether or not it may change the mode. */
+	/* For a driver that cannot flush, only writethrough keeps its data, whether or not it may change the mode. */
 	if (!(features & GIO_VIRTIO_BLK_F_FLUSH))
 		writeback_set(blk_of(device), false);
 }
@@ -221,7 +221,7 @@ static uint32_t blk_generation(struct gd_class_device *device)
 	return generation;
 }
 
-/* The disk's size is `bytes` now. True when that changed the capacity. */
+/* The disk has `bytes` bytes now. True: that changed the capacity. */
 static bool resize(struct gd_blk *blk, uint64_t bytes)
 {
 	bool changed;

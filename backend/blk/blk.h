@@ -23,18 +23,18 @@
 /* Most segments of a request's data: two more are its header and its status. */
 #define GD_BLK_SEGMENTS (GD_CHAIN_SEGMENTS - 2u)
 /*
- * Most bytes of a segment and of a request. 64 KiB, because a guest with 64K pages refuses a smaller limit; the product
- * with SEG_MAX bounds a request, and so the buffers of a queue.
+ * Maximum bytes of a segment and of a request. A segment may have 64 KiB, because a guest with pages of 64 KiB refuses
+ * a smaller limit; its product with SEG_MAX bounds a request, and so the buffers of a queue.
  */
 #define GD_BLK_SIZE_MAX	     65536u
 #define GD_BLK_REQUEST_BYTES (GD_BLK_SEGMENTS * GD_BLK_SIZE_MAX)
-#define GD_BLK_RANGES	     16u	/* most ranges of a DISCARD or WRITE_ZEROES */
-#define GD_BLK_RANGE_SECTORS (1u << 22) /* most sectors of one: 2 GiB */
+#define GD_BLK_RANGES	     16u	/* maximum of ranges in a DISCARD or WRITE_ZEROES */
+#define GD_BLK_RANGE_SECTORS (1u << 22) /* maximum of sectors in a range: 2 GiB */
 
 struct gd_blk {
 	struct gd_class_device base;
 	struct gd_disk *disk;
-	struct gd_disk_info info; /* but for its size */
+	struct gd_disk_info info; /* but its size is below */
 	bool writeback_first;	  /* the cache mode after a reset */
 
 	/* Atomics. */

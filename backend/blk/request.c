@@ -8,7 +8,7 @@
 
 #define SECTOR GIO_VIRTIO_BLK_SECTOR
 
-/* Over, without the disk. */
+/* End a request without the disk. */
 static bool request_end(struct gd_request *r, uint8_t status)
 {
 	r->status = status;
@@ -16,7 +16,7 @@ static bool request_end(struct gd_request *r, uint8_t status)
 	return false;
 }
 
-/* The byte range of `sectors` at `sector`, if it lies on the disk and on block boundaries. */
+/* Set the byte range of `sectors` at `sector`. False: it is not on the disk, or not on block boundaries. */
 static bool range_set(const struct gd_blk *blk, struct gd_disk_io *io, uint64_t sector, uint64_t length)
 {
 	uint64_t size = __atomic_load_n(&blk->size, __ATOMIC_RELAXED);
@@ -35,8 +35,7 @@ static bool writethrough(const struct gd_blk *blk)
 
 static bool start_transfer(struct gd_blk *blk, struct gd_request *r, bool write)
 {
-	/* The data goes one way only; a write needs a disk that takes it, and no device-writable bytes but the status.
-	 */
+	/* The data goes in one direction only. A write has no device-writable byte but the status. */
 	if (r->length > 0 && r->writable == write)
 		return request_end(r, GIO_VIRTIO_BLK_S_IOERR);
 	if (write && blk->info.readonly)
@@ -72,7 +71,7 @@ static bool start_get_id(const struct gd_blk *blk, struct gd_request *r)
 	return false;
 }
 
-/* A flag that is unknown for this type in any of the ranges makes the whole request unsupported (5.2.6.2). */
+/* False: a range has a flag that is unknown for this type, and so the whole request is not supported (5.2.6.2). */
 static bool ranges_supported(const struct gd_request *r, uint32_t count, bool zeroes)
 {
 	const struct gio_virtio_blk_range *ranges = (const struct gio_virtio_blk_range *)r->data;
@@ -91,7 +90,7 @@ static bool range_length_valid(const struct gd_blk *blk, const struct gio_virtio
 	return range->num_sectors > 0 && range->num_sectors <= most;
 }
 
-/* Prepare range `step`; `data` is our copy, so that what was checked before is what is done. */
+/* Prepare range `step`. `data` is our copy, and so it is what was checked before. */
 static bool range_prepare(const struct gd_blk *blk, struct gd_request *r)
 {
 	const struct gio_virtio_blk_range *range = (const struct gio_virtio_blk_range *)r->data + r->step;
@@ -113,7 +112,7 @@ static bool start_ranges(struct gd_blk *blk, struct gd_request *r, uint64_t feat
 		return request_end(r, GIO_VIRTIO_BLK_S_IOERR);
 	if (!ranges_supported(r, count, zeroes))
 		return request_end(r, GIO_VIRTIO_BLK_S_UNSUPP);
-	/* All are looked at before the first is done. */
+	/* All ranges are checked before the first one is done. */
 	for (r->step = 0; r->step < count; r->step++)
 		if (!range_length_valid(blk, (const struct gio_virtio_blk_range *)r->data + r->step, zeroes) ||
 		    !range_prepare(blk, r))
@@ -153,7 +152,7 @@ bool gd_blk_next(struct gd_blk *blk, struct gd_request *r)
 	if (r->io.result < 0)
 		return request_end(r, r->io.result == -EOPNOTSUPP ? GIO_VIRTIO_BLK_S_UNSUPP : GIO_VIRTIO_BLK_S_IOERR);
 	if (++r->step < r->steps) {
-		/* Checked at the start; false now means that the disk has shrunk since. */
+		/* It was checked at the start: if it is false now, the disk has shrunk since. */
 		return range_prepare(blk, r) || request_end(r, GIO_VIRTIO_BLK_S_IOERR);
 	}
 	if (r->flush_last) {

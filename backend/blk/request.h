@@ -54,11 +54,11 @@ struct gd_request {
 
 /*
  * Check a request whose header and device-readable data are there, and prepare its first I/O (request->io, all but
- * `done`). True: submit it. False: it is over, request->status and request->push say how.
+ * `done`). True: it is to be submitted. False: the request is over, and request->status and request->push say how.
  */
 bool gd_blk_start(struct gd_blk *blk, struct gd_request *request);
 /*
- * The I/O is done. True: there is another one, prepared like the first. False: the request is over, as above.
+ * The I/O is done. True: another one is prepared, like the first. False: the request is over, as above.
  */
 bool gd_blk_next(struct gd_blk *blk, struct gd_request *request);
 

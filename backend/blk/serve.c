@@ -10,9 +10,9 @@
 
 #define HEADER_BYTES ((uint32_t)sizeof(struct gio_virtio_blk_outhdr))
 
-/* The longest request fits an empty arena, so that one that waits for room gets it at the latest when it is alone. */
+/* The longest request fits into an empty arena, so that a request gets room at the latest when it is the only one. */
 _Static_assert(GD_BLK_REQUEST_BYTES / GD_ARENA_PAGE + 2 <= GD_SERVE_ARENA_PAGES, "");
-/* And an empty copy batch: a segment's ends may each take one page more than its bytes, the header's cut one again. */
+/* It fits into an empty copy batch, too: each segment may take two pages more than its bytes do, and the header one. */
 _Static_assert(GD_BLK_REQUEST_BYTES / GD_ARENA_PAGE + 2 * GD_CHAIN_SEGMENTS + 2 <= GD_SERVE_SEGMENTS, "");
 _Static_assert(GD_CHAIN_SEGMENTS * sizeof(struct gd_segment) <= GD_ARENA_PAGE, "");
 
@@ -75,7 +75,8 @@ void gd_serve_close(struct gd_class_queue *queue)
 	free(serve);
 }
 
-/* ---- requests' lives -------------------------------------------------------------------------------------------- */
+/* ---- the life of a request
+ * -------------------------------------------------------------------------------------------- */
 
 static void request_hold(struct gd_serve *serve, struct gd_request *r, uint16_t head)
 {
@@ -113,7 +114,7 @@ static void io_done(struct gd_disk_io *io)
 
 	serve->base.inflight--;
 	serve->base.changing -= io_changes(io);
-	request_done(serve, r); /* looked at in finish: `done` may run within gd_disk_submit() */
+	request_done(serve, r); /* gd_serve_finish() goes on with it: `done` may be called within gd_disk_submit() */
 }
 
 static void request_submit(struct gd_serve *serve, struct gd_request *r)
@@ -126,7 +127,7 @@ static void request_submit(struct gd_serve *serve, struct gd_request *r)
 	gd_disk_submit(serve->disk, &r->io);
 }
 
-/* One call for all that was added. What it could not do is noted in the requests' faults. */
+/* Do all copies that were added, by one call. Those that failed are noted in the requests' faults. */
 static void copies_run(struct gd_serve *serve)
 {
 	int err = gd_copy_run(serve->base.copy);
@@ -169,7 +170,7 @@ static int head_take(struct gd_serve *serve, unsigned i)
 	return 0;
 }
 
-/* Put the requests from `first` to `end` of the batch back into the ring: nothing was done for them. */
+/* Put the batch's requests from `first` to `end` back into the ring: nothing was done for them. */
 static void batch_return(struct gd_serve *serve, unsigned first, unsigned end)
 {
 	for (unsigned i = first; i < end; i++)
@@ -185,7 +186,7 @@ static void tables_fetch(struct gd_serve *serve, unsigned count)
 	for (unsigned i = 0; i < count; i++) {
 		struct gd_segment *table = &chain_at(serve, i)->table;
 
-		/* Cannot lack room: GD_SERVE_BATCH tables of a page or less each, in an empty batch. */
+		/* There is room: GD_SERVE_BATCH tables of at most a page each fit into an empty copy batch. */
 		if (table->length == 0)
 			continue;
 		gd_copy_add(serve->base.copy, GD_COPY_FETCH, table->addr, table_at(serve, i), table->length,
@@ -205,7 +206,7 @@ static void tables_fetch(struct gd_serve *serve, unsigned count)
 	}
 }
 
-/* What is wrong with a chain as a virtio-blk request, whatever its type. */
+/* What is wrong with a chain as a virtio-blk request of any type; NULL: nothing. */
 static const char *chain_fault(const struct gd_serve *serve, const struct gd_chain *chain)
 {
 	uint64_t most = GD_BLK_REQUEST_BYTES;
@@ -225,7 +226,7 @@ static const char *chain_fault(const struct gd_serve *serve, const struct gd_cha
 	return NULL;
 }
 
-/* The data segments: all readable bytes behind the header, or all writable ones before the status. */
+/* Find the data segments: all readable bytes after the header, or all writable ones before the status. */
 static void segments_cut(struct gd_request *r, const struct gd_chain *chain)
 {
 	const struct gd_segment *from = chain->segments + (r->writable ? chain->readable : 0);
@@ -250,7 +251,7 @@ static void segments_cut(struct gd_request *r, const struct gd_chain *chain)
 	}
 }
 
-/* Where the data begins in its first page: as in the guest's, if the disk can do with that. */
+/* Where the data begins in its first page: at the same offset as in the guest's, if the disk's alignment allows it. */
 static uint32_t data_offset(const struct gd_serve *serve, const struct gd_chain *chain, const struct gd_request *r)
 {
 	gio_dma_t addr = 0;
@@ -262,7 +263,7 @@ static uint32_t data_offset(const struct gd_serve *serve, const struct gd_chain 
 	return addr % serve->align ? 0 : (uint32_t)(addr % GD_ARENA_PAGE);
 }
 
-/* Get the buffers for a good chain's data. -ENOMEM: not now. */
+/* Get the buffers for a good chain's data. -ENOMEM: there are none now. */
 static int buffers_get(struct gd_serve *serve, struct gd_request *r, const struct gd_chain *chain)
 {
 	uint32_t offset, most = chain->readable > chain->writable ? chain->readable : chain->writable;
@@ -285,7 +286,7 @@ static int buffers_get(struct gd_serve *serve, struct gd_request *r, const struc
 	return 0;
 }
 
-/* Segments of the copy batch that a chain takes at most: its pages, and the cut behind the header. */
+/* Maximum of segments that a chain takes in the copy batch: its pages, and one for the cut after the header. */
 static unsigned chain_cost(const struct gd_chain *chain)
 {
 	unsigned cost = 1;
@@ -323,7 +324,7 @@ static void data_copy(struct gd_serve *serve, enum gd_copy_dir dir, struct gd_re
 	}
 }
 
-/* A request that ends here: nothing of it was read, or what was read is no use. */
+/* End a request of which nothing was read, or nothing that can be used. */
 static void request_refuse(struct gd_serve *serve, struct gd_request *r, const char *why)
 {
 	gd_log_guest(serve->log, GD_INFO, "request %u refused: %s", r->head, why);
@@ -332,13 +333,13 @@ static void request_refuse(struct gd_serve *serve, struct gd_request *r, const c
 	request_done(serve, r);
 }
 
-/* Ask for a chain's header and data. -ENOMEM, -ENOSPC: no buffers or no room in the copy batch; it can wait. */
+/* Add the copies of a chain's header and data. -ENOMEM, -ENOSPC: there are no buffers, or no room; it can wait. */
 static int request_fetch(struct gd_serve *serve, struct gd_request *r, struct gd_chain *chain)
 {
 	int err;
 
 	r->has_status = gd_chain_status(chain, serve->blk->base.config.way, &r->status_addr);
-	r->status_alone = chain->writable_bytes == 1 && !chain->why; /* else the walk ended early */
+	r->status_alone = chain->writable_bytes == 1 && !chain->why; /* otherwise the walk ended early */
 	r->status_fault = 0;
 	chain->why = chain_fault(serve, chain);
 	if (chain->why)
@@ -408,7 +409,7 @@ int gd_serve_take(struct gd_class_queue *queue)
 
 /* ---- finishing -------------------------------------------------------------------------------------------------- */
 
-/* Segments that a request's answer takes at most: data and status. */
+/* Maximum of segments that a request's answer takes: data and status. */
 static unsigned answer_cost(const struct gd_request *r)
 {
 	unsigned cost = 1;
@@ -432,7 +433,7 @@ static void answer_push(struct gd_serve *serve, struct gd_request *r)
 	status_push(serve, r);
 }
 
-/* Data that could not be written to the guest is an error of that request: its status says so, by one copy for all. */
+/* Give requests whose data could not be written to the guest an error status, by one copy for all. */
 static void faults_push(struct gd_serve *serve, struct gd_request *first)
 {
 	for (struct gd_request *r = first; r; r = r->next) {
@@ -459,7 +460,7 @@ static void request_count(struct gd_serve *serve, const struct gd_request *r)
 
 /*
  * How many bytes the driver may take as written, counted from the first device-writable one (2.7.8.2). The status byte
- * is the last of them: it counts only where all data before it was written.
+ * is the last of them: it only counts if all data before it was written.
  */
 static uint32_t request_written(const struct gd_request *r)
 {
@@ -476,7 +477,7 @@ static void request_use(struct gd_serve *serve, struct gd_request *r)
 	gd_ring_use(serve->base.ring, r->head, request_written(r));
 }
 
-/* Cut off the first requests of the list whose answers fit one copy call; at least one, which always does. */
+/* Cut off the first requests of the list whose answers fit into one copy call: at least one, which always fits. */
 static struct gd_request *answers_gather(struct gd_serve *serve, struct gd_request *list)
 {
 	struct gd_request *last = list, *rest;
@@ -490,7 +491,7 @@ static struct gd_request *answers_gather(struct gd_serve *serve, struct gd_reque
 	return rest;
 }
 
-/* Split what is done into requests that are over (returned) and those whose next I/O goes to the disk. */
+/* Split the requests that are done: those that are over are returned; the next I/O of the others goes to the disk. */
 static struct gd_request *done_sort(struct gd_serve *serve)
 {
 	struct gd_request *r, *next, *over = NULL, **tail = &over, *list = serve->done;

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A queue's requests, from the ring to the disk and back, a batch at a time.
+ * A queue's requests, from the ring to the disk and back, one batch at a time.
  *
  *   take:   drain the ring -> (one copy: indirect tables) -> one copy: headers and written data -> check -> disk
- *   finish: all that is done -> one copy: read data and status bytes -> used entries, one index store
+ *   finish: all that is done -> one copy: read data and status bytes -> used entries, one store of the index
  *
- * A bad request completes with an error status (or, where no status can be written, with length 0) and disturbs nobody.
- * A ring that lies stops everything: -EPROTO.
- * When the arena has no room, requests stay in the guest's ring, in their order, until others are done.
+ * A bad request completes with an error status (or with length 0, if no status can be written), and does not affect
+ * others. A ring that breaks the protocol stops everything: -EPROTO. When the arena has no room, requests stay in the
+ * guest's ring, in their order, until others are done.
  *
  * Threads: one; nothing here waits.
  */
@@ -21,11 +21,11 @@
 #include "backend/virtio/arena.h"
 #include "backend/virtio/class.h"
 
-#define GD_SERVE_BATCH	     128u  /* most requests taken at once */
+#define GD_SERVE_BATCH	     128u  /* maximum of requests in a batch */
 #define GD_SERVE_ARENA_PAGES 4096u /* 16 MiB: two of the longest requests, or 4096 short ones */
 #define GD_SERVE_SEGMENTS    8192u /* of one copy call */
 
-/* The queue's requests in one direction or the other; `request` lists are linked by `next`. */
+/* The requests of a queue. Lists of requests are linked by `next`. */
 struct gd_serve {
 	struct gd_class_queue base;
 	struct gd_log *log;
@@ -35,10 +35,10 @@ struct gd_serve {
 	struct gd_request *requests; /* by head */
 	struct gd_chain *chains;     /* of the batch being taken */
 	struct gd_request **batch;
-	uint8_t *tables; /* indirect ones of the batch; NULL: not offered */
+	uint8_t *tables; /* the indirect tables of the batch; NULL: they are not offered */
 	struct gd_request *done, **done_tail;
 	uint32_t align;		 /* of a data buffer */
-	uint32_t finishing;	 /* answered, and not yet shown */
+	uint32_t finishing;	 /* answered, and not yet shown to the guest */
 	struct gd_disk_io flush; /* of gd_serve_flush() */
 };
 

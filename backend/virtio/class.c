@@ -7,5 +7,6 @@ unsigned gd_class_held(const struct gd_class_queue *queue)
 {
 	uint64_t settled = gd_count_read(&queue->settled), taken = gd_count_read(&queue->taken);
 
-	return taken > settled ? (unsigned)(taken - settled) : 0; /* another thread may see the later one first */
+	return taken > settled ? (unsigned)(taken - settled)
+			       : 0; /* another thread may see a newer `settled` with an older `taken` */
 }

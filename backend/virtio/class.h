@@ -20,13 +20,13 @@
 #include "backend/base/log.h"
 #include "backend/virtio/ring.h"
 
-/* What all parts of a device must know of it: one structure, which its class keeps. */
+/* What all parts of a device must know of it. Its class keeps this structure. */
 struct gd_device_config {
 	uint16_t domid;		  /* the guest */
 	const struct gd_way *way; /* to its memory */
 	struct gd_log *log;	  /* the caller's, outlives the device */
-	unsigned queues;	  /* to offer: 1 to GD_LEDGER_QUEUES */
-	unsigned queue_size;	  /* most descriptors of a queue: a power of two up to GD_LEDGER_HEADS */
+	unsigned queues;	  /* how many to offer: 1 to GD_LEDGER_QUEUES */
+	unsigned queue_size;	  /* maximum of descriptors per queue: a power of two up to GD_LEDGER_HEADS */
 	bool indirect;		  /* offer VIRTIO_F_INDIRECT_DESC (docs/architecture.md, decision 2) */
 };
 
@@ -37,13 +37,13 @@ struct gd_class_stats {
 
 /* One queue of a device: the beginning of the class's own structure. */
 struct gd_class_queue {
-	struct gd_ring *ring;	 /* NULL: none, or not to be trusted; what completes is dropped */
+	struct gd_ring *ring;	 /* NULL: there is none, or it cannot be trusted; then completions are dropped */
 	struct gd_copy *copy;	 /* the queue's way to the guest's buffers */
 	unsigned inflight;	 /* I/Os that will complete */
-	unsigned changing;	 /* of these: they change something that outlives the device */
-	bool stalled;		 /* chains wait in the ring, and a completion lets them go on, not a kick */
+	unsigned changing;	 /* of these, those that change something that outlives the device */
+	bool stalled;		 /* chains wait in the ring for a completion, and not for a kick */
 	bool more;		 /* chains wait in the ring and can be taken at once */
-	uint64_t taken, settled; /* gd_count: chains; those that the guest sees answered, or never will */
+	uint64_t taken, settled; /* gd_count: chains; of these, those that the guest sees answered, or never will */
 	struct gd_class_stats stats;
 };
 
@@ -52,28 +52,27 @@ struct gd_class_device;
 struct gd_class_ops {
 	uint32_t id;	      /* virtio device id (virtio 1.2, 5) */
 	uint32_t state_bytes; /* of its part of the ledger, at most GD_LEDGER_CLASS */
-	unsigned batch;	      /* most chains taken at once: what the queue's io_uring has room for */
-	const char *failure;  /* what has failed where queue_start() does, for a message */
+	unsigned batch;	      /* maximum of chains taken at once: the queue's io_uring has room for them */
+	const char *failure;  /* what has failed if queue_start() does, for a message */
 
 	/* ---- the device ---- */
 
 	void (*close)(struct gd_class_device *device); /* all queues are closed */
-	/* Back to what it is after a reset, and: the driver has chosen `features`. By the transport's thread. NULL:
-	 * nothing. */
+	/* The device was reset; the driver has chosen `features`. By the transport's thread. NULL: nothing to do. */
 	void (*reset)(struct gd_class_device *device);
 	void (*negotiated)(struct gd_class_device *device, uint64_t features);
 	/*
-	 * The configuration space. Any offset and length are answered, behind its end by zeroes. By the transport's
+	 * The configuration space. Any offset and length are answered; bytes behind its end are 0. By the transport's
 	 * thread. NULL: there is none; it cannot be written; it never changes.
 	 */
 	void (*config_read)(struct gd_class_device *device, uint64_t offset, void *data, size_t length);
 	void (*config_write)(struct gd_class_device *device, uint64_t offset, const void *data, size_t length,
 			     uint64_t features);
 	uint32_t (*generation)(struct gd_class_device *device);
-	/* Look whether the configuration has changed outside; true: its driver must be told. Any thread. NULL: never.
+	/* Look whether the configuration has changed. True: the driver must be told. Any thread. NULL: it never does.
 	 */
 	bool (*refresh)(struct gd_class_device *device);
-	/* Whether it is known that nothing which a former process began is still to come. NULL: it always is. */
+	/* True if nothing that a former process began can still be done. NULL: it is always so. */
 	bool (*fenced)(const struct gd_class_device *device);
 	/*
 	 * Write and take over `state_bytes` bytes, as of struct gd_transport_ops. `driven`: a driver had found the
@@ -82,27 +81,27 @@ struct gd_class_ops {
 	void (*save)(const struct gd_class_device *device, void *state);
 	int (*load)(struct gd_class_device *device, const void *state, bool driven);
 
-	/* ---- a queue: but for open and close, all in its thread ---- */
+	/* ---- a queue: all but open and close are called by its thread ---- */
 
-	/* Get what it needs: memory. 0 or -errno. */
+	/* Get the memory that the queue needs. 0 or -errno. */
 	int (*queue_open)(struct gd_class_queue **queue, struct gd_class_device *device, unsigned index);
 	void (*queue_close)(struct gd_class_queue *queue); /* nothing is in flight */
 	/*
-	 * Get what may block, or belongs to the thread. `ring` is the thread's io_uring and outlives the queue; the
-	 * class's submissions carry `tag` in the top 8 bits of their user data. 0 or -errno.
+	 * Get all that may block, or that belongs to the thread. `ring` is the thread's io_uring, and outlives the
+	 * queue; the class's submissions carry `tag` in the top 8 bits of their user data. 0 or -errno.
 	 */
 	int (*queue_start)(struct gd_class_queue *queue, struct io_uring *ring, uint8_t tag);
 	void (*queue_stop)(struct gd_class_queue *queue); /* nothing is in flight */
 	/*
-	 * Take what waits in queue->ring, `batch` chains at the most, and begin with it; the caller submits the
-	 * io_uring. How many were taken, or -EPROTO where the ring lies. Sets `stalled` and `more`.
+	 * Take chains from queue->ring, at most `batch`, and begin with them; the caller submits the io_uring. Returns
+	 * how many were taken, or -EPROTO: the ring cannot be trusted. Sets `stalled` and `more`.
 	 */
 	int (*take)(struct gd_class_queue *queue);
-	/* Answer all that is done, or drop it where there is no ring. True: the driver wants an interrupt. */
+	/* Answer all chains that are done, or drop them if there is no ring. True: the driver wants an interrupt. */
 	bool (*finish)(struct gd_class_queue *queue);
-	/* A completion with the class's tag. */
+	/* Called for each completion with the class's tag. */
 	void (*cqe)(struct gd_class_queue *queue, struct io_uring_cqe *cqe);
-	/* How many completions announce what is in flight, at the most: who waits for more waits in vain. */
+	/* Maximum of completions that the I/O in flight will cause: to wait for more would be to wait for ever. */
 	unsigned (*events)(const struct gd_class_queue *queue);
 	/* Make what is in flight end soon. */
 	void (*cancel)(struct gd_class_queue *queue);
@@ -127,7 +126,7 @@ static inline void gd_class_close(struct gd_class_device *device) /* takes NULL 
 		device->ops->close(device);
 }
 
-/* Chains that were taken and are not settled. Any thread; exact for the queue's own. */
+/* How many chains were taken and are not settled. Any thread; it is exact for the queue's own. */
 unsigned gd_class_held(const struct gd_class_queue *queue);
 
 #endif

@@ -31,8 +31,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define GD_LEDGER_QUEUES 16u
-#define GD_LEDGER_HEADS	 1024u
+#define GD_LEDGER_QUEUES    16u
+#define GD_LEDGER_HEADS	    1024u
+#define GD_LEDGER_TRANSPORT 12u /* bytes of the transport's part, */
+#define GD_LEDGER_CLASS	    8u	/* and of the class's */
 
 enum { GD_LEDGER_FREE, GD_LEDGER_TAKEN, GD_LEDGER_ANSWERED, GD_LEDGER_CHANGING };
 
@@ -46,8 +48,8 @@ struct gd_ledger_queue {
 struct gd_ledger_registers {
 	uint64_t features;
 	uint32_t status;
-	uint32_t transport[3]; /* its own (struct gd_transport_ops) */
-	uint32_t class[2];     /* and its class's (struct gd_class_ops) */
+	uint32_t transport[GD_LEDGER_TRANSPORT / 4]; /* its own (struct gd_transport_ops) */
+	uint32_t class[GD_LEDGER_CLASS / 4];	     /* and its class's (struct gd_class_ops) */
 	struct {
 		uint32_t num, ready;
 		uint64_t desc, driver, device;

@@ -25,7 +25,7 @@ enum gd_transport_id { GD_TRANSPORT_MMIO = 1 };
 
 struct gd_transport_ops {
 	enum gd_transport_id id;
-	uint32_t state_bytes; /* of its part of the ledger */
+	uint32_t state_bytes; /* of its part of the ledger, at most GD_LEDGER_TRANSPORT */
 
 	/* Buffers of queue `queue` were used, and the driver wants to know. Any thread; must not wait. */
 	void (*used)(struct gd_transport *transport, unsigned queue);

@@ -11,7 +11,7 @@
 
 #include "backend/base/count.h"
 
-/* The last orphan of a reset is gone: every queue may go on. In a worker's thread. */
+/* The last orphan of a reset is gone: every queue may go on. Called by a worker's thread. */
 static void vdev_drained(void *opaque)
 {
 	struct gd_vdev *vdev = opaque;
@@ -34,6 +34,10 @@ static int config_check(const struct gd_vdev_config *config)
 		return -EINVAL;
 	if (!gio_virtq_size_valid(device->queue_size) || !device->way || !device->log || !config->transport)
 		return -EINVAL;
+	/* Their parts of the ledger have a fixed size. */
+	if (config->class->ops->state_bytes > GD_LEDGER_CLASS ||
+	    config->transport->ops->state_bytes > GD_LEDGER_TRANSPORT)
+		return -EINVAL;
 	return 0;
 }
 
@@ -47,7 +51,7 @@ static void workers_close(struct gd_vdev *vdev)
 		gd_worker_close(vdev->queues[i].worker);
 }
 
-/* All begin before the first is waited for. */
+/* Begin all workers before the first one is waited for. */
 static int workers_begin(struct gd_vdev *vdev, char *error, size_t size)
 {
 	struct gd_worker_config config = {
@@ -82,7 +86,7 @@ static void features_offer(struct gd_vdev *vdev)
 	vdev->offered = features | vdev->class->features;
 }
 
-/* All but the workers. */
+/* Open all but the workers. */
 static int parts_open(struct gd_vdev *vdev, char *error, size_t size)
 {
 	int err = vdev->config.ledger ? 0 : gd_ledger_make(&vdev->config.ledger, NULL);
@@ -100,7 +104,7 @@ int gd_vdev_open(struct gd_vdev **out, const struct gd_vdev_config *config, char
 
 	*error = '\0';
 	if (err)
-		return refuse("its settings are not possible", err, error, size);
+		return refuse("its settings are invalid", err, error, size);
 	vdev = calloc(1, sizeof(*vdev));
 	if (!vdev)
 		return refuse("no memory for it", -ENOMEM, error, size);

@@ -46,14 +46,14 @@ void gd_device_config_keep(struct gd_device_config *config, const struct gd_ledg
  */
 int gd_vdev_open(struct gd_vdev **vdev, const struct gd_vdev_config *config, char *error, size_t size);
 /*
- * Stops the threads, ends every mapping, closes the disk: when it returns nothing of the guest is held. Waits for I/O
- * in flight, for a disk that does not answer as long as for one queue, whatever their number. Takes NULL.
+ * Stop the threads, end every mapping, close the disk: when it returns nothing of the guest is held. Waits for I/O in
+ * flight; if the disk does not answer, no longer with many queues than with one. Takes NULL.
  */
 void gd_vdev_close(struct gd_vdev *vdev);
 
-/* The device status (virtio 1.2, 2.1); 0: no driver uses the device. Any thread, while accesses are answered too. */
+/* The device status (virtio 1.2, 2.1); 0: no driver uses the device. Any thread, at any time. */
 uint32_t gd_vdev_status(const struct gd_vdev *vdev);
-/* Whether a driver has set DRIVER_OK and has not reset the device since. Any thread. */
+/* True if a driver has set DRIVER_OK, and has not reset the device since. Any thread. */
 bool gd_vdev_driving(const struct gd_vdev *vdev);
 
 /*
@@ -78,14 +78,14 @@ int gd_vdev_resume(struct gd_vdev *vdev);
 void gd_vdev_orphan(struct gd_vdev *vdev);
 
 /*
- * Before the process leaves its devices to a successor: no more chains are taken, whatever the guest kicks; they stay
- * in its rings. What was taken is still answered. Does not wait: see gd_vdev_inflight(). There is no way back.
+ * Before the process leaves its devices to a successor: take no more chains, even if the guest kicks; they stay in its
+ * rings. Chains that were taken are still answered. Does not wait: see gd_vdev_inflight(). There is no way back.
  */
 void gd_vdev_quiesce(struct gd_vdev *vdev);
 /*
- * Chains that were taken and are not yet shown to the guest as used, and I/Os in flight of rings that a reset took
- * away. After gd_vdev_quiesce() it falls to 0 and stays there; a queue that has not heard of that yet counts as one.
- * Any thread.
+ * How many chains were taken and are not yet shown to the guest as used, and how many I/Os are in flight of rings that
+ * a reset took away. After gd_vdev_quiesce() it falls to 0 and stays there; a queue that does not know of that yet
+ * counts as one. Any thread.
  */
 unsigned gd_vdev_inflight(const struct gd_vdev *vdev);
 

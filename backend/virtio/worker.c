@@ -38,20 +38,20 @@ struct gd_worker {
 	/* Between the threads, under the lock. */
 	pthread_mutex_t lock;
 	pthread_cond_t settled;
-	struct gd_ring *wanted; /* what it is to serve */
-	struct gd_ring *served; /* what it has */
+	struct gd_ring *wanted; /* the ring that the thread is to serve */
+	struct gd_ring *served; /* the ring that it serves */
 	bool quit;
 	bool up;	     /* the thread has finished its set-up */
-	int failed;	     /* or why it could not, */
-	const char *failing; /* at what */
+	int failed;	     /* or the error for which it could not, */
+	const char *failing; /* and what it failed to do */
 
 	pthread_t thread;
 
 	/* The thread's own. */
 	struct io_uring ring;
-	uint64_t wake_count; /* where the eventfd is read to */
+	uint64_t wake_count; /* the eventfd is read into this */
 	bool wake_armed;     /* a read of the eventfd is in the ring */
-	bool broken;	     /* the ring in `attached` lied */
+	bool broken;	     /* the ring that is served cannot be trusted */
 	bool dry;	     /* this and the next: see wait.h */
 	unsigned lately, naps;
 	struct gd_ring *attached;
@@ -145,7 +145,7 @@ void gd_worker_kick(struct gd_worker *w)
 	gd_shared_barrier();
 	if (!__atomic_load_n(&w->asleep, __ATOMIC_RELAXED) || !__atomic_exchange_n(&w->asleep, false, __ATOMIC_ACQ_REL))
 		return;
-	/* Cannot fail: the counter is far from its limit, each sleep is ended by one write. */
+	/* Cannot fail: one write ends each sleep, so that the counter is far from its limit. */
 	if (write(w->eventfd, &one, sizeof(one)) != sizeof(one))
 		return;
 	__atomic_fetch_add(&w->wakes, 1, __ATOMIC_RELAXED);
@@ -233,15 +233,14 @@ void gd_worker_stats(const struct gd_worker *w, struct gd_vdev_stats *out)
 
 /* ---- the thread: its ring --------------------------------------------------------------------------------------- */
 
-/* The cheapest kind of ring that the kernel knows: completions are made ready only when we ask, by this thread alone.
- */
+/* The cheapest kind of ring: the kernel looks for completions only when this thread, its only user, asks for them. */
 static int ring_open(struct gd_worker *w)
 {
 	static const unsigned flags[] = {IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
 					 IORING_SETUP_COOP_TASKRUN, 0};
 	/*
-	 * A batch fits, with the eventfd and what an engine needs beside it. More than that at once is submitted in
-	 * parts. The system makes room for twice as many completions: all I/O in flight, one for each request.
+	 * There is room for a batch, the eventfd and what an engine needs. If there is more, it is submitted in parts.
+	 * The system makes room for twice as many completions, and so for those of all I/O in flight.
 	 */
 	unsigned queue_size = w->config.class->config.queue_size;
 	unsigned entries = queue_size + (queue_size > w->ops->batch ? 0 : RING_SPARE);
@@ -260,7 +259,7 @@ static void wake_arm(struct gd_worker *w)
 		return;
 	sqe = io_uring_get_sqe(&w->ring);
 	if (!sqe)
-		return; /* full: it is submitted now, and the next sleep arms it */
+		return; /* the ring is full: it will be submitted now, and armed before the next sleep */
 	io_uring_prep_read(sqe, w->eventfd, &w->wake_count, sizeof(w->wake_count), 0);
 	io_uring_sqe_set_data64(sqe, (uint64_t)TAG_WAKE << TAG_SHIFT);
 	w->wake_armed = true;
@@ -287,7 +286,7 @@ static void cqes_reap(struct gd_worker *w)
 	io_uring_cq_advance(&w->ring, n);
 }
 
-/* Submit what is prepared and wait as planned, in one system call. */
+/* Submit what is prepared, and wait as planned, in one system call. */
 static void ring_enter(struct gd_worker *w, struct gd_wait plan)
 {
 	struct __kernel_timespec limit = {.tv_nsec = (long long)plan.timeout_us * 1000};
@@ -306,12 +305,12 @@ static void ring_enter(struct gd_worker *w, struct gd_wait plan)
 
 /* ---- the thread: control ---------------------------------------------------------------------------------------- */
 
-/* Let go of the ring. I/O in flight becomes the device's orphans. */
+/* Let go of the ring. Its I/O in flight becomes orphans of the device. */
 static void ring_detach(struct gd_worker *w)
 {
 	w->queue->ring = NULL;
-	w->ops->finish(w->queue); /* what was done and not finished is dropped */
-	/* Those of an earlier ring are counted already: nothing was submitted since. */
+	w->ops->finish(w->queue); /* requests that are done and not answered are dropped */
+	/* Orphans of an earlier ring are counted already: nothing was submitted since. */
 	__atomic_fetch_add(&w->config.status->orphans, w->queue->inflight - w->orphans, __ATOMIC_SEQ_CST);
 	w->orphans = w->queue->inflight;
 	gd_ledger_orphans(w->config.ledger, w->queue->changing);
@@ -340,12 +339,12 @@ static bool control_follow(struct gd_worker *w)
 	return !quit;
 }
 
-/* Some orphans are gone. The last one of the device lets all queues go on. */
+/* Count orphans that are gone. The last one of the device lets all queues go on. */
 static void orphans_count(struct gd_worker *w)
 {
 	unsigned gone = w->orphans - w->queue->inflight;
 
-	/* Nothing new is submitted before the device has no orphans: what is in flight are orphans all. */
+	/* Nothing new is submitted while the device has orphans: so all I/O in flight are orphans. */
 	if (w->orphans == 0 || gone == 0)
 		return;
 	w->orphans -= gone;
@@ -374,7 +373,7 @@ static void quiet_begin(struct gd_worker *w)
 	__atomic_store_n(&w->calm, true, __ATOMIC_RELEASE);
 }
 
-/* Once the device is to be quiet: say so whenever this queue is. */
+/* Once the device is quiesced: report whenever this queue has nothing left to answer. */
 static void quiet_tell(struct gd_worker *w)
 {
 	const struct gd_status *status = w->config.status;
@@ -397,14 +396,14 @@ static void quiet_tell(struct gd_worker *w)
 
 static void interrupt_raise(struct gd_worker *w)
 {
-	gd_count_add(&w->syscalls, 1); /* one event, whatever the system makes of it */
+	gd_count_add(&w->syscalls, 1); /* it counts as one, whatever it takes */
 	gd_status_used(w->config.status, w->config.index);
 }
 
 /*
- * From here on all news is looked at. An exchange, not a store: either it reads the `true` of whoever has news, and
- * then its acquire (pairs with the release in gd_worker_kick) lets us see them; or that `true` comes later and prevents
- * sleep.
+ * All news that was there is looked at after this. It is an exchange, and not a store: either it reads the `true` of a
+ * thread that has news, and its acquire (which pairs with the release in gd_worker_kick()) lets us see them; or that
+ * `true` comes later, and prevents the sleep.
  */
 static void news_begin(struct gd_worker *w)
 {
@@ -441,7 +440,7 @@ static void worker_finish(struct gd_worker *w)
 	quiet_tell(w);
 }
 
-/* Be ready to be woken. False: there is news, do not sleep. */
+/* Get ready to be woken. False: there is news, and the thread must not sleep. */
 static bool sleep_begin(struct gd_worker *w)
 {
 	if (w->queue->ring && !w->queue->stalled && !w->quiesced && !gd_ring_arm(w->queue->ring))
@@ -458,7 +457,7 @@ static bool sleep_begin(struct gd_worker *w)
 	return false;
 }
 
-/* Wait as planned. How many I/Os were completed. */
+/* Wait as planned. Returns how many I/Os were completed. */
 static unsigned wait_once(struct gd_worker *w, struct gd_wait plan)
 {
 	unsigned before = w->queue->inflight;
@@ -473,8 +472,7 @@ static unsigned wait_once(struct gd_worker *w, struct gd_wait plan)
 	return before - w->queue->inflight;
 }
 
-/* Gather where a completion of the ring may stand for several I/Os, or for a part of one. How many I/Os were completed.
- */
+/* Gather where a completion may stand for several I/Os, or a part of one. Returns how many I/Os were completed. */
 static unsigned wait_again(struct gd_worker *w, struct gd_wait plan)
 {
 	uint64_t now = gd_clock_us(), end = now + plan.timeout_us;
@@ -510,7 +508,7 @@ static void worker_wait(struct gd_worker *w)
 		w->naps++;
 	if (!state.dry || n == 0)
 		return;
-	/* The first completion of a slow disk: gather those that come with it. */
+	/* The first completion of a slow disk has come: gather those that come with it. */
 	state = (struct gd_wait_state){
 		.inflight = w->queue->inflight, .events = w->ops->events(w->queue), .interrupt_us = state.interrupt_us};
 	plan = gd_wait_plan(&state);
@@ -525,7 +523,7 @@ static int worker_set_up(struct gd_worker *w)
 
 	snprintf(name, sizeof(name), "%.12s.%u", w->config.class->config.log->name, w->config.index % 100);
 	pthread_setname_np(pthread_self(), name);
-	prctl(PR_SET_TIMERSLACK, 1); /* the gathering is shorter than the usual 50 us of slack */
+	prctl(PR_SET_TIMERSLACK, 1); /* gathering takes less time than the usual slack of 50 us */
 	w->failing = "cannot get its io_uring";
 	err = ring_open(w);
 	if (err == -EPERM || err == -ENOSYS)
@@ -539,15 +537,14 @@ static int worker_set_up(struct gd_worker *w)
 	return err;
 }
 
-/* The ring is gone; wait for the disk, but not for one that does not answer. */
+/* The ring is gone: wait for the disk, but within a limit, as it may never answer. */
 static void worker_drain(struct gd_worker *w)
 {
 	const struct gd_wait step = {.completions = 1, .timeout_us = GD_WAIT_DRAIN_STEP_US};
 	unsigned steps = GD_WAIT_DRAIN_MS * 1000 / GD_WAIT_DRAIN_STEP_US;
 
 	while (w->queue->inflight > 0) {
-		/* Completions of other things (a kick, a poll) count as a step too: that shortens the grace, no more.
-		 */
+		/* Other completions (a kick, a poll) count as a step, too, which only makes the wait shorter. */
 		if (steps > 0 && --steps == 0)
 			w->ops->cancel(w->queue);
 		wait_once(w, step);
