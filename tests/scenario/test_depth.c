@@ -267,6 +267,7 @@ static void nbd_silent(void **state)
 
 	world_open(&world, host, true);
 	kill(server, SIGSTOP);
+	assert_true(waitpid(server, &status, WUNTRACED) == server && WIFSTOPPED(status)); /* all of it stands still */
 	writers_start(&world);
 	th_log_wait(host, "with 32 requests in flight: they wait", 1);
 	status = th_grantiod_stop(host, SIGTERM);
