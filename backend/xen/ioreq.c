@@ -3,6 +3,8 @@
 #include "backend/xen/ioreq.h"
 #include "backend/xen/restrict.h"
 
+#include <grantio/types.h>
+
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -18,7 +20,6 @@
 #include <xenevtchn.h>
 #include <xenforeignmemory.h>
 
-#define FRAME_SIZE     4096u /* XC_PAGE_SIZE */
 #define VCPUS_MAX      4096u /* of any guest: a bound for the number that Xen tells us */
 #define SERVERS	       16u   /* that are looked at; Xen has 8 of a guest (MAX_NR_IOREQ_SERVERS) */
 #define NOTIFY_RETRIES 3
@@ -162,7 +163,7 @@ static void ports_unbind(struct gd_ioreq *ioreq)
 
 static int slots_map(struct gd_ioreq *ioreq)
 {
-	size_t frames = (ioreq->vcpus * sizeof(struct ioreq) + FRAME_SIZE - 1) / FRAME_SIZE;
+	size_t frames = (ioreq->vcpus * sizeof(struct ioreq) + GIO_PAGE_SIZE - 1) / GIO_PAGE_SIZE;
 	void *address = NULL;
 
 	ioreq->resource = xenforeignmemory_map_resource(ioreq->memory, ioreq->domid, XENMEM_resource_ioreq_server,
