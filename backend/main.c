@@ -88,7 +88,8 @@ static int signals_open(struct daemon *daemon)
 	sigaddset(&set, SIGHUP);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);
-	signal(SIGPIPE, SIG_IGN); /* a socket whose other end has gone is an error like others */
+	signal(SIGPIPE, SIG_IGN); /* a socket whose other end has gone is an error like others, */
+	signal(SIGXFSZ, SIG_IGN); /* and so is a file that may not grow as far (RLIMIT_FSIZE) */
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	daemon->signals =
 		(struct gd_loop_source){signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK), signals_ready, daemon};

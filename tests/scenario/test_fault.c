@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Each call to Xen fails once while a disk is attached: the disk is refused with one line and nothing is left of it,
- * its guest's other disk goes on, and the next try serves it.
+ * its guest's other disk goes on, and the next try serves it. A limit of the system's fails what it is for, too.
  */
 #include "tests/host/host.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
 
 static const uint16_t guests[] = {1, 0};
 
@@ -121,12 +124,39 @@ static void answers_are_notified_again(void **state)
 	th_grantiod_end(host, guests);
 }
 
+/* A write beyond the longest file that grantiod may write fails alone. A ledger that may not be made is no obstacle. */
+static void files_have_a_limit(void **state)
+{
+	struct th_host *host = *state;
+	const char *image = th_image(host, "a.raw", 4 * TH_MIB), *other = th_image(host, "b.raw", 4 * TH_MIB);
+	const struct rlimit some = {TH_MIB, RLIM_INFINITY}, none = {4096, RLIM_INFINITY};
+	char block[4096];
+	struct gp_disk *disk;
+
+	memset(block, 7, sizeof(block));
+	th_grantiod_start(host, (const char *const[]){"--state-dir", th_state_dir(host), NULL});
+	th_domain_create(host, 1);
+	th_disk_attach(host, 1, 0, image);
+	assert_int_equal(prlimit(host->grantiod, RLIMIT_FSIZE, &some, NULL), 0);
+	disk = th_guest_open(host, 1, 0);
+	assert_int_equal(gp_disk_write(disk, block, 2 * TH_MIB, sizeof(block)), -EIO);
+	th_guest_check(disk, image, 0, 65536, 1);
+	th_guest_close(disk);
+	assert_int_equal(prlimit(host->grantiod, RLIMIT_FSIZE, &none, NULL), 0);
+	th_disk_attach(host, 1, 1, other);
+	th_log_wait(host, "no other grantiod will be able to go on", 1);
+	th_disk_detach(host, 1, 1);
+	th_disk_detach(host, 1, 0);
+	th_grantiod_end(host, guests);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(first_disk, th_setup, th_teardown),
 		cmocka_unit_test_setup_teardown(second_disk, th_setup, th_teardown),
 		cmocka_unit_test_setup_teardown(answers_are_notified_again, th_setup, th_teardown),
+		cmocka_unit_test_setup_teardown(files_have_a_limit, th_setup, th_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
