@@ -11,7 +11,10 @@
 void gd_vdev_save(struct gd_vdev *vdev)
 {
 	struct gd_transport *transport = vdev->config.transport;
-	struct gd_ledger_registers r = {.features = vdev->features, .status = gd_status_get(&vdev->status)};
+	struct gd_ledger_registers r = {.features = vdev->features,
+					.status = gd_status_get(&vdev->status),
+					.transport_id = transport->ops->id,
+					.class_id = vdev->class->ops->id};
 
 	for (unsigned i = 0; i < vdev->class->config.queues; i++) {
 		const struct gd_vdev_queue *q = &vdev->queues[i];
@@ -62,6 +65,14 @@ static int queues_resume(struct gd_vdev *vdev, const struct gd_ledger_registers 
 	return err;
 }
 
+/* Whether another transport or another class wrote the ledger, whose parts mean something else. */
+static bool written_by_others(const struct gd_vdev *vdev, const struct gd_ledger_registers *r)
+{
+	if (!r->transport_id && !r->class_id)
+		return false; /* nothing was saved yet */
+	return r->transport_id != vdev->config.transport->ops->id || r->class_id != vdev->class->ops->id;
+}
+
 static int state_resume(struct gd_vdev *vdev)
 {
 	const uint32_t known = GD_VDEV_STATUS_DRIVER | GIO_VIRTIO_STATUS_NEEDS_RESET;
@@ -70,6 +81,8 @@ static int state_resume(struct gd_vdev *vdev)
 	int err;
 
 	gd_ledger_load(vdev->config.ledger, &r);
+	if (written_by_others(vdev, &r))
+		return -EINVAL;
 	vdev->features = r.features;
 	if (r.status & ~known || (r.status & GIO_VIRTIO_STATUS_FEATURES_OK && !gd_vdev_acceptable(vdev)))
 		return -EINVAL;

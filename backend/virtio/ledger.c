@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -10,17 +12,53 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "backend/base/error.h"
+#include <abi/virtio.h>
 
-#define MAGIC UINT64_C(0x6f69746e61726702) /* "\2grantio", the first byte is the layout's version */
+#include "backend/base/error.h"
+#include "backend/virtio/transport.h"
+
+#define MAGIC(version) (UINT64_C(0x6f69746e61726700) | (version)) /* "\3grantio": the first byte is the version */
+#define VERSION	       3u
+#define FILE_MAX       (1 << 20) /* no ledger is longer, of whatever version */
+
+/* The lengths of the file's parts, in their order: a header, two copies of three parts each, and the queues. */
+struct sizes {
+	uint32_t header, device, transport, class, queue, queues;
+};
 
 struct file {
 	uint64_t magic, cookie;
 	uint32_t current;   /* which of the two is valid */
 	uint32_t unflushed; /* the disk's: gd_ledger_unflushed() */
+	struct sizes sizes;
 	struct gd_ledger_registers registers[2];
 	struct gd_ledger_queue queues[GD_LEDGER_QUEUES];
 };
+
+static const struct sizes our_sizes = {.header = offsetof(struct file, registers),
+				       .device = offsetof(struct gd_ledger_registers, transport),
+				       .transport = GD_LEDGER_TRANSPORT,
+				       .class = GD_LEDGER_CLASS,
+				       .queue = sizeof(struct gd_ledger_queue),
+				       .queues = GD_LEDGER_QUEUES};
+
+_Static_assert(sizeof(struct gd_ledger_registers) ==
+		       offsetof(struct gd_ledger_registers, transport) + GD_LEDGER_TRANSPORT + GD_LEDGER_CLASS,
+	       "the parts follow each other");
+
+/* Version 2, which had no lengths: virtio-mmio and virtio-blk were all that there was. */
+struct file_2 {
+	uint64_t magic, cookie;
+	uint32_t current, unflushed;
+	struct {
+		uint64_t features;
+		uint32_t status, transport[3], class[2];
+		uint8_t queue[sizeof(((struct gd_ledger_registers *)NULL)->queue)];
+	} registers[2];
+	struct gd_ledger_queue queues[GD_LEDGER_QUEUES];
+};
+
+_Static_assert(sizeof(struct file_2) == 17624, "version 2 was so long");
 
 struct gd_ledger {
 	struct file *file;
@@ -56,19 +94,6 @@ static int file_make(struct gd_ledger *ledger)
 	close(fd);
 	if (ret)
 		unlink(ledger->path);
-	return ret;
-}
-
-static int file_open(struct gd_ledger *ledger)
-{
-	int fd = open(ledger->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK), ret = -EINVAL;
-	struct stat st;
-
-	if (fd < 0)
-		return gd_errno_or(EIO);
-	if (!fstat(fd, &st) && S_ISREG(st.st_mode) && st.st_size == sizeof(*ledger->file))
-		ret = file_map(ledger, fd);
-	close(fd);
 	return ret;
 }
 
@@ -112,9 +137,132 @@ int gd_ledger_make(struct gd_ledger **out, const char *path)
 		ledger_free(ledger);
 		return ret;
 	}
-	ledger->file->magic = MAGIC;
+	ledger->file->magic = MAGIC(VERSION);
+	ledger->file->sizes = our_sizes;
 	*out = ledger;
 	return 0;
+}
+
+/* ---- a former process's file ------------------------------------------------------------------------------------ */
+
+/* Version 2 as ours. */
+static int read_2(struct file *to, const struct file_2 *from, size_t size)
+{
+	struct gd_ledger_registers *r = &to->registers[0];
+
+	if (size != sizeof(*from) || from->current > 1)
+		return -EINVAL;
+	to->unflushed = from->unflushed;
+	r->features = from->registers[from->current].features;
+	r->status = from->registers[from->current].status;
+	r->transport_id = GD_TRANSPORT_MMIO;
+	r->class_id = GIO_VIRTIO_ID_BLOCK;
+	memcpy(r->queue, from->registers[from->current].queue, sizeof(r->queue));
+	memcpy(r->transport, from->registers[from->current].transport, sizeof(from->registers[0].transport));
+	memcpy(r->class, from->registers[from->current].class, sizeof(from->registers[0].class));
+	memcpy(to->queues, from->queues, sizeof(to->queues));
+	return 0;
+}
+
+/* Whether a file of `size` bytes has these parts, and we know all that is in them. */
+static bool sizes_valid(const struct sizes *s, size_t size)
+{
+	uint64_t copy = (uint64_t)s->device + s->transport + s->class;
+
+	if (s->header != our_sizes.header || s->queue != our_sizes.queue || s->queues > our_sizes.queues)
+		return false;
+	if (s->device > our_sizes.device || s->transport > our_sizes.transport || s->class > our_sizes.class)
+		return false;
+	return s->header + 2 * copy + (uint64_t)s->queue * s->queues == size;
+}
+
+/* Version 3 with parts that may be shorter than ours: zeroes follow them. */
+static int read_3(struct file *to, const struct file *from, size_t size)
+{
+	const struct sizes *s = &from->sizes;
+	struct gd_ledger_registers *r = &to->registers[0];
+	size_t copy = (size_t)s->device + s->transport + s->class;
+	const uint8_t *at = (const uint8_t *)from + s->header;
+
+	if (size < our_sizes.header || !sizes_valid(s, size) || from->current > 1)
+		return -EINVAL;
+	to->unflushed = from->unflushed;
+	memcpy(to->queues, at + 2 * copy, (size_t)s->queue * s->queues);
+	at += from->current * copy;
+	memcpy(r, at, s->device);
+	memcpy(r->transport, at + s->device, s->transport);
+	memcpy(r->class, at + s->device + s->transport, s->class);
+	return 0;
+}
+
+/* Read what a former process left, `size` bytes, into a file of ours that is all zeroes. */
+static int image_read(struct file *to, const void *from, size_t size, uint64_t cookie)
+{
+	const struct file_2 *head = from; /* magic and cookie have one place in all versions */
+
+	if (size < offsetof(struct file_2, current) || head->cookie != cookie)
+		return -EINVAL;
+	to->magic = MAGIC(VERSION);
+	to->cookie = cookie;
+	to->sizes = our_sizes;
+	if (head->magic == MAGIC(2))
+		return read_2(to, from, size);
+	return head->magic == MAGIC(3) ? read_3(to, from, size) : -EINVAL;
+}
+
+/* Ours, with the same content, takes the old file's place at once: a process that is killed here leaves one of both. */
+static int file_replace(struct gd_ledger *ledger, const struct file *image)
+{
+	struct gd_ledger fresh = {0};
+	int ret;
+
+	if (asprintf(&fresh.path, "%s.new", ledger->path) < 0)
+		return -ENOMEM;
+	ret = file_make(&fresh);
+	if (!ret) {
+		memcpy(fresh.file, image, sizeof(*image));
+		ret = rename(fresh.path, ledger->path) ? gd_errno_or(EIO) : 0;
+	}
+	if (ret && fresh.file) {
+		unlink(fresh.path);
+		munmap(fresh.file, sizeof(*fresh.file));
+	}
+	ledger->file = ret ? NULL : fresh.file;
+	free(fresh.path);
+	return ret;
+}
+
+/* As it is, where it is as ours would be. */
+static int data_adopt(struct gd_ledger *ledger, int fd, const void *data, size_t size, uint64_t cookie)
+{
+	struct file *image = calloc(1, sizeof(*image));
+	const struct file *file = data;
+	int ret = image ? image_read(image, data, size, cookie) : -ENOMEM;
+
+	if (!ret && file->magic == MAGIC(VERSION) && !memcmp(&file->sizes, &our_sizes, sizeof(our_sizes)))
+		ret = file_map(ledger, fd);
+	else if (!ret)
+		ret = file_replace(ledger, image);
+	free(image);
+	return ret;
+}
+
+static int file_adopt(struct gd_ledger *ledger, uint64_t cookie)
+{
+	int fd = open(ledger->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK), ret = -EINVAL;
+	struct stat st;
+	void *data;
+
+	if (fd < 0)
+		return gd_errno_or(EIO);
+	if (!fstat(fd, &st) && S_ISREG(st.st_mode) && st.st_size > 0 && st.st_size <= FILE_MAX) {
+		data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
+		ret = data == MAP_FAILED ? gd_errno_or(EIO) : data_adopt(ledger, fd, data, (size_t)st.st_size, cookie);
+		if (data != MAP_FAILED)
+			munmap(data, (size_t)st.st_size);
+	}
+	close(fd);
+	return ret;
 }
 
 int gd_ledger_adopt(struct gd_ledger **out, const char *path, uint64_t cookie)
@@ -124,9 +272,7 @@ int gd_ledger_adopt(struct gd_ledger **out, const char *path, uint64_t cookie)
 
 	if (ret)
 		return ret;
-	ret = file_open(ledger);
-	if (!ret && (ledger->file->magic != MAGIC || ledger->file->cookie != cookie || ledger->file->current > 1))
-		ret = -EINVAL;
+	ret = file_adopt(ledger, cookie);
 	if (ret)
 		ledger_free(ledger);
 	else

@@ -20,9 +20,12 @@
  *
  * The order of these stores is all that counts, and there is one writer: after its end the successor sees them all.
  *
+ * The file begins with its version and the length of each of its parts. A grantiod reads its own version and the one
+ * before, so that an upgrade under a running guest needs no reset; it does not read what a newer one wrote.
+ *
  * The file is ours (its folder is root's alone), but nothing in it is used unchecked; a guest cannot write it.
  *
- * Threads: registers by the device's ioreq thread, a queue by its own; opening and closing while neither is at work.
+ * Threads: registers by the transport's thread, a queue by its own; opening and closing while neither is at work.
  * Errors: 0 or -errno.
  */
 #ifndef GD_LEDGER_H
@@ -31,10 +34,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define GD_LEDGER_QUEUES    16u
-#define GD_LEDGER_HEADS	    1024u
-#define GD_LEDGER_TRANSPORT 12u /* bytes of the transport's part, */
-#define GD_LEDGER_CLASS	    8u	/* and of the class's */
+#define GD_LEDGER_QUEUES 16u
+#define GD_LEDGER_HEADS	 1024u
 
 enum { GD_LEDGER_FREE, GD_LEDGER_TAKEN, GD_LEDGER_ANSWERED, GD_LEDGER_CHANGING };
 
@@ -45,15 +46,25 @@ struct gd_ledger_queue {
 	uint8_t heads[GD_LEDGER_HEADS];
 };
 
+/* Bytes that a transport and a class may keep here. */
+#define GD_LEDGER_TRANSPORT 64u
+#define GD_LEDGER_CLASS	    64u
+
+/*
+ * Three parts, each of which has its length in the file: what all devices have, up to `queue`; the transport's, and the
+ * class's. Never change a field; a longer part has new fields behind its end.
+ */
 struct gd_ledger_registers {
 	uint64_t features;
 	uint32_t status;
-	uint32_t transport[GD_LEDGER_TRANSPORT / 4]; /* its own (struct gd_transport_ops) */
-	uint32_t class[GD_LEDGER_CLASS / 4];	     /* and its class's (struct gd_class_ops) */
+	uint32_t transport_id, class_id; /* who wrote the other parts; 0: nothing was saved yet */
+	uint32_t reserved;
 	struct {
 		uint32_t num, ready;
 		uint64_t desc, driver, device;
 	} queue[GD_LEDGER_QUEUES];
+	uint8_t transport[GD_LEDGER_TRANSPORT]; /* its own (struct gd_transport_ops) */
+	uint8_t class[GD_LEDGER_CLASS];		/* and its class's (struct gd_class_ops) */
 };
 
 struct gd_ledger;
@@ -63,7 +74,9 @@ struct gd_ledger;
  * made, or its size not be had.
  */
 int gd_ledger_make(struct gd_ledger **ledger, const char *path);
-/* The one of a former process: -ENOENT, or -EINVAL where the file is no ledger, of another version, or not `cookie`'s.
+/*
+ * The one of a former process: -ENOENT, or -EINVAL where the file is no ledger, of a version that is not known here, or
+ * not `cookie`'s. One of an older version, or with shorter parts, is replaced by one of ours with the same content.
  */
 int gd_ledger_adopt(struct gd_ledger **ledger, const char *path, uint64_t cookie);
 /* The file goes, too: who comes next has nothing to go on with. Takes NULL. */

@@ -292,6 +292,50 @@ static void test_other_blocks(void **state)
 	driver_begins_anew();
 }
 
+/* The ledger's file as the version before wrote it: no lengths in the header, and the parts in another order. */
+static void file_of_version_2(void)
+{
+	const size_t header = 24, copy = 544, queues = 16 * sizeof(struct gd_ledger_queue);
+	size_t size, ours;
+	uint8_t *from = file_read(&size), *to = calloc(1, header + 2 * copy + queues);
+	struct gd_ledger_registers r;
+
+	assert_non_null(to);
+	ours = (size - 48 - queues) / 2;
+	assert_int_equal(ours, sizeof(r));
+	memcpy(&r, from + 48 + from[16] * ours, sizeof(r));
+	memcpy(to, from, header);
+	to[0] = 2;
+	to[16] = 0;
+	memcpy(to + header, &r, 12);
+	memcpy(to + header + 12, r.transport, 12);
+	memcpy(to + header + 24, r.class, 8);
+	memcpy(to + header + 32, r.queue, sizeof(r.queue));
+	memcpy(to + header + 2 * copy, from + size - queues, queues);
+	free(from);
+	assert_int_equal(unlink(path), 0);
+	file_write(to, header + 2 * copy + queues);
+}
+
+/* A grantiod of the version before was killed with a request in flight: its guest notices nothing but a pause. */
+static void test_ledger_of_the_version_before(void **state)
+{
+	struct fake_req req;
+
+	(void)state;
+	first(1, true);
+	assert_int_equal(fake_do(GIO_VIRTIO_BLK_T_OUT, 0, 512, true, disk.bytes), GIO_VIRTIO_BLK_S_OK);
+	req = in_flight(GIO_VIRTIO_BLK_T_OUT, 512);
+	killed();
+	file_of_version_2();
+	assert_int_equal(successor(1), 0);
+	assert_int_equal(reg_read(0x070), 0xf);
+	fake_used(&guest.vq[0], 1);
+	assert_int_equal(fake_status(&req), GIO_VIRTIO_BLK_S_OK);
+	assert_int_equal(disk.writes, 3); /* the second one twice, the first one never again */
+	fake_still_works();
+}
+
 /* ---- what works is known to a successor: the linker sends the device's calls here (--wrap) ---- */
 
 static unsigned starts; /* of queues */
@@ -438,6 +482,7 @@ int main(void)
 		T(test_orphans_of_a_fenced_disk_are_over),
 		T(test_refused_stays_refused),
 		T(test_other_blocks),
+		T(test_ledger_of_the_version_before),
 		T(test_no_queue_works_before_the_ledger_knows),
 		T(test_quiesce),
 		T(test_quiesce_flushes),

@@ -334,6 +334,148 @@ static void test_file_no_ledger(void **state)
 	assert_int_equal(gd_ledger_make(&ledger, "/nowhere/at/all"), -ENOENT);
 }
 
+/* ---- files of other versions ------------------------------------------------------------------------------------ */
+
+#define COOKIE UINT64_C(0x1122334455667788)
+
+static uint8_t image[32768];
+
+static void put(size_t at, uint64_t value, unsigned bytes)
+{
+	memcpy(image + at, &value, bytes); /* little-endian, as everywhere here */
+}
+
+static void image_write(size_t size)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	assert_int_equal(write(fd, image, size), size);
+	close(fd);
+}
+
+/* One of version 2 byte by byte: its second copy is the valid one. 544 bytes for each copy, 1032 for each queue. */
+static void image_of_version_2(void)
+{
+	const size_t copy = 24 + 544, queue = 24 + 2 * 544 + 3 * 1032;
+
+	memset(image, 0, sizeof(image));
+	put(0, UINT64_C(0x6f69746e61726702), 8);
+	put(8, COOKIE, 8);
+	put(16, 1, 4);	/* the second copy */
+	put(20, 7, 4);	/* unflushed */
+	put(24, 99, 8); /* features of the copy that is not valid */
+	put(copy, 0x130000240, 8);
+	put(copy + 8, 15, 4);
+	put(copy + 12, 11, 4); /* three selectors */
+	put(copy + 16, 12, 4);
+	put(copy + 20, 13, 4);
+	put(copy + 24, 1, 4); /* writeback */
+	put(copy + 28, 4096, 4);
+	put(copy + 32 + 3 * 32, 256, 4); /* queue 3: size, ready, three addresses */
+	put(copy + 32 + 3 * 32 + 4, 1, 4);
+	put(copy + 32 + 3 * 32 + 8, 0xa000, 8);
+	put(copy + 32 + 3 * 32 + 16, 0xb000, 8);
+	put(copy + 32 + 3 * 32 + 24, 0xc000, 8);
+	put(queue, 500, 2);
+	put(queue + 2, 501, 2);
+	put(queue + 4, 2, 4); /* orphans */
+	put(queue + 8 + 77, GD_LEDGER_CHANGING, 1);
+}
+
+static void version_2_check(struct gd_ledger *ledger)
+{
+	static const uint32_t transport[] = {11, 12, 13, 0}, class[] = {1, 4096, 0};
+	struct gd_ledger_registers r;
+
+	gd_ledger_load(ledger, &r);
+	assert_int_equal(r.features, 0x130000240);
+	assert_int_equal(r.status, 15);
+	assert_int_equal(r.transport_id, 1);
+	assert_int_equal(r.class_id, 2);
+	assert_memory_equal(r.transport, transport, sizeof(transport));
+	assert_memory_equal(r.class, class, sizeof(class));
+	assert_int_equal(r.queue[3].num, 256);
+	assert_int_equal(r.queue[3].ready, 1);
+	assert_int_equal(r.queue[3].desc, 0xa000);
+	assert_int_equal(r.queue[3].driver, 0xb000);
+	assert_int_equal(r.queue[3].device, 0xc000);
+	assert_int_equal(r.queue[2].ready, 0);
+	assert_int_equal(*gd_ledger_unflushed(ledger), 7);
+	assert_int_equal(gd_ledger_queue(ledger, 3)->shown, 500);
+	assert_int_equal(gd_ledger_queue(ledger, 3)->next, 501);
+	assert_int_equal(gd_ledger_queue(ledger, 3)->heads[77], GD_LEDGER_CHANGING);
+	assert_int_equal(gd_ledger_pending(ledger), 3);
+	assert_true(gd_ledger_cookie(ledger) == COOKIE);
+}
+
+/* A running system's file of the version before: read, and from then on one of this version. */
+static void test_version_2(void **state)
+{
+	struct gd_ledger *ledger;
+	struct stat st;
+
+	(void)state;
+	image_of_version_2();
+	image_write(17624);
+	assert_int_equal(gd_ledger_adopt(&ledger, path, COOKIE + 1), -EINVAL);
+	assert_int_equal(gd_ledger_adopt(&ledger, path, COOKIE), 0);
+	version_2_check(ledger);
+	gd_ledger_leave(ledger);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_not_equal(st.st_size, 17624);
+	assert_int_equal(st.st_mode & 0777, 0600);
+	assert_int_equal(gd_ledger_adopt(&ledger, path, COOKIE), 0);
+	version_2_check(ledger);
+	gd_ledger_close(ledger);
+	put(16, 2, 4); /* there are two copies */
+	image_write(17624);
+	assert_int_equal(gd_ledger_adopt(&ledger, path, COOKIE), -EINVAL);
+	put(16, 1, 4);
+	put(0, UINT64_C(0x6f69746e61726704), 8); /* a version to come */
+	image_write(17624);
+	assert_int_equal(gd_ledger_adopt(&ledger, path, COOKIE), -EINVAL);
+	put(0, UINT64_C(0x6f69746e61726703), 8); /* lengths that lie */
+	image_write(17624);
+	assert_int_equal(gd_ledger_adopt(&ledger, path, COOKIE), -EINVAL);
+}
+
+/* Version 3 with shorter parts (24 bytes of the device, 4 and 8) and one queue; and with one that is longer than ours.
+ */
+static void test_other_lengths(void **state)
+{
+	static const uint32_t sizes[] = {48, 24, 4, 8, 1032, 1};
+	const size_t copy = 48 + 36, queue = 48 + 2 * 36;
+	struct gd_ledger_registers r;
+	struct gd_ledger *ledger;
+
+	(void)state;
+	memset(image, 0, sizeof(image));
+	put(0, UINT64_C(0x6f69746e61726703), 8);
+	put(8, COOKIE, 8);
+	put(16, 1, 4);
+	memcpy(image + 24, sizes, sizeof(sizes));
+	put(copy, 5, 8);
+	put(copy + 8, 3, 4);
+	put(copy + 24, 21, 4);
+	put(copy + 28, 22, 4);
+	put(queue, 9, 2);
+	image_write(queue + 1032);
+	assert_int_equal(gd_ledger_adopt(&ledger, path, COOKIE), 0);
+	gd_ledger_load(ledger, &r);
+	assert_int_equal(r.features, 5);
+	assert_int_equal(r.status, 3);
+	assert_int_equal(r.transport[0], 21);
+	assert_int_equal(r.transport[4], 0);
+	assert_int_equal(r.class[0], 22);
+	assert_int_equal(gd_ledger_queue(ledger, 0)->shown, 9);
+	gd_ledger_close(ledger);
+	image_write(queue + 1031);
+	assert_int_equal(gd_ledger_adopt(&ledger, path, COOKIE), -EINVAL);
+	put(36, GD_LEDGER_CLASS + 8, 4);
+	image_write(queue + 1032 + 2 * GD_LEDGER_CLASS);
+	assert_int_equal(gd_ledger_adopt(&ledger, path, COOKIE), -EINVAL);
+}
+
 /* What may still change the disk: of rings that are ready, and of those that are gone. */
 static void test_pending(void **state)
 {
@@ -379,6 +521,8 @@ int main(void)
 		cmocka_unit_test(test_nonsense),
 		cmocka_unit_test_setup_teardown(test_file, file_setup, file_teardown),
 		cmocka_unit_test_setup_teardown(test_file_no_ledger, file_setup, file_teardown),
+		cmocka_unit_test_setup_teardown(test_version_2, file_setup, file_teardown),
+		cmocka_unit_test_setup_teardown(test_other_lengths, file_setup, file_teardown),
 		cmocka_unit_test(test_memory_only),
 		cmocka_unit_test(test_pending),
 	};
