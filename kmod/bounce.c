@@ -164,15 +164,15 @@ static int remember(struct gk_dma *dma, struct gk_bounce *bounce)
 {
 	unsigned long flags;
 	u64 i;
-	int ret = 0;
+	int err = 0;
 
 	xa_lock_irqsave(&dma->bounces, flags);
-	for (i = 0; i < units_count(bounce) && !ret; i++)
-		ret = xa_err(__xa_store(&dma->bounces, first_ref(bounce->addr) + i, bounce, GFP_ATOMIC | __GFP_NOWARN));
+	for (i = 0; i < units_count(bounce) && !err; i++)
+		err = xa_err(__xa_store(&dma->bounces, first_ref(bounce->addr) + i, bounce, GFP_ATOMIC | __GFP_NOWARN));
 	xa_unlock_irqrestore(&dma->bounces, flags);
-	if (ret)
+	if (err)
 		forget(dma, bounce, i);
-	return ret;
+	return err;
 }
 
 static gio_gfn_t edge(const char *copy)
@@ -193,16 +193,16 @@ static int grant(struct gk_dma *dma, const struct gk_bounce *bounce, enum gio_dm
 int gk_bounce_map(struct gk_dma *dma, phys_addr_t phys, size_t size, enum gio_dma_dir dir, bool sync, gio_dma_t *addr)
 {
 	struct gk_bounce *bounce = new_bounce(phys, size, dir != GIO_DMA_TO_DEVICE, sync);
-	int ret;
+	int err;
 
 	if (!bounce)
 		return -ENOMEM;
-	ret = grant(dma, bounce, dir, addr);
-	if (ret)
+	err = grant(dma, bounce, dir, addr);
+	if (err)
 		goto free;
 	bounce->addr = *addr;
-	ret = remember(dma, bounce);
-	if (ret)
+	err = remember(dma, bounce);
+	if (err)
 		goto unmap;
 	atomic64_inc(&dma->bounced);
 	return 0;
@@ -211,7 +211,7 @@ unmap:
 	gio_dma_unmap(&dma->dma, *addr, size);
 free:
 	free_bounce(bounce);
-	return ret;
+	return err;
 }
 
 struct gk_bounce *gk_bounce_take(struct gk_dma *dma, gio_dma_t addr)

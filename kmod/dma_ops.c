@@ -46,18 +46,18 @@ static int map(struct device *dev, phys_addr_t phys, size_t size, enum gio_dma_d
 {
 	struct gk_dma *dma = gk_dma_of(dev);
 	gio_dma_t got;
-	int ret;
+	int err;
 
 	/* Only memory that has a page can be held in quarantine. */
 	if (unlikely(!pfn_valid(PHYS_PFN(phys)) || !pfn_valid(PHYS_PFN(phys + size - 1))))
 		return -EIO;
 	if (gk_bounce_needed(phys, size))
-		ret = gk_bounce_map(dma, phys, size, dir, sync, &got);
+		err = gk_bounce_map(dma, phys, size, dir, sync, &got);
 	else
-		ret = gio_dma_map_gfn(&dma->dma, phys >> GIO_PAGE_SHIFT, phys & GIO_PAGE_MASK, size, dir, &got);
-	if (likely(!ret))
+		err = gio_dma_map_gfn(&dma->dma, phys >> GIO_PAGE_SHIFT, phys & GIO_PAGE_MASK, size, dir, &got);
+	if (likely(!err))
 		*addr = got;
-	return ret;
+	return err;
 }
 
 /* False: that is no mapping of this device's, and nothing was ended; whatever it was stays granted, and is kept. */
@@ -66,9 +66,9 @@ static bool unmap(struct device *dev, dma_addr_t addr, size_t size, bool sync)
 	struct gk_dma *dma = gk_dma_of(dev);
 	struct gk_bounce *bounce = gk_bounce_take(dma, addr);
 	u64 quarantined;
-	int ret = gio_dma_unmap(&dma->dma, addr, size);
+	int err = gio_dma_unmap(&dma->dma, addr, size);
 
-	if (WARN_ONCE(ret, "grantio: %s: unmaps %zu bytes at %pad, which are not mapped so\n", dev_name(dev), size,
+	if (WARN_ONCE(err, "grantio: %s: unmaps %zu bytes at %pad, which are not mapped so\n", dev_name(dev), size,
 		      &addr))
 		return false;
 	if (bounce)
@@ -119,17 +119,17 @@ static int ops_map_sg(struct device *dev, struct scatterlist *sgl, int nents, en
 		      unsigned long attrs)
 {
 	struct scatterlist *sg;
-	int i, ret;
+	int i, err;
 
 	if (WARN_ON_ONCE(dir == DMA_NONE))
 		return GK_MAP_SG_ERROR(-EINVAL);
 	for_each_sg(sgl, sg, nents, i)
 	{
-		ret = map(dev, sg_phys(sg), sg->length, dir_of(dir), syncs(attrs), &sg->dma_address);
-		if (ret) {
+		err = map(dev, sg_phys(sg), sg->length, dir_of(dir), syncs(attrs), &sg->dma_address);
+		if (err) {
 			ops_unmap_sg(dev, sgl, i, dir, attrs);
 			/* For want of references as well: some come back. */
-			return GK_MAP_SG_ERROR(ret == -ENOMEM || ret == -ENOSPC ? -ENOMEM : -EIO);
+			return GK_MAP_SG_ERROR(err == -ENOMEM || err == -ENOSPC ? -ENOMEM : -EIO);
 		}
 		sg_dma_len(sg) = sg->length;
 	}
@@ -258,11 +258,11 @@ static int ops_mmap(struct device *dev, struct vm_area_struct *vma, void *va, dm
 static int ops_get_sgtable(struct device *dev, struct sg_table *sgt, void *va, dma_addr_t addr, size_t size,
 			   unsigned long attrs)
 {
-	int ret = sg_alloc_table(sgt, 1, GFP_KERNEL);
+	int err = sg_alloc_table(sgt, 1, GFP_KERNEL);
 
-	if (!ret)
+	if (!err)
 		sg_set_page(sgt->sgl, virt_to_page(va), PAGE_ALIGN(size), 0);
-	return ret;
+	return err;
 }
 
 static size_t ops_max_mapping_size(struct device *dev)
@@ -307,10 +307,10 @@ void gk_dma_init(struct gk_dma *dma)
 int gk_dma_attach(struct device *dev, struct gk_dma *dma, domid_t backend, u32 type)
 {
 	struct gk_dma **data;
-	int ret = gio_dma_init(&dma->dma, &gk_os, gk_os.grants, backend, DMA_BIT_MASK(64));
+	int err = gio_dma_init(&dma->dma, &gk_os, gk_os.grants, backend, DMA_BIT_MASK(64));
 
-	if (ret)
-		return ret;
+	if (err)
+		return err;
 	dma->type = type;
 	dma->refused = false;
 	dma->quarantined = 0;
@@ -324,14 +324,14 @@ int gk_dma_attach(struct device *dev, struct gk_dma *dma, domid_t backend, u32 t
 	set_dma_ops(dev, &grant_ops);
 	/* Only with these operations may it go on; a kernel without DMA operations per device ignores them. */
 	if (get_dma_ops(dev) != &grant_ops)
-		ret = -EOPNOTSUPP;
+		err = -EOPNOTSUPP;
 	else if (dev->dma_mask)
-		ret = dma_set_mask_and_coherent(dev, DMA_BIT_MASK(64));
+		err = dma_set_mask_and_coherent(dev, DMA_BIT_MASK(64));
 	else
-		ret = dma_coerce_mask_and_coherent(dev, DMA_BIT_MASK(64));
-	if (ret)
+		err = dma_coerce_mask_and_coherent(dev, DMA_BIT_MASK(64));
+	if (err)
 		gk_dma_detach(dev);
-	return ret;
+	return err;
 }
 
 void gk_dma_detach(struct device *dev)

@@ -182,13 +182,13 @@ static int leaf_make(struct gio_entries *entries, grant_ref_t ref)
 static int leaves_make(struct gio_entries *entries, grant_ref_t first, u32 count)
 {
 	u32 i;
-	int ret = 0;
+	int err = 0;
 
 	if (first >= entries->max || count > entries->max - first)
 		return -GIO_EIO; /* the kernel's table is larger than it said */
-	for (i = first >> LEAF_SHIFT; i <= (first + count - 1) >> LEAF_SHIFT && !ret; i++)
-		ret = leaf_make(entries, i << LEAF_SHIFT);
-	return ret;
+	for (i = first >> LEAF_SHIFT; i <= (first + count - 1) >> LEAF_SHIFT && !err; i++)
+		err = leaf_make(entries, i << LEAF_SHIFT);
+	return err;
 }
 
 /* Ask for `count`, keep the longest range if it has `want`. */
@@ -196,44 +196,44 @@ static int chunk_try(struct gio_entries *entries, u32 count, u32 want, struct gi
 {
 	grant_ref_t *refs = kmalloc_array(count, sizeof(*refs), GFP_ATOMIC | __GFP_NOWARN);
 	u32 at = 0, kept;
-	int ret;
+	int err;
 
 	if (!refs)
 		return -GIO_ENOMEM;
-	ret = chunk_take(refs, count);
-	if (ret)
+	err = chunk_take(refs, count);
+	if (err)
 		goto free_refs;
 	sort(refs, count, sizeof(*refs), by_value, NULL);
 	kept = longest(refs, count, &at);
 	if (kept < want)
-		ret = -GIO_ENOSPC;
+		err = -GIO_ENOSPC;
 	else
-		ret = leaves_make(entries, refs[at], kept);
+		err = leaves_make(entries, refs[at], kept);
 	*range = (struct gio_entries_range){refs[at], kept};
-	chunk_return(refs, count, at, ret ? 0 : kept);
+	chunk_return(refs, count, at, err ? 0 : kept);
 free_refs:
 	kfree(refs);
-	return ret;
+	return err;
 }
 
 int gio_entries_grow(struct gio_entries *entries, u32 tail, u32 want, struct gio_entries_range *range)
 {
 	u32 count = max(want, CHUNK);
-	int ret;
+	int err;
 
 	if (want > CHUNK_MAX)
 		return -GIO_ENOSPC;
 	/* A larger chunk has longer ranges; the kernel's table grows with it. Bounded: it doubles. */
 	for (;;) {
-		ret = chunk_try(entries, count, want, range);
-		if (ret != -GIO_ENOSPC || count >= CHUNK_MAX)
+		err = chunk_try(entries, count, want, range);
+		if (err != -GIO_ENOSPC || count >= CHUNK_MAX)
 			break;
 		count = min(count * 2, CHUNK_MAX);
 	}
 	/* Near the table's limit there may be less than a chunk, and enough for `want`. */
-	if (ret == -GIO_ENOSPC)
-		ret = chunk_try(entries, want, want, range);
-	return ret;
+	if (err == -GIO_ENOSPC)
+		err = chunk_try(entries, want, want, range);
+	return err;
 }
 
 void gio_entries_claim(struct gio_entries *entries, struct gio_entries_range *range)

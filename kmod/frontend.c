@@ -79,10 +79,10 @@ static irqreturn_t channel_event(int irq, void *front)
 static int channel_open(struct gk_front *front)
 {
 	evtchn_port_t port;
-	int irq, ret = xenbus_alloc_evtchn(front->xbdev, &port);
+	int irq, err = xenbus_alloc_evtchn(front->xbdev, &port);
 
-	if (ret)
-		return ret; /* said by xenbus */
+	if (err)
+		return err; /* said by xenbus */
 	irq = bind_evtchn_to_irqhandler(port, channel_event, IRQF_SHARED, "grantio", front);
 	if (irq < 0) {
 		xenbus_free_evtchn(front->xbdev, port);
@@ -114,11 +114,11 @@ static bool base_valid(u64 base)
 
 static int base_take(struct gk_front *front, u64 base)
 {
-	int ret = xa_insert(&bases, base / GIO_XENBUS_MMIO_STEP, front, GFP_KERNEL);
+	int err = xa_insert(&bases, base / GIO_XENBUS_MMIO_STEP, front, GFP_KERNEL);
 
-	if (!ret)
+	if (!err)
 		front->base = base;
-	return ret;
+	return err;
 }
 
 static void base_release(struct gk_front *front)
@@ -168,15 +168,15 @@ static int registers_check(struct gk_front *front)
  */
 static int device_check(struct gk_front *front)
 {
-	int ret;
+	int err;
 
 	if (!request_mem_region(front->base, GIO_VIRTIO_MMIO_BYTES, "grantio")) {
 		complain(front, -EBUSY, "mmio-base: another device is at %#llx", front->base);
 		return -EBUSY;
 	}
-	ret = registers_check(front);
+	err = registers_check(front);
 	release_mem_region(front->base, GIO_VIRTIO_MMIO_BYTES); /* it is the driver's to request */
-	return ret;
+	return err;
 }
 
 /* ---- states ----------------------------------------------------------------------------------------------------- */
@@ -201,13 +201,13 @@ static void disconnect(struct gk_front *front, enum xenbus_state state)
 static int number_read(const struct xenbus_device *xbdev, const char *key, unsigned int base, u64 *value)
 {
 	char *text = xenbus_read(XBT_NIL, xbdev->otherend, key, NULL);
-	int ret;
+	int err;
 
 	if (IS_ERR(text))
 		return PTR_ERR(text);
-	ret = kstrtou64(text, base, value);
+	err = kstrtou64(text, base, value);
 	kfree(text);
-	return ret;
+	return err;
 }
 
 static bool transport_is_mmio(struct gk_front *front)
@@ -264,45 +264,45 @@ static int answer_write(struct gk_front *front)
 {
 	const char *dir = front->xbdev->nodename;
 	struct xenbus_transaction xbt;
-	int ret, tries;
+	int err, tries;
 
 	for (tries = 0; tries < 10; tries++) {
-		ret = xenbus_transaction_start(&xbt);
-		if (ret)
-			return ret;
-		ret = xenbus_printf(xbt, dir, GIO_XENBUS_KEY_VERSION, "%u", GIO_XENBUS_VERSION);
-		if (!ret)
-			ret = xenbus_printf(xbt, dir, GIO_XENBUS_KEY_DMA, GIO_XENBUS_DMA_GRANT);
-		if (!ret)
-			ret = xenbus_printf(xbt, dir, GIO_XENBUS_KEY_PORT, "%u", front->port);
-		if (ret) {
+		err = xenbus_transaction_start(&xbt);
+		if (err)
+			return err;
+		err = xenbus_printf(xbt, dir, GIO_XENBUS_KEY_VERSION, "%u", GIO_XENBUS_VERSION);
+		if (!err)
+			err = xenbus_printf(xbt, dir, GIO_XENBUS_KEY_DMA, GIO_XENBUS_DMA_GRANT);
+		if (!err)
+			err = xenbus_printf(xbt, dir, GIO_XENBUS_KEY_PORT, "%u", front->port);
+		if (err) {
 			xenbus_transaction_end(xbt, 1);
-			return ret;
+			return err;
 		}
-		ret = xenbus_transaction_end(xbt, 0);
-		if (ret != -EAGAIN)
-			return ret;
+		err = xenbus_transaction_end(xbt, 0);
+		if (err != -EAGAIN)
+			return err;
 	}
-	return ret;
+	return err;
 }
 
 /* Initialising, and the backend is in InitWait. */
 static void offer_take(struct gk_front *front)
 {
-	int ret = offer_read(front);
+	int err = offer_read(front);
 
 	front->retries = 0;
-	if (ret) {
+	if (err) {
 		xenbus_switch_state(front->xbdev, XenbusStateClosed);
 		return;
 	}
-	ret = channel_open(front);
-	if (!ret)
-		ret = answer_write(front);
-	if (!ret)
-		ret = xenbus_switch_state(front->xbdev, XenbusStateInitialised);
-	if (ret) {
-		complain(front, ret, "cannot make its event channel");
+	err = channel_open(front);
+	if (!err)
+		err = answer_write(front);
+	if (!err)
+		err = xenbus_switch_state(front->xbdev, XenbusStateInitialised);
+	if (err) {
+		complain(front, err, "cannot make its event channel");
 		disconnect(front, XenbusStateClosed);
 	}
 }
@@ -310,27 +310,27 @@ static void offer_take(struct gk_front *front)
 /* The same device as before, as far as can be seen, for the domain that its backend is in now. */
 static int revive(struct gk_front *front)
 {
-	int ret = registers_check(front);
+	int err = registers_check(front);
 
-	if (ret)
-		return ret;
+	if (err)
+		return err;
 	front->dma.dma.backend = front->xbdev->otherend_id; /* nothing is mapped while it is frozen */
-	ret = gk_platform_revive(front);
-	if (ret)
-		complain(front, ret, "its driver does not go on after the restore");
-	return ret;
+	err = gk_platform_revive(front);
+	if (err)
+		complain(front, err, "its driver does not go on after the restore");
+	return err;
 }
 
 static int create(struct gk_front *front)
 {
-	int ret = device_check(front);
+	int err = device_check(front);
 
-	if (ret)
-		return ret;
-	ret = gk_platform_create(front);
-	if (ret)
-		complain(front, ret, "cannot make its platform device at %#llx", front->base);
-	return ret;
+	if (err)
+		return err;
+	err = gk_platform_create(front);
+	if (err)
+		complain(front, err, "cannot make its platform device at %#llx", front->base);
+	return err;
 }
 
 /* Memory may come back, and a disk that was saved is not given up while it may. False: it has been tried enough. */
@@ -345,11 +345,11 @@ static bool connect_later(struct gk_front *front)
 /* Initialised, and the backend is Connected. */
 static void connect(struct gk_front *front)
 {
-	int ret = front->pdev ? revive(front) : create(front);
+	int err = front->pdev ? revive(front) : create(front);
 
-	if (!ret)
+	if (!err)
 		xenbus_switch_state(front->xbdev, XenbusStateConnected);
-	else if (ret != -ENOMEM || !connect_later(front))
+	else if (err != -ENOMEM || !connect_later(front))
 		disconnect(front, XenbusStateClosed);
 }
 
@@ -448,7 +448,7 @@ static int front_resume(struct xenbus_device *xbdev)
 static int type_read(const struct xenbus_device *xbdev, u32 *type)
 {
 	char *text;
-	int ret;
+	int err;
 
 	*type = VIRTIO_ID_BLOCK;
 	if (strcmp(xbdev->devicetype, "virtio"))
@@ -456,9 +456,9 @@ static int type_read(const struct xenbus_device *xbdev, u32 *type)
 	text = xenbus_read(XBT_NIL, xbdev->nodename, "type", NULL);
 	if (IS_ERR(text))
 		return 0;
-	ret = gk_tree_type(text, type);
+	err = gk_tree_type(text, type);
 	kfree(text);
-	return ret;
+	return err;
 }
 
 /* The toolstack has placed its registers: it is in the device tree, and not ours to bring up. */
@@ -476,7 +476,7 @@ static int front_probe(struct xenbus_device *xbdev, const struct xenbus_device_i
 {
 	struct gk_front *front;
 	u32 type;
-	int ret;
+	int err;
 
 	if (!backend_valid(xbdev)) {
 		xenbus_dev_error(xbdev, -EINVAL, "backend-id %d: must be at most %u", xbdev->otherend_id,
@@ -486,11 +486,11 @@ static int front_probe(struct xenbus_device *xbdev, const struct xenbus_device_i
 	/* Were it bound to us, registering the driver would wait for it to connect, and it would hold the module. */
 	if (placed(xbdev))
 		return -ENODEV;
-	ret = type_read(xbdev, &type);
-	if (ret) {
-		xenbus_dev_error(xbdev, ret,
+	err = type_read(xbdev, &type);
+	if (err) {
+		xenbus_dev_error(xbdev, err,
 				 "type: must be virtio,deviceN, N the hexadecimal number of a kind of device");
-		return ret;
+		return err;
 	}
 	front = kzalloc(sizeof(*front), GFP_KERNEL);
 	if (!front)
@@ -504,15 +504,15 @@ static int front_probe(struct xenbus_device *xbdev, const struct xenbus_device_i
 	/* When the system goes down xenbus says Closing, and would wait for us to say that the backend has answered. */
 	complete(&xbdev->down);
 	/* The backend's state is told next; should it still be that of a connection before this one, it will change. */
-	ret = xenbus_switch_state(xbdev, XenbusStateInitialising);
-	if (ret)
+	err = xenbus_switch_state(xbdev, XenbusStateInitialising);
+	if (err)
 		goto free_front;
 	return 0;
 
 free_front:
 	dev_set_drvdata(&xbdev->dev, NULL);
 	kfree(front);
-	return ret;
+	return err;
 }
 
 /* Xenbus has stopped watching the backend. What comes after us finds the state that a new device has. */
@@ -547,7 +547,7 @@ static struct xenbus_driver driver = {
 
 int gk_front_register(void)
 {
-	int ret;
+	int err;
 
 	/*
 	 * Freezable: a save begins when the step that runs has ended, and none runs until all is back. Else one would
@@ -556,10 +556,10 @@ int gk_front_register(void)
 	queue = alloc_workqueue("grantio", WQ_UNBOUND | WQ_MEM_RECLAIM | WQ_FREEZABLE, 0);
 	if (!queue)
 		return -ENOMEM;
-	ret = xenbus_register_frontend(&driver);
-	if (ret)
+	err = xenbus_register_frontend(&driver);
+	if (err)
 		destroy_workqueue(queue);
-	return ret;
+	return err;
 }
 
 void gk_front_unregister(void)

@@ -50,13 +50,13 @@ static const struct iommu_ops iommu_none = {
 static int node_probe(struct platform_device *pdev)
 {
 	struct iommu_device *iommu = devm_kzalloc(&pdev->dev, sizeof(*iommu), GFP_KERNEL);
-	int ret;
+	int err;
 
 	if (!iommu)
 		return -ENOMEM;
-	ret = gk_iommu_register(iommu, &iommu_none, &pdev->dev);
-	if (ret)
-		return ret;
+	err = gk_iommu_register(iommu, &iommu_none, &pdev->dev);
+	if (err)
+		return err;
 	platform_set_drvdata(pdev, iommu);
 	return 0;
 }
@@ -86,18 +86,18 @@ static size_t ids_of_node(struct device_node *node, struct gk_tree_id ids[GK_TRE
 	struct of_phandle_args args;
 	struct device_node *first;
 	size_t n;
-	int ret;
+	int err;
 
 	for (n = 0; n < GK_TREE_IDS + 1; n++) {
-		ret = of_parse_phandle_with_args(node, "iommus", "#iommu-cells", n, &args);
-		if (ret)
+		err = of_parse_phandle_with_args(node, "iommus", "#iommu-cells", n, &args);
+		if (err)
 			break;
 		ids[n].ours = ours(args.np);
 		ids[n].cells = args.args_count;
 		ids[n].id = args.args_count ? args.args[0] : 0;
 		of_node_put(args.np);
 	}
-	if (n == GK_TREE_IDS + 1 || ret == -ENOENT)
+	if (n == GK_TREE_IDS + 1 || err == -ENOENT)
 		return n;
 	/* What cannot be read is nobody's, but for a node of ours that does not say how many cells it has. */
 	first = of_parse_phandle(node, "iommus", 0);
@@ -157,17 +157,17 @@ static int backend_of(struct device *dev, domid_t *backend)
 {
 	struct gk_tree_id ids[GK_TREE_IDS + 1];
 	size_t n = 0;
-	int ret;
+	int err;
 
 	if (dev_is_pci(dev))
 		n = ids_of_pci(to_pci_dev(dev), ids);
 	else if (dev->of_node)
 		n = ids_of_node(dev->of_node, ids);
-	ret = gk_tree_backend(ids, n, backend);
-	if (ret && ret != -ENODEV)
+	err = gk_tree_backend(ids, n, backend);
+	if (err && err != -ENODEV)
 		dev_err(dev, "grantio: iommus: %zu, the first of %u cells and for %#x: must all be one domain: %d\n", n,
-			ids[0].cells, ids[0].id, ret);
-	return ret;
+			ids[0].cells, ids[0].id, err);
+	return err;
 }
 
 /*
@@ -178,17 +178,17 @@ static int type_of(struct device *dev, u32 *type)
 {
 	struct device_node *child = dev->of_node ? of_get_next_child(dev->of_node, NULL) : NULL;
 	const char *text;
-	int ret = -EINVAL;
+	int err = -EINVAL;
 
 	*type = VIRTIO_ID_BLOCK;
 	if (!child)
 		return 0;
 	if (!of_property_read_string(child, "compatible", &text))
-		ret = gk_tree_type(text, type);
+		err = gk_tree_type(text, type);
 	of_node_put(child);
-	if (ret)
+	if (err)
 		dev_err(dev, "grantio: its child node is compatible with no virtio,deviceN\n");
-	return ret;
+	return err;
 }
 
 /* ---- the devices that have our DMA operations ---------------------------------------------------------------------
@@ -222,27 +222,27 @@ static int device_attach_ours(struct device *dev)
 	struct gk_tree_device *device;
 	domid_t backend;
 	u32 type;
-	int ret = backend_of(dev, &backend);
+	int err = backend_of(dev, &backend);
 
-	if (ret)
-		return ret;
-	ret = type_of(dev, &type);
-	if (ret)
-		return ret;
+	if (err)
+		return err;
+	err = type_of(dev, &type);
+	if (err)
+		return err;
 	if (dev_get_platdata(dev))
 		return -EBUSY; /* a board file's: where our own goes */
 	if (!try_module_get(THIS_MODULE))
 		return -ESHUTDOWN; /* we are going */
 	device = kzalloc(sizeof(*device), GFP_KERNEL);
-	ret = -ENOMEM;
+	err = -ENOMEM;
 	if (!device)
 		goto put_module;
 	gk_dma_init(&device->dma);
-	ret = gk_dma_attach(dev, &device->dma, backend, type);
-	if (ret)
+	err = gk_dma_attach(dev, &device->dma, backend, type);
+	if (err)
 		goto put_module;
-	ret = sysfs_create_group(&dev->kobj, &gk_group);
-	if (ret)
+	err = sysfs_create_group(&dev->kobj, &gk_group);
+	if (err)
 		goto detach;
 	device->dev = dev;
 	mutex_lock(&devices_lock);
@@ -256,7 +256,7 @@ detach:
 put_module:
 	kfree(device);
 	module_put(THIS_MODULE);
-	return ret;
+	return err;
 }
 
 /* Its driver has let go of it, and of all that was mapped. */
@@ -275,14 +275,14 @@ static int notify(struct notifier_block *block, unsigned long what, void *opaque
 {
 	struct gk_tree_device *device;
 	struct device *dev = opaque;
-	int ret;
+	int err;
 
 	switch (what) {
 	case BUS_NOTIFY_BIND_DRIVER:
-		ret = device_attach_ours(dev);
-		if (ret && ret != -ENODEV) {
+		err = device_attach_ours(dev);
+		if (err && err != -ENODEV) {
 			/* With no other operations instead: without masks, until it is ours, it can map nothing. */
-			dev_err(dev, "grantio: no DMA for it: %d\n", ret);
+			dev_err(dev, "grantio: no DMA for it: %d\n", err);
 			dev->dma_mask = NULL;
 			dev->coherent_dma_mask = 0;
 		}
@@ -314,16 +314,16 @@ static struct notifier_block pci_block = {.notifier_call = notify};
 
 int gk_of_register(void)
 {
-	int ret = bus_register_notifier(&platform_bus_type, &platform_block);
+	int err = bus_register_notifier(&platform_bus_type, &platform_block);
 
-	if (ret)
-		return ret;
-	ret = gk_pci_notifier_register(&pci_block);
-	if (ret)
+	if (err)
+		return err;
+	err = gk_pci_notifier_register(&pci_block);
+	if (err)
 		goto unregister_platform;
 	bus_for_each_dev(&platform_bus_type, NULL, NULL, say_if_bound);
-	ret = platform_driver_register(&node_driver);
-	if (ret)
+	err = platform_driver_register(&node_driver);
+	if (err)
 		goto unregister_pci;
 	return 0;
 
@@ -331,7 +331,7 @@ unregister_pci:
 	gk_pci_notifier_unregister(&pci_block);
 unregister_platform:
 	bus_unregister_notifier(&platform_bus_type, &platform_block);
-	return ret;
+	return err;
 }
 
 void gk_of_unregister(void)

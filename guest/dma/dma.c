@@ -74,13 +74,13 @@ static int units_of_va(const void *va, size_t len, struct units *units)
 
 static int units_of_gfn(gio_gfn_t gfn, uint32_t offset, size_t len, struct units *units)
 {
-	int ret;
+	int err;
 
 	*units = (struct units){
 		.gfn = gfn + (offset >> GIO_PAGE_SHIFT), .offset = offset & GIO_PAGE_MASK, .edges = no_edges};
-	ret = units_count(units->offset, len, &units->count);
-	if (ret)
-		return ret;
+	err = units_count(units->offset, len, &units->count);
+	if (err)
+		return err;
 	/* Neither the first nor the last frame may wrap. */
 	return units->gfn < gfn || units->count - 1 > UINT64_MAX - units->gfn ? -GIO_EOVERFLOW : 0;
 }
@@ -95,16 +95,16 @@ static void count_unmap(struct gio_dma *dma, uint32_t count, int held)
 static int grant_units(struct gio_dma *dma, const struct units *units, gio_dma_t *addr)
 {
 	gio_gref_t first;
-	int ret = gio_grants_alloc(dma->grants, units->count, &first);
+	int err = gio_grants_alloc(dma->grants, units->count, &first);
 
-	if (ret)
-		return ret;
+	if (err)
+		return err;
 	gio_grants_own(dma->grants, first, dma->user);
 	stat_add(&dma->stats.granted, units->count);
 	for (uint32_t i = 0; i < units->count; i++) {
-		ret = gio_grant_access(dma->grants, first + i, dma->backend, unit_gfn(dma, units, i),
+		err = gio_grant_access(dma->grants, first + i, dma->backend, unit_gfn(dma, units, i),
 				       i < units->readonly);
-		if (ret)
+		if (err)
 			goto revoke;
 	}
 	*addr = gio_dma_addr(first, units->offset);
@@ -112,17 +112,17 @@ static int grant_units(struct gio_dma *dma, const struct units *units, gio_dma_t
 
 revoke:
 	count_unmap(dma, units->count, gio_grants_revoke(dma->grants, first, units->count));
-	return ret;
+	return err;
 }
 
 /* Counts a map, or a failure. */
-static int counted(struct gio_dma *dma, unsigned maps, int ret)
+static int counted(struct gio_dma *dma, unsigned maps, int err)
 {
-	if (ret)
+	if (err)
 		stat_add(&dma->stats.failures, 1);
 	else
 		stat_add(&dma->stats.maps, maps);
-	return ret;
+	return err;
 }
 
 static uint32_t readonly_units(const struct units *units, enum gio_dma_dir dir)
@@ -139,10 +139,10 @@ static bool split_valid(size_t len, size_t readonly)
 static int map_va(struct gio_dma *dma, const void *va, size_t len, enum gio_dma_dir dir, gio_dma_t *addr)
 {
 	struct units units;
-	int ret = units_of_va(va, len, &units);
+	int err = units_of_va(va, len, &units);
 
-	if (ret)
-		return ret;
+	if (err)
+		return err;
 	units.readonly = readonly_units(&units, dir);
 	return grant_units(dma, &units, addr);
 }
@@ -162,25 +162,25 @@ int gio_dma_map_edges(struct gio_dma *dma, gio_gfn_t gfn, uint32_t offset, size_
 		      const struct gio_dma_edges *edges, gio_dma_t *addr)
 {
 	struct units units;
-	int ret = units_of_gfn(gfn, offset, len, &units);
+	int err = units_of_gfn(gfn, offset, len, &units);
 
 	units.edges = *edges;
 	units.readonly = readonly_units(&units, dir);
-	if (!ret)
-		ret = grant_units(dma, &units, addr);
-	return counted(dma, 1, ret);
+	if (!err)
+		err = grant_units(dma, &units, addr);
+	return counted(dma, 1, err);
 }
 
 int gio_dma_map_gfn_split(struct gio_dma *dma, gio_gfn_t gfn, size_t len, size_t readonly, gio_dma_t *addr)
 {
 	struct units units;
-	int ret = split_valid(len, readonly) ? units_of_gfn(gfn, 0, len, &units) : -GIO_EINVAL;
+	int err = split_valid(len, readonly) ? units_of_gfn(gfn, 0, len, &units) : -GIO_EINVAL;
 
-	if (!ret) {
+	if (!err) {
 		units.readonly = (uint32_t)(readonly >> GIO_PAGE_SHIFT);
-		ret = grant_units(dma, &units, addr);
+		err = grant_units(dma, &units, addr);
 	}
-	return counted(dma, 1, ret);
+	return counted(dma, 1, err);
 }
 
 /* False, and counted: that is nothing we mapped. */
@@ -210,12 +210,12 @@ int gio_dma_unmap(struct gio_dma *dma, gio_dma_t addr, size_t len)
 
 int gio_dma_map_sg(struct gio_dma *dma, struct gio_sg *sg, unsigned count, enum gio_dma_dir dir)
 {
-	int ret = 0;
+	int err = 0;
 	unsigned i;
 
-	for (i = 0; i < count && !ret; i++)
-		ret = map_va(dma, sg[i].va, sg[i].len, dir, &sg[i].addr);
-	if (!ret)
+	for (i = 0; i < count && !err; i++)
+		err = map_va(dma, sg[i].va, sg[i].len, dir, &sg[i].addr);
+	if (!err)
 		return counted(dma, count, 0);
 	sg[i - 1].addr = 0; /* the one that failed */
 	for (unsigned done = 0; done < count; done++) {
@@ -223,7 +223,7 @@ int gio_dma_map_sg(struct gio_dma *dma, struct gio_sg *sg, unsigned count, enum 
 			unmap(dma, sg[done].addr, sg[done].len);
 		sg[done].addr = 0;
 	}
-	return counted(dma, 0, ret);
+	return counted(dma, 0, err);
 }
 
 void gio_dma_unmap_sg(struct gio_dma *dma, const struct gio_sg *sg, unsigned count)
@@ -236,10 +236,10 @@ void gio_dma_unmap_sg(struct gio_dma *dma, const struct gio_sg *sg, unsigned cou
 static int map_split(struct gio_dma *dma, const void *va, size_t len, size_t readonly, gio_dma_t *addr)
 {
 	struct units units;
-	int ret = units_of_va(va, len, &units);
+	int err = units_of_va(va, len, &units);
 
-	if (ret)
-		return ret;
+	if (err)
+		return err;
 	units.readonly = (uint32_t)(readonly >> GIO_PAGE_SHIFT);
 	return grant_units(dma, &units, addr);
 }

@@ -34,10 +34,10 @@ int gio_entries_open(struct gio_entries **entries, struct gio_os *os)
 {
 	struct gio_os_grant_table table;
 	struct gio_entries *e;
-	int ret = gio_os_grant_table(os, 0, &table);
+	int err = gio_os_grant_table(os, 0, &table);
 
-	if (ret)
-		return ret;
+	if (err)
+		return err;
 	if (!table.shared || table.entries > table.max || (table.version != 1 && table.version != 2) ||
 	    (table.version == 2 && !table.status))
 		return -GIO_EIO;
@@ -77,13 +77,13 @@ int gio_entries_grow(struct gio_entries *entries, uint32_t tail, uint32_t want, 
 	struct gio_os_grant_table table;
 	uint32_t count = gio_entries_count(entries);
 	uint32_t need = want > tail ? want - tail : want;
-	int ret;
+	int err;
 
 	if (need > entries->max - count)
 		return -GIO_ENOSPC;
-	ret = gio_os_grant_table(entries->os, count + need, &table);
-	if (ret)
-		return ret;
+	err = gio_os_grant_table(entries->os, count + need, &table);
+	if (err)
+		return err;
 	if (table.entries < count + need || table.entries > entries->max)
 		return -GIO_EIO;
 	*range = (struct gio_entries_range){count, table.entries - count};
@@ -194,14 +194,14 @@ static int revoke_v2(const struct gio_entries *entries, gio_gref_t ref)
 static int end_v2(const struct gio_entries *entries, gio_gref_t ref)
 {
 	uint16_t flags = __atomic_load_n(flags_of(entries, ref), __ATOMIC_RELAXED);
-	int ret;
+	int err;
 
 	if (in_use_v2(entries, ref))
 		return -GIO_EAGAIN;
-	ret = revoke_v2(entries, ref);
-	if (ret) /* domid and frame still stand as they were: nothing to order */
+	err = revoke_v2(entries, ref);
+	if (err) /* domid and frame still stand as they were: nothing to order */
 		__atomic_store_n(flags_of(entries, ref), flags, __ATOMIC_RELAXED);
-	return ret;
+	return err;
 }
 
 bool gio_entry_left(const struct gio_entries *entries, gio_gref_t ref, gio_gfn_t *gfn)

@@ -61,13 +61,13 @@ static int add_initial(struct gio_grants *grants, gio_gref_t first)
 {
 	uint32_t count = gio_entries_count(grants->entries);
 	gio_gfn_t gfn;
-	int ret;
+	int err;
 
 	if (first >= count)
 		return 0;
-	ret = gio_runs_reserve(&grants->runs, first, count - first);
-	if (ret)
-		return ret;
+	err = gio_runs_reserve(&grants->runs, first, count - first);
+	if (err)
+		return err;
 	for (gio_gref_t ref = first; ref < count; ref++)
 		if (gio_entry_left(grants->entries, ref, &gfn))
 			add_left(grants, ref, gfn);
@@ -78,20 +78,20 @@ static int add_initial(struct gio_grants *grants, gio_gref_t first)
 int gio_grants_open(struct gio_grants **grants, struct gio_os *os, gio_gref_t first)
 {
 	struct gio_grants *g = gio_os_alloc(os, sizeof(*g));
-	int ret;
+	int err;
 
 	if (!g)
 		return -GIO_ENOMEM;
 	g->os = os;
-	ret = gio_entries_open(&g->entries, os);
-	if (ret)
+	err = gio_entries_open(&g->entries, os);
+	if (err)
 		goto free_grants;
-	ret = gio_runs_init(&g->runs, os, gio_entries_max(g->entries));
-	if (ret)
+	err = gio_runs_init(&g->runs, os, gio_entries_max(g->entries));
+	if (err)
 		goto close_entries;
 	gio_quarantine_init(&g->quarantine, os, g->entries, &g->runs);
-	ret = add_initial(g, first);
-	if (ret)
+	err = add_initial(g, first);
+	if (err)
 		goto exit_runs;
 	gio_os_lock_init(&g->lock);
 	gio_quarantine_reap(&g->quarantine, UINT32_MAX); /* what nobody uses any more */
@@ -104,7 +104,7 @@ close_entries:
 	gio_entries_close(g->entries);
 free_grants:
 	gio_os_free(os, g, sizeof(*g));
-	return ret;
+	return err;
 }
 
 /* End one grant; if it is in use, hold its page. True if it is held now. */
@@ -137,38 +137,38 @@ uint32_t gio_grants_close(struct gio_grants *grants)
 /* Under the lock: a run from what is there, the quarantine included. */
 static int take(struct gio_grants *grants, uint32_t count, gio_gref_t *first)
 {
-	int ret;
+	int err;
 
 	gio_quarantine_reap(&grants->quarantine, REAP_ASIDE);
-	ret = gio_runs_alloc(&grants->runs, count, first);
-	if (ret == -GIO_ENOSPC && gio_quarantine_reap(&grants->quarantine, REAP_CALL))
-		ret = gio_runs_alloc(&grants->runs, count, first);
-	return ret;
+	err = gio_runs_alloc(&grants->runs, count, first);
+	if (err == -GIO_ENOSPC && gio_quarantine_reap(&grants->quarantine, REAP_CALL))
+		err = gio_runs_alloc(&grants->runs, count, first);
+	return err;
 }
 
 /* Without the lock, since it may sleep: have the table grow, and make the metadata for what is new. */
 static int grow(struct gio_grants *grants, uint32_t tail, uint32_t want, struct gio_entries_range *range)
 {
-	int ret = gio_entries_grow(grants->entries, tail, want, range);
+	int err = gio_entries_grow(grants->entries, tail, want, range);
 
-	if (ret)
-		return ret;
-	ret = gio_runs_reserve(&grants->runs, range->first, range->count);
-	if (ret)
+	if (err)
+		return err;
+	err = gio_runs_reserve(&grants->runs, range->first, range->count);
+	if (err)
 		gio_entries_cancel(grants->entries, range);
-	return ret;
+	return err;
 }
 
 int gio_grants_alloc(struct gio_grants *grants, uint32_t count, gio_gref_t *first)
 {
-	int ret, grown;
+	int err, grown;
 
 	gio_os_lock(&grants->lock);
 	/*
 	 * Bounded: each round finds the table longer than the one before, by our growth or another's, up to its limit.
 	 * A table that cannot grow because another has just claimed its last part is one to look at again.
 	 */
-	while ((ret = take(grants, count, first)) == -GIO_ENOSPC) {
+	while ((err = take(grants, count, first)) == -GIO_ENOSPC) {
 		uint32_t entries = gio_entries_count(grants->entries), tail = gio_runs_tail(&grants->runs, entries);
 		struct gio_entries_range range;
 
@@ -178,14 +178,14 @@ int gio_grants_alloc(struct gio_grants *grants, uint32_t count, gio_gref_t *firs
 		if (!grown) {
 			claim(grants, &range);
 		} else if (grown != -GIO_ENOSPC || gio_entries_count(grants->entries) == entries) {
-			ret = grown;
+			err = grown;
 			break;
 		}
 	}
-	if (!ret)
+	if (!err)
 		gio_runs_slot(&grants->runs, *first)->link = 0; /* nobody's */
 	gio_os_unlock(&grants->lock);
-	return ret;
+	return err;
 }
 
 uint32_t gio_grants_user(struct gio_grants *grants)
@@ -211,14 +211,14 @@ bool gio_grants_owned(const struct gio_grants *grants, gio_gref_t first, uint32_
 /* Make a run nobody else's to free; counts a caller's error. */
 static int retire(struct gio_grants *grants, gio_gref_t first, uint32_t count)
 {
-	int ret;
+	int err;
 
 	gio_os_lock(&grants->lock);
-	ret = gio_runs_retire(&grants->runs, first, count);
-	if (ret)
+	err = gio_runs_retire(&grants->runs, first, count);
+	if (err)
 		grants->misuses++;
 	gio_os_unlock(&grants->lock);
-	return ret;
+	return err;
 }
 
 static bool any_active(const struct gio_grants *grants, gio_gref_t first, uint32_t count)
@@ -248,14 +248,14 @@ void gio_grants_free(struct gio_grants *grants, gio_gref_t first, uint32_t count
 
 int gio_grant_access(struct gio_grants *grants, gio_gref_t ref, gio_domid_t domid, gio_gfn_t gfn, bool readonly)
 {
-	int ret;
+	int err;
 
 	if (!gio_runs_plausible(&grants->runs, ref))
 		return -GIO_EINVAL;
-	ret = gio_entry_set(grants->entries, ref, domid, gfn, readonly);
-	if (!ret)
+	err = gio_entry_set(grants->entries, ref, domid, gfn, readonly);
+	if (!err)
 		gio_runs_slot(&grants->runs, ref)->value = gfn;
-	return ret;
+	return err;
 }
 
 int gio_grant_end(struct gio_grants *grants, gio_gref_t ref)
@@ -288,10 +288,10 @@ static void sort_out(struct gio_grants *grants, gio_gref_t first, uint32_t count
 
 int gio_grants_revoke(struct gio_grants *grants, gio_gref_t first, uint32_t count)
 {
-	int held = 0, ret = retire(grants, first, count);
+	int held = 0, err = retire(grants, first, count);
 
-	if (ret)
-		return ret;
+	if (err)
+		return err;
 	for (uint32_t i = 0; i < count; i++) {
 		bool h = revoke_or_hold(grants, first + i);
 

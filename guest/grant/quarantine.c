@@ -34,14 +34,14 @@ uint32_t gio_quarantine_reap(struct gio_quarantine *q, uint32_t most)
 		most = q->count;
 	for (uint32_t i = 0; i < most; i++) {
 		gio_gref_t ref = pop(q);
-		int ret = gio_entry_retry(q->entries, ref);
+		int err = gio_entry_retry(q->entries, ref);
 
-		if (ret < 0) {
+		if (err < 0) {
 			gio_quarantine_push(q, ref);
 			continue;
 		}
 		gio_os_page_put(q->os, gio_runs_slot(q->runs, ref)->value);
-		if (ret)
+		if (err)
 			gio_runs_forget(q->runs, ref, 1);
 		else
 			gio_runs_release(q->runs, ref, 1);

@@ -288,11 +288,11 @@ void gio_runs_forget(struct gio_runs *runs, uint32_t first, uint32_t count)
 
 int gio_runs_free(struct gio_runs *runs, uint32_t first, uint32_t count)
 {
-	int ret = gio_runs_retire(runs, first, count);
+	int err = gio_runs_retire(runs, first, count);
 
-	if (!ret)
+	if (!err)
 		gio_runs_release(runs, first, count);
-	return ret;
+	return err;
 }
 
 bool gio_runs_plausible(const struct gio_runs *runs, uint32_t index)

@@ -40,9 +40,9 @@ static int event_op(unsigned op, void *argument)
 int gio_xen_port_open(gio_domid_t remote)
 {
 	struct evtchn_alloc_unbound alloc = {.dom = DOMID_SELF, .remote_dom = remote};
-	int ret = event_op(EVTCHNOP_alloc_unbound, &alloc);
+	int err = event_op(EVTCHNOP_alloc_unbound, &alloc);
 
-	return ret ? ret : (int)alloc.port;
+	return err ? err : (int)alloc.port;
 }
 
 int gio_xen_port_close(uint32_t port)

@@ -24,35 +24,35 @@ static int state_wait(struct frontend *front, enum xenbus_state wanted)
 {
 	uint64_t end = gio_xen_now_ms() + FRONTEND_MS, now, state = 0;
 	char path[STORE_PATH_MAX], token[16];
-	int ret = gio_xen_store_watch(front->backend, TOKEN);
+	int err = gio_xen_store_watch(front->backend, TOKEN);
 
-	while (!ret) {
-		ret = gio_xen_store_read_number(front->backend, "state", &state);
-		if (ret || state >= (uint64_t)wanted)
+	while (!err) {
+		err = gio_xen_store_read_number(front->backend, "state", &state);
+		if (err || state >= (uint64_t)wanted)
 			break;
 		now = gio_xen_now_ms();
-		ret = now < end ? gio_xen_store_event(path, sizeof(path), token, sizeof(token), (unsigned)(end - now))
+		err = now < end ? gio_xen_store_event(path, sizeof(path), token, sizeof(token), (unsigned)(end - now))
 				: -GIO_EAGAIN;
 	}
 	gio_xen_store_unwatch(front->backend, TOKEN);
 	/* What the watch has told meanwhile is of no interest any more. */
 	while (!gio_xen_store_event(path, sizeof(path), token, sizeof(token), 0))
 		;
-	return ret ? ret : state == (uint64_t)wanted ? 0 : -GIO_EPROTO;
+	return err ? err : state == (uint64_t)wanted ? 0 : -GIO_EPROTO;
 }
 
 static int offer_read(struct frontend *front)
 {
 	char transport[8];
 	uint64_t version;
-	int ret = gio_xen_store_read_number(front->backend, GIO_XENBUS_KEY_VERSION, &version);
+	int err = gio_xen_store_read_number(front->backend, GIO_XENBUS_KEY_VERSION, &version);
 
-	if (!ret)
-		ret = gio_xen_store_read_number(front->backend, GIO_XENBUS_KEY_MMIO_BASE, &front->base);
-	if (!ret)
-		ret = gio_xen_store_read(front->backend, GIO_XENBUS_KEY_TRANSPORT, transport, sizeof(transport));
-	if (ret < 0)
-		return ret;
+	if (!err)
+		err = gio_xen_store_read_number(front->backend, GIO_XENBUS_KEY_MMIO_BASE, &front->base);
+	if (!err)
+		err = gio_xen_store_read(front->backend, GIO_XENBUS_KEY_TRANSPORT, transport, sizeof(transport));
+	if (err < 0)
+		return err;
 	if (version != GIO_XENBUS_VERSION || strcmp(transport, GIO_XENBUS_TRANSPORT_MMIO) ||
 	    front->base < GIO_XENBUS_MMIO_BASE || front->base >= GIO_XENBUS_MMIO_END ||
 	    front->base % GIO_XENBUS_MMIO_STEP)
@@ -63,26 +63,26 @@ static int offer_read(struct frontend *front)
 static int answer_try(struct frontend *front)
 {
 	uint32_t transaction;
-	int ret = gio_xen_store_begin(&transaction), end;
+	int err = gio_xen_store_begin(&transaction), end;
 
-	if (ret)
-		return ret;
-	ret = gio_xen_store_write_number(transaction, front->dir, GIO_XENBUS_KEY_VERSION, GIO_XENBUS_VERSION);
-	if (!ret)
-		ret = gio_xen_store_write(transaction, front->dir, GIO_XENBUS_KEY_DMA, GIO_XENBUS_DMA_GRANT);
-	if (!ret)
-		ret = gio_xen_store_write_number(transaction, front->dir, GIO_XENBUS_KEY_PORT, front->port);
-	end = gio_xen_store_end(transaction, !ret);
-	return ret ? ret : end;
+	if (err)
+		return err;
+	err = gio_xen_store_write_number(transaction, front->dir, GIO_XENBUS_KEY_VERSION, GIO_XENBUS_VERSION);
+	if (!err)
+		err = gio_xen_store_write(transaction, front->dir, GIO_XENBUS_KEY_DMA, GIO_XENBUS_DMA_GRANT);
+	if (!err)
+		err = gio_xen_store_write_number(transaction, front->dir, GIO_XENBUS_KEY_PORT, front->port);
+	end = gio_xen_store_end(transaction, !err);
+	return err ? err : end;
 }
 
 static int answer_write(struct frontend *front)
 {
-	int ret = -GIO_EAGAIN;
+	int err = -GIO_EAGAIN;
 
-	for (unsigned i = 0; i < TRIES && ret == -GIO_EAGAIN; i++)
-		ret = answer_try(front);
-	return ret ? ret : state_write(front, XenbusStateInitialised);
+	for (unsigned i = 0; i < TRIES && err == -GIO_EAGAIN; i++)
+		err = answer_try(front);
+	return err ? err : state_write(front, XenbusStateInitialised);
 }
 
 /* xl's two directories, as far as we can tell them from another's. */
@@ -92,76 +92,76 @@ static int directory_find(struct frontend *front, unsigned number)
 	char digits[12];
 	unsigned n = sizeof(digits) - 1;
 	uint64_t domid;
-	int ret;
+	int err;
 
 	digits[n] = '\0';
 	for (; number || n == sizeof(digits) - 1; number /= 10)
 		digits[--n] = (char)('0' + number % 10);
 	memcpy(front->dir, base, sizeof(base) - 1);
 	memcpy(front->dir + sizeof(base) - 1, digits + n, sizeof(digits) - n);
-	ret = gio_xen_store_read(front->dir, "backend", front->backend, sizeof(front->backend));
-	if (ret < 0)
-		return ret;
-	ret = gio_xen_store_read_number(front->dir, "backend-id", &domid);
-	if (!ret && domid > GIO_DOMID_MAX)
+	err = gio_xen_store_read(front->dir, "backend", front->backend, sizeof(front->backend));
+	if (err < 0)
+		return err;
+	err = gio_xen_store_read_number(front->dir, "backend-id", &domid);
+	if (!err && domid > GIO_DOMID_MAX)
 		return -GIO_EPROTO;
 	front->domid = (gio_domid_t)domid;
-	return ret;
+	return err;
 }
 
 /* Address and line are the toolstack's: there is nothing to agree on. The backend is in state 4 once it was used. */
 static int tree_open(struct frontend *front)
 {
 	uint64_t state, irq;
-	int ret = state_wait(front, XenbusStateInitWait);
+	int err = state_wait(front, XenbusStateInitWait);
 
-	if (ret == -GIO_EPROTO && !gio_xen_store_read_number(front->backend, "state", &state) &&
+	if (err == -GIO_EPROTO && !gio_xen_store_read_number(front->backend, "state", &state) &&
 	    state == XenbusStateConnected)
-		ret = 0;
-	if (!ret)
-		ret = gio_xen_store_read_number(front->backend, "irq", &irq);
-	if (ret)
-		return ret;
+		err = 0;
+	if (!err)
+		err = gio_xen_store_read_number(front->backend, "irq", &irq);
+	if (err)
+		return err;
 	if (front->base < GIO_ARM_MMIO_BASE || front->base >= GIO_ARM_MMIO_END || front->base % GIO_VIRTIO_MMIO_BYTES ||
 	    irq >= TREE_IRQS)
 		return -GIO_EPROTO;
-	ret = gio_xen_irq_open((unsigned)irq);
-	front->irq = ret ? 0 : (unsigned)irq;
-	return ret;
+	err = gio_xen_irq_open((unsigned)irq);
+	front->irq = err ? 0 : (unsigned)irq;
+	return err;
 }
 
 static int offer_open(struct frontend *front)
 {
-	int ret = state_write(front, XenbusStateInitialising); /* whoever was here before us has ended */
+	int port, err = state_write(front, XenbusStateInitialising); /* whoever was here before us has ended */
 
-	if (!ret)
-		ret = state_wait(front, XenbusStateInitWait);
-	if (!ret)
-		ret = offer_read(front);
-	if (ret)
-		return ret;
-	ret = gio_xen_port_open(front->domid);
-	if (ret < 0)
-		return ret;
-	front->port = (uint32_t)ret;
-	ret = answer_write(front);
-	if (!ret)
-		ret = state_wait(front, XenbusStateConnected);
-	if (!ret)
-		ret = state_write(front, XenbusStateConnected);
-	if (ret)
+	if (!err)
+		err = state_wait(front, XenbusStateInitWait);
+	if (!err)
+		err = offer_read(front);
+	if (err)
+		return err;
+	port = gio_xen_port_open(front->domid);
+	if (port < 0)
+		return port;
+	front->port = (uint32_t)port;
+	err = answer_write(front);
+	if (!err)
+		err = state_wait(front, XenbusStateConnected);
+	if (!err)
+		err = state_write(front, XenbusStateConnected);
+	if (err)
 		gio_xen_frontend_close(front);
-	return ret;
+	return err;
 }
 
 int gio_xen_frontend_open(struct frontend *front, unsigned number)
 {
-	int ret;
+	int err;
 
 	*front = (struct frontend){0};
-	ret = directory_find(front, number);
-	if (ret)
-		return ret;
+	err = directory_find(front, number);
+	if (err)
+		return err;
 	if (!gio_xen_store_read_number(front->backend, "base", &front->base) && front->base)
 		return tree_open(front);
 	return offer_open(front);

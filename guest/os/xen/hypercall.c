@@ -12,10 +12,10 @@
 int gio_xen_param(unsigned index, uint64_t *value)
 {
 	struct xen_hvm_param param = {.domid = DOMID_SELF, .index = index};
-	long ret = hypercall(__HYPERVISOR_hvm_op, HVMOP_get_param, (uint64_t)&param, 0);
+	long err = hypercall(__HYPERVISOR_hvm_op, HVMOP_get_param, (uint64_t)&param, 0);
 
 	*value = param.value;
-	return (int)ret;
+	return (int)err;
 }
 
 /* The reason goes to Xen's log by a hypercall, since the console's ring may not be there. */
