@@ -163,8 +163,8 @@ lab_programs() {
 # The tree of dom0less.sh, by the host's own `grantio dt`.
 arm64_dt_emit() {
 	mkdir -p "$LAB_BUILD/tools"
-	gcc -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -I"$LAB_TOP" -o "$LAB_BUILD/tools/dt" "$LAB_DIR/tools/dt.c" \
-		"$LAB_TOP"/cli/dt/*.c "$LAB_TOP"/cli/args.c "$LAB_TOP"/cli/command.c -lfdt &&
+	gcc -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -I"$LAB_TOP" -I"$LAB_TOP/include" -o "$LAB_BUILD/tools/dt" \
+		"$LAB_DIR/tools/dt.c" "$LAB_TOP"/cli/dt/*.c "$LAB_TOP"/cli/args.c "$LAB_TOP"/cli/command.c -lfdt &&
 		"$LAB_BUILD/tools/dt" dt emit --dom0less --device base=0x2000000,irq=33,backend=0 \
 		--output "$LAB_BUILD/dom0less.dtb"
 }
