@@ -439,6 +439,60 @@ static void test_version_2(void **state)
 	assert_int_equal(gd_ledger_adopt(&ledger, path, COOKIE), -EINVAL);
 }
 
+/* A file as it stands at `path`, and what may stand there while one of version 2 is replaced. */
+struct replaced {
+	uint8_t old[32768], ours[32768], now[32768];
+	ssize_t size;
+};
+
+static ssize_t image_load(uint8_t *to)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t size = read(fd, to, sizeof(image));
+
+	close(fd);
+	return size;
+}
+
+static void replace_work(void *opaque)
+{
+	struct gd_ledger *ledger;
+
+	(void)opaque;
+	if (gd_ledger_adopt(&ledger, path, COOKIE))
+		_exit(1);
+}
+
+/* The old file as it was, or ours with all that is in it. */
+static void replace_check(void *opaque)
+{
+	struct replaced *files = opaque;
+	ssize_t size = image_load(files->now);
+
+	if (size == 17624)
+		assert_memory_equal(files->now, files->old, size);
+	else
+		assert_memory_equal(files->now, files->ours, files->size);
+}
+
+/* A process that is killed while it replaces a file of version 2 leaves one that its successor can adopt. */
+static void test_version_2_replaced_at_once(void **state)
+{
+	static struct replaced files;
+	struct gd_ledger *ledger;
+
+	(void)state;
+	image_of_version_2();
+	image_write(17624);
+	image_load(files.old);
+	assert_int_equal(gd_ledger_adopt(&ledger, path, COOKIE), 0);
+	gd_ledger_leave(ledger);
+	files.size = image_load(files.ours);
+	image_write(17624);
+	every_instruction(replace_work, replace_check, &files);
+	assert_int_equal(image_load(files.now), files.size);
+}
+
 /* Version 3 with shorter parts (24 bytes of the device, 4 and 8) and one queue; and with one that is longer than ours.
  */
 static void test_other_lengths(void **state)
@@ -522,6 +576,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_file, file_setup, file_teardown),
 		cmocka_unit_test_setup_teardown(test_file_no_ledger, file_setup, file_teardown),
 		cmocka_unit_test_setup_teardown(test_version_2, file_setup, file_teardown),
+		cmocka_unit_test_setup_teardown(test_version_2_replaced_at_once, file_setup, file_teardown),
 		cmocka_unit_test_setup_teardown(test_other_lengths, file_setup, file_teardown),
 		cmocka_unit_test(test_memory_only),
 		cmocka_unit_test(test_pending),
