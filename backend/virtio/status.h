@@ -9,8 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include <abi/virtio.h>
-#include <abi/virtio_mmio.h> /* the status bits */
+#include <abi/virtio.h> /* the status bits */
 
 #include "backend/base/log.h"
 #include "backend/virtio/transport.h"
