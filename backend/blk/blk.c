@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "backend/blk/blk.h"
 
-#include <abi/virtio.h>
-
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +8,7 @@
 #include <sys/random.h>
 #include <time.h>
 
-#include <abi/virtio_mmio.h> /* the device ids */
+#include <abi/virtio.h>
 
 #include "backend/blk/serve.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* A device from one process to the next: what goes into its ledger, and how a successor goes on by it. */
-#include <abi/virtio.h>
 #include <errno.h>
 
+#include <abi/virtio.h>
 #include <abi/virtio_ring.h>
 
 #include "backend/base/count.h"
