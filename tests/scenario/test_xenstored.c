@@ -98,8 +98,9 @@ static void stopped_meanwhile(void **state)
 	assert_true(has_ledger(&world));
 	th_store_begin(world.host);
 	th_domain_introduce(world.host, 1);
+	th_domain_destroy(world.host,
+			  1); /* before its disk, which nobody serves, is closed: else that waits for an answer */
 	gp_disk_close(world.disk, NULL);
-	th_domain_destroy(world.host, 1);
 	th_grantiod_start(world.host, world.arguments); /* nobody knows of the guest any more */
 	assert_false(has_ledger(&world));
 	th_grantiod_end(world.host, guests);
