@@ -228,28 +228,37 @@ static void server_destroy(struct gd_ioreq *ioreq)
 		gd_log(ioreq->log, GD_DEBUG, "ioreq server %u: not destroyed: %s", ioreq->id, strerror(errno));
 }
 
-/* One that is another domain's is none for us: its state cannot be asked for (-EPERM). */
-static bool server_ours(xendevicemodel_handle *devicemodel, uint16_t domid, ioservid_t id)
+/*
+ * Whether there is an ioreq server of that number, and it is ours: 1 or 0. Xen does not let a domain ask for the state
+ * of another domain's server (-EPERM). Any other error, which may pass, says nothing about the server: -errno.
+ */
+static int server_ours(xendevicemodel_handle *devicemodel, uint16_t domid, ioservid_t id)
 {
 	evtchn_port_t buffered = 0;
 
-	return !xendevicemodel_get_ioreq_server_info(devicemodel, domid, id, NULL, NULL, &buffered) && !buffered;
+	errno = 0;
+	if (!xendevicemodel_get_ioreq_server_info(devicemodel, domid, id, NULL, NULL, &buffered))
+		return !buffered;
+	return errno == ENOENT || errno == EPERM ? 0 : gd_errno_or(EIO);
 }
 
 int gd_ioreq_servers(uint16_t domid, uint32_t *servers)
 {
 	xendevicemodel_handle *devicemodel;
+	int ours = 0;
 
 	errno = 0;
 	devicemodel = xendevicemodel_open(NULL, 0);
 	if (!devicemodel)
 		return gd_errno_or(EIO);
 	*servers = 0;
-	for (ioservid_t id = 0; id < SERVERS; id++)
-		if (server_ours(devicemodel, domid, id))
+	for (ioservid_t id = 0; ours >= 0 && id < SERVERS; id++) {
+		ours = server_ours(devicemodel, domid, id);
+		if (ours > 0)
 			*servers |= 1u << id;
+	}
 	xendevicemodel_close(devicemodel);
-	return 0;
+	return ours < 0 ? ours : 0;
 }
 
 int gd_ioreq_open(struct gd_ioreq **out, const struct gd_ioreq_config *config, char *error, size_t size)

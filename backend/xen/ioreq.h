@@ -33,7 +33,7 @@ struct gd_ioreq;
 
 /*
  * The ioreq servers that the guest has and that are our domain's, as bits by their numbers; but for those with buffered
- * requests, which ours never have.
+ * requests, which ours never have. 0; or -errno, and `servers` says nothing: the answer must not be acted upon.
  */
 int gd_ioreq_servers(uint16_t domid, uint32_t *servers);
 
