@@ -119,6 +119,8 @@ static const char *set_control(struct gd_config *config, const char *value)
 	snprintf(directory, sizeof(directory), "%.*s", name == value ? 1 : (int)(name - value), value);
 	if (stat(directory, &st) || !S_ISDIR(st.st_mode))
 		return "its directory is not there";
+	if (!stat(value, &st) && !S_ISSOCK(st.st_mode))
+		return "is there already, and is no socket";
 	return set_text(value, &config->control);
 }
 

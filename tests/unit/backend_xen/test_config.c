@@ -164,6 +164,7 @@ static void names_what_is_wrong(void **state)
 		{"--raw-image", "a.raw", "grantiod: --raw-image 'a.raw': must be an absolute path, or all"},
 		{"--control", "sock", "grantiod: --control 'sock': must be an absolute path"},
 		{"--control", "/nowhere/sock", "grantiod: --control '/nowhere/sock': its directory is not there"},
+		{"--control", "/dev/null", "grantiod: --control '/dev/null': is there already, and is no socket"},
 		{"--queues", NULL, "grantiod: --queues: needs a value"},
 		{"--indirect=yes", NULL, "grantiod: --indirect 'yes': takes no value"},
 		{"--help=1", NULL, "grantiod: --help '1': takes no value"},
