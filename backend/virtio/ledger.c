@@ -28,8 +28,8 @@ struct sizes {
 
 struct file {
 	uint64_t magic, cookie;
-	uint32_t current;   /* which of the two is valid */
-	uint32_t unflushed; /* the disk's: gd_ledger_unflushed() */
+	uint32_t current;   /* which copy of the registers is valid: 0 or 1 */
+	uint32_t unflushed; /* the disk writes it: gd_ledger_unflushed() */
 	struct sizes sizes;
 	struct gd_ledger_registers registers[2];
 	struct gd_ledger_queue queues[GD_LEDGER_QUEUES];
@@ -76,7 +76,7 @@ static int file_map(struct gd_ledger *ledger, int fd)
 	return 0;
 }
 
-/* All of its size is there before it is written: a store to a full file system would be a SIGBUS. */
+/* Allocate all of the file before it is written: a store to a hole on a full file system would raise SIGBUS. */
 static int file_make(struct gd_ledger *ledger)
 {
 	int fd, ret;
@@ -145,7 +145,7 @@ int gd_ledger_make(struct gd_ledger **out, const char *path)
 
 /* ---- a former process's file ------------------------------------------------------------------------------------ */
 
-/* Version 2 as ours. */
+/* Turn a file of version 2 into one of ours. */
 static int read_2(struct file *to, const struct file_2 *from, size_t size)
 {
 	struct gd_ledger_registers *r = &to->registers[0];
@@ -164,7 +164,7 @@ static int read_2(struct file *to, const struct file_2 *from, size_t size)
 	return 0;
 }
 
-/* Whether a file of `size` bytes has these parts, and we know all that is in them. */
+/* Whether parts of these lengths make up a file of `size` bytes, and none is longer than the part that we know. */
 static bool sizes_valid(const struct sizes *s, size_t size)
 {
 	uint64_t copy = (uint64_t)s->device + s->transport + s->class;
@@ -176,7 +176,7 @@ static bool sizes_valid(const struct sizes *s, size_t size)
 	return s->header + 2 * copy + (uint64_t)s->queue * s->queues == size;
 }
 
-/* Version 3 with parts that may be shorter than ours: zeroes follow them. */
+/* Read a file of version 3. Its parts may be shorter than ours: then our new fields keep their zeroes. */
 static int read_3(struct file *to, const struct file *from, size_t size)
 {
 	const struct sizes *s = &from->sizes;
@@ -210,7 +210,7 @@ static int image_read(struct file *to, const void *from, size_t size, uint64_t c
 	return head->magic == MAGIC(3) ? read_3(to, from, size) : -EINVAL;
 }
 
-/* Ours, with the same content, takes the old file's place at once: a process that is killed here leaves one of both. */
+/* Replace the old file by ours, which has the same content. After a kill in this function one of the two is there. */
 static int file_replace(struct gd_ledger *ledger, const struct file *image)
 {
 	struct gd_ledger fresh = {0};
@@ -232,7 +232,7 @@ static int file_replace(struct gd_ledger *ledger, const struct file *image)
 	return ret;
 }
 
-/* As it is, where it is as ours would be. */
+/* Use the file itself if its version and its lengths are ours; otherwise replace it. */
 static int data_adopt(struct gd_ledger *ledger, int fd, const void *data, size_t size, uint64_t cookie)
 {
 	struct file *image = calloc(1, sizeof(*image));
@@ -285,7 +285,7 @@ void gd_ledger_close(struct gd_ledger *ledger)
 	if (!ledger)
 		return;
 	if (ledger->path)
-		unlink(ledger->path); /* gone already: as well */
+		unlink(ledger->path); /* an error does not matter: it is gone already */
 	ledger_free(ledger);
 }
 

@@ -24,11 +24,11 @@
 
 /* What no other file needs to know of a device. */
 struct gd_served_own {
-	bool served; /* since it was IDLE */
+	bool served; /* it was SERVED since it was last IDLE */
 	struct gd_job job;
 	bool busy;     /* the job is running */
-	bool inherits; /* and may have set the queues to work; atomic */
-	bool refresh;  /* asked for while busy */
+	bool inherits; /* the job may have set the queues to work; atomic */
+	bool refresh;  /* gd_served_refresh() was called while the job was running */
 	bool local;    /* looking at the image's size does not block */
 	struct gd_disk *disk;
 	struct gd_mmio mmio;
@@ -55,7 +55,7 @@ static void place_write(void *opaque, uint64_t offset, unsigned size, uint64_t v
 	gd_mmio_write(&device->own->mmio, offset, size, value);
 }
 
-/* Once in the device's life, whatever the guest does: it cannot make us write to xenstore again and again. */
+/* It is reported once per start, however often the guest resets: a guest must not make us write to xenstore at will. */
 static void device_driver_ok(void *opaque)
 {
 	struct gd_served *device = opaque;
@@ -64,7 +64,7 @@ static void device_driver_ok(void *opaque)
 		device->env->up(device);
 }
 
-/* Called by the device's queue threads as well, and so is the next. */
+/* The device's queue threads call this function as well, and the next one. */
 static void device_raise(void *opaque)
 {
 	struct gd_served *device = opaque;
@@ -129,8 +129,9 @@ void gd_served_leave(struct gd_served *device)
 }
 
 /*
- * Its queues may be at work from here on, in the job: not where it has been left to a successor. Of the two, this and
- * gd_served_leave() with the look at gd_served_inflight() that follows, at least one sees the other.
+ * Say that the job may set the queues to work from here on. False: the device was left to a successor, and they must
+ * not begin. The main thread stores `left` and then reads `inherits`; the job stores `inherits` and then reads `left`.
+ * So at least one of the two sees the other's store.
  */
 static bool inherit_begin(struct gd_served *device)
 {
@@ -164,13 +165,13 @@ bool gd_served_ledger_parse(const char *name, struct gd_device_id *id)
 		    sscanf(name + length, "-%" SCNu16 "-%" SCNu32, &id->domid, &id->devid) != 2)
 			continue;
 		gd_served_ledger_name(id, again);
-		if (!strcmp(name, again)) /* and nothing else behind it, or before its numbers */
+		if (!strcmp(name, again)) /* sscanf() also takes blanks and signs, and any text behind */
 			return true;
 	}
 	return false;
 }
 
-/* A former grantiod did, or one that was told to stop it; a driver may be using it. */
+/* Whether a former grantiod served the device, or this one did before a stop: then a driver may be using it. */
 static bool served_before(const struct gd_served *device)
 {
 	return device->former != GD_STATE_INITIALISING;
@@ -186,7 +187,9 @@ static int ledger_path(const struct gd_served *device, char *path, size_t size)
 	return length < (int)size ? 0 : -ENAMETOOLONG;
 }
 
-/* A ledger for the device: the former process's (device->resumed), or a new one; without a file, if it cannot be had.
+/*
+ * Get a ledger for the device: the former process's (then device->resumed is set), or a new one. If its file cannot be
+ * made the ledger is in memory only, since a device without a successor is better than none.
  */
 static int ledger_open(struct gd_served *device, struct gd_ledger **ledger)
 {
@@ -277,7 +280,7 @@ static int vdev_open(struct gd_served *device)
 	gd_disk_remember(device->own->disk, gd_ledger_unflushed(vdev.ledger));
 	ret = parts_open(device, &vdev, error, sizeof(error));
 	if (ret && device->resumed)
-		gd_ledger_leave(vdev.ledger); /* it may be opened yet */
+		gd_ledger_leave(vdev.ledger); /* the next attempt may succeed and go on by it */
 	else if (ret)
 		gd_ledger_close(vdev.ledger);
 	if (ret)
@@ -285,7 +288,7 @@ static int vdev_open(struct gd_served *device)
 	return ret;
 }
 
-/* The device as its former process left it, or, if that cannot be, in need of a reset. */
+/* Go on where the former process ended. If that is impossible the driver is told that the device needs a reset. */
 static void device_inherit(struct gd_served *device)
 {
 	int ret = device->resumed ? gd_vdev_resume(device->own->vdev) : -ENOENT;
@@ -302,7 +305,7 @@ static void device_inherit(struct gd_served *device)
 		gd_vdev_orphan(device->own->vdev);
 }
 
-/* On a file system whose answers come from this machine: none of what asks for a size there waits for another. */
+/* Whether the image is on a file system of this computer's own: then no server can keep us waiting for its size. */
 static bool target_local(const char *target)
 {
 	static const uint32_t local[] = {EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC,
@@ -323,12 +326,12 @@ static int disk_open(struct gd_served *device)
 	struct gd_disk_config disk = {
 		.target = device->target,
 		.readonly = device->keys.readonly,
-		/* What is offered the device decides: its driver may have been offered it before. */
+		/* A driver may have negotiated it before. Whether it is offered is decided when the device is made. */
 		.discard = device->keys.discard && (config->discard || served_before(device)),
 		.direct = device->keys.direct && config->direct,
 		.nbd_timeout_ms = config->nbd_timeout * 1000,
 		.nbd_reconnect_ms = config->nbd_reconnect * 1000,
-		/* What was served before goes on: its guest may have written what looks like another format. */
+		/* A guest that was served before may itself have written what looks like another format. */
 		.raw = device->keys.raw || served_before(device) || gd_config_raw(config, device->target),
 		.allow = config->image_dirs[0] ? (const char *const *)config->image_dirs : NULL,
 		.nbd_allow = gd_config_nbd(config),
@@ -344,8 +347,8 @@ static int disk_open(struct gd_served *device)
 static void parts_close(struct gd_served *device)
 {
 	gd_vdev_close(device->own->vdev);
-	gd_irq_close(device->own->irq);	  /* the vdev's threads may raise it to the last */
-	gd_disk_close(device->own->disk); /* where it did not become the class's */
+	gd_irq_close(device->own->irq);	  /* after the vdev, whose threads may raise it */
+	gd_disk_close(device->own->disk); /* NULL if the class has taken it */
 	device->own->vdev = NULL;
 	device->own->irq = NULL;
 	device->own->disk = NULL;
@@ -409,7 +412,8 @@ static void device_close(struct gd_served *device)
 
 	if (!ret)
 		return;
-	/* No thread to be had: then the main thread waits. Better than a guest's pages held for ever. */
+	/* There is no thread for the job. That the main thread waits is better than to hold a guest's pages for ever.
+	 */
 	gd_log(&device->log, GD_WARN, "closing without a thread of its own: %s", strerror(-ret));
 	close_run(&device->own->job);
 	device_idle(device);
@@ -429,7 +433,7 @@ static void job_done(struct gd_job *job)
 	} else if (device->phase == GD_PHASE_CLOSING && device->own->job.run == close_run) {
 		device_idle(device);
 	} else if (device->phase == GD_PHASE_CLOSING) {
-		device_close(device); /* it was looking at the image's size */
+		device_close(device); /* the job that ended had looked at the image's size */
 	} else if (device->own->refresh) {
 		device->own->refresh = false;
 		gd_served_refresh(device);
@@ -526,7 +530,7 @@ int gd_served_start(struct gd_served *device, uint64_t base)
 	device->port = 0;
 	device->base = base;
 	if (device->own->place.reserved && device->own->place.range.base != base)
-		gd_served_abandon(device); /* its directory has changed: nothing comes there any more */
+		gd_served_abandon(device); /* the directory has another base: nobody serves the former one */
 	device->own->place.range = (struct gd_bus_range){base, GIO_VIRTIO_MMIO_BYTES, place_read, place_write, device};
 	device->own->place.irq = device->keys.irq;
 	device->result = gd_domain_attach(device->env->domains, device->id.domid, &device->own->place, device->error,
@@ -537,8 +541,8 @@ int gd_served_start(struct gd_served *device, uint64_t base)
 	device->own->served = true;
 	device->coming = false;
 	if (served_before(device))
-		gd_irq_raise(device->own->irq); /* of no effect on an event channel: the frontend's comes later, and
-					      begins anew */
+		gd_irq_raise(device->own->irq); /* only where a line is set: an event channel is bound later, and
+						    binding raises it */
 	device->own->file.path = device->target;
 	if (device->own->local)
 		gd_sizewatch_add(device->env->sizewatch, &device->own->file);
