@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The wall between the device core and what kind of device it is (virtio 1.2, 5): a disk (backend/blk), or another one.
+ * The interface between the device core and a device class (virtio 1.2, 5), such as the block device of backend/blk.
  *
  * The core has the status, the rings and a thread for each queue. The class says which features, configuration space
- * and queues the device has, and what becomes of the chains of a ring. It knows no register and no thread. Classes may
- * use ring.h, chain.h, arena.h and backend/guestmem, and nothing else of the core.
+ * and queues the device has, and it executes the chains of a ring. It knows no register and no thread. Classes may use
+ * ring.h, chain.h, arena.h and backend/guestmem, and nothing else of the core.
  *
  * Threads: each operation says which thread calls it. Operations of one queue are never called side by side.
  */
@@ -20,17 +20,17 @@
 #include "backend/base/log.h"
 #include "backend/virtio/ring.h"
 
-/* What all parts of a device must know of it. Its class keeps this structure. */
+/* What all parts of a device must know of the device. Its class keeps this structure. */
 struct gd_device_config {
 	uint16_t domid;		  /* the guest */
-	const struct gd_way *way; /* to its memory */
+	const struct gd_way *way; /* the way to the guest's memory */
 	struct gd_log *log;	  /* the caller's, outlives the device */
 	unsigned queues;	  /* how many to offer: 1 to GD_LEDGER_QUEUES */
 	unsigned queue_size;	  /* maximum of descriptors per queue: a power of two up to GD_LEDGER_HEADS */
 	bool indirect;		  /* offer VIRTIO_F_INDIRECT_DESC (docs/architecture.md, decision 2) */
 };
 
-/* Counted by a queue's thread (gd_count), read by any. */
+/* A queue's thread counts here (gd_count), and any thread may read. */
 struct gd_class_stats {
 	uint64_t requests, errors, bytes_read, bytes_written, batches;
 };
@@ -53,17 +53,17 @@ struct gd_class_ops {
 	uint32_t id;	      /* virtio device id (virtio 1.2, 5) */
 	uint32_t state_bytes; /* of its part of the ledger, at most GD_LEDGER_CLASS */
 	unsigned batch;	      /* maximum of chains taken at once: the queue's io_uring has room for them */
-	const char *failure;  /* what has failed if queue_start() does, for a message */
+	const char *failure;  /* words for a message: what has failed when queue_start() fails */
 
 	/* ---- the device ---- */
 
 	void (*close)(struct gd_class_device *device); /* all queues are closed */
-	/* The device was reset; the driver has chosen `features`. By the transport's thread. NULL: nothing to do. */
+	/* The device was reset; the driver has chosen `features`. By the transport's thread. NULL: nothing is done. */
 	void (*reset)(struct gd_class_device *device);
 	void (*negotiated)(struct gd_class_device *device, uint64_t features);
 	/*
 	 * The configuration space. Any offset and length are answered; bytes behind its end are 0. By the transport's
-	 * thread. NULL: there is none; it cannot be written; it never changes.
+	 * thread. NULL means, in this order: the device has none; it cannot be written; it never changes.
 	 */
 	void (*config_read)(struct gd_class_device *device, uint64_t offset, void *data, size_t length);
 	void (*config_write)(struct gd_class_device *device, uint64_t offset, const void *data, size_t length,
@@ -72,11 +72,11 @@ struct gd_class_ops {
 	/* Look whether the configuration has changed. True: the driver must be told. Any thread. NULL: it never does.
 	 */
 	bool (*refresh)(struct gd_class_device *device);
-	/* True if nothing that a former process began can still be done. NULL: it is always so. */
+	/* True if no I/O that a former process began can still take effect. NULL: that is always true. */
 	bool (*fenced)(const struct gd_class_device *device);
 	/*
-	 * Write and take over `state_bytes` bytes, as of struct gd_transport_ops. `driven`: a driver had found the
-	 * device then. NULL where that is 0.
+	 * Write, and take over, the class's state of `state_bytes` bytes, as the operations of struct gd_transport_ops
+	 * do. `driven`: a driver had found the device when it was saved. NULL where `state_bytes` is 0.
 	 */
 	void (*save)(const struct gd_class_device *device, void *state);
 	int (*load)(struct gd_class_device *device, const void *state, bool driven);
@@ -103,12 +103,12 @@ struct gd_class_ops {
 	void (*cqe)(struct gd_class_queue *queue, struct io_uring_cqe *cqe);
 	/* Maximum of completions that the I/O in flight will cause: to wait for more would be to wait for ever. */
 	unsigned (*events)(const struct gd_class_queue *queue);
-	/* Make what is in flight end soon. */
+	/* Cancel the I/O in flight, so that it ends soon. */
 	void (*cancel)(struct gd_class_queue *queue);
 	/*
-	 * Before a successor takes over, which could not know whether what the driver wrote is safe: make it safe.
-	 * Once, when nothing is held; until it is done it counts as a chain that is held, and the caller submits the
-	 * io_uring. NULL: nothing to do.
+	 * Flush what the driver wrote before a successor takes over, because the successor cannot know whether it is
+	 * on stable storage. Called once, when no chain is held. Until it is done the flush counts as a chain that is
+	 * held, and the caller submits the io_uring. NULL: nothing is done.
 	 */
 	void (*flush)(struct gd_class_queue *queue);
 };
@@ -117,7 +117,7 @@ struct gd_class_ops {
 struct gd_class_device {
 	const struct gd_class_ops *ops;
 	struct gd_device_config config; /* `queues` may be fewer than were asked for */
-	uint64_t features;		/* offered, of those that are the class's own: bits 0 to 23, 50 to 63 */
+	uint64_t features;		/* the class's own features that are offered: bits 0 to 23, 50 to 63 */
 };
 
 static inline void gd_class_close(struct gd_class_device *device) /* takes NULL */
@@ -126,7 +126,7 @@ static inline void gd_class_close(struct gd_class_device *device) /* takes NULL 
 		device->ops->close(device);
 }
 
-/* How many chains were taken and are not settled. Any thread; it is exact for the queue's own. */
+/* How many chains were taken and are not settled. Any thread; the number is exact in the queue's own thread. */
 unsigned gd_class_held(const struct gd_class_queue *queue);
 
 #endif

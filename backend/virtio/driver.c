@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* What the driver asks for by its transport: status, features, queues, configuration. Nothing of it is to be trusted.
+/*
+ * The driver's accesses, as its transport passes them on: status, features, queues and configuration. The driver is not
+ * trusted: it may write any value, in any order.
  */
 #include <string.h>
 
@@ -9,8 +11,8 @@
 #include "backend/virtio/vdev_priv.h"
 
 /*
- * Features without which a guest cannot use this device: its addresses are 64 bits of grant references. The second one
- * is not offered where they are not (gd_way_features()).
+ * A driver must accept these features where they are offered, since its DMA addresses are made of grant references and
+ * have 64 bits. ACCESS_PLATFORM is not offered where the way to guest memory is not by grants (gd_way_features()).
  */
 #define FEATURES_NEEDED (GIO_VIRTIO_F_VERSION_1 | GIO_VIRTIO_F_ACCESS_PLATFORM)
 
@@ -191,7 +193,7 @@ void gd_vdev_reset(struct gd_vdev *vdev)
 {
 	for (unsigned i = 0; i < vdev->class->config.queues; i++) {
 		queue_end(vdev, &vdev->queues[i]);
-		/* Not the worker: an orphan's thread may be looking at it, to kick it. */
+		/* The worker stays: another queue's thread may kick it when the last orphan is gone. */
 		vdev->queues[i].layout = (struct gd_vdev_layout){0};
 	}
 	vdev->features = 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A device from one process to the next: what goes into its ledger, and how a successor goes on by it. */
+/* How a device passes from one process to its successor: what is saved in the ledger, and how it is taken over. */
 #include <errno.h>
 
 #include <abi/virtio.h>
@@ -95,7 +95,7 @@ static int state_resume(struct gd_vdev *vdev)
 	return queues_resume(vdev, &r);
 }
 
-/* Whether what the former process had in flight is over, or harmless. */
+/* Whether the I/O that the former process had in flight is over or does no harm: 0 or -ESTALE. */
 static int replay_check(const struct gd_vdev *vdev)
 {
 	bool fenced = !vdev->class->ops->fenced || vdev->class->ops->fenced(vdev->class);
@@ -111,13 +111,13 @@ int gd_vdev_resume(struct gd_vdev *vdev)
 		err = state_resume(vdev);
 	if (err) {
 		gd_vdev_reset(vdev);
-		gd_vdev_orphan(vdev); /* before what was in flight is forgotten: no successor takes it for settled */
+		gd_vdev_orphan(vdev); /* saved before the I/O in flight is forgotten, lest a successor go on */
 	}
 	gd_ledger_forget(vdev->config.ledger, err != 0);
 	if (err)
 		return err;
 	gd_vdev_queues_work(vdev);
-	/* What the former process told may not have been heard; the caller raises the interrupt. */
+	/* The former process's last interrupt may have been lost. The caller raises another one. */
 	vdev->config.transport->ops->pend(vdev->config.transport, GD_TELL_USED | GD_TELL_CHANGED);
 	return 0;
 }

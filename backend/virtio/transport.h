@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The wall between the device core and the transport that carries it to its driver (virtio 1.2, 4): registers behind
- * ioreqs (backend/mmio), or another one.
+ * The interface between the device core and the transport by which a driver reaches the device (virtio 1.2, 4). The
+ * transport virtio-mmio, whose registers are reached by ioreqs, is in backend/mmio.
  *
- * A transport hands what its driver asks for to the core by vdev.h, and ends each such step by gd_vdev_commit(). The
- * core hands what the driver must hear to the transport by the operations below. Neither knows the other's inside.
+ * A transport passes its driver's accesses to the core by the functions of vdev.h, and ends each such step by
+ * gd_vdev_commit(). The core tells the driver of events by the operations below. Neither knows the other's inside.
  *
  * Threads: a transport has one thread at a time that calls the core. Each operation says which thread calls it.
  */
@@ -16,10 +16,10 @@
 struct gd_transport;
 struct gd_vdev;
 
-/* The names of transports in a ledger: never change one. */
+/* These numbers name transports in a ledger, which other versions read: never change one. */
 enum gd_transport_id { GD_TRANSPORT_MMIO = 1 };
 
-/* What is to be told: bits. */
+/* What the driver is to be told of: bits. */
 #define GD_TELL_USED	1u /* buffers of a queue were used */
 #define GD_TELL_CHANGED 2u /* the configuration, or the status, has changed */
 
@@ -32,13 +32,13 @@ struct gd_transport_ops {
 	/* The configuration or the status has changed. Any thread; must not wait. */
 	void (*changed)(struct gd_transport *transport);
 	/*
-	 * The device was inherited from another process, whose last words may not have been heard: note that the driver
-	 * is to hear of `what` (GD_TELL_*). Nothing is sent yet. Before the driver's first access, by any thread.
+	 * The device was inherited from a former process, whose last interrupt may have been lost: note that the driver
+	 * must be told of `what` (GD_TELL_*). Nothing is sent yet. Before the driver's first access, by any thread.
 	 */
 	void (*pend)(struct gd_transport *transport, uint32_t what);
 	/* The driver has reset the device. By the transport's thread, or while the device is opened or closed. */
 	void (*reset)(struct gd_transport *transport);
-	/* Write `state_bytes` bytes to `state`: all that a successor must know of the transport. As reset(). */
+	/* Write all that a successor must know to `state`: `state_bytes` bytes. By the same threads as reset(). */
 	void (*save)(const struct gd_transport *transport, void *state);
 	/* Take over what save() wrote. 0, or -EINVAL where it makes no sense. Before the driver's first access. */
 	int (*load)(struct gd_transport *transport, const void *state);

@@ -32,22 +32,21 @@ struct gd_vdev_config {
 };
 
 /*
- * Settings are for what drivers negotiate from now on. What one has negotiated with a former process, by its ledger, is
- * offered to it again, whatever the settings have become: queues, their sizes, indirect descriptors.
+ * Widen the settings to what a driver has negotiated with a former process, as the ledger says: the number of queues,
+ * their size, indirect descriptors. The driver goes on with these, and new settings apply only to later negotiations.
  */
 void gd_device_config_keep(struct gd_device_config *config, const struct gd_ledger *ledger);
 
 /*
- * All that may block or fail for the device's own sake is done here: memory, a thread and an io_uring for each queue,
- * and what the class needs (its way to the disk). NBD connects all queues side by side, so that it takes as long as one
- * connection. So it is for a job; what comes later neither blocks on the disk nor starts a thread. 0, or -errno with a
- * line in `error`
- * (`size` bytes), which says what could not be had; it is empty on success.
+ * Open a device. All steps that may block or fail are done here: it gets memory, a thread and an io_uring for each
+ * queue, and what the class needs (its way to the disk). NBD connects all queues at the same time, so that it takes as
+ * long as one connection. Call it from a job; later calls neither block on the disk nor start a thread. 0, or -errno
+ * with a line in `error` (`size` bytes), which says what could not be had; the line is empty on success.
  */
 int gd_vdev_open(struct gd_vdev **vdev, const struct gd_vdev_config *config, char *error, size_t size);
 /*
- * Stop the threads, end every mapping, close the disk: when it returns nothing of the guest is held. Waits for I/O in
- * flight; if the disk does not answer, no longer with many queues than with one. Takes NULL.
+ * Stop the threads, end every mapping and close the disk: when it returns nothing of the guest is held. It waits for
+ * I/O in flight; if the disk does not answer, many queues take no longer than one. Takes NULL.
  */
 void gd_vdev_close(struct gd_vdev *vdev);
 
@@ -57,87 +56,90 @@ uint32_t gd_vdev_status(const struct gd_vdev *vdev);
 bool gd_vdev_driving(const struct gd_vdev *vdev);
 
 /*
- * Before the first access: go on where the former process ended, by its ledger, which `config` had. The rings are
- * mapped again, and what was taken and not answered is done again. The transport notes that the driver is to hear of
- * used buffers and of a change, since what that process told may not have been heard: the caller raises the interrupt
- * when accesses are answered. Waits for nothing but Xen; may be called in a job.
+ * Go on where the former process ended, by its ledger, which was in `config`. Call it before the first access. The
+ * rings are mapped again, and requests that were taken and not answered are done again. The transport notes that the
+ * driver must be told of used buffers and of a change, because the former process's last interrupt may have been lost;
+ * the caller raises the interrupt once accesses are answered. It waits for nothing but Xen, and may be called in a job.
  *
- * 0; or it is as after gd_vdev_orphan(), and the ledger says so too:
- * -ESTALE: the class cannot fence what a former process began (class.h), and had I/O that changes it in flight when
- *that process ended. It may be done at any time yet, so that to do it again, and go on, might undo what the guest
- *writes next. (Reads and flushes in flight are no hindrance.) -EINVAL, when what stands in the ledger is not what this
- *device offers, or the error of mapping.
+ * Returns 0. After an error the device, and its ledger, are as after gd_vdev_orphan():
+ * -ESTALE: I/O that changes the disk was in flight when the former process ended, and the class cannot fence it
+ *          (class.h). It may still take effect at any time, and might then undo what the guest writes next. (Reads and
+ *          flushes in flight do no harm.)
+ * -EINVAL: the ledger's content does not fit what this device offers.
+ * Other errors are those of mapping.
  */
 int gd_vdev_resume(struct gd_vdev *vdev);
 
 /*
- * Before the first access, where there is nothing to resume: the guest's driver may believe that this device is the one
- * that another process served. DEVICE_NEEDS_RESET, and a configuration change, are there for it until it resets the
- * device; the caller raises the interrupt when accesses are answered (virtio 1.2, 2.1.2).
+ * Call this before the first access where there is nothing to resume: the guest's driver may still use the device that
+ * another process served. DEVICE_NEEDS_RESET is set, and a configuration change is pending, until the driver resets the
+ * device; the caller raises the interrupt once accesses are answered (virtio 1.2, 2.1.2).
  */
 void gd_vdev_orphan(struct gd_vdev *vdev);
 
 /*
- * Before the process leaves its devices to a successor: take no more chains, even if the guest kicks; they stay in its
- * rings. Chains that were taken are still answered. Does not wait: see gd_vdev_inflight(). There is no way back.
+ * Take no more chains, even if the guest kicks, before the process leaves its devices to a successor: the chains stay
+ * in the rings. Those that were taken are still answered. It does not wait (see gd_vdev_inflight()). There is no way
+ * back.
  */
 void gd_vdev_quiesce(struct gd_vdev *vdev);
 /*
  * How many chains were taken and are not yet shown to the guest as used, and how many I/Os are in flight of rings that
- * a reset took away. After gd_vdev_quiesce() it falls to 0 and stays there; a queue that does not know of that yet
- * counts as one. Any thread.
+ * a reset took away. After gd_vdev_quiesce() it falls to 0 and stays there; a queue whose thread has not seen that call
+ * yet counts as one. Any thread.
  */
 unsigned gd_vdev_inflight(const struct gd_vdev *vdev);
 
 /* Look whether the configuration has changed outside (the image's size); then the driver is told. Any thread. */
 void gd_vdev_refresh(struct gd_vdev *vdev);
 
-/* Any thread, at any time. */
+/* Read the device's counters. Any thread, at any time. */
 void gd_vdev_stats(struct gd_vdev *vdev, struct gd_vdev_stats *out);
 
 /*
  * ---- for the transport ----
  *
- * What its driver asks for. Everything that comes in is the driver's, and may be wrong: then it is of no effect. All of
- * it answers at once, and is for the transport's thread.
+ * The driver's accesses, as the transport passes them on. The driver chooses every value, and a wrong one has no
+ * effect. These functions do not wait for the disk, and are called by the transport's thread.
  */
 
-/* Where a queue's parts are, as the driver says. Nothing of it is checked before the queue starts. */
+/* The addresses of a queue's parts, as the driver wrote them. They are not checked before the queue starts. */
 struct gd_vdev_layout {
 	uint32_t size; /* entries */
 	gio_dma_t desc, driver, device;
 };
 
 /*
- * The end of each thing that the transport did for its driver: the device's state goes into the ledger, the
- * transport's with it, and only then those queues begin to work that may. So a queue that works is one that a successor
- * knows of. The transport shows the driver its answer after that.
+ * The transport calls this at the end of each step for its driver. The states of the device and of the transport are
+ * saved in the ledger, and only then may queues begin to work: so a successor knows of every queue that works. The
+ * driver gets its answer after that.
  */
 void gd_vdev_commit(struct gd_vdev *vdev);
 
 uint32_t gd_vdev_id(const struct gd_vdev *vdev);      /* virtio device id (virtio 1.2, 5) */
 uint64_t gd_vdev_offered(const struct gd_vdev *vdev); /* features */
-/* The features that the driver has chosen, and choose others: of no effect after FEATURES_OK. */
+/* The features that the driver has chosen; and choose others, which has no effect after FEATURES_OK. */
 uint64_t gd_vdev_features(const struct gd_vdev *vdev);
 void gd_vdev_features_choose(struct gd_vdev *vdev, uint64_t features);
 
 /*
  * The driver writes the device status: it sets bits, and clears them only all at once, by 0, which resets the device.
- * FEATURES_OK does not stay where the features do not fit, nor DRIVER_OK without it: gd_vdev_status() says what did.
+ * FEATURES_OK is not set if the device does not accept the features, nor is DRIVER_OK without FEATURES_OK.
+ * gd_vdev_status() then returns the bits that are set.
  */
 void gd_vdev_status_write(struct gd_vdev *vdev, uint32_t value);
 
-/* Most entries of a queue; 0: there is no such queue. */
+/* Maximum of entries of a queue; 0: there is no such queue. */
 uint32_t gd_vdev_queue_max(const struct gd_vdev *vdev, uint32_t index);
 /* Whether it is started. False where there is no such queue. */
 bool gd_vdev_queue_ready(const struct gd_vdev *vdev, uint32_t index);
-/* As the driver wrote it last; zeroes where there is no such queue. */
+/* The layout that the driver wrote last; zeroes where there is no such queue. */
 struct gd_vdev_layout gd_vdev_queue_layout(const struct gd_vdev *vdev, uint32_t index);
-/* Of no effect on a queue that is started, or does not exist. */
+/* Set the layout of a queue. It has no effect on a queue that is started or does not exist. */
 void gd_vdev_queue_lay_out(struct gd_vdev *vdev, uint32_t index, const struct gd_vdev_layout *layout);
-/* Map the queue's rings; it works once it is committed and the driver has set DRIVER_OK. Not before FEATURES_OK. */
+/* Map the queue's rings. It works after gd_vdev_commit() and DRIVER_OK. No effect before FEATURES_OK. */
 void gd_vdev_queue_start(struct gd_vdev *vdev, uint32_t index);
-/* When it returns the queue is not at work, and its rings are not mapped. Not before FEATURES_OK. */
+/* Stop the queue: when it returns the rings are neither used nor mapped. No effect before FEATURES_OK. */
 void gd_vdev_queue_stop(struct gd_vdev *vdev, uint32_t index);
 /* The driver has made buffers available in a queue. */
 void gd_vdev_kick(struct gd_vdev *vdev, uint32_t index);
@@ -148,7 +150,7 @@ void gd_vdev_config_write(struct gd_vdev *vdev, uint64_t offset, const void *dat
 /* It changes whenever the configuration space does. */
 uint32_t gd_vdev_generation(struct gd_vdev *vdev);
 
-/* The driver took so long to acknowledge an interrupt: what one costs the guest, by its own word. Any thread. */
+/* The driver took `us` microseconds to acknowledge an interrupt (see gd_status_interrupt_us()). Any thread. */
 void gd_vdev_interrupt_took(struct gd_vdev *vdev, uint64_t us);
 
 #endif

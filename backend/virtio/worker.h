@@ -32,32 +32,32 @@ struct gd_worker_config {
 	struct gd_class_device *class;
 	struct gd_ledger_queue *ledger; /* its orphans are noted there */
 	unsigned index;			/* of the queue */
-	void (*drained)(
-		void *opaque); /* called by a worker's thread when the device's last orphan is gone: kick all workers */
+	/* A worker's thread calls it when the device's last orphan is gone: it must kick all workers. */
+	void (*drained)(void *opaque);
 	void *opaque;
 };
 
-/* Begin the thread; gd_worker_ready() says how it went. 0, or -errno with a line in `error` that names the queue. */
+/* Start the thread; gd_worker_ready() reports its set-up. 0, or -errno with a line in `error` that names the queue. */
 int gd_worker_open(struct gd_worker **worker, const struct gd_worker_config *config, char *error, size_t size);
-/* Wait until the thread has its io_uring and what its class needs, or could not get them: as gd_worker_open(). */
+/* Wait until the thread's set-up (its io_uring, and what its class needs) has ended. Errors as gd_worker_open(). */
 int gd_worker_ready(struct gd_worker *worker, char *error, size_t size);
 /*
- * Have the thread end, once the last I/O in flight is done or given up (GD_WAIT_DRAIN_MS); wait for that; free the
- * worker. All workers of a device are told to quit before the first is joined, so that it takes as long as one; and all
- * are joined before the first is closed, since they kick each other. All three take NULL.
+ * Tell the thread to end once the last I/O in flight is done or given up (GD_WAIT_DRAIN_MS); wait for its end; free the
+ * worker. Tell all workers of a device to quit before the first is joined, so that together they take no longer than
+ * one; and join all before the first is closed, since they kick each other. All three take NULL.
  */
 void gd_worker_quit(struct gd_worker *worker);
 void gd_worker_join(struct gd_worker *worker);
 void gd_worker_close(struct gd_worker *worker);
 
-/* Serve `ring`. It stays the caller's, which leaves it alone until gd_worker_stop(). Waits for nothing. */
+/* Serve `ring`. It stays the caller's, who must not use it until gd_worker_stop(). It waits for nothing. */
 void gd_worker_start(struct gd_worker *worker, struct gd_ring *ring);
 /* When it returns, the ring is not used any more. Does not wait for the disk. Does nothing when not started. */
 void gd_worker_stop(struct gd_worker *worker);
 
 void gd_worker_kick(struct gd_worker *worker);
 
-/* How many chains it has taken and not settled; at least 1 until its thread knows that the device is quiesced. */
+/* How many chains the worker has taken and not settled; at least 1 until its thread knows of gd_vdev_quiesce(). */
 unsigned gd_worker_held(const struct gd_worker *worker);
 
 /* Add what this worker counted. Any thread. */
