@@ -14,7 +14,7 @@
 
 #define SECTOR GIO_VIRTIO_BLK_SECTOR
 
-/* The class's part of the ledger: never change it, but for fields behind its end. */
+/* The class's part of the ledger. Other versions read it: never change a field, and add new ones at the end. */
 struct blk_state {
 	uint32_t writeback;
 	uint32_t block_size; /* of the disk, as its driver knows it; 0: not known */
@@ -64,7 +64,7 @@ static uint32_t range_sectors(uint64_t bytes, uint32_t block_size)
 	return sectors < GD_BLK_RANGE_SECTORS ? (uint32_t)sectors : GD_BLK_RANGE_SECTORS;
 }
 
-/* A request must exceed neither what the disk takes at once, nor the bound of a chain, nor the ring. */
+/* A request must not exceed the disk's largest transfer, the limit of a chain, or the size of the ring. */
 static void limits_fill(struct gio_virtio_blk_config *c, const struct gd_disk_info *info, unsigned queue_size)
 {
 	uint64_t most = info->max_transfer ? info->max_transfer : UINT64_MAX;
@@ -219,7 +219,7 @@ static uint32_t blk_generation(struct gd_class_device *device)
 	return generation;
 }
 
-/* The disk has `bytes` bytes now. True: that changed the capacity. */
+/* Note that the disk has `bytes` bytes now. True: the capacity has changed. */
 static bool resize(struct gd_blk *blk, uint64_t bytes)
 {
 	bool changed;
@@ -263,7 +263,7 @@ static void blk_save(const struct gd_class_device *device, void *state)
 	memcpy(state, &s, sizeof(s));
 }
 
-/* A driver does not look again at what it was told of blocks: virtio 1.2 has no way to tell it that they changed. */
+/* A driver reads the block size only once, and virtio 1.2 has no way to tell it of a change: so refuse another size. */
 static int blk_load(struct gd_class_device *device, const void *state, bool driven)
 {
 	uint32_t block_size = blk_of(device)->info.block_size;

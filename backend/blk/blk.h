@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What makes the device a virtio-blk device (virtio 1.2, 5.2): features, configuration space, and what a request means.
- * Knows nothing of rings or guest memory: it is handed copies, by serve.c.
+ * The parts of a virtio-blk device (virtio 1.2, 5.2) that know nothing of rings and guest memory: features,
+ * configuration space, and the meaning of a request. serve.c gives them copies of the guest's data.
  *
  * Threads: gd_blk_start() and gd_blk_next() in any queue's thread; the configuration in the transport's thread; the
  * size may change in any thread.
@@ -34,14 +34,14 @@
 struct gd_blk {
 	struct gd_class_device base;
 	struct gd_disk *disk;
-	struct gd_disk_info info; /* but its size is below */
+	struct gd_disk_info info; /* its size is not kept up to date: see `size` */
 	bool writeback_first;	  /* the cache mode after a reset */
 
 	/* Atomics. */
 	uint64_t size; /* of the disk in bytes, a multiple of its block size */
 	bool writeback;
 
-	pthread_mutex_t lock; /* of the configuration space and its generation: they change together */
+	pthread_mutex_t lock; /* for the configuration space and its generation, which change together */
 	uint32_t generation;
 	struct gio_virtio_blk_config config;
 };
@@ -65,8 +65,8 @@ struct gd_blk_config {
 int gd_blk_open(struct gd_class_device **device, const struct gd_device_config *config, const struct gd_blk_config *blk,
 		char *error, size_t size);
 /*
- * Settings are for what drivers negotiate from now on. What one has negotiated with a former process, by `features`, is
- * offered to it again, whatever the settings have become; `discard`: whether that was ever allowed.
+ * Widen the settings to what a driver has negotiated with a former process (`features`): it goes on with these, and new
+ * settings apply only to later negotiations. `discard`: the device's keys in xenstore allow it.
  */
 void gd_blk_config_keep(struct gd_device_config *config, struct gd_blk_config *blk, uint64_t features, bool discard);
 

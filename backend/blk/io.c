@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A queue's way to the disk: its beginning and end, its completions, and the flush before a successor takes over. */
+/* A queue's connection to the disk: start and stop, completions, and the flush before a successor takes over. */
 #include "backend/base/count.h"
 #include "backend/blk/blk.h"
 #include "backend/blk/serve.h"
@@ -38,7 +38,7 @@ void gd_serve_cancel(struct gd_class_queue *queue)
 	gd_disk_queue_cancel(serve_of(queue)->disk);
 }
 
-/* If it has failed the disk remembers that, and there is nobody else to tell. */
+/* A failure is not reported to the guest, which did not ask for this flush: the disk remembers it. */
 static void flush_done(struct gd_disk_io *io)
 {
 	struct gd_serve *serve = (struct gd_serve *)((char *)io - offsetof(struct gd_serve, flush));

@@ -2,9 +2,9 @@
 /*
  * A virtio-blk request on its way, from the chain that a guest made available to its used entry.
  *
- * There is one per head of the queue, so that none is ever allocated; while it is `busy`, the guest must not use that
- * head again. Its data is in a run of the queue's arena. If the disk's alignment allows it, the data begins at the same
- * offset in its page as in the guest's: then a copy never touches two of our pages for one of the guest's.
+ * There is one for each head of the queue, so that no request allocates memory. While it is `busy`, the guest must not
+ * use that head again. Its data is in consecutive pages of the queue's arena. If the disk allows it, it begins at the
+ * same offset in its page as in the guest's: then a copy never touches two of our pages for one of the guest's.
  */
 #ifndef GD_REQUEST_H
 #define GD_REQUEST_H
@@ -22,7 +22,7 @@
 struct gd_blk;
 
 struct gd_request {
-	struct gio_virtio_blk_outhdr header; /* as fetched */
+	struct gio_virtio_blk_outhdr header; /* our copy */
 	struct gd_disk_io io;
 	struct gd_request *next; /* in the list of those that are done */
 	void *owner;		 /* the struct gd_serve */
@@ -32,8 +32,8 @@ struct gd_request {
 	bool has_status;   /* status_addr can be written */
 	bool status_alone; /* the status is the only device-writable byte */
 	uint8_t status;	   /* GIO_VIRTIO_BLK_S_*: what will be written there */
-	int fault;	   /* of the fetch, later of the data's push; the copy batch sets it */
-	int status_fault;  /* of the status's push */
+	int fault; /* an error of the copies from the guest, later of the data's copy to it; the copy batch sets it */
+	int status_fault; /* an error of the status's copy to the guest */
 	gio_dma_t status_addr;
 	uint32_t push; /* how many bytes of `data` go to the guest */
 

@@ -10,9 +10,9 @@
 
 #define HEADER_BYTES ((uint32_t)sizeof(struct gio_virtio_blk_outhdr))
 
-/* The longest request fits into an empty arena, so that a request gets room at the latest when it is the only one. */
+/* The longest request fits into an empty arena: so every request gets room, at the latest when it is the only one. */
 _Static_assert(GD_BLK_REQUEST_BYTES / GD_ARENA_PAGE + 2 <= GD_SERVE_ARENA_PAGES, "");
-/* It fits into an empty copy batch, too: each segment may take two pages more than its bytes do, and the header one. */
+/* It fits into an empty copy batch, too. A segment may touch two pages more than its bytes fill, and a header one. */
 _Static_assert(GD_BLK_REQUEST_BYTES / GD_ARENA_PAGE + 2 * GD_CHAIN_SEGMENTS + 2 <= GD_SERVE_SEGMENTS, "");
 _Static_assert(GD_CHAIN_SEGMENTS * sizeof(struct gd_segment) <= GD_ARENA_PAGE, "");
 
@@ -114,7 +114,7 @@ static void io_done(struct gd_disk_io *io)
 
 	serve->base.inflight--;
 	serve->base.changing -= io_changes(io);
-	request_done(serve, r); /* gd_serve_finish() goes on with it: `done` may be called within gd_disk_submit() */
+	request_done(serve, r); /* only listed: we may be within gd_disk_submit(), so gd_serve_finish() answers it */
 }
 
 static void request_submit(struct gd_serve *serve, struct gd_request *r)
@@ -123,7 +123,7 @@ static void request_submit(struct gd_serve *serve, struct gd_request *r)
 	serve->base.inflight++;
 	serve->base.changing += io_changes(&r->io);
 	if (io_changes(&r->io))
-		gd_ring_change(serve->base.ring, r->head); /* before the disk has it */
+		gd_ring_change(serve->base.ring, r->head); /* noted before the disk gets it */
 	gd_disk_submit(serve->disk, &r->io);
 }
 

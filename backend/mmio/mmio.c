@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Registers of virtio-mmio, version 2 (virtio 1.2, 4.2.2). Everything that comes in is the guest's. */
+/* Registers of virtio-mmio, version 2 (virtio 1.2, 4.2.2). The guest chooses every offset, size and value. */
 #include "backend/mmio/mmio.h"
 
 #include <string.h>
@@ -12,7 +12,7 @@
 
 #define VENDOR_ID 0x4f495447u /* "GTIO" */
 
-/* The transport's part of the ledger: never change it, but for fields behind its end. */
+/* The transport's part of the ledger. Other versions read it: never change a field, and add new ones at the end. */
 struct mmio_state {
 	uint32_t device_features_sel, driver_features_sel, queue_sel;
 };
@@ -27,8 +27,8 @@ static struct gd_mmio *mmio_of(struct gd_transport *transport)
 static void interrupt(struct gd_mmio *mmio, uint32_t bits)
 {
 	/*
-	 * The bit is there before the interrupt is: the guest's handler reads InterruptStatus and takes 0 for a stray.
-	 * Several threads set bits while the guest acknowledges others: one atomic operation each.
+	 * The bit is set before the interrupt is raised: the guest's handler reads InterruptStatus, and ignores an
+	 * interrupt without a bit. Several threads set bits while the guest clears others, so each step is atomic.
 	 */
 	if (!__atomic_fetch_or(&mmio->interrupt, bits, __ATOMIC_SEQ_CST))
 		__atomic_store_n(&mmio->raised_at, gd_clock_us(), __ATOMIC_RELAXED);
@@ -46,7 +46,7 @@ static void mmio_changed(struct gd_transport *transport)
 	interrupt(mmio_of(transport), GIO_VIRTIO_INT_CONFIG);
 }
 
-/* What the guest makes of it is its own affair: it acknowledges when it likes. */
+/* The guest acknowledges when it likes, so the time that it took is only a hint. */
 static void acknowledge(struct gd_mmio *mmio, uint32_t bits)
 {
 	uint64_t raised = __atomic_exchange_n(&mmio->raised_at, 0, __ATOMIC_RELAXED);
@@ -71,7 +71,7 @@ static void mmio_reset(struct gd_transport *transport)
 	struct gd_mmio *mmio = mmio_of(transport);
 
 	mmio->device_features_sel = mmio->driver_features_sel = mmio->queue_sel = 0;
-	/* No thread of the device is left that could set a bit of it, but for a change of size: harmless. */
+	/* The queues' threads are stopped. Only a change of size may set a bit now, which a driver must tolerate. */
 	__atomic_store_n(&mmio->interrupt, 0, __ATOMIC_SEQ_CST);
 }
 
@@ -91,7 +91,7 @@ static int mmio_load(struct gd_transport *transport, const void *state)
 	struct mmio_state s;
 
 	memcpy(&s, state, sizeof(s));
-	mmio->device_features_sel = s.device_features_sel; /* any number is possible: the guest wrote them */
+	mmio->device_features_sel = s.device_features_sel; /* every value is valid: the guest may write any */
 	mmio->driver_features_sel = s.driver_features_sel;
 	mmio->queue_sel = s.queue_sel;
 	return 0;
@@ -187,7 +187,7 @@ static void ready_write(const struct gd_mmio *mmio, uint32_t value)
 		gd_vdev_queue_stop(mmio->transport.vdev, mmio->queue_sel);
 }
 
-/* Size and addresses of the selected queue, whose halves are registers of their own. */
+/* Size and addresses of the selected queue. Each address has two registers, of 32 bits each. */
 static void queue_write(const struct gd_mmio *mmio, uint64_t offset, uint32_t value)
 {
 	struct gd_vdev *vdev = mmio->transport.vdev;

@@ -2,10 +2,10 @@
 /*
  * The transport virtio-mmio, version 2 (virtio 1.2, 4.2.2): registers, their selectors, and InterruptStatus.
  *
- * Who routes register accesses here (backend/xen) knows nothing of what they mean, and this room knows nothing of
- * ioreqs, of xenstore, or of what kind of device it is.
+ * The code that passes register accesses to this room (backend/xen) does not know their meaning, and this room knows
+ * nothing of ioreqs, of xenstore, or of the device's class.
  *
- * Threads: accesses by the domain's ioreq thread; interrupts are raised by any.
+ * Threads: the domain's ioreq thread makes the accesses; any thread may raise the interrupt.
  */
 #ifndef GD_MMIO_H
 #define GD_MMIO_H
@@ -20,12 +20,12 @@ struct gd_mmio {
 	void (*raise)(void *opaque);
 	void *opaque;
 
-	/* The ioreq thread's. */
+	/* Only the ioreq thread uses these. */
 	uint32_t device_features_sel, driver_features_sel, queue_sel;
 
 	/* Atomics. */
 	uint32_t interrupt; /* GIO_VIRTIO_INT_*: InterruptStatus */
-	uint64_t raised_at; /* microseconds: when the interrupt was raised that is not acknowledged yet; 0: none is */
+	uint64_t raised_at; /* microseconds: when an interrupt was raised that is not acknowledged yet; 0: none is */
 };
 
 /*
@@ -35,8 +35,8 @@ struct gd_mmio {
 void gd_mmio_init(struct gd_mmio *mmio, void (*raise)(void *opaque), void *opaque);
 
 /*
- * Register accesses. `offset` and `size` are the guest's: anything is answered, unknown or misaligned accesses by 0
- * (reads) or nothing (writes). They answer at once: no disk I/O is waited for.
+ * Register accesses. The guest chooses `offset` and `size`, and every access is answered: an unknown or misaligned read
+ * returns 0, and such a write has no effect. No access waits for disk I/O.
  */
 uint64_t gd_mmio_read(struct gd_mmio *mmio, uint64_t offset, unsigned size);
 void gd_mmio_write(struct gd_mmio *mmio, uint64_t offset, unsigned size, uint64_t value);
