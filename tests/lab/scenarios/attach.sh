@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 # Labs: x86
 # Limit: 600
-# A running guest gets a second disk by `grantio disk attach`, uses it, and gives it back to `grantio disk detach`; then
-# once more, by its name. What stands in xenstore is what xl wrote for the first disk, which is untouched all the while.
+# A running guest gets a second disk by `grantio disk attach`, uses it, and loses it by `grantio disk detach`; then the
+# same again, by the guest's name. Its keys in xenstore are like those that xl wrote for the first disk, which nothing
+# disturbs.
 scenario() {
 	local a b domid round
 	a=$(image a.raw 4)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 # Labs: arm64
-# grantiod is stopped, or killed, and started while no guest is attached: each grantiod serves the next guest as the
-# first one did, a guest that came while there was none included. (restart.sh, on x86, does it under guests that
-# grantio.ko brings back.)
+# grantiod is stopped, or killed, and started while no guest is attached. Each new grantiod serves the next guest as the
+# first one did, and also a guest that was created while no grantiod ran. (restart.sh, on x86, restarts it under running
+# guests, whose disks grantio.ko brings back.)
 scenario() {
 	local disk early
 	disk=$(image a.raw 4)

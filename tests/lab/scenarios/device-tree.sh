@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Labs: arm64
-# A guest with a disk that xl knows, and one that is in its device tree by `grantio dt emit` alone: both work. What xl
-# gave the guest is what `grantio dt check` understands.
+# A guest has a disk that xl knows, and another one that only `grantio dt emit` put into its device tree: both work.
+# `grantio dt check` accepts the device tree that xl made.
 scenario() {
 	local a b before domid
 	a=$(image a.raw 8)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Labs: x86 arm64
-# grantio doctor misses nothing in dom0 with grantiod, nor in a guest with a disk; what is taken away it names, with the
-# remedy.
+# grantio doctor finds no fault in dom0 with grantiod, nor in a guest with a disk. When a part is taken away, doctor
+# names that part and the remedy.
 doctor() { # STATUS LINE...
 	local wanted=$1 status=0 line
 	shift

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Labs: x86 arm64
-# Eight disks, one of them a block device, read and written at once: each has its own content, before and after.
+# Eight disks, one of them a block device, are read and written at the same time: each has its own content, before and
+# after that.
 scenario() {
 	local n disks= target loop
 	for n in 1 2 3 4 5 6 7 8; do

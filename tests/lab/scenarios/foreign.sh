@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Labs: arm64
-# A guest that grants nothing (grant_usage=0): refused, unless the administrator allows it; then it reads and writes its
-# disk, and one with grants beside it.
+# A disk without grants (grant_usage=0) is refused, unless the administrator allows it. Then the guest reads and writes
+# this disk, and its other disk still works by grants.
 scenario() {
 	local a b before foreign disks
 	a=$(image a.raw 8)

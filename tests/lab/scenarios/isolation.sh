@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 # Labs: x86 arm64
 # Limit: 300
-# What dom0 can reach of a guest by its grants, while fio uses the guest's disk: what the guest's table says and nothing
-# else, which is the rings and the pages of the requests that are on their way; when I/O stops, the rings alone.
+# dom0 tries to reach a guest's memory by grants while fio uses the guest's disk. It reaches what the guest's grant
+# table allows and nothing else: the rings, and the pages of requests in flight. When I/O stops, only the rings remain.
 scenario() {
 	local status=0
 	xen_says none

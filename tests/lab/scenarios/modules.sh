@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # Labs: x86
-# grantio.ko, virtio_mmio and virtio_blk come and go in any order, and the disk with them.
+# grantio.ko, virtio_mmio and virtio_blk are loaded and unloaded in any order; the disk comes and goes with them.
 scenario() {
 	local disk before
 	disk=$(image a.raw 4)

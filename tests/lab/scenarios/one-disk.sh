@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # Labs: x86 arm64
-# A guest reads and writes one disk; what it saw is what dom0 sees.
+# A guest reads and writes one disk; dom0 finds the same bytes in the image.
 scenario() {
 	local disk
 	disk=$(image a.raw 8)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # Labs: x86 arm64
-# A PV disk, served by dom0's kernel, beside two virtio disks: on one vCPU, and on two.
+# Two guests, with one vCPU and with two, each have a PV disk that dom0's kernel serves, beside two virtio disks.
 scenario() {
 	local vcpus a b c
 	grantiod_start || return 1

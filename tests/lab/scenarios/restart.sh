@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Labs: x86
-# grantiod is stopped and started with no guest, then killed and started under two: an idle guest's disk goes, comes
-# back and works; a guest in the middle of I/O may hang until it is destroyed, and disturbs nobody.
+# grantiod is stopped and started without guests, then killed and started under two guests. An idle guest's disk goes,
+# comes back and works. A guest in the middle of I/O may hang until it is destroyed, and disturbs no other guest.
 scenario() {
 	local a b
 	a=$(image a.raw 2)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # Labs: x86 arm64
-# With and without indirect descriptors: I/O is right, and when it has ended nothing but the ring is mapped.
+# With and without indirect descriptors the guest's I/O is correct, and after it only the rings are mapped.
 scenario() {
 	without 0 && without 1 --indirect
 }

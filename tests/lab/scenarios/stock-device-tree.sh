@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
 # Labs: arm64
-# device-tree.sh with Debian's own kernel as the guest: the tree, xl's part and ours, is grantio.ko's to follow.
+# device-tree.sh with Debian's own kernel as the guest: grantio.ko follows the device tree, both xl's part and ours.
 . /lab/scenarios/device-tree.sh
 GUEST_KERNEL=stock

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # Labs: x86 arm64
-# Two disks, one read-only, on two vCPUs: writes to the read-only one fail in the guest and change nothing.
+# A guest with two vCPUs has two disks, one of them read-only: writes to that one fail in the guest and change nothing.
 scenario() {
 	local rw ro before
 	rw=$(image rw.raw 8)

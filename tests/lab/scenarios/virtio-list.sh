@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Labs: arm64
-# A disk that xl does not know as one: virtio=[...], whose base is hexadecimal in xenstore, and whose image grantiod's
-# own configuration names. xl does not wait for the backend, so the guest is paused until it is served.
+# A disk that xl knows only as a virtio device (virtio=[...]): its base is hexadecimal in xenstore, and grantiod's own
+# configuration names its image. xl does not wait for the backend, so the guest stays paused until the disk is served.
 scenario() {
 	local disk domid
 	disk=$(image a.raw 4)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Labs: arm64
-# xl waits for a backend when it makes a guest, and when a guest ends: by xl destroy in the middle of I/O, by a reboot,
-# by itself. Its logs name the state that it wanted and got, and no time limit.
+# xl waits for a backend when it makes a guest and when a guest ends: by xl destroy in the middle of I/O, by a reboot,
+# or by its own shutdown. xl's logs name the xenbus state that it waited for and got, and no time limit that ran out.
 scenario() {
 	grantiod_start || return 1
 	guest_create g1 busy "$(disks g1)" || return 1
