@@ -12,12 +12,12 @@
 /* DMA for one backend; it lies in the frontend's device, and outlives the platform device. */
 struct gk_dma {
 	struct gio_dma dma;
-	u32 type;			   /* the virtio device must be of this one (virtio.c) */
-	bool refused;			   /* coherent memory was, and that was said */
+	u32 type;			   /* the virtio device must be of this type (virtio.c) */
+	bool refused;			   /* coherent memory was refused, and the log says so */
 	struct ratelimit_state complaints; /* lines that the backend can cause, however often it begins anew */
-	u64 quarantined;		   /* as we last saw it in dma.stats */
+	u64 quarantined;		   /* the value that was last read from dma.stats */
 	struct xarray bounces;		   /* struct gk_bounce, by each of its references */
-	atomic64_t bounced;		   /* mappings that went by one, so far */
+	atomic64_t bounced;		   /* how many mappings were bounced so far */
 };
 
 #endif

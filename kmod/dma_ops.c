@@ -17,10 +17,10 @@
 #include "reap.h"
 
 #define RING_MAX    32768u /* entries of a ring, by the standard */
-#define MAPPING_MAX SZ_1M  /* in one address: 257 consecutive references at the most, so that they can be found */
+#define MAPPING_MAX SZ_1M  /* of one mapping: it needs at most 257 consecutive references, which must be found */
 
-#define COMPLAINTS	  10	    /* lines about one device, at most, */
-#define COMPLAINTS_PERIOD (30 * HZ) /* in so much time */
+#define COMPLAINTS	  10	    /* maximum of lines about one device */
+#define COMPLAINTS_PERIOD (30 * HZ) /* within this time */
 
 static const struct dma_map_ops grant_ops;
 

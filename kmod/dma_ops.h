@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Which devices have DMA operations whose addresses are grants. Errors: 0 or -errno. */
+/* Give devices DMA operations whose addresses are grants, and take them away. Errors: 0 or -errno. */
 #ifndef GRANTIO_KMOD_DMA_OPS_H
 #define GRANTIO_KMOD_DMA_OPS_H
 
@@ -8,19 +8,19 @@
 
 #include "dma.h"
 
-/* Once, before all of these: what lives longer than one connection. */
+/* Set up the parts that live longer than one connection. Call it once, before the other functions. */
 void gk_dma_init(struct gk_dma *dma);
 
 /*
  * Make `dev`, which no driver uses yet, use grants to `backend`, if it is a virtio device of `type`. Its platform_data,
- * which must be free for that, keeps a pointer to `dma`. 0 or -errno, and then it is as it was.
+ * which must be free for that, keeps a pointer to `dma`. 0 or -errno; after an error `dev` is unchanged.
  */
 int gk_dma_attach(struct device *dev, struct gk_dma *dma, domid_t backend, u32 type);
-/* Undo it, when no driver uses `dev` any more; a platform device that goes away needs none of it. */
+/* Undo gk_dma_attach() when no driver uses `dev` any more. A platform device that is removed does not need it. */
 void gk_dma_detach(struct device *dev);
-/* True for a device that gk_dma_attach() has had. */
+/* True for a device that was given to gk_dma_attach(). */
 bool gk_dma_attached(const struct device *dev);
-/* What it was given then. */
+/* The `dma` that was given with it. */
 struct gk_dma *gk_dma_of(const struct device *dev);
 
 #endif

@@ -8,12 +8,12 @@
  * is this kernel: os_linux.c gives memory and locks, entry_linux.c the kernel's grant references. Devices that a device
  * tree describes have their platform device (or PCI device) already: of.c gives them these DMA operations.
  *
- * Restricted. These DMA operations are the only ones that such a device ever has, they know no address but grants, and
- * the device must offer VERSION_1 and ACCESS_PLATFORM. A grant that the backend still holds at unmap goes to quarantine
+ * Restricted. Such a device never has other DMA operations than these, they return no address but grants, and the
+ * device must offer VERSION_1 and ACCESS_PLATFORM. A grant that the backend still holds at unmap goes to quarantine
  * with its page; the request completes and the device goes on.
  *
- * Whole units or copies. A unit of 4 KiB is granted if all of it is mapped; of another the backend sees a copy, with
- * zeroes around it (bounce.c).
+ * Whole units or copies. A unit of 4 KiB is granted if all of it is mapped. If only a part is mapped, the backend sees
+ * a copy of that part, with zeroes around it (bounce.c).
  *
  * Errors: 0 or -errno. Threads: as each function says.
  */

@@ -5,11 +5,11 @@
 
 #include "front.h"
 
-/* Make the device and give it to its driver, from the registers at `base` and `irq`; the module stays with it. */
+/* Make the device, with the registers at `base` and `irq`, and give it to its driver. It holds the module loaded. */
 int gk_platform_create(struct gk_front *front);
-/* Take it from its driver, and have it go. Nothing without one. Not when it is frozen. */
+/* Take the device from its driver and remove it. Does nothing where there is none. Not for a frozen device. */
 void gk_platform_destroy(struct gk_front *front);
-/* Have a frozen device go on, with the interrupt that it has now. 0 or -errno, and it is still frozen. */
+/* Have a frozen device go on, with its new interrupt. 0 or -errno; after an error it is still frozen. */
 int gk_platform_revive(struct gk_front *front);
 
 #endif

@@ -16,9 +16,9 @@ extern struct gio_os gk_os;
 
 /* Use the kernel's grant table. 0 or -errno. */
 int gk_reap_open(void);
-/* No device is left. The number of grants that backends still hold: they are the kernel's now, with their pages. */
+/* For when no device is left. Returns how many grants backends still hold; the kernel keeps them and their pages. */
 u32 gk_reap_close(void);
-/* Have the quarantine looked after soon, and again until it is empty. Any context. */
+/* Have the quarantine looked through soon, and again until it is empty. Any context. */
 void gk_reap_schedule(void);
 
 #endif
