@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What becomes of a guest's disks when something changes while nobody serves them: disks are attached, images are still
- * in use by the former grantiod's last I/O, or have gone.
+ * A guest's disks change while no grantiod serves them: a disk is attached, an image is still used by the former
+ * grantiod's last I/O, or an image is removed.
  */
 #include <fcntl.h>
 #include <poll.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * grantiod is told to end, and another one takes its place, under 32 requests in flight: none is lost, none is done
- * twice, and what could not be waited for is counted.
+ * grantiod is told to end with 32 requests in flight, and a successor takes its place: no request is lost, none is done
+ * twice, and those that it could not wait for are counted.
  */
 #include <fcntl.h>
 #include <poll.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Ends and restarts: of guests, of directories, of grantiod. Nothing may be left of what has ended. */
+/* Guests, directories in xenstore and grantiod end and start again. Nothing of an ended one may be left. */
 #include "tests/host/access.h"
 
 #include <pthread.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* An NBD server that stands still under a guest: its own disk waits or fails, as the setting says, and no other does.
+/* An NBD server stops answering: its guest's disk waits or fails, as the settings say, and no other disk is affected.
  */
 #include "tests/host/host.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Bad devices beside a good one: one clear line each, in the log and in xenstore, the good one undisturbed, and served
- * themselves once they are mended.
+ * Bad devices beside a good one. Each bad one gets one clear line in the log and in xenstore, the good one is not
+ * disturbed, and the bad ones are served once they are mended.
  */
 #include "tests/host/host.h"
 

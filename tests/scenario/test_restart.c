@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the end of grantiod does to requests that are with a slow server at that moment. An orderly end waits for them,
- * and so there is nothing to be done again; after a crash nothing is done again that may still land.
+ * grantiod ends while a slow server has requests. An orderly end waits for them, so that none must be done again. After
+ * a crash, a request whose first I/O may still take effect is not done again.
  */
 #include <fcntl.h>
 #include <poll.h>

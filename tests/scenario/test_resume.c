@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * grantiod is killed under a guest's driver, in the middle of its requests, and another one goes on by the ledgers that
- * it left: no request fails, none is lost, no byte is wrong.
+ * grantiod is killed while a guest's driver has requests in flight, and a successor goes on by the ledgers: no request
+ * fails, none is lost, and every byte is right.
  */
 #include <fcntl.h>
 #include <poll.h>

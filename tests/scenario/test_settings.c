@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the settings say of images and guests, seen at whole devices; and settings that change while grantiod runs. */
+/* The settings for images and guests, tested with whole devices; and settings that change while grantiod runs. */
 #include "tests/host/host.h"
 
 #include <signal.h>

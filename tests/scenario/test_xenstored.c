@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* xenstored ends under grantiod, and comes back, with what it knew or without: disks are served on. */
+/* xenstored ends while grantiod runs, and comes back with its content or without it: disks are still served. */
 #include <signal.h>
 #include <stdio.h>
 #include <sys/wait.h>
