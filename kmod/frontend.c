@@ -17,14 +17,14 @@
  *
  * Closed is also what becomes of a device that is refused, until the backend begins anew.
  *
- * Xenbus calls from a thread that all its devices share, and the virtio drivers wait for I/O in their probe: so the
- * work is done by a work item of each device, and follows from both states as they stand, not from events.
+ * Xenbus calls us in a thread that all its devices share, and must not be held up by a virtio driver that waits for I/O
+ * in its probe. So each device has a work item, which acts on the two present states and not on events.
  *
  * The backend is not trusted: what it publishes must lie where version 1 says, apart from the guest's memory and from
  * other devices; and however often it begins anew, it cannot fill the log.
  *
- * A device whose registers the toolstack has placed (a `base` that is not 0, as xl has it on Arm) is in the device
- * tree: it is left to that.
+ * A device whose registers the toolstack has placed (its `base` is not 0, as on Arm with xl) is in the device tree, and
+ * the frontend leaves it alone.
  */
 #include <linux/interrupt.h>
 #include <linux/io.h>

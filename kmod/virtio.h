@@ -14,12 +14,12 @@
  * type that gk_dma_attach() was told. 0 or -errno.
  */
 int gk_virtio_register(void);
-/* No device is left that gk_dma_attach() has had. */
+/* Undo gk_virtio_register(). Call it when no device is left that was given to gk_dma_attach(). */
 void gk_virtio_unregister(void);
 
-/* False if a driver of one of its virtio devices knows no freezing. The tasks that bind drivers stand still. */
+/* False if a driver of its virtio devices cannot be frozen. Call it while the tasks that bind drivers are frozen. */
 bool gk_virtio_freezable(struct device *parent);
-/* Nobody serves its virtio devices any more: new requests fail at once. */
+/* Mark its virtio devices as broken, since nobody serves them any more: new requests fail at once. */
 void gk_virtio_break(struct device *parent);
 
 #endif

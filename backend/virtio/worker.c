@@ -30,29 +30,29 @@ struct gd_worker {
 	struct gd_class_queue *queue;
 	int eventfd;
 
-	/* Between the threads: atomics. */
+	/* Atomic, and shared by the threads. */
 	bool kicked, asleep, changed;
-	bool calm;	/* all that the thread had taken was answered, and what was written is being flushed */
+	bool calm;	/* the thread has answered all that it had taken, and the flush has begun */
 	uint64_t wakes; /* eventfd writes */
 
-	/* Between the threads, under the lock. */
+	/* Shared by the threads, under the lock. */
 	pthread_mutex_t lock;
 	pthread_cond_t settled;
 	struct gd_ring *wanted; /* the ring that the thread is to serve */
 	struct gd_ring *served; /* the ring that it serves */
 	bool quit;
 	bool up;	     /* the thread has finished its set-up */
-	int failed;	     /* or the error for which it could not, */
-	const char *failing; /* and what it failed to do */
+	int failed;	     /* the error of a set-up that failed, */
+	const char *failing; /* and words for the step that failed */
 
 	pthread_t thread;
 
-	/* The thread's own. */
+	/* Only the thread itself uses these. */
 	struct io_uring ring;
 	uint64_t wake_count; /* the eventfd is read into this */
 	bool wake_armed;     /* a read of the eventfd is in the ring */
 	bool broken;	     /* the ring that is served cannot be trusted */
-	bool dry;	     /* this and the next: see wait.h */
+	bool dry;	     /* `dry`, `lately` and `naps`: see wait.h */
 	unsigned lately, naps;
 	struct gd_ring *attached;
 	unsigned orphans;

@@ -412,8 +412,7 @@ static void device_close(struct gd_served *device)
 
 	if (!ret)
 		return;
-	/* There is no thread for the job. That the main thread waits is better than to hold a guest's pages for ever.
-	 */
+	/* There is no thread for the job. The main thread may wait, but a guest's pages must not be held for ever. */
 	gd_log(&device->log, GD_WARN, "closing without a thread of its own: %s", strerror(-ret));
 	close_run(&device->own->job);
 	device_idle(device);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* An NBD server stops answering: its guest's disk waits or fails, as the settings say, and no other disk is affected.
- */
+/* An NBD server stops answering: its guest's disk waits or fails, as the settings say, and no other disk does. */
 #include "tests/host/host.h"
 
 #include <fcntl.h>
