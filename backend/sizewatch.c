@@ -2,10 +2,12 @@
 #include "backend/sizewatch.h"
 
 #include <errno.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/inotify.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "backend/base/timer.h"
@@ -171,4 +173,18 @@ void gd_sizewatch_remove(struct gd_sizewatch *watch, struct gd_sizewatch_file *f
 		shared |= other->wd == file->wd;
 	if (!shared)
 		inotify_rm_watch(watch->inotify.fd, file->wd);
+}
+
+bool gd_sizewatch_local(const char *path)
+{
+	static const uint32_t local[] = {EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC,
+					 TMPFS_MAGIC,	   RAMFS_MAGIC,	    F2FS_SUPER_MAGIC};
+	struct statfs fs;
+
+	if (path[0] != '/' || statfs(path, &fs))
+		return false;
+	for (unsigned i = 0; i < sizeof(local) / sizeof(local[0]); i++)
+		if ((uint32_t)fs.f_type == local[i])
+			return true;
+	return false;
 }

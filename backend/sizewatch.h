@@ -39,4 +39,7 @@ void gd_sizewatch_add(struct gd_sizewatch *watch, struct gd_sizewatch_file *file
 void gd_sizewatch_remove(struct gd_sizewatch *watch,
 			 struct gd_sizewatch_file *file); /* does nothing if it was not added */
 
+/* Whether a file is on a file system of this computer's own: then no server can keep us waiting for its size. */
+bool gd_sizewatch_local(const char *path);
+
 #endif

@@ -2,6 +2,7 @@
 #include "backend/xenbus/served.h"
 #include "backend/base/job.h"
 #include "backend/blk/blk.h"
+#include "backend/disk/disk.h"
 #include "backend/mmio/mmio.h"
 #include "backend/sizewatch.h"
 #include "backend/virtio/vdev.h"
@@ -14,11 +15,9 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
-#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -305,19 +304,14 @@ static void device_inherit(struct gd_served *device)
 		gd_vdev_orphan(device->own->vdev);
 }
 
-/* Whether the image is on a file system of this computer's own: then no server can keep us waiting for its size. */
-static bool target_local(const char *target)
+/* The image's size and blocks, for messages. */
+static void disk_describe(struct gd_served *device)
 {
-	static const uint32_t local[] = {EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC,
-					 TMPFS_MAGIC,	   RAMFS_MAGIC,	    F2FS_SUPER_MAGIC};
-	struct statfs fs;
+	struct gd_disk_info info;
 
-	if (target[0] != '/' || statfs(target, &fs))
-		return false;
-	for (unsigned i = 0; i < sizeof(local) / sizeof(local[0]); i++)
-		if ((uint32_t)fs.f_type == local[i])
-			return true;
-	return false;
+	gd_disk_info(device->own->disk, &info);
+	snprintf(device->what, sizeof(device->what), "%" PRIu64 " bytes, blocks of %u, %s", info.size, info.block_size,
+		 device->keys.readonly ? "read-only, " : "");
 }
 
 static int disk_open(struct gd_served *device)
@@ -339,8 +333,8 @@ static int disk_open(struct gd_served *device)
 	int ret = gd_disk_open(&device->own->disk, &disk, &device->log, device->error, sizeof(device->error));
 
 	if (!ret)
-		gd_disk_info(device->own->disk, &device->info);
-	device->own->local = target_local(device->target);
+		disk_describe(device);
+	device->own->local = gd_sizewatch_local(device->target);
 	return ret;
 }
 

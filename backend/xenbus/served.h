@@ -17,11 +17,11 @@
 #define GD_SERVED_H
 
 #include "backend/config.h"
-#include "backend/disk/disk.h"
 #include "backend/xenbus/keys.h"
 
 #define GD_SERVED_ERROR	 512
 #define GD_SERVED_LEDGER 40
+#define GD_SERVED_WHAT	 80
 
 enum gd_phase { GD_PHASE_IDLE, GD_PHASE_OPENING, GD_PHASE_OPENED, GD_PHASE_SERVED, GD_PHASE_CLOSING };
 
@@ -65,10 +65,10 @@ struct gd_served {
 	const struct gd_config *config; /* held: SIGHUP does not change what is open */
 	struct gd_keys_device keys;	/* keys.target: the device's own copy */
 	char *target;
-	struct gd_keys_note note; /* what a former grantiod noted in the directory */
-	unsigned former;	  /* the xenbus state that the directory had when the device was opened */
-	struct gd_disk_info info; /* of the image, when it was opened */
-	uint64_t base;		  /* of its registers: keys.base, or chosen for it */
+	struct gd_keys_note note;  /* what a former grantiod noted in the directory */
+	unsigned former;	   /* the xenbus state that the directory had when the device was opened */
+	char what[GD_SERVED_WHAT]; /* of what it serves, when it was opened: for messages; empty, or ends in ", " */
+	uint64_t base;		   /* of its registers: keys.base, or chosen for it */
 
 	/* These fields belong to the table (xenbus/table.c). */
 	struct gd_guest *guest;

@@ -309,9 +309,8 @@ static void serving_say(struct gd_served *device)
 
 	if (device->keys.base)
 		snprintf(irq, sizeof(irq), "irq %u", device->keys.irq);
-	gd_log(&device->log, GD_INFO, "serving %s (%" PRIu64 " bytes, blocks of %u%s, at 0x%" PRIx64 ", %s)",
-	       device->target, device->info.size, device->info.block_size, device->keys.readonly ? ", read-only" : "",
-	       device->base, irq);
+	gd_log(&device->log, GD_INFO, "serving %s (%sat 0x%" PRIx64 ", %s)", device->target, device->what, device->base,
+	       irq);
 	if (device->keys.foreign)
 		gd_log(&device->log, GD_WARN,
 		       "grant_usage '0': serving without grants: any memory of the guest may be mapped here");
