@@ -31,6 +31,8 @@ const char gd_config_usage[] =
 	"  --nbd-timeout N    give an NBD server's connection up when a request has no answer for N seconds\n"
 	"                     (default 0: never)\n"
 	"  --nbd-reconnect N  fail requests when their NBD server has been away for N seconds (default 5; 0: never)\n"
+	"  --rng-rate N       random bytes per second for each virtio-rng device, 1024 to 1073741824 (default "
+	"1048576)\n"
 	"  --log-level LEVEL  err, warn, notice, info or debug (default info)\n"
 	"  --state-dir DIR    keep in DIR what the next grantiod needs to go on with the disks of this one\n"
 	"  --control PATH     answer `stats` and `refresh` on a Unix socket at PATH\n"
@@ -59,6 +61,7 @@ void gd_config_init(struct gd_config *config)
 	config->direct = true;
 	config->nbd_timeout = GD_DISK_NBD_TIMEOUT_MS / 1000;
 	config->nbd_reconnect = GD_DISK_NBD_RECONNECT_MS / 1000;
+	config->rng_rate = GD_CONFIG_RNG_RATE;
 	config->level = GD_INFO;
 }
 

@@ -21,7 +21,12 @@
 #define GD_CONFIG_FOREIGN    64
 #define GD_CONFIG_NBD	     16
 #define GD_CONFIG_RAW	     64
-#define GD_CONFIG_ERROR	     512
+/*
+ * A Linux guest takes some hundred random bytes at its start, and some tens per minute after that: a MiB per second is
+ * a thousand times as much, and costs the host less than a hundredth of a processor.
+ */
+#define GD_CONFIG_RNG_RATE 1048576
+#define GD_CONFIG_ERROR	   512
 
 /* The image of a device whose directory names none (xl's `virtio=` devices): `disk = web/0 /path` in the file. */
 struct gd_config_disk {
@@ -49,6 +54,7 @@ struct gd_config {
 	bool direct;		/* use O_DIRECT where xenstore and file system allow */
 	unsigned nbd_timeout;	/* seconds that a request may have no answer from its NBD server; 0: without limit */
 	unsigned nbd_reconnect; /* seconds that requests wait for an NBD server that is gone; 0: without limit */
+	unsigned rng_rate;	/* random bytes that a device of virtio-rng gives in a second */
 	enum gd_level level;
 	char *state_dir;    /* the directory of the ledgers, for a successor; NULL: there are none */
 	char *control;	    /* path of the control socket; NULL: none */

@@ -81,6 +81,12 @@ static const char *set_nbd_reconnect(struct gd_config *config, const char *value
 	return set_seconds(value, &config->nbd_reconnect);
 }
 
+static const char *set_rng_rate(struct gd_config *config, const char *value)
+{
+	return set_number(value, 1024, 1u << 30, &config->rng_rate) ? NULL
+								    : "must be 1024 to 1073741824 bytes per second";
+}
+
 static const char *set_level(struct gd_config *config, const char *value)
 {
 	for (unsigned i = GD_ERR; i <= GD_DEBUG; i++)
@@ -289,6 +295,7 @@ static const struct gd_setting settings[] = {
 	{"no-direct", set_no_direct, FLAG},
 	{"nbd-timeout", set_nbd_timeout, 0},
 	{"nbd-reconnect", set_nbd_reconnect, 0},
+	{"rng-rate", set_rng_rate, 0},
 	{"log-level", set_level, 0},
 	{"state-dir", set_state_dir, 0},
 	{"control", set_control, 0},

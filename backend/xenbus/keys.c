@@ -2,6 +2,7 @@
 #include "backend/base/number.h"
 #include "backend/xenbus/keys.h"
 
+#include <abi/virtio.h>
 #include <abi/virtio_mmio.h>
 #include <abi/xen.h>
 #include <abi/xenbus.h>
@@ -55,6 +56,7 @@ void gd_keys_free(struct gd_keys *keys)
 
 /* What the checks of one device have in common. */
 struct check {
+	const struct gd_keys *keys;
 	const struct gd_device_id *id;
 	const struct gd_keys_policy *policy;
 	struct gd_keys_device *out;
@@ -162,7 +164,12 @@ static int check_type(const struct check *check, const char *value)
 {
 	if (check->id->class != GD_VIRTIO || !strcmp(value, "virtio,device2"))
 		return 0;
-	refuse(check->error, GD_KEY_TYPE, value, "not a disk (virtio,device2), left to its own backend");
+	if (!strcmp(value, "virtio,device4")) {
+		check->out->type = GIO_VIRTIO_ID_RNG;
+		return 0;
+	}
+	refuse(check->error, GD_KEY_TYPE, value,
+	       "neither a disk (virtio,device2) nor random numbers (virtio,device4), left to its own backend");
 	return -ENODEV;
 }
 
@@ -270,10 +277,31 @@ static int check_direct_safe(const struct check *check, const char *value)
 	return value ? check_flag(check->error, GD_KEY_DIRECT_SAFE, value, &check->out->direct) : 0;
 }
 
+/* A device of another type has no image: what the toolstack or the settings say of one was meant for another device. */
+static int check_imageless(const struct check *check)
+{
+	static const enum gd_key of_disks[] = {GD_KEY_MODE,	   GD_KEY_DEVICE_TYPE, GD_KEY_DISCARD,
+					       GD_KEY_DIRECT_SAFE, GD_KEY_PARAMS,      GD_KEY_FORMAT};
+
+	for (size_t i = 0; i < sizeof(of_disks) / sizeof(of_disks[0]); i++)
+		if (check->keys->value[of_disks[i]])
+			return refuse(check->error, of_disks[i], check->keys->value[of_disks[i]],
+				      "only disks have such a key, and this device gives random numbers");
+	if (check->policy->config_target)
+		return refuse(check->error, GD_KEY_TYPE, check->keys->value[GD_KEY_TYPE],
+			      "it has no image, and `disk = %u/%" PRIu32
+			      " IMAGE` (or by the guest's name or UUID) in the settings names one",
+			      check->id->domid, check->id->devid);
+	check->out->target = "random";
+	return 0;
+}
+
 static int check_params(const struct check *check, const char *value)
 {
 	const char *target = value ? value : check->policy->config_target;
 
+	if (check->out->type != GIO_VIRTIO_ID_BLOCK)
+		return check_imageless(check);
 	if (!target) {
 		snprintf(check->error, GD_KEYS_ERROR,
 			 "no image: neither key 'params' nor `disk = %u/%" PRIu32
@@ -324,10 +352,10 @@ static const struct {
 int gd_keys_device(const struct gd_keys *keys, const struct gd_device_id *id, const struct gd_keys_policy *policy,
 		   struct gd_keys_device *out, char error[GD_KEYS_ERROR])
 {
-	struct check check = {id, policy, out, error};
+	struct check check = {keys, id, policy, out, error};
 	int ret = 0;
 
-	*out = (struct gd_keys_device){.discard = true, .direct = true};
+	*out = (struct gd_keys_device){.type = GIO_VIRTIO_ID_BLOCK, .discard = true, .direct = true};
 	for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]) && !ret; i++) {
 		const char *value = keys->value[checks[i].key];
 

@@ -20,7 +20,7 @@
 #define GD_KEYS_SHOWN 68	  /* of a value, in a message */
 #define GD_DEVID_MAX  0x1fffffffu /* of a vdev, xen-vbd-interface(7) */
 
-/* Kinds of backend directories: xl's `disk=[specification=virtio]`, and `virtio=[type=virtio,device2]`. */
+/* Kinds of backend directories: xl's `disk=[specification=virtio]`, and `virtio=[type=virtio,deviceN]`. */
 enum gd_class { GD_VIRTIO_DISK, GD_VIRTIO, GD_CLASSES };
 extern const char *const gd_class_names[GD_CLASSES]; /* as in the path */
 
@@ -96,8 +96,9 @@ struct gd_keys_note {
 };
 void gd_keys_note(const struct gd_keys *keys, struct gd_keys_note *out);
 
-/* All other values, checked. `target` points into the keys, or is policy->config_target. */
+/* All other values, checked. `target` points into the keys, is policy->config_target, or is constant. */
 struct gd_keys_device {
+	uint32_t type; /* GIO_VIRTIO_ID_BLOCK; or GIO_VIRTIO_ID_RNG: what follows of a disk means nothing then */
 	uint64_t base; /* guest-physical, of GIO_VIRTIO_MMIO_BYTES bytes of registers; 0: we choose it (xenbus/front.h)
 			*/
 	unsigned irq;  /* Arm SPI, 32 to 1019; 0 with base 0: an event channel of the guest's */

@@ -4,6 +4,7 @@
 #include "backend/blk/blk.h"
 #include "backend/disk/disk.h"
 #include "backend/mmio/mmio.h"
+#include "backend/rng/rng.h"
 #include "backend/sizewatch.h"
 #include "backend/virtio/vdev.h"
 #include "backend/xen/domain.h"
@@ -244,6 +245,8 @@ static int class_open(struct gd_served *device, const struct gd_ledger *ledger, 
 		gd_device_config_keep(&common, ledger);
 		gd_blk_config_keep(&common, &blk, gd_ledger_features(ledger), device->keys.discard);
 	}
+	if (device->keys.type == GIO_VIRTIO_ID_RNG)
+		return gd_rng_open(class, &common, config->rng_rate, error, size);
 	ret = gd_blk_open(class, &common, &blk, error, size);
 	if (ret)
 		gd_disk_remember(device->own->disk, NULL);
@@ -276,7 +279,8 @@ static int vdev_open(struct gd_served *device)
 
 	if (ret)
 		return gd_served_fail(device, ret, "no memory for its ledger");
-	gd_disk_remember(device->own->disk, gd_ledger_unflushed(vdev.ledger));
+	if (device->own->disk)
+		gd_disk_remember(device->own->disk, gd_ledger_unflushed(vdev.ledger));
 	ret = parts_open(device, &vdev, error, sizeof(error));
 	if (ret && device->resumed)
 		gd_ledger_leave(vdev.ledger); /* the next attempt may succeed and go on by it */
@@ -351,8 +355,11 @@ static void parts_close(struct gd_served *device)
 static void open_run(struct gd_job *job)
 {
 	struct gd_served *device = job->opaque;
-	int ret = disk_open(device);
+	int ret;
 
+	device->what[0] = '\0';
+	device->own->local = false;
+	ret = device->keys.type == GIO_VIRTIO_ID_BLOCK ? disk_open(device) : 0;
 	if (!ret) {
 		ret = irq_open(device);
 		if (ret)

@@ -12,6 +12,7 @@
 
 #define GIO_VIRTIO_ID_NONE  0u /* there is no device here */
 #define GIO_VIRTIO_ID_BLOCK 2u
+#define GIO_VIRTIO_ID_RNG   4u
 
 /* ---- device status: 2.1. The driver sets bits, and clears them only by writing 0. -------------------------------- */
 

@@ -37,10 +37,9 @@ void hg_revoke(struct hg *hg, uint32_t ref)
 									  __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
 }
 
-void hg_open(struct hg *hg, struct th_host *host, uint16_t domid)
+void hg_enter(struct hg *hg, struct th_host *host, uint16_t domid, uint64_t base, unsigned irq)
 {
 	struct gm_grant_table table;
-	struct gm_guest_disk disk;
 	size_t bytes;
 
 	assert_int_equal(gm_guest_open(&hg->guest, host->dir, domid), 0);
@@ -51,6 +50,15 @@ void hg_open(struct hg *hg, struct th_host *host, uint16_t domid)
 	hg->grants = table.shared;
 	for (uint32_t ref = HG_FIRST; ref < HG_GRANTS; ref++)
 		hg_grant(hg, ref, GIO_GTF_PERMIT_ACCESS);
+	hg->base = base;
+	hg->irq = irq;
+}
+
+void hg_open(struct hg *hg, struct th_host *host, uint16_t domid)
+{
+	struct gm_guest_disk disk;
+
+	hg_enter(hg, host, domid, 0, 0);
 	assert_int_equal(gm_guest_find_disk(hg->guest, "xvda", LIMIT_MS, &disk), 0);
 	hg->base = disk.base;
 	hg->irq = disk.irq;

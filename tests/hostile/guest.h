@@ -69,6 +69,9 @@ struct hg {
 /* Be the guest `domid`, whose disk xvda is served. Closed by gm_guest_close(hg->guest). */
 void hg_open(struct hg *hg, struct th_host *host, uint16_t domid);
 
+/* The same with a device of which the caller knows where its registers are. */
+void hg_enter(struct hg *hg, struct th_host *host, uint16_t domid, uint64_t base, unsigned irq);
+
 /* GIO_DMA_GRANT_BIT, or 0: the scene is one without grants (hg_options.foreign). */
 extern uint64_t hg_dma_bit;
 

@@ -184,7 +184,7 @@ static void generic_virtio_device(void **state)
 		snprintf(path, sizeof(path), "/local/domain/0/backend/virtio/1/1/%s", keys[i].key);
 		assert_true(xs_write(host->xs, XBT_NULL, path, value, (unsigned)strlen(value)));
 	}
-	th_log_wait(host, "<6>d1/virtio1: type 'virtio,device22': not a disk", 1);
+	th_log_wait(host, "<6>d1/virtio1: type 'virtio,device22': neither a disk", 1);
 	th_grantiod_end(host, guests);
 }
 

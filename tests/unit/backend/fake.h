@@ -26,6 +26,7 @@
 #include "backend/blk/blk.h"
 #include "backend/disk/disk.h"
 #include "backend/mmio/mmio.h"
+#include "backend/rng/rng.h"
 #include "backend/virtio/vdev.h"
 
 #define FAKE_PAGE	4096u
@@ -140,6 +141,7 @@ struct fake_setup {
 	bool indirect, readonly, writethrough, no_discard, foreign;
 	uint64_t features;  /* to accept; 0: FAKE_FEATURES, as far as they are offered */
 	uint64_t disk_size; /* 0: 1 MiB */
+	uint32_t rng_rate;  /* not 0: the device gives random numbers instead */
 	struct gd_ledger *ledger;
 };
 

@@ -87,9 +87,14 @@ static int class_open(const struct fake_setup *setup, struct gd_class_device **c
 					  .queues = setup->queues ? setup->queues : 1,
 					  .queue_size = setup->queue_size ? setup->queue_size : 256,
 					  .indirect = setup->indirect};
-	struct gd_blk_config blk = {
-		.disk = fake_disk_open(), .writeback = !setup->writethrough, .discard = !setup->no_discard};
-	int err = gd_blk_open(class, &config, &blk, fake_open_error, sizeof(fake_open_error));
+	struct gd_blk_config blk = {.disk = setup->rng_rate ? NULL : fake_disk_open(),
+				    .writeback = !setup->writethrough,
+				    .discard = !setup->no_discard};
+	int err;
+
+	if (setup->rng_rate)
+		return gd_rng_open(class, &config, setup->rng_rate, fake_open_error, sizeof(fake_open_error));
+	err = gd_blk_open(class, &config, &blk, fake_open_error, sizeof(fake_open_error));
 
 	if (err)
 		gd_disk_close(blk.disk);

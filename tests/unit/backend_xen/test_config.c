@@ -87,6 +87,7 @@ static void has_defaults(void **state)
 	assert_false(f->config.indirect);
 	assert_int_equal(f->config.nbd_timeout, 0);
 	assert_int_equal(f->config.nbd_reconnect, 5);
+	assert_int_equal(f->config.rng_rate, 1048576);
 	assert_true(f->config.discard);
 	assert_true(f->config.direct);
 	assert_int_equal(f->config.level, GD_INFO);
@@ -229,6 +230,8 @@ static void names_the_line_of_a_file(void **state)
 		{"\n\nqueue = 3", "3: queue '3': unknown setting"},
 		{"indirect = 1\n", "1: indirect '1': must be yes or no"},
 		{"nbd-timeout = 86401\n", "1: nbd-timeout '86401': must be 0 to 86400 seconds"},
+		{"rng-rate = 1023\n", "1: rng-rate '1023': must be 1024 to 1073741824 bytes per second"},
+		{"rng-rate = 0\n", "1: rng-rate '0': must be 1024 to 1073741824 bytes per second"},
 		{"nbd-reconnect = 5s\n", "1: nbd-reconnect '5s': must be 0 to 86400 seconds"},
 		{"queues = 2\nindirect = no\nqueues = 2\n", "3: queues '2': is given twice"},
 		{"\nstate-dir = /none/such\n", "2: state-dir '/none/such': there is no such directory"},

@@ -201,6 +201,42 @@ static void leaves_other_types_alone(void **state)
 	}
 }
 
+/* Random numbers come from no image: whatever names one, or says how to open it, was meant for another device. */
+static void random_numbers_have_no_image(void **state)
+{
+	static const enum gd_key of_disks[] = {GD_KEY_PARAMS,  GD_KEY_MODE,	   GD_KEY_DEVICE_TYPE,
+					       GD_KEY_DISCARD, GD_KEY_DIRECT_SAFE, GD_KEY_FORMAT};
+	struct gd_keys keys = as_keys(generic_keys);
+	struct gd_keys_device device;
+	char error[GD_KEYS_ERROR];
+
+	(void)state;
+	keys.value[GD_KEY_TYPE] = (char *)"virtio,device4";
+	assert_int_equal(check(&keys, &generic_id, &device, error), 0);
+	assert_int_equal(device.type, 4);
+	assert_string_equal(device.target, "random");
+	assert_int_equal(device.base, 0x2000000);
+	for (size_t i = 0; i < sizeof(of_disks) / sizeof(of_disks[0]); i++) {
+		struct gd_keys with = keys;
+
+		with.value[of_disks[i]] = (char *)disk_keys[of_disks[i]] ? (char *)disk_keys[of_disks[i]] : (char *)"1";
+		if (of_disks[i] == GD_KEY_FORMAT)
+			with.value[of_disks[i]] = (char *)"raw";
+		assert_int_equal(check(&with, &generic_id, &device, error), -EINVAL);
+		assert_non_null(strstr(error, gd_key_names[of_disks[i]]));
+		assert_non_null(strstr(error, "only disks have such a key"));
+	}
+	assert_int_equal(gd_keys_device(&keys, &generic_id, &from_settings, &device, error), -EINVAL);
+	assert_string_equal(error, "type 'virtio,device4': it has no image, and `disk = 1/0 IMAGE` (or by the guest's "
+				   "name or UUID) in the settings names one");
+	keys.value[GD_KEY_GRANT_USAGE] = (char *)"0";
+	assert_int_equal(check(&keys, &generic_id, &device, error), -EINVAL);
+	keys = as_keys(disk_keys); /* `type` means something else here */
+	keys.value[GD_KEY_TYPE] = (char *)"virtio,device4";
+	assert_int_equal(check(&keys, &disk_id, &device, error), 0);
+	assert_int_equal(device.type, 2);
+}
+
 static void takes_the_state_strictly(void **state)
 {
 	static const char *const states[] = {"", "0", "9", "-1", "1x", "0x1", "99999999999999999999"};
@@ -421,6 +457,7 @@ int main(void)
 		cmocka_unit_test(names_the_wrong_key),
 		cmocka_unit_test(waits_for_missing_keys),
 		cmocka_unit_test(leaves_other_types_alone),
+		cmocka_unit_test(random_numbers_have_no_image),
 		cmocka_unit_test(takes_the_state_strictly),
 		cmocka_unit_test(honours_the_flags),
 		cmocka_unit_test(reads_the_notes_of_a_former_one),
