@@ -32,7 +32,7 @@ import time
 
 LAB = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
 BOOT_LIMIT = 240        # seconds until dom0 is up: 20 are normal
-SCENARIO_LIMIT = 300    # a scenario's own, unless it has a line "# Limit: SECONDS"
+SCENARIO_LIMIT = 600    # a scenario's own, unless it has a line "# Limit: SECONDS"
 GRACE = 60              # beyond it, for dom0 to clean up and report
 RETRIES_AT_MOST = 6
 BUDGET = 3000           # seconds for all of it, unless LAB_BUDGET says another number: 900 are normal

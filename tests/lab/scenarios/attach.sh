@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # Labs: x86
-# Limit: 600
+# Limit: 900
 # A running guest gets a second disk by `grantio disk attach`, uses it, and loses it by `grantio disk detach`; then the
 # same again, by the guest's name. Its keys in xenstore are like those that xl wrote for the first disk, which nothing
 # disturbs.

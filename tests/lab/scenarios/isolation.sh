@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
 # Labs: x86 arm64
-# Limit: 300
 # dom0 tries to reach a guest's memory by grants while fio uses the guest's disk. It reaches what the guest's grant
 # table allows and nothing else: the rings, and the pages of requests in flight. When I/O stops, only the rings remain.
 scenario() {

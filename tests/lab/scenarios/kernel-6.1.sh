@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 # Labs: x86
+# Full: x86
 # Debian 12's kernel as a guest: its disk, and the modules that come and go.
 scenario() {
 	local disk before

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # Labs: x86 arm64
-# Limit: 400
+# Limit: 900
 # A backend that sets and clears NEXT in the guest's descriptors before it completes a request, and writes the available
 # ring: Xen refuses it, every grant of a completed request has ended, and the guest lives. Linux takes from the
 # descriptors what it unmaps.

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # Labs: x86
-# Limit: 600
+# Limit: 900
 # A guest in the middle of I/O is saved and goes on (xl save -c); then it is saved, and restored: it has its disk, the
 # same one, loses no request, and its kernel has nothing to complain of. What is at the port that its event channel had
 # is not touched.
