@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The inside of a worker: worker.c is the side of those who own it, worker_thread.c is its thread. The interface is
+ * worker.h.
+ */
+#ifndef GD_WORKER_PRIV_H
+#define GD_WORKER_PRIV_H
+
+#include <liburing.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "backend/virtio/worker.h"
+
+struct gd_worker {
+	struct gd_worker_config config;
+	const struct gd_class_ops *ops;
+	struct gd_class_queue *queue;
+	int eventfd;
+
+	/* Atomic, and shared by the threads. */
+	bool kicked, asleep, changed;
+	bool calm;	/* the thread has answered all that it had taken, and the flush has begun */
+	uint64_t wakes; /* eventfd writes */
+
+	/* Shared by the threads, under the lock. */
+	pthread_mutex_t lock;
+	pthread_cond_t settled;
+	struct gd_ring *wanted; /* the ring that the thread is to serve */
+	struct gd_ring *served; /* the ring that it serves */
+	bool quit;
+	bool up;	     /* the thread has finished its set-up */
+	int failed;	     /* the error of a set-up that failed, */
+	const char *failing; /* and words for the step that failed */
+
+	pthread_t thread;
+
+	/* Only the thread itself uses these. */
+	struct io_uring ring;
+	uint64_t wake_count; /* the eventfd is read into this */
+	bool wake_armed;     /* a read of the eventfd is in the ring */
+	bool broken;	     /* the ring that is served cannot be trusted */
+	bool dry;	     /* `dry`, `lately` and `naps`: see wait.h */
+	unsigned lately, naps;
+	struct gd_ring *attached;
+	unsigned orphans;
+	bool quiesced;	   /* it takes no more chains, */
+	bool loud;	   /* and the device has not been told yet that nothing is held here */
+	uint64_t syscalls; /* gd_count */
+};
+
+/* The thread's function; `opaque` is the worker. */
+void *gd_worker_run(void *opaque);
+
+#endif
