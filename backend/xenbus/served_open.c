@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: MIT */
+/* What the job does that opens a device: its ledger, its image and its queues; and what closes them again. */
+#include "backend/blk/blk.h"
+#include "backend/disk/disk.h"
+#include "backend/rng/rng.h"
+#include "backend/virtio/vdev.h"
+#include "backend/xen/irq.h"
+#include "backend/xenbus/served_priv.h"
+
+#include <abi/virtio.h>
+
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- called by other threads than the main one ------------------------------------------------------------------ */
+
+/* It is reported once per start, however often the guest resets: a guest must not make us write to xenstore at will. */
+static void device_driver_ok(void *opaque)
+{
+	struct gd_served *device = opaque;
+
+	if (!__atomic_exchange_n(&device->own->driver_ok, true, __ATOMIC_RELAXED))
+		device->env->up(device);
+}
+
+/* The device's queue threads call this function as well, and the next one. */
+static void device_raise(void *opaque)
+{
+	struct gd_served *device = opaque;
+
+	gd_irq_raise(device->own->irq);
+}
+
+static void device_quiet(void *opaque)
+{
+	struct gd_served *device = opaque;
+
+	device->env->quiet(device);
+}
+
+/*
+ * Say that the job may set the queues to work from here on. False: the device was left to a successor, and they must
+ * not begin. The main thread stores `left` and then reads `inherits`; the job stores `inherits` and then reads `left`.
+ * So at least one of the two sees the other's store.
+ */
+static bool inherit_begin(struct gd_served *device)
+{
+	__atomic_store_n(&device->own->inherits, true, __ATOMIC_SEQ_CST);
+	return !__atomic_load_n(&device->left, __ATOMIC_SEQ_CST);
+}
+
+int gd_served_fail(struct gd_served *device, int ret, const char *what)
+{
+	snprintf(device->error, sizeof(device->error), "%s: %s", what, strerror(-ret));
+	device->result = ret;
+	return ret;
+}
+
+/* ---- the ledger ---------------------------------------------------------------------------------------------- */
+
+void gd_served_ledger_name(const struct gd_device_id *id, char name[GD_SERVED_LEDGER])
+{
+	snprintf(name, GD_SERVED_LEDGER, "%s-%u-%" PRIu32, gd_class_names[id->class], id->domid, id->devid);
+}
+
+bool gd_served_ledger_parse(const char *name, struct gd_device_id *id)
+{
+	char again[GD_SERVED_LEDGER];
+
+	for (unsigned class = 0; class < GD_CLASSES; class ++) {
+		size_t length = strlen(gd_class_names[class]);
+
+		id->class = (enum gd_class) class;
+		if (strncmp(name, gd_class_names[class], length) ||
+		    sscanf(name + length, "-%" SCNu16 "-%" SCNu32, &id->domid, &id->devid) != 2)
+			continue;
+		gd_served_ledger_name(id, again);
+		if (!strcmp(name, again)) /* sscanf() also takes blanks and signs, and any text behind */
+			return true;
+	}
+	return false;
+}
+
+static int ledger_path(const struct gd_served *device, char *path, size_t size)
+{
+	char name[GD_SERVED_LEDGER];
+	int length;
+
+	gd_served_ledger_name(&device->id, name);
+	length = snprintf(path, size, "%s/%s", device->config->state_dir, name);
+	return length < (int)size ? 0 : -ENAMETOOLONG;
+}
+
+/*
+ * Get a ledger for the device: the former process's (then device->resumed is set), or a new one. If its file cannot be
+ * made the ledger is in memory only, since a device without a successor is better than none.
+ */
+static int ledger_open(struct gd_served *device, struct gd_ledger **ledger)
+{
+	char path[PATH_MAX];
+	int ret;
+
+	device->resumed = false;
+	device->ledger = 0;
+	if (!device->config->state_dir)
+		return gd_ledger_make(ledger, NULL);
+	ret = ledger_path(device, path, sizeof(path));
+	if (!ret && gd_served_before(device) && device->note.ledger) {
+		ret = gd_ledger_adopt(ledger, path, device->note.ledger);
+		device->resumed = !ret;
+		if (ret)
+			gd_log(&device->log, GD_NOTICE, "ledger %s: cannot be used: %s", path, strerror(-ret));
+	}
+	if (!device->resumed)
+		ret = gd_ledger_make(ledger, path);
+	if (!ret)
+		device->ledger = gd_ledger_cookie(*ledger);
+	if (!ret)
+		return 0;
+	gd_log(&device->log, GD_WARN, "ledger %s: cannot make it: %s; no other grantiod will be able to go on", path,
+	       strerror(-ret));
+	return gd_ledger_make(ledger, NULL);
+}
+
+/* ---- the parts -------------------------------------------------------------------------------------------------- */
+
+static int irq_open(struct gd_served *device)
+{
+	if (device->keys.base)
+		return gd_irq_line_open(&device->own->irq, device->id.domid, device->keys.irq, &device->log);
+	return gd_irq_event_open(&device->own->irq, device->id.domid, &device->log);
+}
+
+static int class_open(struct gd_served *device, const struct gd_ledger *ledger, struct gd_class_device **class,
+		      char *error, size_t size)
+{
+	const struct gd_config *config = device->config;
+	struct gd_device_config common = {.domid = device->id.domid,
+					  .way = device->keys.foreign ? &gd_way_foreign : &gd_way_grants,
+					  .log = &device->log,
+					  .queues = config->queues,
+					  .queue_size = config->queue_size,
+					  .indirect = config->indirect};
+	struct gd_blk_config blk = {
+		.disk = device->own->disk, .writeback = true, .discard = device->keys.discard && config->discard};
+	int ret;
+
+	if (device->resumed) {
+		gd_device_config_keep(&common, ledger);
+		gd_blk_config_keep(&common, &blk, gd_ledger_features(ledger), device->keys.discard);
+	}
+	if (device->keys.type == GIO_VIRTIO_ID_RNG)
+		return gd_rng_open(class, &common, config->rng_rate, error, size);
+	ret = gd_blk_open(class, &common, &blk, error, size);
+	if (ret)
+		gd_disk_remember(device->own->disk, NULL);
+	else
+		device->own->disk = NULL; /* the class's now */
+	return ret;
+}
+
+static int parts_open(struct gd_served *device, struct gd_vdev_config *vdev, char *error, size_t size)
+{
+	int ret = class_open(device, vdev->ledger, &vdev->class, error, size);
+
+	if (ret)
+		return ret;
+	gd_mmio_init(&device->own->mmio, device_raise, device);
+	ret = gd_vdev_open(&device->own->vdev, vdev, error, size);
+	if (ret)
+		gd_class_close(vdev->class);
+	return ret;
+}
+
+static int vdev_open(struct gd_served *device)
+{
+	struct gd_vdev_config vdev = {.transport = &device->own->mmio.transport,
+				      .driver_ok = device_driver_ok,
+				      .quiet = device_quiet,
+				      .opaque = device};
+	char error[GD_SERVED_ERROR / 2];
+	int ret = ledger_open(device, &vdev.ledger);
+
+	if (ret)
+		return gd_served_fail(device, ret, "no memory for its ledger");
+	if (device->own->disk)
+		gd_disk_remember(device->own->disk, gd_ledger_unflushed(vdev.ledger));
+	ret = parts_open(device, &vdev, error, sizeof(error));
+	if (ret && device->resumed)
+		gd_ledger_leave(vdev.ledger); /* the next attempt may succeed and go on by it */
+	else if (ret)
+		gd_ledger_close(vdev.ledger);
+	if (ret)
+		snprintf(device->error, sizeof(device->error), "cannot set up the device: %s", error);
+	return ret;
+}
+
+/* Go on where the former process ended. If that is impossible the driver is told that the device needs a reset. */
+static void device_inherit(struct gd_served *device)
+{
+	int ret = device->resumed ? gd_vdev_resume(device->own->vdev) : -ENOENT;
+
+	if (device->resumed && ret == -ESTALE)
+		gd_log(&device->log, GD_WARN,
+		       "%s: the former grantiod's last writes may still be on their way to its server: its driver is "
+		       "told to reset it, and no request is done again",
+		       device->target);
+	else if (device->resumed && ret)
+		gd_log(&device->log, GD_NOTICE, "its ledger does not fit: %s", strerror(-ret));
+	device->resumed = !ret;
+	if (ret && ret != -ESTALE)
+		gd_vdev_orphan(device->own->vdev);
+}
+
+/* The image's size and blocks, for messages. */
+static void disk_describe(struct gd_served *device)
+{
+	struct gd_disk_info info;
+
+	gd_disk_info(device->own->disk, &info);
+	snprintf(device->what, sizeof(device->what), "%" PRIu64 " bytes, blocks of %u, %s", info.size, info.block_size,
+		 device->keys.readonly ? "read-only, " : "");
+}
+
+static int disk_open(struct gd_served *device)
+{
+	const struct gd_config *config = device->config;
+	struct gd_disk_config disk = {
+		.target = device->target,
+		.readonly = device->keys.readonly,
+		/* A driver may have negotiated it before. Whether it is offered is decided when the device is made. */
+		.discard = device->keys.discard && (config->discard || gd_served_before(device)),
+		.direct = device->keys.direct && config->direct,
+		.nbd_timeout_ms = config->nbd_timeout * 1000,
+		.nbd_reconnect_ms = config->nbd_reconnect * 1000,
+		/* A guest that was served before may itself have written what looks like another format. */
+		.raw = device->keys.raw || gd_served_before(device) || gd_config_raw(config, device->target),
+		.allow = config->image_dirs[0] ? (const char *const *)config->image_dirs : NULL,
+		.nbd_allow = gd_config_nbd(config),
+	};
+	int ret = gd_disk_open(&device->own->disk, &disk, &device->log, device->error, sizeof(device->error));
+
+	if (!ret)
+		disk_describe(device);
+	device->own->local = gd_sizewatch_local(device->target);
+	return ret;
+}
+
+void gd_served_parts_close(struct gd_served *device)
+{
+	gd_vdev_close(device->own->vdev);
+	gd_irq_close(device->own->irq);	  /* after the vdev, whose threads may raise it */
+	gd_disk_close(device->own->disk); /* NULL if the class has taken it */
+	device->own->vdev = NULL;
+	device->own->irq = NULL;
+	device->own->disk = NULL;
+}
+
+void gd_served_open_run(struct gd_job *job)
+{
+	struct gd_served *device = job->opaque;
+	int ret;
+
+	device->what[0] = '\0';
+	device->own->local = false;
+	ret = device->keys.type == GIO_VIRTIO_ID_BLOCK ? disk_open(device) : 0;
+	if (!ret) {
+		ret = irq_open(device);
+		if (ret)
+			gd_served_fail(device, ret, "cannot open its interrupt");
+	}
+	if (!ret)
+		ret = vdev_open(device);
+	if (!ret && gd_served_before(device) && inherit_begin(device))
+		device_inherit(device);
+	if (ret)
+		gd_served_parts_close(device);
+	device->result = ret;
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The inside of a served device: its life is served.c, and what the job does that opens it is served_open.c. The
+ * interface is served.h.
+ */
+#ifndef GD_SERVED_PRIV_H
+#define GD_SERVED_PRIV_H
+
+#include "backend/base/job.h"
+#include "backend/mmio/mmio.h"
+#include "backend/sizewatch.h"
+#include "backend/xen/domain.h"
+#include "backend/xenbus/served.h"
+
+/* What no other file needs to know of a device. */
+struct gd_served_own {
+	bool served; /* it was SERVED since it was last IDLE */
+	struct gd_job job;
+	bool busy;     /* the job is running */
+	bool inherits; /* the job may have set the queues to work; atomic */
+	bool refresh;  /* gd_served_refresh() was called while the job was running */
+	bool local;    /* looking at the image's size does not block */
+	struct gd_disk *disk;
+	struct gd_mmio mmio;
+	struct gd_vdev *vdev;
+	struct gd_irq *irq;
+	struct gd_domain_device place;
+	struct gd_sizewatch_file file;
+	bool driver_ok; /* atomic; written by the ioreq thread */
+};
+
+/* Whether a former grantiod served the device, or this one did before a stop: then a driver may be using it. */
+static inline bool gd_served_before(const struct gd_served *device)
+{
+	return device->former != GD_STATE_INITIALISING;
+}
+
+/* Open the device, and go on from a ledger where a former process left one: device->result. The work of a job. */
+void gd_served_open_run(struct gd_job *job);
+/* Close all that gd_served_open_run() has opened. */
+void gd_served_parts_close(struct gd_served *device);
+
+#endif
