@@ -12,13 +12,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <abi/virtio.h>
-
 #include "backend/base/error.h"
-#include "backend/virtio/transport.h"
 
 #define MAGIC(version) (UINT64_C(0x6f69746e61726700) | (version)) /* "\3grantio": the first byte is the version */
-#define VERSION	       3u
+#define VERSION	       4u
 #define FILE_MAX       (1 << 20) /* no ledger is longer, of whatever version */
 
 /* The lengths of the file's parts, in their order: a header, two copies of three parts each, and the queues. */
@@ -45,20 +42,6 @@ static const struct sizes our_sizes = {.header = offsetof(struct file, registers
 _Static_assert(sizeof(struct gd_ledger_registers) ==
 		       offsetof(struct gd_ledger_registers, transport) + GD_LEDGER_TRANSPORT + GD_LEDGER_CLASS,
 	       "the parts follow each other");
-
-/* Version 2, which had no lengths: virtio-mmio and virtio-blk were all that there was. */
-struct file_2 {
-	uint64_t magic, cookie;
-	uint32_t current, unflushed;
-	struct {
-		uint64_t features;
-		uint32_t status, transport[3], class[2];
-		uint8_t queue[sizeof(((struct gd_ledger_registers *)NULL)->queue)];
-	} registers[2];
-	struct gd_ledger_queue queues[GD_LEDGER_QUEUES];
-};
-
-_Static_assert(sizeof(struct file_2) == 17624, "version 2 was so long");
 
 struct gd_ledger {
 	struct file *file;
@@ -145,25 +128,6 @@ int gd_ledger_make(struct gd_ledger **out, const char *path)
 
 /* ---- a former process's file ------------------------------------------------------------------------------------ */
 
-/* Turn a file of version 2 into one of ours. */
-static int read_2(struct file *to, const struct file_2 *from, size_t size)
-{
-	struct gd_ledger_registers *r = &to->registers[0];
-
-	if (size != sizeof(*from) || from->current > 1)
-		return -EINVAL;
-	to->unflushed = from->unflushed;
-	r->features = from->registers[from->current].features;
-	r->status = from->registers[from->current].status;
-	r->transport_id = GD_TRANSPORT_MMIO;
-	r->class_id = GIO_VIRTIO_ID_BLOCK;
-	memcpy(r->queue, from->registers[from->current].queue, sizeof(r->queue));
-	memcpy(r->transport, from->registers[from->current].transport, sizeof(from->registers[0].transport));
-	memcpy(r->class, from->registers[from->current].class, sizeof(from->registers[0].class));
-	memcpy(to->queues, from->queues, sizeof(to->queues));
-	return 0;
-}
-
 /* Whether parts of these lengths make up a file of `size` bytes, and none is longer than the part that we know. */
 static bool sizes_valid(const struct sizes *s, size_t size)
 {
@@ -176,8 +140,8 @@ static bool sizes_valid(const struct sizes *s, size_t size)
 	return s->header + 2 * copy + (uint64_t)s->queue * s->queues == size;
 }
 
-/* Read a file of version 3. Its parts may be shorter than ours: then our new fields keep their zeroes. */
-static int read_3(struct file *to, const struct file *from, size_t size)
+/* Read a file of version 3 or 4. Its parts may be shorter than ours: then our new fields keep their zeroes. */
+static int file_read(struct file *to, const struct file *from, size_t size)
 {
 	const struct sizes *s = &from->sizes;
 	struct gd_ledger_registers *r = &to->registers[0];
@@ -198,16 +162,17 @@ static int read_3(struct file *to, const struct file *from, size_t size)
 /* Read what a former process left, `size` bytes, into a file of ours that is all zeroes. */
 static int image_read(struct file *to, const void *from, size_t size, uint64_t cookie)
 {
-	const struct file_2 *head = from; /* magic and cookie have one place in all versions */
+	const struct file *file = from; /* magic and cookie have one place in all versions */
 
-	if (size < offsetof(struct file_2, current) || head->cookie != cookie)
+	if (size < offsetof(struct file, current) || file->cookie != cookie)
+		return -EINVAL;
+	/* Version 3 had a shorter part for the transport, which a grantiod of that time must not take for its own. */
+	if (file->magic != MAGIC(VERSION) && file->magic != MAGIC(3))
 		return -EINVAL;
 	to->magic = MAGIC(VERSION);
 	to->cookie = cookie;
 	to->sizes = our_sizes;
-	if (head->magic == MAGIC(2))
-		return read_2(to, from, size);
-	return head->magic == MAGIC(3) ? read_3(to, from, size) : -EINVAL;
+	return file_read(to, file, size);
 }
 
 /* Replace the old file by ours, which has the same content. After a kill in this function one of the two is there. */
@@ -316,6 +281,11 @@ void gd_ledger_load(const struct gd_ledger *ledger, struct gd_ledger_registers *
 uint32_t *gd_ledger_unflushed(struct gd_ledger *ledger)
 {
 	return &ledger->file->unflushed;
+}
+
+uint32_t gd_ledger_transport(const struct gd_ledger *ledger)
+{
+	return ledger->file->registers[ledger->file->current].transport_id;
 }
 
 uint64_t gd_ledger_features(const struct gd_ledger *ledger)

@@ -50,7 +50,7 @@ struct gd_ledger_queue {
 };
 
 /* Bytes that a transport and a class may keep here. */
-#define GD_LEDGER_TRANSPORT 64u
+#define GD_LEDGER_TRANSPORT 3072u
 #define GD_LEDGER_CLASS	    64u
 
 /*
@@ -95,6 +95,8 @@ uint64_t gd_ledger_cookie(const struct gd_ledger *ledger);
 void gd_ledger_save(struct gd_ledger *ledger, const struct gd_ledger_registers *registers);
 void gd_ledger_load(const struct gd_ledger *ledger, struct gd_ledger_registers *registers);
 
+/* By which transport the device was reached (enum gd_transport_id); 0: nothing was saved yet. */
+uint32_t gd_ledger_transport(const struct gd_ledger *ledger);
 /* The features that the driver had chosen. */
 uint64_t gd_ledger_features(const struct gd_ledger *ledger);
 

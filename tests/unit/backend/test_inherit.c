@@ -292,25 +292,26 @@ static void test_other_blocks(void **state)
 	driver_begins_anew();
 }
 
-/* The ledger's file as the version before wrote it: no lengths in the header, and the parts in another order. */
-static void file_of_version_2(void)
+/* The ledger's file as version 3 wrote it: the transport's part had 64 bytes. */
+static void file_of_version_3(void)
 {
-	const size_t header = 24, copy = 544, queues = 16 * sizeof(struct gd_ledger_queue);
+	static const uint32_t sizes[] = {48, 536, 64, 64, sizeof(struct gd_ledger_queue), 16};
+	const size_t header = 48, copy = 664, queues = 16 * sizeof(struct gd_ledger_queue);
 	size_t size, ours;
 	uint8_t *from = file_read(&size), *to = calloc(1, header + 2 * copy + queues);
 	struct gd_ledger_registers r;
 
 	assert_non_null(to);
-	ours = (size - 48 - queues) / 2;
+	ours = (size - header - queues) / 2;
 	assert_int_equal(ours, sizeof(r));
-	memcpy(&r, from + 48 + from[16] * ours, sizeof(r));
+	memcpy(&r, from + header + from[16] * ours, sizeof(r));
 	memcpy(to, from, header);
-	to[0] = 2;
+	to[0] = 3;
 	to[16] = 0;
-	memcpy(to + header, &r, 12);
-	memcpy(to + header + 12, r.transport, 12);
-	memcpy(to + header + 24, r.class, 8);
-	memcpy(to + header + 32, r.queue, sizeof(r.queue));
+	memcpy(to + 24, sizes, sizeof(sizes));
+	memcpy(to + header, &r, 536);
+	memcpy(to + header + 536, r.transport, 64);
+	memcpy(to + header + 600, r.class, 64);
 	memcpy(to + header + 2 * copy, from + size - queues, queues);
 	free(from);
 	assert_int_equal(unlink(path), 0);
@@ -327,7 +328,7 @@ static void test_ledger_of_the_version_before(void **state)
 	assert_int_equal(fake_do(GIO_VIRTIO_BLK_T_OUT, 0, 512, true, disk.bytes), GIO_VIRTIO_BLK_S_OK);
 	req = in_flight(GIO_VIRTIO_BLK_T_OUT, 512);
 	killed();
-	file_of_version_2();
+	file_of_version_3();
 	assert_int_equal(successor(1), 0);
 	assert_int_equal(reg_read(0x070), 0xf);
 	fake_used(&guest.vq[0], 1);

@@ -336,6 +336,7 @@ static void test_file_no_ledger(void **state)
 
 /* ---- files of other versions ------------------------------------------------------------------------------------ */
 
+#define SIZE_3 17888
 #define COOKIE UINT64_C(0x1122334455667788)
 
 static uint8_t image[32768];
@@ -353,36 +354,40 @@ static void image_write(size_t size)
 	close(fd);
 }
 
-/* One of version 2 byte by byte: its second copy is the valid one. 544 bytes for each copy, 1032 for each queue. */
-static void image_of_version_2(void)
+/* One of version 3 byte by byte: its second copy is the valid one. 664 bytes for each copy, 1032 for each queue. */
+static void image_of_version_3(void)
 {
-	const size_t copy = 24 + 544, queue = 24 + 2 * 544 + 3 * 1032;
+	static const uint32_t sizes[] = {48, 536, 64, 64, 1032, 16};
+	const size_t copy = 48 + 664, queue = 48 + 2 * 664 + 3 * 1032;
 
 	memset(image, 0, sizeof(image));
-	put(0, UINT64_C(0x6f69746e61726702), 8);
+	put(0, UINT64_C(0x6f69746e61726703), 8);
 	put(8, COOKIE, 8);
-	put(16, 1, 4);	/* the second copy */
-	put(20, 7, 4);	/* unflushed */
-	put(24, 99, 8); /* features of the copy that is not valid */
+	put(16, 1, 4); /* the second copy */
+	put(20, 7, 4); /* unflushed */
+	memcpy(image + 24, sizes, sizeof(sizes));
+	put(48, 99, 8); /* features of the copy that is not valid */
 	put(copy, 0x130000240, 8);
 	put(copy + 8, 15, 4);
-	put(copy + 12, 11, 4); /* three selectors */
-	put(copy + 16, 12, 4);
-	put(copy + 20, 13, 4);
-	put(copy + 24, 1, 4); /* writeback */
-	put(copy + 28, 4096, 4);
-	put(copy + 32 + 3 * 32, 256, 4); /* queue 3: size, ready, three addresses */
-	put(copy + 32 + 3 * 32 + 4, 1, 4);
-	put(copy + 32 + 3 * 32 + 8, 0xa000, 8);
-	put(copy + 32 + 3 * 32 + 16, 0xb000, 8);
-	put(copy + 32 + 3 * 32 + 24, 0xc000, 8);
+	put(copy + 12, 1, 4);		 /* virtio-mmio, */
+	put(copy + 16, 2, 4);		 /* virtio-blk */
+	put(copy + 24 + 3 * 32, 256, 4); /* queue 3: size, ready, three addresses */
+	put(copy + 24 + 3 * 32 + 4, 1, 4);
+	put(copy + 24 + 3 * 32 + 8, 0xa000, 8);
+	put(copy + 24 + 3 * 32 + 16, 0xb000, 8);
+	put(copy + 24 + 3 * 32 + 24, 0xc000, 8);
+	put(copy + 536, 11, 4); /* three selectors */
+	put(copy + 540, 12, 4);
+	put(copy + 544, 13, 4);
+	put(copy + 600, 1, 4); /* writeback */
+	put(copy + 604, 4096, 4);
 	put(queue, 500, 2);
 	put(queue + 2, 501, 2);
 	put(queue + 4, 2, 4); /* orphans */
 	put(queue + 8 + 77, GD_LEDGER_CHANGING, 1);
 }
 
-static void version_2_check(struct gd_ledger *ledger)
+static void version_3_check(struct gd_ledger *ledger)
 {
 	static const uint32_t transport[] = {11, 12, 13, 0}, class[] = {1, 4096, 0};
 	struct gd_ledger_registers r;
@@ -409,37 +414,41 @@ static void version_2_check(struct gd_ledger *ledger)
 }
 
 /* A running system's file of the version before: read, and from then on one of this version. */
-static void test_version_2(void **state)
+static void test_version_3(void **state)
 {
 	struct gd_ledger *ledger;
 	struct stat st;
 
 	(void)state;
-	image_of_version_2();
-	image_write(17624);
+	image_of_version_3();
+	image_write(SIZE_3);
 	assert_int_equal(gd_ledger_adopt(&ledger, path, COOKIE + 1), -EINVAL);
 	assert_int_equal(gd_ledger_adopt(&ledger, path, COOKIE), 0);
-	version_2_check(ledger);
+	version_3_check(ledger);
 	gd_ledger_leave(ledger);
 	assert_int_equal(stat(path, &st), 0);
-	assert_int_not_equal(st.st_size, 17624);
+	assert_int_not_equal(st.st_size, SIZE_3);
 	assert_int_equal(st.st_mode & 0777, 0600);
 	assert_int_equal(gd_ledger_adopt(&ledger, path, COOKIE), 0);
-	version_2_check(ledger);
+	version_3_check(ledger);
 	gd_ledger_close(ledger);
 	put(16, 2, 4); /* there are two copies */
-	image_write(17624);
+	image_write(SIZE_3);
 	assert_int_equal(gd_ledger_adopt(&ledger, path, COOKIE), -EINVAL);
 	put(16, 1, 4);
-	put(0, UINT64_C(0x6f69746e61726704), 8); /* a version to come */
-	image_write(17624);
+	put(0, UINT64_C(0x6f69746e61726702), 8); /* too old, and a version to come */
+	image_write(SIZE_3);
 	assert_int_equal(gd_ledger_adopt(&ledger, path, COOKIE), -EINVAL);
-	put(0, UINT64_C(0x6f69746e61726703), 8); /* lengths that lie */
-	image_write(17624);
+	put(0, UINT64_C(0x6f69746e61726705), 8);
+	image_write(SIZE_3);
+	assert_int_equal(gd_ledger_adopt(&ledger, path, COOKIE), -EINVAL);
+	put(0, UINT64_C(0x6f69746e61726703), 8);
+	put(32, 65, 4); /* lengths that lie */
+	image_write(SIZE_3);
 	assert_int_equal(gd_ledger_adopt(&ledger, path, COOKIE), -EINVAL);
 }
 
-/* A file as it stands at `path`, and what may stand there while one of version 2 is replaced. */
+/* A file as it stands at `path`, and what may stand there while one of version 3 is replaced. */
 struct replaced {
 	uint8_t old[32768], ours[32768], now[32768];
 	ssize_t size;
@@ -469,26 +478,26 @@ static void replace_check(void *opaque)
 	struct replaced *files = opaque;
 	ssize_t size = image_load(files->now);
 
-	if (size == 17624)
+	if (size == SIZE_3)
 		assert_memory_equal(files->now, files->old, size);
 	else
 		assert_memory_equal(files->now, files->ours, files->size);
 }
 
-/* A process that is killed while it replaces a file of version 2 leaves one that its successor can adopt. */
-static void test_version_2_replaced_at_once(void **state)
+/* A process that is killed while it replaces a file of version 3 leaves one that its successor can adopt. */
+static void test_version_3_replaced_at_once(void **state)
 {
 	static struct replaced files;
 	struct gd_ledger *ledger;
 
 	(void)state;
-	image_of_version_2();
-	image_write(17624);
+	image_of_version_3();
+	image_write(SIZE_3);
 	image_load(files.old);
 	assert_int_equal(gd_ledger_adopt(&ledger, path, COOKIE), 0);
 	gd_ledger_leave(ledger);
 	files.size = image_load(files.ours);
-	image_write(17624);
+	image_write(SIZE_3);
 	every_instruction(replace_work, replace_check, &files);
 	assert_int_equal(image_load(files.now), files.size);
 }
@@ -575,8 +584,8 @@ int main(void)
 		cmocka_unit_test(test_nonsense),
 		cmocka_unit_test_setup_teardown(test_file, file_setup, file_teardown),
 		cmocka_unit_test_setup_teardown(test_file_no_ledger, file_setup, file_teardown),
-		cmocka_unit_test_setup_teardown(test_version_2, file_setup, file_teardown),
-		cmocka_unit_test_setup_teardown(test_version_2_replaced_at_once, file_setup, file_teardown),
+		cmocka_unit_test_setup_teardown(test_version_3, file_setup, file_teardown),
+		cmocka_unit_test_setup_teardown(test_version_3_replaced_at_once, file_setup, file_teardown),
 		cmocka_unit_test_setup_teardown(test_other_lengths, file_setup, file_teardown),
 		cmocka_unit_test(test_memory_only),
 		cmocka_unit_test(test_pending),
