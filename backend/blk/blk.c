@@ -199,13 +199,14 @@ static void blk_config_read(struct gd_class_device *device, uint64_t offset, voi
 }
 
 /* Only the cache mode can be written, and only if CONFIG_WCE was negotiated. */
-static void blk_config_write(struct gd_class_device *device, uint64_t offset, const void *data, size_t length,
+static bool blk_config_write(struct gd_class_device *device, uint64_t offset, const void *data, size_t length,
 			     uint64_t features)
 {
-	if (offset != offsetof(struct gio_virtio_blk_config, writeback) || length != 1)
-		return;
-	if (features & GIO_VIRTIO_BLK_F_CONFIG_WCE)
-		writeback_set(blk_of(device), *(const uint8_t *)data & 1);
+	if (offset != offsetof(struct gio_virtio_blk_config, writeback) || length != 1 ||
+	    !(features & GIO_VIRTIO_BLK_F_CONFIG_WCE))
+		return false;
+	writeback_set(blk_of(device), *(const uint8_t *)data & 1);
+	return true;
 }
 
 static uint32_t blk_generation(struct gd_class_device *device)
@@ -284,6 +285,8 @@ static const struct gd_class_ops blk_ops = {
 	.id = GIO_VIRTIO_ID_BLOCK,
 	.state_bytes = sizeof(struct blk_state),
 	.batch = GD_SERVE_BATCH,
+	.config_bytes = sizeof(struct gio_virtio_blk_config),
+	.changes = {0, sizeof(uint64_t)}, /* the capacity */
 	.failure = "cannot get its way to the disk",
 	.close = blk_close,
 	.reset = blk_reset,

@@ -42,6 +42,16 @@ static inline void gd_shared_store32(void *field, uint32_t value)
 	__atomic_store_n((uint32_t *)field, value, __ATOMIC_RELAXED);
 }
 
+static inline uint32_t gd_shared_load32_acquire(const void *field)
+{
+	return __atomic_load_n((const uint32_t *)field, __ATOMIC_ACQUIRE);
+}
+
+static inline void gd_shared_store32_release(void *field, uint32_t value)
+{
+	__atomic_store_n((uint32_t *)field, value, __ATOMIC_RELEASE);
+}
+
 /* A full barrier between this thread's accesses before and after it; callers say which two they mean. */
 static inline void gd_shared_barrier(void)
 {

@@ -49,11 +49,18 @@ struct gd_class_queue {
 
 struct gd_class_device;
 
+/* A range of the configuration space. */
+struct gd_class_range {
+	uint32_t offset, length;
+};
+
 struct gd_class_ops {
-	uint32_t id;	      /* virtio device id (virtio 1.2, 5) */
-	uint32_t state_bytes; /* of its part of the ledger, at most GD_LEDGER_CLASS */
-	unsigned batch;	      /* maximum of chains taken at once: the queue's io_uring has room for them */
-	const char *failure;  /* words for a message: what has failed when queue_start() fails */
+	uint32_t id;		       /* virtio device id (virtio 1.2, 5) */
+	uint32_t state_bytes;	       /* of its part of the ledger, at most GD_LEDGER_CLASS */
+	unsigned batch;		       /* maximum of chains taken at once: the queue's io_uring has room for them */
+	uint32_t config_bytes;	       /* how long its configuration space is */
+	struct gd_class_range changes; /* what of it may change without the driver; length 0: nothing */
+	const char *failure;	       /* words for a message: what has failed when queue_start() fails */
 
 	/* ---- the device ---- */
 
@@ -66,7 +73,8 @@ struct gd_class_ops {
 	 * thread. NULL means, in this order: the device has none; it cannot be written; it never changes.
 	 */
 	void (*config_read)(struct gd_class_device *device, uint64_t offset, void *data, size_t length);
-	void (*config_write)(struct gd_class_device *device, uint64_t offset, const void *data, size_t length,
+	/* True if it was written: one whole field that the driver may write with these features. */
+	bool (*config_write)(struct gd_class_device *device, uint64_t offset, const void *data, size_t length,
 			     uint64_t features);
 	uint32_t (*generation)(struct gd_class_device *device);
 	/* Look whether the configuration has changed. True: the driver must be told. Any thread. NULL: it never does.

@@ -3,6 +3,7 @@
  * The driver's accesses, as its transport passes them on: status, features, queues and configuration. The driver is not
  * trusted: it may write any value, in any order.
  */
+#include <errno.h>
 #include <string.h>
 
 #include <abi/virtio.h>
@@ -32,6 +33,11 @@ static bool features_chosen(const struct gd_vdev *vdev)
 uint32_t gd_vdev_id(const struct gd_vdev *vdev)
 {
 	return vdev->class->ops->id;
+}
+
+uint32_t gd_vdev_queues(const struct gd_vdev *vdev)
+{
+	return vdev->class->config.queues;
 }
 
 bool gd_vdev_driving(const struct gd_vdev *vdev)
@@ -152,6 +158,30 @@ void gd_vdev_queue_start(struct gd_vdev *vdev, uint32_t index)
 	q->ready = !err;
 }
 
+bool gd_vdev_address_valid(const struct gd_vdev *vdev, gio_dma_t addr)
+{
+	return gd_guestmem_range_valid(vdev->class->config.way, addr, 1);
+}
+
+int gd_vdev_queue_enable(struct gd_vdev *vdev, uint32_t index, const struct gd_vdev_layout *layout)
+{
+	struct gd_vdev_queue *q = queue_at(vdev, index);
+	struct gd_vdev_layout before;
+	struct gd_ring_layout ring;
+	int err;
+
+	if (!q || q->ready || !features_chosen(vdev))
+		return -EINVAL;
+	before = q->layout;
+	q->layout = *layout;
+	ring = gd_vdev_ring_layout(vdev, index);
+	err = gd_ring_open(&q->ring, vdev->mem, &ring, vdev->class->config.queue_size);
+	if (err)
+		q->layout = before;
+	q->ready = !err;
+	return err == -EPROTO ? -EINVAL : err;
+}
+
 static void queue_end(struct gd_vdev *vdev, struct gd_vdev_queue *q)
 {
 	if (!q->ready)
@@ -173,6 +203,13 @@ void gd_vdev_kick(struct gd_vdev *vdev, uint32_t index)
 {
 	gd_count_add(&vdev->kicks, 1);
 	if (index < vdev->class->config.queues && vdev->queues[index].ready)
+		gd_worker_kick(vdev->queues[index].worker);
+}
+
+void gd_vdev_wake(struct gd_vdev *vdev, uint32_t index)
+{
+	/* A worker without a ring takes nothing, so that this does not look whether the queue is ready. */
+	if (index < vdev->class->config.queues)
 		gd_worker_kick(vdev->queues[index].worker);
 }
 
@@ -213,10 +250,20 @@ void gd_vdev_config_read(struct gd_vdev *vdev, uint64_t offset, void *data, size
 		memset(data, 0, length);
 }
 
-void gd_vdev_config_write(struct gd_vdev *vdev, uint64_t offset, const void *data, size_t length)
+bool gd_vdev_config_write(struct gd_vdev *vdev, uint64_t offset, const void *data, size_t length)
 {
-	if (vdev->class->ops->config_write)
-		vdev->class->ops->config_write(vdev->class, offset, data, length, vdev->features);
+	return vdev->class->ops->config_write &&
+	       vdev->class->ops->config_write(vdev->class, offset, data, length, vdev->features);
+}
+
+uint32_t gd_vdev_config_bytes(const struct gd_vdev *vdev)
+{
+	return vdev->class->ops->config_bytes;
+}
+
+struct gd_class_range gd_vdev_config_changes(const struct gd_vdev *vdev)
+{
+	return vdev->class->ops->changes;
 }
 
 uint32_t gd_vdev_generation(struct gd_vdev *vdev)

@@ -14,14 +14,18 @@ static void interrupt_count(struct gd_status *status)
 
 void gd_status_used(struct gd_status *status, unsigned queue)
 {
+	struct gd_transport *transport = __atomic_load_n(&status->transport, __ATOMIC_ACQUIRE);
+
 	interrupt_count(status);
-	status->transport->ops->used(status->transport, queue);
+	transport->ops->used(transport, queue);
 }
 
 void gd_status_changed(struct gd_status *status)
 {
+	struct gd_transport *transport = __atomic_load_n(&status->transport, __ATOMIC_ACQUIRE);
+
 	interrupt_count(status);
-	status->transport->ops->changed(status->transport);
+	transport->ops->changed(transport);
 }
 
 void gd_status_interrupt_took(struct gd_status *status, uint64_t us)

@@ -16,7 +16,7 @@
 
 struct gd_status {
 	struct gd_log *log;
-	struct gd_transport *transport;
+	struct gd_transport *transport; /* atomic: gd_vdev_transport_set() */
 
 	uint32_t bits; /* GIO_VIRTIO_STATUS_* */
 	bool quiesced; /* no queue takes chains any more */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The interface between the device core and the transport by which a driver reaches the device (virtio 1.2, 4). The
- * transport virtio-mmio, whose registers are reached by ioreqs, is in backend/mmio.
+ * transport virtio-mmio, whose registers are reached by ioreqs, is in backend/mmio; the one that sends messages is in
+ * backend/msg. A device may have both, and is driven by one at a time (gd_vdev_transport_set()).
  *
  * A transport passes its driver's accesses to the core by the functions of vdev.h, and ends each such step by
  * gd_vdev_commit(). The core tells the driver of events by the operations below. Neither knows the other's inside.
@@ -17,7 +18,7 @@ struct gd_transport;
 struct gd_vdev;
 
 /* These numbers name transports in a ledger, which other versions read: never change one. */
-enum gd_transport_id { GD_TRANSPORT_MMIO = 1 };
+enum gd_transport_id { GD_TRANSPORT_MMIO = 1, GD_TRANSPORT_MSG = 2 };
 
 /* What the driver is to be told of: bits. */
 #define GD_TELL_USED	1u /* buffers of a queue were used */
@@ -44,10 +45,22 @@ struct gd_transport_ops {
 	int (*load)(struct gd_transport *transport, const void *state);
 };
 
+/*
+ * How a queue's thread itself waits for its driver, without another thread in between: at the file descriptor of an
+ * event channel. The owner of the device opens and closes it; while the device is open `fd` does not change.
+ */
+struct gd_bell {
+	int fd; /* readable when the driver has kicked */
+	/* It is readable: take what has come. It does not ring again before `arm`. By the queue's thread. */
+	void (*take)(struct gd_bell *bell);
+	/* The thread is about to sleep, or has looked at the ring: let it ring again. By the queue's thread. */
+	void (*arm)(struct gd_bell *bell);
+};
+
 /* The beginning of a transport's own structure. */
 struct gd_transport {
 	const struct gd_transport_ops *ops;
-	struct gd_vdev *vdev; /* set by gd_vdev_open() */
+	struct gd_vdev *vdev; /* set by gd_vdev_open() and gd_vdev_transport_set() */
 };
 
 #endif

@@ -60,6 +60,7 @@ static int workers_begin(struct gd_vdev *vdev, char *error, size_t size)
 
 	for (; !err && config.index < vdev->class->config.queues; config.index++) {
 		config.ledger = gd_ledger_queue(vdev->config.ledger, config.index);
+		config.bell = vdev->config.bells ? vdev->config.bells[config.index] : NULL;
 		err = gd_worker_open(&vdev->queues[config.index].worker, &config, error, size);
 	}
 	for (unsigned i = 0; !err && i < vdev->class->config.queues; i++)
@@ -132,6 +133,14 @@ err_free_vdev:
 		gd_ledger_close(vdev->config.ledger);
 	free(vdev);
 	return err;
+}
+
+void gd_vdev_transport_set(struct gd_vdev *vdev, struct gd_transport *transport)
+{
+	vdev->config.transport = transport;
+	transport->vdev = vdev;
+	/* Queue threads read it, and so may a thread that has found a change of the disk. */
+	__atomic_store_n(&vdev->status.transport, transport, __ATOMIC_RELEASE);
 }
 
 void gd_vdev_close(struct gd_vdev *vdev)

@@ -23,7 +23,8 @@ struct gd_vdev;
 struct gd_vdev_config {
 	struct gd_class_device *class;	/* with `ledger`: consumed on success; stays the caller's on failure */
 	struct gd_ledger *ledger;	/* NULL: the device has one in memory only, and no successor */
-	struct gd_transport *transport; /* the caller's, outlives the device */
+	struct gd_transport *transport; /* the caller's, outlives the device; how it is reached at first */
+	struct gd_bell *const *bells;	/* NULL, or one for each queue; the caller's, and outlive the device */
 	/* The driver has set DRIVER_OK. Called from the transport's thread; may be NULL. */
 	void (*driver_ok)(void *opaque);
 	/* gd_vdev_inflight() may have become 0 after gd_vdev_quiesce(). Called from queue threads; may be NULL. */
@@ -49,6 +50,14 @@ int gd_vdev_open(struct gd_vdev **vdev, const struct gd_vdev_config *config, cha
  * I/O in flight; if the disk does not answer, many queues take no longer than one. Takes NULL.
  */
 void gd_vdev_close(struct gd_vdev *vdev);
+
+/*
+ * Have the device driven by another transport from now on. No driver drives it: what a former one did has been reset.
+ * Call it while neither transport's thread calls the core. The ledger does not know of it before gd_vdev_commit().
+ */
+void gd_vdev_transport_set(struct gd_vdev *vdev, struct gd_transport *transport);
+/* Reset the device, as its driver can, because its driver has gone. Call it in place of the transport's thread. */
+void gd_vdev_reset(struct gd_vdev *vdev);
 
 /* The device status (virtio 1.2, 2.1); 0: no driver uses the device. Any thread, at any time. */
 uint32_t gd_vdev_status(const struct gd_vdev *vdev);
@@ -117,6 +126,7 @@ struct gd_vdev_layout {
 void gd_vdev_commit(struct gd_vdev *vdev);
 
 uint32_t gd_vdev_id(const struct gd_vdev *vdev);      /* virtio device id (virtio 1.2, 5) */
+uint32_t gd_vdev_queues(const struct gd_vdev *vdev);  /* how many it has */
 uint64_t gd_vdev_offered(const struct gd_vdev *vdev); /* features */
 /* The features that the driver has chosen; and choose others, which has no effect after FEATURES_OK. */
 uint64_t gd_vdev_features(const struct gd_vdev *vdev);
@@ -139,14 +149,27 @@ struct gd_vdev_layout gd_vdev_queue_layout(const struct gd_vdev *vdev, uint32_t 
 void gd_vdev_queue_lay_out(struct gd_vdev *vdev, uint32_t index, const struct gd_vdev_layout *layout);
 /* Map the queue's rings. It works after gd_vdev_commit() and DRIVER_OK. No effect before FEATURES_OK. */
 void gd_vdev_queue_start(struct gd_vdev *vdev, uint32_t index);
+/*
+ * Start a queue with a layout that is checked here, all or nothing: 0, or -errno, and nothing has changed. -EINVAL: the
+ * size or an address is wrong, the queue is started or does not exist, or features are not chosen yet.
+ */
+int gd_vdev_queue_enable(struct gd_vdev *vdev, uint32_t index, const struct gd_vdev_layout *layout);
+/* Whether the address is one that the device's way to guest memory can reach. */
+bool gd_vdev_address_valid(const struct gd_vdev *vdev, gio_dma_t addr);
 /* Stop the queue: when it returns the rings are neither used nor mapped. No effect before FEATURES_OK. */
 void gd_vdev_queue_stop(struct gd_vdev *vdev, uint32_t index);
 /* The driver has made buffers available in a queue. */
 void gd_vdev_kick(struct gd_vdev *vdev, uint32_t index);
+/* The same for a queue that shares another one's bell. Any thread. */
+void gd_vdev_wake(struct gd_vdev *vdev, uint32_t index);
 
 /* Read the configuration space (virtio 1.2, 2.5): any offset and length are answered, behind its end by zeroes. */
 void gd_vdev_config_read(struct gd_vdev *vdev, uint64_t offset, void *data, size_t length);
-void gd_vdev_config_write(struct gd_vdev *vdev, uint64_t offset, const void *data, size_t length);
+/* True if it was written. The driver may write only some fields, each as a whole. */
+bool gd_vdev_config_write(struct gd_vdev *vdev, uint64_t offset, const void *data, size_t length);
+uint32_t gd_vdev_config_bytes(const struct gd_vdev *vdev); /* how long it is */
+/* The range of it that may change without the driver. */
+struct gd_class_range gd_vdev_config_changes(const struct gd_vdev *vdev);
 /* It changes whenever the configuration space does. */
 uint32_t gd_vdev_generation(struct gd_vdev *vdev);
 

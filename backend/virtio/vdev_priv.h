@@ -46,8 +46,6 @@ struct gd_vdev {
 	uint64_t resets;
 };
 
-/* Reset the device, with all that the driver did. It does not wait for the disk. */
-void gd_vdev_reset(struct gd_vdev *vdev);
 /* The addresses of the queue's ring and what was negotiated for it, for gd_ring_open() and gd_ring_resume(). */
 struct gd_ring_layout gd_vdev_ring_layout(const struct gd_vdev *vdev, unsigned index);
 /* Let the queues work that are ready, if the driver has set DRIVER_OK. Save the ledger before. */

@@ -169,6 +169,7 @@ void gd_worker_stats(const struct gd_worker *w, struct gd_vdev_stats *out)
 	const struct gd_copy_stats *copies = gd_copy_counters(w->queue->copy);
 	const struct gd_class_stats *own = &w->queue->stats;
 
+	out->kicks += gd_count_read(&w->bells);
 	out->requests += gd_count_read(&own->requests);
 	out->errors += gd_count_read(&own->errors);
 	out->bytes_read += gd_count_read(&own->bytes_read);

@@ -13,6 +13,10 @@
  * either the worker's thread sees the news and does not sleep, or the other sees that it sleeps and writes the eventfd.
  * While the worker's thread is at work a kick is one store, and costs no system call.
  *
+ * A driver may also reach the thread by a *bell* (transport.h), for which the io_uring waits. It rings once and is then
+ * silent until the thread is about to sleep, which lets it ring again after it has asked the driver for a kick. So no
+ * kick is lost: one that comes meanwhile rings then.
+ *
  * Threads: open, ready, start, stop, quit, join and close by one thread (or one at a time); kick by any.
  */
 #ifndef GD_WORKER_H
@@ -32,6 +36,7 @@ struct gd_worker_config {
 	struct gd_class_device *class;
 	struct gd_ledger_queue *ledger; /* its orphans are noted there */
 	unsigned index;			/* of the queue */
+	struct gd_bell *bell;		/* the thread waits for it as well; NULL: there is none */
 	/* A worker's thread calls it when the device's last orphan is gone: it must kick all workers. */
 	void (*drained)(void *opaque);
 	void *opaque;

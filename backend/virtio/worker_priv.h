@@ -40,6 +40,9 @@ struct gd_worker {
 	struct io_uring ring;
 	uint64_t wake_count; /* the eventfd is read into this */
 	bool wake_armed;     /* a read of the eventfd is in the ring */
+	bool bell_armed;     /* a poll of the bell is in the ring */
+	bool bell_rang;	     /* the bell is silent until it is armed again */
+	uint64_t bells;	     /* gd_count: how often it rang */
 	bool broken;	     /* the ring that is served cannot be trusted */
 	bool dry;	     /* `dry`, `lately` and `naps`: see wait.h */
 	unsigned lately, naps;
