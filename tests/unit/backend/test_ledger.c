@@ -1,27 +1,22 @@
 /* SPDX-License-Identifier: MIT */
-/* What a killed process leaves to its successor: right after every single instruction, and in every file that may be
- * there. */
+/*
+ * What a killed process leaves to its successor: right after every single instruction, and in every file that may be
+ * there. Files that another version wrote are in test_ledger_versions.c.
+ */
 #include <errno.h>
 #include <fcntl.h>
-#include <setjmp.h>
-#include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/ptrace.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include <abi/virtio_ring.h>
 
 #include "backend/virtio/ledger.h"
 #include "backend/virtio/ring.h"
+#include "tests/unit/backend/ledger_rig.h"
 
 #define SIZE	 8u
 #define REQUESTS 6u
@@ -137,30 +132,6 @@ static void successor_check(const struct shared *now, unsigned *answered, unsign
 	assert_int_equal(gd_ledger_settle(&ledger, now->used.idx, SIZE, lefts), left);
 }
 
-/* Run `work` in a process that stands still after each instruction, and might as well be dead: then `check` looks. */
-static void every_instruction(void (*work)(void *opaque), void (*check)(void *opaque), void *opaque)
-{
-	pid_t child = fork();
-	unsigned steps = 0;
-	int status;
-
-	assert_true(child >= 0);
-	if (!child) {
-		ptrace(PTRACE_TRACEME, 0, NULL, NULL);
-		raise(SIGSTOP);
-		work(opaque);
-		_exit(0);
-	}
-	assert_int_equal(waitpid(child, &status, 0), child);
-	for (; WIFSTOPPED(status); steps++) {
-		check(opaque);
-		assert_int_equal(ptrace(PTRACE_SINGLESTEP, child, NULL, NULL), 0);
-		assert_int_equal(waitpid(child, &status, 0), child);
-	}
-	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-	assert_true(steps > 100);
-}
-
 struct requests {
 	struct shared *shared;
 	unsigned answered, taken; /* so far */
@@ -187,7 +158,7 @@ static void test_requests(void **state)
 	struct requests requests = {.shared = shared_make()};
 
 	(void)state;
-	every_instruction(requests_work, requests_check, &requests);
+	ledger_rig_steps(requests_work, requests_check, &requests);
 	assert_int_equal(requests.answered, REQUESTS);
 	munmap(requests.shared, sizeof(*requests.shared));
 }
@@ -214,32 +185,15 @@ static void test_nonsense(void **state)
 
 /* ---- the file --------------------------------------------------------------------------------------------------- */
 
-static char path[64];
-
-static int file_setup(void **state)
-{
-	(void)state;
-	snprintf(path, sizeof(path), "/tmp/gd-ledger-XXXXXX");
-	return mkdtemp(path) ? (strcat(path, "/ledger"), 0) : -1;
-}
-
-static int file_teardown(void **state)
-{
-	(void)state;
-	unlink(path);
-	*strrchr(path, '/') = '\0';
-	return rmdir(path);
-}
-
 /* As if the process had been killed: the file stays. */
 static void ledger_leave(struct gd_ledger *ledger)
 {
 	char aside[80];
 
-	snprintf(aside, sizeof(aside), "%s.aside", path);
-	assert_int_equal(rename(path, aside), 0);
+	snprintf(aside, sizeof(aside), "%s.aside", ledger_rig_path);
+	assert_int_equal(rename(ledger_rig_path, aside), 0);
 	gd_ledger_close(ledger);
-	assert_int_equal(rename(aside, path), 0);
+	assert_int_equal(rename(aside, ledger_rig_path), 0);
 }
 
 static void test_file(void **state)
@@ -250,9 +204,9 @@ static void test_file(void **state)
 	struct stat st;
 
 	(void)state;
-	assert_int_equal(gd_ledger_adopt(&ledger, path, 1), -ENOENT);
-	assert_int_equal(gd_ledger_make(&ledger, path), 0);
-	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(gd_ledger_adopt(&ledger, ledger_rig_path, 1), -ENOENT);
+	assert_int_equal(gd_ledger_make(&ledger, ledger_rig_path), 0);
+	assert_int_equal(stat(ledger_rig_path, &st), 0);
 	assert_int_equal(st.st_mode & 0777, 0600);
 	cookie = gd_ledger_cookie(ledger);
 	assert_true(cookie != 0);
@@ -262,19 +216,19 @@ static void test_file(void **state)
 	}
 	gd_ledger_take(gd_ledger_queue(ledger, 2), 77);
 	ledger_leave(ledger);
-	assert_int_equal(gd_ledger_adopt(&next, path, cookie + 1), -EINVAL);
-	assert_int_equal(gd_ledger_adopt(&next, path, cookie), 0);
+	assert_int_equal(gd_ledger_adopt(&next, ledger_rig_path, cookie + 1), -EINVAL);
+	assert_int_equal(gd_ledger_adopt(&next, ledger_rig_path, cookie), 0);
 	gd_ledger_load(next, &out);
 	assert_memory_equal(&in, &out, sizeof(in));
 	assert_int_equal(gd_ledger_queue(next, 2)->heads[77], GD_LEDGER_TAKEN);
 	assert_true(gd_ledger_cookie(next) == cookie);
 	ledger_leave(next);
 	/* A new one is another one, whatever was there. */
-	assert_int_equal(gd_ledger_make(&next, path), 0);
+	assert_int_equal(gd_ledger_make(&next, ledger_rig_path), 0);
 	assert_true(gd_ledger_cookie(next) != cookie);
 	assert_int_equal(gd_ledger_queue(next, 2)->heads[77], GD_LEDGER_FREE);
 	gd_ledger_close(next);
-	assert_int_equal(access(path, F_OK), -1);
+	assert_int_equal(access(ledger_rig_path, F_OK), -1);
 }
 
 static void registers_work(void *opaque)
@@ -303,8 +257,8 @@ static void test_registers(void **state)
 	struct gd_ledger *ledger;
 
 	(void)state;
-	assert_int_equal(gd_ledger_make(&ledger, path), 0);
-	every_instruction(registers_work, registers_check, ledger);
+	assert_int_equal(gd_ledger_make(&ledger, ledger_rig_path), 0);
+	ledger_rig_steps(registers_work, registers_check, ledger);
 	gd_ledger_load(ledger, &r);
 	assert_int_equal(*(const uint8_t *)&r, 3);
 	gd_ledger_close(ledger);
@@ -318,225 +272,20 @@ static void test_file_no_ledger(void **state)
 
 	(void)state;
 	for (unsigned i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
-		fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+		fd = open(ledger_rig_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 		assert_int_equal(ftruncate(fd, lengths[i]), 0);
 		close(fd);
-		assert_int_equal(gd_ledger_adopt(&ledger, path, 0), -EINVAL);
+		assert_int_equal(gd_ledger_adopt(&ledger, ledger_rig_path, 0), -EINVAL);
 	}
-	unlink(path);
-	assert_int_equal(mkfifo(path, 0600), 0); /* does not wait for a writer */
-	assert_int_equal(gd_ledger_adopt(&ledger, path, 0), -EINVAL);
-	unlink(path);
-	assert_int_equal(symlink("/etc/passwd", path), 0);
-	assert_int_equal(gd_ledger_adopt(&ledger, path, 0), -ELOOP);
-	assert_int_equal(gd_ledger_make(&ledger, path), 0); /* in the link's place */
+	unlink(ledger_rig_path);
+	assert_int_equal(mkfifo(ledger_rig_path, 0600), 0); /* does not wait for a writer */
+	assert_int_equal(gd_ledger_adopt(&ledger, ledger_rig_path, 0), -EINVAL);
+	unlink(ledger_rig_path);
+	assert_int_equal(symlink("/etc/passwd", ledger_rig_path), 0);
+	assert_int_equal(gd_ledger_adopt(&ledger, ledger_rig_path, 0), -ELOOP);
+	assert_int_equal(gd_ledger_make(&ledger, ledger_rig_path), 0); /* in the link's place */
 	gd_ledger_close(ledger);
 	assert_int_equal(gd_ledger_make(&ledger, "/nowhere/at/all"), -ENOENT);
-}
-
-/* ---- files of other versions ------------------------------------------------------------------------------------ */
-
-#define SIZE_3 17888
-#define COOKIE UINT64_C(0x1122334455667788)
-
-static uint8_t image[32768];
-
-static void put(size_t at, uint64_t value, unsigned bytes)
-{
-	memcpy(image + at, &value, bytes); /* little-endian, as everywhere here */
-}
-
-static void image_write(size_t size)
-{
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-
-	assert_int_equal(write(fd, image, size), size);
-	close(fd);
-}
-
-/* One of version 3 byte by byte: its second copy is the valid one. 664 bytes for each copy, 1032 for each queue. */
-static void image_of_version_3(void)
-{
-	static const uint32_t sizes[] = {48, 536, 64, 64, 1032, 16};
-	const size_t copy = 48 + 664, queue = 48 + 2 * 664 + 3 * 1032;
-
-	memset(image, 0, sizeof(image));
-	put(0, UINT64_C(0x6f69746e61726703), 8);
-	put(8, COOKIE, 8);
-	put(16, 1, 4); /* the second copy */
-	put(20, 7, 4); /* unflushed */
-	memcpy(image + 24, sizes, sizeof(sizes));
-	put(48, 99, 8); /* features of the copy that is not valid */
-	put(copy, 0x130000240, 8);
-	put(copy + 8, 15, 4);
-	put(copy + 12, 1, 4);		 /* virtio-mmio, */
-	put(copy + 16, 2, 4);		 /* virtio-blk */
-	put(copy + 24 + 3 * 32, 256, 4); /* queue 3: size, ready, three addresses */
-	put(copy + 24 + 3 * 32 + 4, 1, 4);
-	put(copy + 24 + 3 * 32 + 8, 0xa000, 8);
-	put(copy + 24 + 3 * 32 + 16, 0xb000, 8);
-	put(copy + 24 + 3 * 32 + 24, 0xc000, 8);
-	put(copy + 536, 11, 4); /* three selectors */
-	put(copy + 540, 12, 4);
-	put(copy + 544, 13, 4);
-	put(copy + 600, 1, 4); /* writeback */
-	put(copy + 604, 4096, 4);
-	put(queue, 500, 2);
-	put(queue + 2, 501, 2);
-	put(queue + 4, 2, 4); /* orphans */
-	put(queue + 8 + 77, GD_LEDGER_CHANGING, 1);
-}
-
-static void version_3_check(struct gd_ledger *ledger)
-{
-	static const uint32_t transport[] = {11, 12, 13, 0}, class[] = {1, 4096, 0};
-	struct gd_ledger_registers r;
-
-	gd_ledger_load(ledger, &r);
-	assert_int_equal(r.features, 0x130000240);
-	assert_int_equal(r.status, 15);
-	assert_int_equal(r.transport_id, 1);
-	assert_int_equal(r.class_id, 2);
-	assert_memory_equal(r.transport, transport, sizeof(transport));
-	assert_memory_equal(r.class, class, sizeof(class));
-	assert_int_equal(r.queue[3].num, 256);
-	assert_int_equal(r.queue[3].ready, 1);
-	assert_int_equal(r.queue[3].desc, 0xa000);
-	assert_int_equal(r.queue[3].driver, 0xb000);
-	assert_int_equal(r.queue[3].device, 0xc000);
-	assert_int_equal(r.queue[2].ready, 0);
-	assert_int_equal(*gd_ledger_unflushed(ledger), 7);
-	assert_int_equal(gd_ledger_queue(ledger, 3)->shown, 500);
-	assert_int_equal(gd_ledger_queue(ledger, 3)->next, 501);
-	assert_int_equal(gd_ledger_queue(ledger, 3)->heads[77], GD_LEDGER_CHANGING);
-	assert_int_equal(gd_ledger_pending(ledger), 3);
-	assert_true(gd_ledger_cookie(ledger) == COOKIE);
-}
-
-/* A running system's file of the version before: read, and from then on one of this version. */
-static void test_version_3(void **state)
-{
-	struct gd_ledger *ledger;
-	struct stat st;
-
-	(void)state;
-	image_of_version_3();
-	image_write(SIZE_3);
-	assert_int_equal(gd_ledger_adopt(&ledger, path, COOKIE + 1), -EINVAL);
-	assert_int_equal(gd_ledger_adopt(&ledger, path, COOKIE), 0);
-	version_3_check(ledger);
-	gd_ledger_leave(ledger);
-	assert_int_equal(stat(path, &st), 0);
-	assert_int_not_equal(st.st_size, SIZE_3);
-	assert_int_equal(st.st_mode & 0777, 0600);
-	assert_int_equal(gd_ledger_adopt(&ledger, path, COOKIE), 0);
-	version_3_check(ledger);
-	gd_ledger_close(ledger);
-	put(16, 2, 4); /* there are two copies */
-	image_write(SIZE_3);
-	assert_int_equal(gd_ledger_adopt(&ledger, path, COOKIE), -EINVAL);
-	put(16, 1, 4);
-	put(0, UINT64_C(0x6f69746e61726702), 8); /* too old, and a version to come */
-	image_write(SIZE_3);
-	assert_int_equal(gd_ledger_adopt(&ledger, path, COOKIE), -EINVAL);
-	put(0, UINT64_C(0x6f69746e61726705), 8);
-	image_write(SIZE_3);
-	assert_int_equal(gd_ledger_adopt(&ledger, path, COOKIE), -EINVAL);
-	put(0, UINT64_C(0x6f69746e61726703), 8);
-	put(32, 65, 4); /* lengths that lie */
-	image_write(SIZE_3);
-	assert_int_equal(gd_ledger_adopt(&ledger, path, COOKIE), -EINVAL);
-}
-
-/* A file as it stands at `path`, and what may stand there while one of version 3 is replaced. */
-struct replaced {
-	uint8_t old[32768], ours[32768], now[32768];
-	ssize_t size;
-};
-
-static ssize_t image_load(uint8_t *to)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t size = read(fd, to, sizeof(image));
-
-	close(fd);
-	return size;
-}
-
-static void replace_work(void *opaque)
-{
-	struct gd_ledger *ledger;
-
-	(void)opaque;
-	if (gd_ledger_adopt(&ledger, path, COOKIE))
-		_exit(1);
-}
-
-/* The old file as it was, or ours with all that is in it. */
-static void replace_check(void *opaque)
-{
-	struct replaced *files = opaque;
-	ssize_t size = image_load(files->now);
-
-	if (size == SIZE_3)
-		assert_memory_equal(files->now, files->old, size);
-	else
-		assert_memory_equal(files->now, files->ours, files->size);
-}
-
-/* A process that is killed while it replaces a file of version 3 leaves one that its successor can adopt. */
-static void test_version_3_replaced_at_once(void **state)
-{
-	static struct replaced files;
-	struct gd_ledger *ledger;
-
-	(void)state;
-	image_of_version_3();
-	image_write(SIZE_3);
-	image_load(files.old);
-	assert_int_equal(gd_ledger_adopt(&ledger, path, COOKIE), 0);
-	gd_ledger_leave(ledger);
-	files.size = image_load(files.ours);
-	image_write(SIZE_3);
-	every_instruction(replace_work, replace_check, &files);
-	assert_int_equal(image_load(files.now), files.size);
-}
-
-/* Version 3 with shorter parts (24 bytes of the device, 4 and 8) and one queue; and with one that is longer than ours.
- */
-static void test_other_lengths(void **state)
-{
-	static const uint32_t sizes[] = {48, 24, 4, 8, 1032, 1};
-	const size_t copy = 48 + 36, queue = 48 + 2 * 36;
-	struct gd_ledger_registers r;
-	struct gd_ledger *ledger;
-
-	(void)state;
-	memset(image, 0, sizeof(image));
-	put(0, UINT64_C(0x6f69746e61726703), 8);
-	put(8, COOKIE, 8);
-	put(16, 1, 4);
-	memcpy(image + 24, sizes, sizeof(sizes));
-	put(copy, 5, 8);
-	put(copy + 8, 3, 4);
-	put(copy + 24, 21, 4);
-	put(copy + 28, 22, 4);
-	put(queue, 9, 2);
-	image_write(queue + 1032);
-	assert_int_equal(gd_ledger_adopt(&ledger, path, COOKIE), 0);
-	gd_ledger_load(ledger, &r);
-	assert_int_equal(r.features, 5);
-	assert_int_equal(r.status, 3);
-	assert_int_equal(r.transport[0], 21);
-	assert_int_equal(r.transport[4], 0);
-	assert_int_equal(r.class[0], 22);
-	assert_int_equal(gd_ledger_queue(ledger, 0)->shown, 9);
-	gd_ledger_close(ledger);
-	image_write(queue + 1031);
-	assert_int_equal(gd_ledger_adopt(&ledger, path, COOKIE), -EINVAL);
-	put(36, GD_LEDGER_CLASS + 8, 4);
-	image_write(queue + 1032 + 2 * GD_LEDGER_CLASS);
-	assert_int_equal(gd_ledger_adopt(&ledger, path, COOKIE), -EINVAL);
 }
 
 /* What may still change the disk: of rings that are ready, and of those that are gone. */
@@ -580,13 +329,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_requests),
-		cmocka_unit_test_setup_teardown(test_registers, file_setup, file_teardown),
+		cmocka_unit_test_setup_teardown(test_registers, ledger_rig_setup, ledger_rig_teardown),
 		cmocka_unit_test(test_nonsense),
-		cmocka_unit_test_setup_teardown(test_file, file_setup, file_teardown),
-		cmocka_unit_test_setup_teardown(test_file_no_ledger, file_setup, file_teardown),
-		cmocka_unit_test_setup_teardown(test_version_3, file_setup, file_teardown),
-		cmocka_unit_test_setup_teardown(test_version_3_replaced_at_once, file_setup, file_teardown),
-		cmocka_unit_test_setup_teardown(test_other_lengths, file_setup, file_teardown),
+		cmocka_unit_test_setup_teardown(test_file, ledger_rig_setup, ledger_rig_teardown),
+		cmocka_unit_test_setup_teardown(test_file_no_ledger, ledger_rig_setup, ledger_rig_teardown),
 		cmocka_unit_test(test_memory_only),
 		cmocka_unit_test(test_pending),
 	};
