@@ -337,6 +337,85 @@ static void test_ledger_of_the_version_before(void **state)
 	fake_still_works();
 }
 
+/* ---- a ledger that another transport or another class wrote: their parts of it mean something else ---- */
+
+/* Change a field of the registers that the killed process saved last. */
+static void file_registers_set(size_t field, uint32_t value)
+{
+	const size_t header = 48, current = 16; /* of the file; test_ledger_versions.c has its layout */
+	size_t size;
+	uint8_t *data = file_read(&size);
+
+	memcpy(data + header + data[current] * sizeof(struct gd_ledger_registers) + field, &value, sizeof(value));
+	assert_int_equal(unlink(path), 0);
+	file_write(data, size);
+}
+
+/* The successor does no request again, and tells the driver to reset the device. After that it is like any other. */
+static void written_by(size_t field, uint32_t other)
+{
+	struct fake_req req;
+
+	first(1, true);
+	req = in_flight(GIO_VIRTIO_BLK_T_OUT, 512);
+	killed();
+	file_registers_set(field, other);
+	assert_int_equal(successor(1), -EINVAL);
+	assert_int_equal(reg_read(GIO_VIRTIO_MMIO_STATUS), GIO_VIRTIO_STATUS_NEEDS_RESET);
+	assert_int_equal(reg_read(GIO_VIRTIO_MMIO_INTERRUPT_STATUS), GIO_VIRTIO_INT_CONFIG);
+	driver_begins_anew();
+	assert_int_equal(fake_status(&req), 0xee);
+	assert_int_equal(disk.writes, 1); /* by the process that was killed */
+	killed();
+	assert_int_equal(successor(1), 0); /* the driver's new state was saved as this device's own */
+	fake_still_works();
+}
+
+static void test_ledger_of_another_transport(void **state)
+{
+	(void)state;
+	written_by(offsetof(struct gd_ledger_registers, transport_id), GD_TRANSPORT_MMIO + 1);
+}
+
+static void test_ledger_of_no_transport(void **state)
+{
+	(void)state;
+	written_by(offsetof(struct gd_ledger_registers, transport_id), 0);
+}
+
+static void test_ledger_of_another_class(void **state)
+{
+	(void)state;
+	written_by(offsetof(struct gd_ledger_registers, class_id), GIO_VIRTIO_ID_RNG);
+}
+
+/* The directory's type was changed while no grantiod was running. */
+static void test_ledger_of_a_disk_for_a_virtio_rng(void **state)
+{
+	struct fake_setup what = {.rng_rate = 1024};
+
+	(void)state;
+	first(1, true);
+	killed();
+	assert_int_equal(gd_ledger_adopt(&what.ledger, path, cookie), 0);
+	assert_int_equal(fake_open(&what), 0);
+	assert_int_equal(gd_vdev_resume(guest.vdev), -EINVAL);
+	assert_int_equal(reg_read(GIO_VIRTIO_MMIO_STATUS), GIO_VIRTIO_STATUS_NEEDS_RESET);
+}
+
+/* The process was killed before it saved anything, so no driver can have been there. */
+static void test_ledger_that_nobody_wrote(void **state)
+{
+	struct gd_ledger *ledger;
+
+	(void)state;
+	assert_int_equal(gd_ledger_make(&ledger, path), 0);
+	cookie = gd_ledger_cookie(ledger);
+	gd_ledger_leave(ledger);
+	assert_int_equal(successor(1), 0);
+	driver_begins_anew();
+}
+
 /* ---- what works is known to a successor: the linker sends the device's calls here (--wrap) ---- */
 
 static unsigned starts; /* of queues */
@@ -484,6 +563,11 @@ int main(void)
 		T(test_refused_stays_refused),
 		T(test_other_blocks),
 		T(test_ledger_of_the_version_before),
+		T(test_ledger_of_another_transport),
+		T(test_ledger_of_no_transport),
+		T(test_ledger_of_another_class),
+		T(test_ledger_of_a_disk_for_a_virtio_rng),
+		T(test_ledger_that_nobody_wrote),
 		T(test_no_queue_works_before_the_ledger_knows),
 		T(test_quiesce),
 		T(test_quiesce_flushes),
