@@ -174,15 +174,49 @@ static int nbd_look(const char *value)
 	return S_ISDIR(st.st_mode) ? 0 : ENOTDIR;
 }
 
+/* True for "1" to "65535", as an NBD URI has it: with no sign and no leading zero. */
+static bool is_port(const char *text)
+{
+	uint64_t port;
+
+	return text[0] != '0' && gd_number(text, false, UINT16_MAX, &port);
+}
+
+/*
+ * True for HOST, HOST:PORT, [ADDRESS] or [ADDRESS]:PORT. Names are not looked up here: a text of this form may still
+ * name no server.
+ */
+static bool is_server(const char *text)
+{
+	bool address = text[0] == '[';
+	const char *host = text + address, *end = host + strcspn(host, address ? "[]/@?# \t" : ":[]/@?# \t");
+
+	if (end == host || (address && *end != ']') || (address && !memchr(host, ':', (size_t)(end - host))))
+		return false;
+	end += address;
+	return !*end || (*end == ':' && is_port(end + 1));
+}
+
+/* NULL, or what is wrong with the form of the text. What is not well-formed would never allow any server. */
+static const char *nbd_form(const char *value)
+{
+	if (!strncmp(value, "tcp:", 4))
+		return is_server(value + 4) ? NULL
+					    : "must be tcp:HOST, tcp:HOST:PORT, tcp:[ADDRESS] or tcp:[ADDRESS]:PORT";
+	if (strcmp(value, "all") && strcmp(value, "none") && strncmp(value, "unix:/", 6))
+		return "must be unix:/DIR, tcp:HOST, tcp:HOST:PORT, all or none";
+	return NULL;
+}
+
 /* A directory of sockets need not be there yet, since the server may make it: gd_config_remark() says so. */
 static const char *set_nbd(struct gd_config *config, const char *value)
 {
 	char **next = text_next(config->nbd, GD_CONFIG_NBD);
+	const char *message = nbd_form(value);
 	int look = nbd_look(value);
 
-	if (strcmp(value, "all") && strcmp(value, "none") && strncmp(value, "unix:/", 6) &&
-	    (strncmp(value, "tcp:", 4) || !value[4]))
-		return "must be unix:/DIR, tcp:HOST, tcp:HOST:PORT, all or none";
+	if (message)
+		return message;
 	if (look == ENOTDIR)
 		return "is no directory";
 	if (!next)
@@ -244,8 +278,10 @@ static const char *device_parse(struct gd_config_disk *disk, const char *text, s
 		return "must be GUEST/DEVID IMAGE";
 	memcpy(devid_text, slash + 1, left);
 	devid_text[left] = '\0';
-	if (!gd_number(devid_text, false, DEVID_MAX, &devid))
+	if (!*devid_text || devid_text[strspn(devid_text, "0123456789")])
 		return "must be GUEST/DEVID IMAGE";
+	if (!gd_number(devid_text, false, DEVID_MAX, &devid))
+		return "has no device number: that is at most 536870911";
 	disk->devid = (uint32_t)devid;
 	return gd_alias_parse(&disk->guest, text, (size_t)(slash - text));
 }

@@ -160,8 +160,6 @@ static void names_what_is_wrong(void **state)
 		{"--nbd-allow", "unix:nbd",
 		 "grantiod: --nbd-allow 'unix:nbd': must be unix:/DIR, tcp:HOST, tcp:HOST:PORT, all or none"},
 		{"--nbd-allow", "unix:/dev/null", "grantiod: --nbd-allow 'unix:/dev/null': is no directory"},
-		{"--nbd-allow",
-		 "tcp:", "grantiod: --nbd-allow 'tcp:': must be unix:/DIR, tcp:HOST, tcp:HOST:PORT, all or none"},
 		{"--raw-image", "a.raw", "grantiod: --raw-image 'a.raw': must be an absolute path, or all"},
 		{"--control", "sock", "grantiod: --control 'sock': must be an absolute path"},
 		{"--control", "/nowhere/sock", "grantiod: --control '/nowhere/sock': its directory is not there"},
@@ -182,6 +180,94 @@ static void names_what_is_wrong(void **state)
 		assert_true(parse(f, cases[i].one, cases[i].two, NULL) < 0);
 		assert_string_equal(f->error, cases[i].error);
 	}
+}
+
+/* Values of which nothing may be taken, for every key, and what is said of them. */
+static const char must_tcp[] = "must be tcp:HOST, tcp:HOST:PORT, tcp:[ADDRESS] or tcp:[ADDRESS]:PORT",
+		  must_list[] = "must be unix:/DIR, tcp:HOST, tcp:HOST:PORT, all or none",
+		  must_form[] = "must be GUEST/DEVID IMAGE", must_flag[] = "must be yes or no",
+		  must_path[] = "must be an absolute path", must_seconds[] = "must be 0 to 86400 seconds";
+static const struct {
+	const char *key, *error, *values[20];
+} malformed[] = {
+	{"nbd-allow",
+	 must_tcp,
+	 {"tcp:", "tcp:[::1", "tcp:::1]", "tcp:::1", "tcp:[]", "tcp:[::1]x", "tcp:[::1]:", "tcp:[[::1]]", "tcp:[h]",
+	  "tcp::10809", "tcp:h:", "tcp:h:0", "tcp:h:65536", "tcp:h:010809", "tcp:h:+1", "tcp:h:1:2", "tcp:h h",
+	  "tcp:me@h", "tcp:h/e"}},
+	{"nbd-allow", must_list, {"", "ALL", "all none", "unix:", "unix:nbd", "tcp", "udp:h", "h:10809", "unix /run"}},
+	{"disk", must_form, {"", "/x", "1/0", "1/ /x", "1/x /x", "1/-1 /x", "1/0x1 /x", "/0 /x", "1 /x"}},
+	{"disk", "has no device number: that is at most 536870911", {"1/536870912 /x", "web/99999999999 /x"}},
+	{"disk", "is no domain id: that is at most 32751", {"32752/0 /x", "99999999999999999999/0 /x"}},
+	{"disk",
+	 "its image must be an absolute path, or nbd://, or nbd+unix://",
+	 {"1/0 x", "1/0 nbd:/h", "1/0 NBD://h", "1/0 http://h"}},
+	{"allow-foreign", "names no guest", {""}},
+	{"allow-foreign", "is no domain id: that is at most 32751", {"32752", "00000000000000000000032752"}},
+	{"raw-image", "must be an absolute path, or all", {"", "x", "ALL", "./x", "nbd://h"}},
+	{"image-dir", must_path, {"", "x", "./x"}},
+	{"image-dir", "there is no such directory", {"/none/such", "/dev/null"}},
+	{"state-dir", must_path, {"", "x", "../x"}},
+	{"state-dir", "there is no such directory", {"/none/such", "/dev/null"}},
+	{"control", must_path, {"", "x"}},
+	{"control", "its directory is not there", {"/none/such", "/dev/null/x"}},
+	{"control", "is there already, and is no socket", {"/", "/dev/null", "/tmp/"}},
+	{"queues", "must be 1 to 16", {"", "0", "17", "-1", "+1", "1.5", "0x4", "4 4", "99999999999999999999"}},
+	{"queue-size", "must be a power of two, 2 to 1024", {"", "0", "1", "3", "2048", "1k", "256x"}},
+	{"indirect", must_flag, {"", "1", "true", "YES", "yesno", "on"}},
+	{"no-discard", must_flag, {"", "0", "y"}},
+	{"no-direct", must_flag, {"", "false", "No"}},
+	{"nbd-timeout", must_seconds, {"", "-1", "86401", "1s", "1.0", "never"}},
+	{"nbd-reconnect", must_seconds, {"", "-1", "86401", "5s", "0x5"}},
+	{"rng-rate", "must be 1024 to 1073741824 bytes per second", {"", "0", "1023", "1073741825", "1M"}},
+	{"log-level", "must be err, warn, notice, info or debug", {"", "ERR", "error", "7", "info,debug"}},
+};
+
+/* What is not well-formed would allow no server, or name no image, and nobody would be told before a disk is refused.
+ */
+static void refuses_what_is_not_well_formed(void **state)
+{
+	struct fixture *f = *state;
+	char text[128], expected[256];
+
+	for (size_t i = 0; i < sizeof(malformed) / sizeof(malformed[0]); i++)
+		for (const char *const *value = malformed[i].values; *value; value++) {
+			gd_config_exit(&f->config);
+			gd_config_init(&f->config);
+			snprintf(text, sizeof(text), "%s = %s\n", malformed[i].key, *value);
+			snprintf(expected, sizeof(expected), "%s:1: %s '%s': %s", f->path, malformed[i].key, *value,
+				 malformed[i].error);
+			assert_int_equal(parse_file(f, text), -EINVAL);
+			assert_string_equal(f->error, expected);
+		}
+}
+
+/* The other side of it: the forms that the manual page has, and URIs give. */
+static void takes_what_is_well_formed(void **state)
+{
+	static const struct {
+		const char *key, *values[12];
+	} cases[] = {
+		{"nbd-allow",
+		 {"all", "none", "unix:/", "unix:/none/such", "tcp:h", "tcp:h.example:1", "tcp:127.0.0.1:65535",
+		  "tcp:[::1]", "tcp:[fe80::1%eth0]:10809", "tcp:[::ffff:127.0.0.1]"}},
+		{"disk",
+		 {"1/0 /", "web/536870911 /x y", "a/b/7 nbd://h", "3/1 nbd://h:99/a%20b/c", "3/2 nbd://[::1]",
+		  "3/3 nbd://[fe80::1%25eth0]:1/e", "3/4 nbd+unix:///?socket=/s", "3/5 nbd+unix:///e?socket=/a%20b",
+		  "32751/0 nbd+unix://?socket=/s"}},
+		{"allow-foreign", {"all", "0", "32751", "web", "1x", "16b01b6f-4240-4693-ad8d-12350dae39be"}},
+		{"control", {"/run/x", "/x"}},
+	};
+	struct fixture *f = *state;
+	char text[128];
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		for (const char *const *value = cases[i].values; *value; value++) {
+			gd_config_exit(&f->config);
+			gd_config_init(&f->config);
+			snprintf(text, sizeof(text), "%s = %s\n", cases[i].key, *value);
+			assert_int_equal(parse_file(f, text), 0);
+		}
 }
 
 static void reads_a_file(void **state)
@@ -379,6 +465,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(has_defaults, setup, teardown),
 		cmocka_unit_test_setup_teardown(takes_options, setup, teardown),
 		cmocka_unit_test_setup_teardown(names_what_is_wrong, setup, teardown),
+		cmocka_unit_test_setup_teardown(refuses_what_is_not_well_formed, setup, teardown),
+		cmocka_unit_test_setup_teardown(takes_what_is_well_formed, setup, teardown),
 		cmocka_unit_test_setup_teardown(reads_a_file, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_command_line_wins, setup, teardown),
 		cmocka_unit_test_setup_teardown(names_the_line_of_a_file, setup, teardown),
