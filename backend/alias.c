@@ -11,6 +11,8 @@
 
 #define UUID_LENGTH 36
 
+_Static_assert(GIO_DOMID_MAX == 32751, "gd_alias_parse() says this number");
+
 /* True for 8-4-4-4-12 hexadecimal digits, as in /vm/UUID. */
 static bool is_uuid(const char *text)
 {

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-#include "backend/base/number.h"
 #include "backend/setting.h"
+#include "backend/base/number.h"
 #include "backend/config.h"
+#include "backend/rng/rng.h"
+#include "backend/virtio/ledger.h"
+
+#include <abi/xen.h>
 
 #include <errno.h>
 #include <stdio.h>
@@ -9,8 +13,14 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define DEVID_MAX	0x1fffffffu
-#define SECONDS_PER_DAY 86400u
+#define SECONDS_PER_DAY 86400
+
+#define TEXT_OF(number) #number
+#define TEXT(number)	TEXT_OF(number) /* of a macro that is a plain decimal number */
+
+/* The messages, --help and grantiod(8) say these limits as numbers. */
+_Static_assert(GD_LEDGER_QUEUES == 16 && GD_LEDGER_HEADS == 1024, "the limits of queues and queue-size");
+_Static_assert(GIO_DEVID_MAX == 536870911, "the limit of a device number");
 
 static const char *const levels[] = {
 	[GD_ERR] = "err", [GD_WARN] = "warn", [GD_NOTICE] = "notice", [GD_INFO] = "info", [GD_DEBUG] = "debug"};
@@ -30,14 +40,14 @@ static bool set_number(const char *value, unsigned min, unsigned max, unsigned *
 
 static const char *set_queues(struct gd_config *config, const char *value)
 {
-	return set_number(value, 1, 16, &config->queues) ? NULL : "must be 1 to 16";
+	return set_number(value, 1, GD_LEDGER_QUEUES, &config->queues) ? NULL : "must be 1 to 16";
 }
 
 static const char *set_queue_size(struct gd_config *config, const char *value)
 {
 	unsigned size;
 
-	if (!set_number(value, 2, 1024, &size) || size & (size - 1))
+	if (!set_number(value, 2, GD_LEDGER_HEADS, &size) || size & (size - 1))
 		return "must be a power of two, 2 to 1024";
 	config->queue_size = size;
 	return NULL;
@@ -68,7 +78,7 @@ static const char *set_no_direct(struct gd_config *config, const char *value)
 
 static const char *set_seconds(const char *value, unsigned *out)
 {
-	return set_number(value, 0, SECONDS_PER_DAY, out) ? NULL : "must be 0 to 86400 seconds";
+	return set_number(value, 0, SECONDS_PER_DAY, out) ? NULL : "must be 0 to " TEXT(SECONDS_PER_DAY) " seconds";
 }
 
 static const char *set_nbd_timeout(struct gd_config *config, const char *value)
@@ -83,8 +93,9 @@ static const char *set_nbd_reconnect(struct gd_config *config, const char *value
 
 static const char *set_rng_rate(struct gd_config *config, const char *value)
 {
-	return set_number(value, 1024, 1u << 30, &config->rng_rate) ? NULL
-								    : "must be 1024 to 1073741824 bytes per second";
+	if (set_number(value, GD_RNG_RATE_MIN, GD_RNG_RATE_MAX, &config->rng_rate))
+		return NULL;
+	return "must be " TEXT(GD_RNG_RATE_MIN) " to " TEXT(GD_RNG_RATE_MAX) " bytes per second";
 }
 
 static const char *set_level(struct gd_config *config, const char *value)
@@ -159,7 +170,7 @@ static const char *set_image_dir(struct gd_config *config, const char *value)
 {
 	char **next = text_next(config->image_dirs, GD_CONFIG_IMAGE_DIRS);
 
-	return next ? set_dir(value, next) : "is one more than 16";
+	return next ? set_dir(value, next) : "is one more than " TEXT(GD_CONFIG_IMAGE_DIRS);
 }
 
 /* What stands at the path of "unix:DIR": 0 a directory, ENOENT nothing, ENOTDIR something else. */
@@ -220,7 +231,7 @@ static const char *set_nbd(struct gd_config *config, const char *value)
 	if (look == ENOTDIR)
 		return "is no directory";
 	if (!next)
-		return "is one more than 16";
+		return "is one more than " TEXT(GD_CONFIG_NBD);
 	*next = strdup(value);
 	if (look && *next)
 		config->nbd_missing |= 1u << (next - config->nbd);
@@ -236,7 +247,7 @@ static const char *set_raw_image(struct gd_config *config, const char *value)
 		return NULL;
 	}
 	if (config->raw_count == GD_CONFIG_RAW)
-		return "is one more than 64";
+		return "is one more than " TEXT(GD_CONFIG_RAW);
 	message = value[0] == '/' ? set_text(value, &config->raw_images[config->raw_count])
 				  : "must be an absolute path, or all";
 	config->raw_count += !message;
@@ -252,7 +263,7 @@ static const char *set_foreign(struct gd_config *config, const char *value)
 		return NULL;
 	}
 	if (config->foreign_count == GD_CONFIG_FOREIGN)
-		return "is one more than 64";
+		return "is one more than " TEXT(GD_CONFIG_FOREIGN);
 	message = gd_alias_parse(&config->foreign[config->foreign_count], value, strlen(value));
 	config->foreign_count += !message;
 	return message;
@@ -280,7 +291,7 @@ static const char *device_parse(struct gd_config_disk *disk, const char *text, s
 	devid_text[left] = '\0';
 	if (!*devid_text || devid_text[strspn(devid_text, "0123456789")])
 		return "must be GUEST/DEVID IMAGE";
-	if (!gd_number(devid_text, false, DEVID_MAX, &devid))
+	if (!gd_number(devid_text, false, GIO_DEVID_MAX, &devid))
 		return "has no device number: that is at most 536870911";
 	disk->devid = (uint32_t)devid;
 	return gd_alias_parse(&disk->guest, text, (size_t)(slash - text));
@@ -294,7 +305,7 @@ static const char *set_disk(struct gd_config *config, const char *value)
 	const char *target = value + length + strspn(value + length, " \t"), *message;
 
 	if (config->disk_count == GD_CONFIG_DISKS)
-		return "is one more than 64";
+		return "is one more than " TEXT(GD_CONFIG_DISKS);
 	if (!*target)
 		return "must be GUEST/DEVID IMAGE";
 	if (target[0] != '/' && strncmp(target, "nbd://", 6) && strncmp(target, "nbd+unix://", 11))

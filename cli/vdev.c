@@ -10,8 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <abi/xen.h>
+
 #define DISK_LIMIT  (1u << 20)
-#define DEVID_LIMIT (1u << 29) /* the extended form has its top bit at 28 */
+#define DEVID_LIMIT (GIO_DEVID_MAX + 1)
 
 /* Decimal digits at *text, below `limit`; no leading zero. False: none, or too large. */
 static bool digits(const char **text, uint32_t limit, uint32_t *out)

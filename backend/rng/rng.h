@@ -25,8 +25,8 @@
 /* What a request costs at least, since even one byte costs the host a copy. */
 #define GD_RNG_REQUEST_LEAST 64u
 
-#define GD_RNG_RATE_MIN 1024u /* a whole request waits four seconds at most */
-#define GD_RNG_RATE_MAX 1073741824u
+#define GD_RNG_RATE_MIN 1024 /* a whole request waits four seconds at most */
+#define GD_RNG_RATE_MAX 1073741824
 
 /*
  * How much may be had now. It fills by `rate` up to a burst: a sixteenth of a second's bytes, but at least one whole

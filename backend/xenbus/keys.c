@@ -421,7 +421,7 @@ int gd_keys_path(const char *tail, uint16_t *domid, uint32_t *devid)
 	*domid = (uint16_t)number;
 	if (!*tail)
 		return 1;
-	if (!path_number(&tail, GD_DEVID_MAX, &number))
+	if (!path_number(&tail, GIO_DEVID_MAX, &number))
 		return -EINVAL;
 	*devid = (uint32_t)number;
 	return 2;

@@ -17,8 +17,7 @@
 #include <stdint.h>
 
 #define GD_KEYS_ERROR 256
-#define GD_KEYS_SHOWN 68	  /* of a value, in a message */
-#define GD_DEVID_MAX  0x1fffffffu /* of a vdev, xen-vbd-interface(7) */
+#define GD_KEYS_SHOWN 68 /* of a value, in a message */
 
 /* Kinds of backend directories: xl's `disk=[specification=virtio]`, and `virtio=[type=virtio,deviceN]`. */
 enum gd_class { GD_VIRTIO_DISK, GD_VIRTIO, GD_CLASSES };

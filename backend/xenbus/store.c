@@ -222,7 +222,7 @@ int gd_store_list(struct gd_store *store, enum gd_class class, const uint16_t *d
 	for (unsigned i = 0; i < count; i++) {
 		uint64_t number;
 
-		if (!gd_number(names[i], false, domid ? GD_DEVID_MAX : GIO_DOMID_MAX, &number)) {
+		if (!gd_number(names[i], false, domid ? GIO_DEVID_MAX : GIO_DOMID_MAX, &number)) {
 			gd_log(NULL, GD_WARN, "xenstore: '%s/%.64s': not a device's directory", path, names[i]);
 			continue;
 		}

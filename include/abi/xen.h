@@ -7,7 +7,8 @@
 #define GRANTIO_ABI_XEN_H
 
 #define GIO_DOMID_MAX 0x7fefu /* the largest number that a domain can have: public/xen.h, DOMID_FIRST_RESERVED - 1 */
-#define GIO_PORTS_MAX 131072u /* event channels of a domain: public/event_channel.h, EVTCHN_FIFO_NR_CHANNELS */
+#define GIO_DEVID_MAX 0x1fffffffu /* the largest number of a device: xen-vbd-interface(7), the extended form */
+#define GIO_PORTS_MAX 131072u	  /* event channels of a domain: public/event_channel.h, EVTCHN_FIFO_NR_CHANNELS */
 
 /* Where the toolstack puts virtio-mmio registers of an Arm guest: public/arch-arm.h, GUEST_VIRTIO_MMIO_BASE and _SIZE.
  */
