@@ -184,29 +184,29 @@ int gd_config_file(struct gd_config *config, const char *path, char error[GD_CON
 	char *line = NULL;
 	size_t size = 0;
 	ssize_t length;
-	int ret = 0;
+	int err = 0;
 
 	if (!file) {
-		ret = -errno;
-		fail(error, "grantiod: --config '%s': %s", path, strerror(-ret));
-		return ret;
+		err = -errno;
+		fail(error, "grantiod: --config '%s': %s", path, strerror(-err));
+		return err;
 	}
 	config->given = 0;
 	errno = 0;
-	while (!ret && (length = getline(&line, &size, file)) >= 0) {
+	while (!err && (length = getline(&line, &size, file)) >= 0) {
 		number++;
 		if (strlen(line) == (size_t)length)
-			ret = file_line(config, path, number, line, error);
+			err = file_line(config, path, number, line, error);
 		else /* as after a crash of the host: what stands behind it must not be passed over in silence */
-			ret = fail(error, "%s:%u: has a NUL byte, so the file is damaged", path, number);
+			err = fail(error, "%s:%u: has a NUL byte, so the file is damaged", path, number);
 	}
-	if (!ret && ferror(file)) {
-		ret = gd_errno_or(EIO);
-		fail(error, "grantiod: --config '%s': %s", path, strerror(-ret));
+	if (!err && ferror(file)) {
+		err = gd_errno_or(EIO);
+		fail(error, "grantiod: --config '%s': %s", path, strerror(-err));
 	}
 	free(line);
 	fclose(file);
-	return ret;
+	return err;
 }
 
 /* One argument of the command line: its name's length, and its value behind '=' or in the next argument. */
@@ -246,9 +246,9 @@ static bool argument_is(const struct argument *argument, const char *name)
 /* Read the arguments. `file`: only --config, as its file comes first; otherwise: all but --config. */
 static int arguments(struct gd_config *config, bool file, int argc, char **argv, char *error)
 {
-	int ret = 0;
+	int err = 0;
 
-	for (int i = 1; i < argc && !ret; i++) {
+	for (int i = 1; i < argc && !err; i++) {
 		struct argument argument = {.name = argv[i] + 2};
 		const struct gd_setting *setting;
 		const char *message;
@@ -261,36 +261,36 @@ static int arguments(struct gd_config *config, bool file, int argc, char **argv,
 		flag = argument_is(&argument, "help") || argument_is(&argument, "version");
 		if ((!setting || setting->kinds & GD_SETTING_FILE_ONLY) && !flag && !argument_is(&argument, "config"))
 			return fail(error, "grantiod: '%s': no such option (see --help)", argv[i]);
-		ret = argument_value(&argument, flag || (setting && setting->kinds & GD_SETTING_FLAG), argc, argv, &i,
+		err = argument_value(&argument, flag || (setting && setting->kinds & GD_SETTING_FLAG), argc, argv, &i,
 				     error);
-		if (ret)
-			return ret;
+		if (err)
+			return err;
 		if (argument_is(&argument, "config")) {
-			ret = file ? gd_config_file(config, argument.value, error) : 0;
+			err = file ? gd_config_file(config, argument.value, error) : 0;
 			continue;
 		}
 		config->help |= argument_is(&argument, "help");
 		config->version |= argument_is(&argument, "version");
 		message = file || !setting ? NULL : gd_setting_set(config, setting, argument.value);
 		if (message)
-			ret = fail(error, "grantiod: --%.*s '%s': %s", (int)argument.length, argument.name,
+			err = fail(error, "grantiod: --%.*s '%s': %s", (int)argument.length, argument.name,
 				   argument.value, message);
 	}
-	return ret;
+	return err;
 }
 
 int gd_config_parse(struct gd_config *config, int argc, char **argv, char error[GD_CONFIG_ERROR])
 {
-	int ret = arguments(config, true, argc, argv, error);
+	int err = arguments(config, true, argc, argv, error);
 
 	config->given = 0;
-	return ret ? ret : arguments(config, false, argc, argv, error);
+	return err ? err : arguments(config, false, argc, argv, error);
 }
 
 int gd_config_new(struct gd_config **out, int argc, char **argv, char error[GD_CONFIG_ERROR])
 {
 	struct gd_config *config = malloc(sizeof(*config));
-	int ret;
+	int err;
 
 	if (!config) {
 		fail(error, "grantiod: %s", strerror(ENOMEM));
@@ -298,12 +298,12 @@ int gd_config_new(struct gd_config **out, int argc, char **argv, char error[GD_C
 	}
 	gd_config_init(config);
 	config->holders = 1;
-	ret = gd_config_parse(config, argc, argv, error);
-	if (ret)
+	err = gd_config_parse(config, argc, argv, error);
+	if (err)
 		gd_config_drop(config);
 	else
 		*out = config;
-	return ret;
+	return err;
 }
 
 /* To hold settings does not change what they say: so they may be constant. */

@@ -200,20 +200,20 @@ static int socket_bind(int fd, const struct sockaddr_un *address)
 {
 	mode_t mask = umask(0177);
 	struct stat status;
-	int ret = 0;
+	int err = 0;
 
 	if (!lstat(address->sun_path, &status) && S_ISSOCK(status.st_mode) && !somebody_there(address))
 		unlink(address->sun_path);
 	if (bind(fd, (const struct sockaddr *)address, sizeof(*address)))
-		ret = -errno;
+		err = -errno;
 	umask(mask);
-	return ret;
+	return err;
 }
 
 int gd_control_open(struct gd_control **out, const char *path, struct gd_loop *loop, struct gd_xenbus *xenbus)
 {
 	struct gd_control *control = calloc(1, sizeof(*control));
-	int ret = -ENOMEM;
+	int err = -ENOMEM;
 
 	if (!control)
 		goto fail;
@@ -225,11 +225,11 @@ int gd_control_open(struct gd_control **out, const char *path, struct gd_loop *l
 		control->clients[i].source.fd = -1;
 	control->source = (struct gd_loop_source){socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0),
 						  listen_ready, control};
-	ret = control->source.fd < 0 ? -errno : socket_bind(control->source.fd, &control->address);
-	if (ret)
+	err = control->source.fd < 0 ? -errno : socket_bind(control->source.fd, &control->address);
+	if (err)
 		goto close_socket;
-	ret = listen(control->source.fd, CLIENTS) ? -errno : gd_loop_add(loop, &control->source, EPOLLIN | EPOLLET);
-	if (ret)
+	err = listen(control->source.fd, CLIENTS) ? -errno : gd_loop_add(loop, &control->source, EPOLLIN | EPOLLET);
+	if (err)
 		goto unlink_path;
 	control->spare = spare_open();
 	*out = control;
@@ -242,8 +242,8 @@ close_socket:
 		close(control->source.fd);
 	free(control);
 fail:
-	gd_log(NULL, GD_ERR, "--control '%s': %s", path, strerror(-ret));
-	return ret;
+	gd_log(NULL, GD_ERR, "--control '%s': %s", path, strerror(-err));
+	return err;
 }
 
 void gd_control_close(struct gd_control *control)

@@ -132,24 +132,24 @@ static void descriptors_raise(void)
 
 static int daemon_open(struct daemon *daemon)
 {
-	int ret = gd_loop_open(&daemon->loop);
+	int err = gd_loop_open(&daemon->loop);
 
-	if (!ret)
-		ret = signals_open(daemon);
-	if (!ret)
-		ret = gd_jobs_open(&daemon->jobs, daemon->loop);
-	if (!ret)
+	if (!err)
+		err = signals_open(daemon);
+	if (!err)
+		err = gd_jobs_open(&daemon->jobs, daemon->loop);
+	if (!err)
 		daemon->reload.jobs = daemon->jobs;
-	if (!ret)
-		ret = gd_sizewatch_open(&daemon->sizewatch, daemon->loop);
-	if (ret) {
-		gd_log(NULL, GD_ERR, "cannot start: %s", strerror(-ret));
-		return ret;
+	if (!err)
+		err = gd_sizewatch_open(&daemon->sizewatch, daemon->loop);
+	if (err) {
+		gd_log(NULL, GD_ERR, "cannot start: %s", strerror(-err));
+		return err;
 	}
-	ret = gd_xenbus_open(&daemon->xenbus, daemon->config, daemon->loop, daemon->jobs, daemon->sizewatch);
-	if (!ret && daemon->config->control)
-		ret = gd_control_open(&daemon->control, daemon->config->control, daemon->loop, daemon->xenbus);
-	return ret;
+	err = gd_xenbus_open(&daemon->xenbus, daemon->config, daemon->loop, daemon->jobs, daemon->sizewatch);
+	if (!err && daemon->config->control)
+		err = gd_control_open(&daemon->control, daemon->config->control, daemon->loop, daemon->xenbus);
+	return err;
 }
 
 /* Close what was opened; all devices are closed already. */
@@ -167,15 +167,15 @@ static void daemon_close(struct daemon *daemon)
 
 static int daemon_run(struct daemon *daemon)
 {
-	int ret = 0;
+	int err = 0;
 
-	while (!daemon->stop && !ret) {
-		ret = gd_loop_step(daemon->loop, CHECK_MS);
-		if (ret == -ETIMEDOUT)
-			ret = 0;
+	while (!daemon->stop && !err) {
+		err = gd_loop_step(daemon->loop, CHECK_MS);
+		if (err == -ETIMEDOUT)
+			err = 0;
 		gd_xenbus_work(daemon->xenbus);
 	}
-	return ret;
+	return err;
 }
 
 /* False: a job or a device does not end. Its thread may be anywhere, so that the process cannot end in order. */
@@ -185,9 +185,9 @@ static bool daemon_stop(struct daemon *daemon)
 
 	gd_xenbus_stop(daemon->xenbus);
 	while (!gd_xenbus_idle(daemon->xenbus) && (now = gd_clock_ms()) < end) {
-		int ret = gd_loop_step(daemon->loop, (int)(end - now));
+		int err = gd_loop_step(daemon->loop, (int)(end - now));
 
-		if (ret && ret != -ETIMEDOUT)
+		if (err && err != -ETIMEDOUT)
 			break;
 		gd_xenbus_work(daemon->xenbus);
 	}
@@ -201,7 +201,7 @@ int main(int argc, char **argv)
 {
 	struct daemon daemon = {.reload = {.argc = argc, .argv = argv, .done = settings_ready, .opaque = &daemon}};
 	char error[GD_CONFIG_ERROR];
-	int ret;
+	int err;
 
 	if (gd_config_new(&daemon.config, argc, argv, error)) {
 		gd_log(NULL, GD_ERR, "%s", error);
@@ -215,11 +215,11 @@ int main(int argc, char **argv)
 	gd_log_level(daemon.config->level);
 	gd_config_remark(daemon.config);
 	descriptors_raise();
-	ret = daemon_open(&daemon);
-	if (!ret) {
+	err = daemon_open(&daemon);
+	if (!err) {
 		gd_log(NULL, GD_NOTICE, "ready");
 		notify_ready();
-		ret = daemon_run(&daemon);
+		err = daemon_run(&daemon);
 		if (!daemon_stop(&daemon)) {
 			gd_control_close(daemon.control); /* removes its socket */
 			_exit(1);
@@ -228,9 +228,9 @@ int main(int argc, char **argv)
 		 * instruction. */
 		if (gd_xenbus_leaves(daemon.xenbus) || daemon.reload.running) {
 			gd_control_close(daemon.control);
-			_exit(ret ? 1 : 0);
+			_exit(err ? 1 : 0);
 		}
 	}
 	daemon_close(&daemon);
-	return ret ? 1 : 0;
+	return err ? 1 : 0;
 }

@@ -28,18 +28,18 @@ static void reload_done(struct gd_job *job)
 
 void gd_reload_start(struct gd_reload *reload)
 {
-	int ret;
+	int err;
 
 	if (reload->running) {
 		reload->again = true;
 		return;
 	}
 	reload->job = (struct gd_job){.run = reload_run, .done = reload_done, .opaque = reload};
-	ret = gd_job_start(reload->jobs, &reload->job, "reload");
-	reload->running = !ret;
-	if (!ret)
+	err = gd_job_start(reload->jobs, &reload->job, "reload");
+	reload->running = !err;
+	if (!err)
 		return;
-	gd_log(NULL, GD_ERR, "no thread to read them (%s): the settings stay as they were", strerror(-ret));
+	gd_log(NULL, GD_ERR, "no thread to read them (%s): the settings stay as they were", strerror(-err));
 	reload->done(reload, NULL);
 }
 
@@ -58,7 +58,7 @@ static int text_keep(const char *name, char **text, const char *former)
 
 int gd_reload_keep(struct gd_config *config, const struct gd_config *former)
 {
-	int ret = text_keep("state-dir", &config->state_dir, former->state_dir);
+	int err = text_keep("state-dir", &config->state_dir, former->state_dir);
 
-	return ret ? ret : text_keep("control", &config->control, former->control);
+	return err ? err : text_keep("control", &config->control, former->control);
 }

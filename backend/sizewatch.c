@@ -116,21 +116,21 @@ static void timer_expired(void *opaque)
 int gd_sizewatch_open(struct gd_sizewatch **out, struct gd_loop *loop)
 {
 	struct gd_sizewatch *watch = calloc(1, sizeof(*watch));
-	int ret;
+	int err;
 
 	if (!watch)
 		return -ENOMEM;
 	watch->loop = loop;
 	watch->inotify = (struct gd_loop_source){inotify_init1(IN_CLOEXEC | IN_NONBLOCK), inotify_ready, watch};
 	if (watch->inotify.fd < 0) {
-		ret = -errno;
+		err = -errno;
 		goto free_watch;
 	}
-	ret = gd_loop_add(loop, &watch->inotify, EPOLLIN);
-	if (ret)
+	err = gd_loop_add(loop, &watch->inotify, EPOLLIN);
+	if (err)
 		goto close_inotify;
-	ret = gd_timer_open(&watch->timer, loop, timer_expired, watch);
-	if (ret)
+	err = gd_timer_open(&watch->timer, loop, timer_expired, watch);
+	if (err)
 		goto remove_inotify;
 	*out = watch;
 	return 0;
@@ -141,7 +141,7 @@ close_inotify:
 	close(watch->inotify.fd);
 free_watch:
 	free(watch);
-	return ret;
+	return err;
 }
 
 void gd_sizewatch_close(struct gd_sizewatch *watch)

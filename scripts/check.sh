@@ -57,7 +57,7 @@ symbols '^gp_' $(objects client); report "symbols of the guest programs: gp_" $?
 symbols '^(gc_|main$)' $(objects cli); report "symbols of the command line: gc_" $?
 guest_needs "$build/release/guest/libgrantio-guest.a" nm; report "the guest library needs its system services only" $?
 formatted; report "formatting" $?
-./scripts/check_names.py; report "each name stands for one thing in a program" $?
+./scripts/check_names.py; report "each name stands for one thing, and err for an error" $?
 ./scripts/check_circles.py; report "no room has a circle of modules" $?
 ./scripts/check_sizes.py; report "functions, files and comments are within their bounds" $?
 ./scripts/check_lines.py; report "no line is longer than 120 columns" $?

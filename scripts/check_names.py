@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Refuse one name for two things.
+"""Refuse one name for two things, and two names for an error.
 
 In one program no two headers have the same include guard (the second would be skipped without a word), no structure
 that a header defines is defined a second time, and no two folders declare functions of the same prefix and noun
 (gd_queue_open in one folder and gd_queue_close in another). Rooms that are linked together are one program.
+A variable with 0 or -errno is `err` in all of them, and none is `ret`.
 
 Usage: check_names.py [ROOT]
 """
@@ -28,6 +29,8 @@ GUARD = re.compile(r"^#ifndef (\w+)\n#define \1$", re.MULTILINE)
 STRUCTURE = re.compile(r"^(?:struct|union|enum) (\w+) \{", re.MULTILINE)
 # At the beginning of a line: a declaration, and no call.
 FUNCTION = re.compile(r"^(?!static\b|typedef\b|#)[A-Za-z_][\w \t*(),]*?\b([a-z]+_[a-z0-9]+)_\w+\(", re.MULTILINE)
+# A declaration: `int ret`, `int fd, ret`, or a parameter.
+RET = re.compile(r"\b(?:int|long|ssize_t)\b[^;(){}]*\bret\b")
 
 
 def doubles(where):
@@ -60,6 +63,15 @@ def names_of(root, folders):
     return {"include guard": guards, "structure": shared, "functions": nouns}
 
 
+def rets_of(root):
+    """Where a variable is called `ret`, as PATH:LINE."""
+    folders = {folder for each in PROGRAMS.values() for folder in each}
+    for path in csource.listed(root, *sorted(folders)):
+        code = csource.code_of(csource.read(root, path))
+        for found in RET.finditer(code):
+            yield f"{path}:{code.count(chr(10), 0, found.end()) + 1}"
+
+
 def main():
     root = sys.argv[1] if len(sys.argv) > 1 else "."
     failures = 0
@@ -68,6 +80,9 @@ def main():
             for name, places in sorted(doubles(where).items()):
                 failures += 1
                 print(f"  {program}: {kind} {name}: {', '.join(places)}")
+    for place in rets_of(root):
+        failures += 1
+        print(f"  {place}: an error is called err, and other results by what they are")
     return 1 if failures else 0
 
 

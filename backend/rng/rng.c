@@ -257,32 +257,32 @@ static void batch_return(struct rng_queue *q)
 /* Take at most so many requests as the batch. 0 or -EPROTO. */
 static int batch_take(struct rng_queue *q, unsigned most)
 {
-	int ret = 0;
+	int later = 0;
 
 	for (q->count = 0; q->count < most; q->count++) {
-		ret = request_take(q, &q->batch[q->count], &q->chains[q->count]);
-		if (ret)
+		later = request_take(q, &q->batch[q->count], &q->chains[q->count]);
+		if (later)
 			break;
 	}
-	if (ret < 0)
+	if (later < 0)
 		batch_return(q);
-	if (ret > 0)
-		timer_set(q, (uint64_t)ret);
-	q->base.stalled = ret > 0 && q->timer;
-	return ret < 0 ? ret : 0;
+	if (later > 0)
+		timer_set(q, (uint64_t)later);
+	q->base.stalled = later > 0 && q->timer;
+	return later < 0 ? later : 0;
 }
 
 static int rng_take(struct gd_class_queue *queue)
 {
 	struct rng_queue *q = queue_of(queue);
-	int waiting = gd_ring_look(queue->ring), ret;
+	int waiting = gd_ring_look(queue->ring), err;
 
 	queue->stalled = queue->more = false;
 	if (waiting <= 0)
 		return waiting;
-	ret = batch_take(q, (unsigned)waiting < BATCH ? (unsigned)waiting : BATCH);
-	if (ret < 0)
-		return ret;
+	err = batch_take(q, (unsigned)waiting < BATCH ? (unsigned)waiting : BATCH);
+	if (err < 0)
+		return err;
 	queue->more = !queue->stalled && q->count < (unsigned)waiting;
 	if (q->count == 0)
 		return 0;

@@ -62,7 +62,7 @@ static int file_map(struct gd_ledger *ledger, int fd)
 /* Allocate all of the file before it is written: a store to a hole on a full file system would raise SIGBUS. */
 static int file_make(struct gd_ledger *ledger)
 {
-	int fd, ret;
+	int fd, err;
 
 	if (!ledger->path)
 		return file_map(ledger, -1);
@@ -71,13 +71,13 @@ static int file_make(struct gd_ledger *ledger)
 	fd = open(ledger->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return gd_errno_or(EIO);
-	ret = -posix_fallocate(fd, 0, sizeof(*ledger->file));
-	if (!ret)
-		ret = file_map(ledger, fd);
+	err = -posix_fallocate(fd, 0, sizeof(*ledger->file));
+	if (!err)
+		err = file_map(ledger, fd);
 	close(fd);
-	if (ret)
+	if (err)
 		unlink(ledger->path);
-	return ret;
+	return err;
 }
 
 static void file_unmap(struct gd_ledger *ledger)
@@ -108,17 +108,17 @@ static int ledger_new(struct gd_ledger **out, const char *path)
 int gd_ledger_make(struct gd_ledger **out, const char *path)
 {
 	struct gd_ledger *ledger;
-	int ret = ledger_new(&ledger, path);
+	int err = ledger_new(&ledger, path);
 
-	if (ret)
-		return ret;
-	ret = file_make(ledger);
-	while (!ret && !ledger->file->cookie)
+	if (err)
+		return err;
+	err = file_make(ledger);
+	while (!err && !ledger->file->cookie)
 		if (getrandom(&ledger->file->cookie, sizeof(ledger->file->cookie), 0) < 0 && errno != EINTR)
-			ret = gd_errno_or(EIO);
-	if (ret) {
+			err = gd_errno_or(EIO);
+	if (err) {
 		ledger_free(ledger);
-		return ret;
+		return err;
 	}
 	ledger->file->magic = MAGIC(VERSION);
 	ledger->file->sizes = our_sizes;
@@ -179,22 +179,22 @@ static int image_read(struct file *to, const void *from, size_t size, uint64_t c
 static int file_replace(struct gd_ledger *ledger, const struct file *image)
 {
 	struct gd_ledger fresh = {0};
-	int ret;
+	int err;
 
 	if (asprintf(&fresh.path, "%s.new", ledger->path) < 0)
 		return -ENOMEM;
-	ret = file_make(&fresh);
-	if (!ret) {
+	err = file_make(&fresh);
+	if (!err) {
 		memcpy(fresh.file, image, sizeof(*image));
-		ret = rename(fresh.path, ledger->path) ? gd_errno_or(EIO) : 0;
+		err = rename(fresh.path, ledger->path) ? gd_errno_or(EIO) : 0;
 	}
-	if (ret && fresh.file) {
+	if (err && fresh.file) {
 		unlink(fresh.path);
 		munmap(fresh.file, sizeof(*fresh.file));
 	}
-	ledger->file = ret ? NULL : fresh.file;
+	ledger->file = err ? NULL : fresh.file;
 	free(fresh.path);
-	return ret;
+	return err;
 }
 
 /* Use the file itself if its version and its lengths are ours; otherwise replace it. */
@@ -202,19 +202,19 @@ static int data_adopt(struct gd_ledger *ledger, int fd, const void *data, size_t
 {
 	struct file *image = calloc(1, sizeof(*image));
 	const struct file *file = data;
-	int ret = image ? image_read(image, data, size, cookie) : -ENOMEM;
+	int err = image ? image_read(image, data, size, cookie) : -ENOMEM;
 
-	if (!ret && file->magic == MAGIC(VERSION) && !memcmp(&file->sizes, &our_sizes, sizeof(our_sizes)))
-		ret = file_map(ledger, fd);
-	else if (!ret)
-		ret = file_replace(ledger, image);
+	if (!err && file->magic == MAGIC(VERSION) && !memcmp(&file->sizes, &our_sizes, sizeof(our_sizes)))
+		err = file_map(ledger, fd);
+	else if (!err)
+		err = file_replace(ledger, image);
 	free(image);
-	return ret;
+	return err;
 }
 
 static int file_adopt(struct gd_ledger *ledger, uint64_t cookie)
 {
-	int fd = open(ledger->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK), ret = -EINVAL;
+	int fd = open(ledger->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK), err = -EINVAL;
 	struct stat st;
 	void *data;
 
@@ -222,27 +222,27 @@ static int file_adopt(struct gd_ledger *ledger, uint64_t cookie)
 		return gd_errno_or(EIO);
 	if (!fstat(fd, &st) && S_ISREG(st.st_mode) && st.st_size > 0 && st.st_size <= FILE_MAX) {
 		data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
-		ret = data == MAP_FAILED ? gd_errno_or(EIO) : data_adopt(ledger, fd, data, (size_t)st.st_size, cookie);
+		err = data == MAP_FAILED ? gd_errno_or(EIO) : data_adopt(ledger, fd, data, (size_t)st.st_size, cookie);
 		if (data != MAP_FAILED)
 			munmap(data, (size_t)st.st_size);
 	}
 	close(fd);
-	return ret;
+	return err;
 }
 
 int gd_ledger_adopt(struct gd_ledger **out, const char *path, uint64_t cookie)
 {
 	struct gd_ledger *ledger;
-	int ret = ledger_new(&ledger, path);
+	int err = ledger_new(&ledger, path);
 
-	if (ret)
-		return ret;
-	ret = file_adopt(ledger, cookie);
-	if (ret)
+	if (err)
+		return err;
+	err = file_adopt(ledger, cookie);
+	if (err)
 		ledger_free(ledger);
 	else
 		*out = ledger;
-	return ret;
+	return err;
 }
 
 void gd_ledger_close(struct gd_ledger *ledger)

@@ -98,14 +98,14 @@ static int bus_insert(struct gd_bus *bus, const struct gd_bus_range *range, enum
 
 static int range_add(struct gd_bus *bus, const struct gd_bus_range *range, enum insertion how)
 {
-	int ret;
+	int err;
 
 	if (!range->size || range->base + (range->size - 1) < range->base)
 		return -EINVAL;
 	pthread_mutex_lock(&bus->lock);
-	ret = bus_insert(bus, range, how);
+	err = bus_insert(bus, range, how);
 	pthread_mutex_unlock(&bus->lock);
-	return ret;
+	return err;
 }
 
 int gd_bus_add(struct gd_bus *bus, const struct gd_bus_range *range)

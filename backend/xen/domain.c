@@ -39,21 +39,21 @@ static int domain_open(struct gd_domains *domains, uint16_t domid, const uint16_
 {
 	struct gd_domain *domain = calloc(1, sizeof(*domain));
 	struct gd_ioreq_config config;
-	int ret = -ENOMEM;
+	int err = -ENOMEM;
 
 	if (!domain)
 		goto fail;
 	domain->domid = domid;
 	gd_log_init(&domain->log, domid, "ioreq");
-	ret = gd_bus_open(&domain->bus, &domain->log);
-	if (ret)
+	err = gd_bus_open(&domain->bus, &domain->log);
+	if (err)
 		goto free_domain;
 	config = (struct gd_ioreq_config){domid, &domain->log, domain->bus, adopt, adopts};
-	ret = gd_ioreq_open(&domain->ioreq, &config, error, size);
-	if (ret) {
+	err = gd_ioreq_open(&domain->ioreq, &config, error, size);
+	if (err) {
 		gd_bus_close(domain->bus);
 		free(domain);
-		return ret; /* `error` is filled in */
+		return err; /* `error` is filled in */
 	}
 	domains->domain[domid] = domain;
 	return 0;
@@ -61,8 +61,8 @@ static int domain_open(struct gd_domains *domains, uint16_t domid, const uint16_
 free_domain:
 	free(domain);
 fail:
-	snprintf(error, size, "%s", strerror(-ret));
-	return ret;
+	snprintf(error, size, "%s", strerror(-err));
+	return err;
 }
 
 /* Called when a device goes; the last one takes its domain along. Accesses that wait for a device are answered. */
@@ -90,20 +90,20 @@ static void irq_flip(struct gd_domain *domain, unsigned irq)
 /* The bus comes first: the first access that Xen sends must find the device. */
 static int range_add(struct gd_domain *domain, const struct gd_domain_device *device, char *error, size_t size)
 {
-	int ret = device->reserved ? gd_bus_fill(domain->bus, &device->range) : gd_bus_add(domain->bus, &device->range);
+	int err = device->reserved ? gd_bus_fill(domain->bus, &device->range) : gd_bus_add(domain->bus, &device->range);
 
-	if (ret) {
+	if (err) {
 		snprintf(error, size, "base '0x%" PRIx64 "': %s", device->range.base,
-			 ret == -EADDRINUSE ? "another device of the guest has it" : strerror(-ret));
-		return ret;
+			 err == -EADDRINUSE ? "another device of the guest has it" : strerror(-err));
+		return err;
 	}
-	ret = gd_ioreq_map(domain->ioreq, device->range.base, device->range.size);
-	if (ret) {
+	err = gd_ioreq_map(domain->ioreq, device->range.base, device->range.size);
+	if (err) {
 		snprintf(error, size, "base '0x%" PRIx64 "': cannot have its accesses sent here: %s",
-			 device->range.base, strerror(-ret));
+			 device->range.base, strerror(-err));
 		gd_bus_remove(domain->bus, device->range.base);
 	}
-	return ret;
+	return err;
 }
 
 static void range_remove(struct gd_domain *domain, const struct gd_domain_device *device)
@@ -123,14 +123,14 @@ int gd_domain_adopt(struct gd_domains *domains, uint16_t domid, const uint16_t *
 void gd_domain_reserve(struct gd_domains *domains, uint16_t domid, struct gd_domain_device *device)
 {
 	struct gd_domain *domain = domains->domain[domid];
-	int ret;
+	int err;
 
 	if (!domain || device->domain || !device->range.base)
 		return;
-	ret = gd_bus_reserve(domain->bus, device->range.base, device->range.size);
-	if (ret) {
+	err = gd_bus_reserve(domain->bus, device->range.base, device->range.size);
+	if (err) {
 		gd_log(&domain->log, GD_WARN, "base '0x%" PRIx64 "': accesses there cannot wait for their device: %s",
-		       device->range.base, strerror(-ret));
+		       device->range.base, strerror(-err));
 		return;
 	}
 	device->domain = domain;
@@ -141,47 +141,47 @@ void gd_domain_reserve(struct gd_domains *domains, uint16_t domid, struct gd_dom
 void gd_domain_settled(struct gd_domains *domains, uint16_t domid)
 {
 	struct gd_domain *domain = domains->domain[domid];
-	int ret;
+	int err;
 
 	if (!domain)
 		return;
-	ret = gd_ioreq_start(domain->ioreq);
-	if (ret) /* it is tried again whenever a device is attached */
-		gd_log(&domain->log, GD_ERR, "cannot start a thread: %s; its accesses wait", strerror(-ret));
+	err = gd_ioreq_start(domain->ioreq);
+	if (err) /* it is tried again whenever a device is attached */
+		gd_log(&domain->log, GD_ERR, "cannot start a thread: %s; its accesses wait", strerror(-err));
 	domain_put(domains, domain);
 }
 
 static int domain_attach(struct gd_domain *domain, struct gd_domain_device *device, char *error, size_t size)
 {
-	int ret;
+	int err;
 
 	if (irq_used(domain, device->irq)) {
 		snprintf(error, size, "irq '%u': another device of the guest has it", device->irq);
 		return -EADDRINUSE;
 	}
-	ret = range_add(domain, device, error, size);
-	if (ret)
-		return ret;
-	ret = gd_ioreq_start(domain->ioreq);
-	if (ret) {
-		snprintf(error, size, "cannot start a thread: %s", strerror(-ret));
+	err = range_add(domain, device, error, size);
+	if (err)
+		return err;
+	err = gd_ioreq_start(domain->ioreq);
+	if (err) {
+		snprintf(error, size, "cannot start a thread: %s", strerror(-err));
 		range_remove(domain, device);
 	}
-	return ret;
+	return err;
 }
 
 int gd_domain_attach(struct gd_domains *domains, uint16_t domid, struct gd_domain_device *device, char *error,
 		     size_t size)
 {
-	int ret = domains->domain[domid] ? 0 : domain_open(domains, domid, NULL, 0, error, size);
+	int err = domains->domain[domid] ? 0 : domain_open(domains, domid, NULL, 0, error, size);
 	struct gd_domain *domain = domains->domain[domid];
 
-	if (ret)
-		return ret;
-	ret = domain_attach(domain, device, error, size);
-	if (ret) {
+	if (err)
+		return err;
+	err = domain_attach(domain, device, error, size);
+	if (err) {
 		domain_put(domains, domain);
-		return ret; /* a reservation counts as a device until it is detached */
+		return err; /* a reservation counts as a device until it is detached */
 	}
 	domain->attached++;
 	irq_flip(domain, device->irq);

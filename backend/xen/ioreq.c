@@ -196,10 +196,10 @@ static int handles_open(struct gd_ioreq *ioreq)
 	ioreq->memory = !ioreq->evtchn ? NULL : xenforeignmemory_open(NULL, 0);
 	ioreq->devicemodel = !ioreq->memory ? NULL : xendevicemodel_open(NULL, 0);
 	if (!ioreq->devicemodel) {
-		int ret = gd_errno_or(EIO);
+		int err = gd_errno_or(EIO);
 
 		handles_close(ioreq);
-		return ret;
+		return err;
 	}
 	gd_restrict_note(GD_RESTRICT_EVTCHN, xenevtchn_restrict(ioreq->evtchn, ioreq->domid));
 	gd_restrict_note(GD_RESTRICT_FOREIGNMEMORY, xenforeignmemory_restrict(ioreq->memory, ioreq->domid));
@@ -265,33 +265,33 @@ int gd_ioreq_open(struct gd_ioreq **out, const struct gd_ioreq_config *config, c
 {
 	struct gd_ioreq *ioreq = calloc(1, sizeof(*ioreq));
 	const char *step = "opening the libraries' handles";
-	int ret = -ENOMEM;
+	int err = -ENOMEM;
 
 	if (!ioreq)
 		goto fail;
 	*ioreq = (struct gd_ioreq){.domid = config->domid, .log = config->log, .bus = config->bus, .wake = -1};
-	ret = handles_open(ioreq);
-	if (ret)
+	err = handles_open(ioreq);
+	if (err)
 		goto free_ioreq;
 	step = "counting the vCPUs";
-	ret = vcpus_count(ioreq);
-	if (ret)
+	err = vcpus_count(ioreq);
+	if (err)
 		goto close_handles;
 	step = "making an ioreq server";
-	ret = server_find(ioreq, config);
-	if (ret)
+	err = server_find(ioreq, config);
+	if (err)
 		goto close_handles;
 	step = "mapping the ioreq page";
-	ret = slots_map(ioreq); /* before it is enabled: vp_eport is filled in then */
-	if (ret)
+	err = slots_map(ioreq); /* before it is enabled: vp_eport is filled in then */
+	if (err)
 		goto destroy_server;
 	step = "enabling the ioreq server";
-	ret = server_enable(ioreq, true);
-	if (ret)
+	err = server_enable(ioreq, true);
+	if (err)
 		goto unmap_slots;
 	step = "binding the vCPUs' event channels";
-	ret = ports_bind(ioreq);
-	if (ret)
+	err = ports_bind(ioreq);
+	if (err)
 		goto disable_server;
 	*out = ioreq;
 	return 0;
@@ -310,32 +310,32 @@ close_handles:
 free_ioreq:
 	free(ioreq);
 fail:
-	snprintf(error, size, "%s: %s", step, strerror(-ret));
-	return ret;
+	snprintf(error, size, "%s: %s", step, strerror(-err));
+	return err;
 }
 
 static int thread_create(struct gd_ioreq *ioreq)
 {
 	pthread_attr_t attr;
-	int ret;
+	int err;
 
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, STACK_BYTES);
-	ret = pthread_create(&ioreq->thread, &attr, answer_thread, ioreq);
+	err = pthread_create(&ioreq->thread, &attr, answer_thread, ioreq);
 	pthread_attr_destroy(&attr);
-	return -ret;
+	return -err;
 }
 
 int gd_ioreq_start(struct gd_ioreq *ioreq)
 {
 	char name[16];
-	int ret;
+	int err;
 
 	if (ioreq->running)
 		return 0;
-	ret = thread_create(ioreq);
-	if (ret)
-		return ret;
+	err = thread_create(ioreq);
+	if (err)
+		return err;
 	snprintf(name, sizeof(name), "d%u-ioreq", ioreq->domid);
 	pthread_setname_np(ioreq->thread, name);
 	ioreq->running = true;

@@ -136,9 +136,9 @@ void gd_irq_close(struct gd_irq *irq)
 
 void gd_irq_raise(struct gd_irq *irq)
 {
-	int ret = irq->ops->raise(irq);
+	int err = irq->ops->raise(irq);
 
 	/* A guest may end at any time, and its controller with it: so these lines are limited. */
-	if (ret)
-		gd_log_guest(irq->log, GD_WARN, "irq %u: cannot raise it: %s", irq->number, strerror(-ret));
+	if (err)
+		gd_log_guest(irq->log, GD_WARN, "irq %u: cannot raise it: %s", irq->number, strerror(-err));
 }

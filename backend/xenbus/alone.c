@@ -42,11 +42,11 @@ static int lock_path(char path[PATH_MAX])
 {
 	static const char *const system[] = {"/run/xenstored", "/var/lib/xenstored", "/dev/xen", "/proc/xen", "/dev"};
 	char dir[PATH_MAX], real[PATH_MAX];
-	int ret = store_dir(dir);
+	int err = store_dir(dir);
 
 	snprintf(path, PATH_MAX, "%s", SYSTEM_LOCK);
-	if (ret || !dir[0])
-		return ret;
+	if (err || !dir[0])
+		return err;
 	if (!realpath(dir, real))
 		return -errno;
 	for (unsigned i = 0; i < sizeof(system) / sizeof(system[0]); i++)
@@ -123,15 +123,15 @@ static int place_take(int fd, uint16_t domid)
 static int lock_take(int fd, uint16_t domid, pid_t *pid)
 {
 	struct flock none = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
-	int ret = other_find(fd, domid, pid);
+	int found = other_find(fd, domid, pid);
 
-	if (!ret)
-		ret = place_take(fd, domid);
-	if (!ret)
-		ret = other_find(fd, domid, pid);
-	if (ret > 0)
+	if (!found)
+		found = place_take(fd, domid);
+	if (!found)
+		found = other_find(fd, domid, pid);
+	if (found > 0)
 		fcntl(fd, F_SETLK, &none);
-	return ret > 0 ? -EEXIST : ret;
+	return found > 0 ? -EEXIST : found;
 }
 
 int gd_alone_take(uint16_t domid)
@@ -139,21 +139,21 @@ int gd_alone_take(uint16_t domid)
 	const struct timespec pause = {.tv_nsec = PAUSE_MS * 1000000L};
 	char path[PATH_MAX];
 	pid_t pid = 0;
-	int ret = lock_path(path), fd;
+	int err = lock_path(path), fd;
 
-	fd = ret ? ret : lock_open(path);
-	ret = fd < 0 ? fd : lock_take(fd, domid, &pid);
-	for (unsigned i = 0; i < PAUSES && (ret == -EEXIST || ret == -EAGAIN); i++) {
+	fd = err ? err : lock_open(path);
+	err = fd < 0 ? fd : lock_take(fd, domid, &pid);
+	for (unsigned i = 0; i < PAUSES && (err == -EEXIST || err == -EAGAIN); i++) {
 		nanosleep(&pause, NULL);
-		ret = lock_take(fd, domid, &pid);
+		err = lock_take(fd, domid, &pid);
 	}
-	if (ret == -EEXIST)
+	if (err == -EEXIST)
 		gd_log(NULL, GD_ERR,
 		       "process %d is a grantiod that serves domain %u's disks already (%s): there can be one only",
 		       (int)pid, domid, path);
-	else if (ret)
-		gd_log(NULL, GD_ERR, "lock %s: %s", path, strerror(-ret));
-	if (ret && fd >= 0)
+	else if (err)
+		gd_log(NULL, GD_ERR, "lock %s: %s", path, strerror(-err));
+	if (err && fd >= 0)
 		close(fd);
-	return ret;
+	return err;
 }

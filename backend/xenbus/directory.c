@@ -22,25 +22,25 @@ static void device_path(const struct gd_store *store, const struct gd_device_id 
 		 key ? "/" : "", key ? key : "");
 }
 
-/* True when there is a directory; *ret becomes -errno on failure. */
-static bool device_exists(struct gd_store *store, xs_transaction_t transaction, const struct gd_device_id *id, int *ret)
+/* True when there is a directory; *err becomes -errno on failure. */
+static bool device_exists(struct gd_store *store, xs_transaction_t transaction, const struct gd_device_id *id, int *err)
 {
 	char path[GD_STORE_PATH], *value;
 
 	device_path(store, id, NULL, path);
-	*ret = gd_store_node_read(store, transaction, path, &value);
+	*err = gd_store_node_read(store, transaction, path, &value);
 	free(value);
-	if (!*ret && !value)
-		*ret = -ENOENT;
-	return !*ret;
+	if (!*err && !value)
+		*err = -ENOENT;
+	return !*err;
 }
 
-/* End a transaction: commit it if `ret` is 0. -EAGAIN: another client changed what it read. */
-static int transaction_end(struct gd_store *store, xs_transaction_t transaction, int ret)
+/* End a transaction: commit it if `err` is 0. -EAGAIN: another client changed what it read. */
+static int transaction_end(struct gd_store *store, xs_transaction_t transaction, int err)
 {
 	errno = 0;
-	if (xs_transaction_end(store->xs, transaction, ret != 0) || ret)
-		return ret;
+	if (xs_transaction_end(store->xs, transaction, err != 0) || err)
+		return err;
 	return gd_errno_or(EIO);
 }
 
@@ -56,16 +56,16 @@ typedef int store_work(struct gd_store *store, xs_transaction_t transaction, voi
 
 static int transact(struct gd_store *store, store_work *work, void *arguments)
 {
-	int ret = -EAGAIN;
+	int err = -EAGAIN;
 
-	for (unsigned i = 0; i < ATTEMPTS && ret == -EAGAIN; i++) {
+	for (unsigned i = 0; i < ATTEMPTS && err == -EAGAIN; i++) {
 		xs_transaction_t transaction;
 
-		ret = transaction_start(store, &transaction);
-		if (!ret)
-			ret = transaction_end(store, transaction, work(store, transaction, arguments));
+		err = transaction_start(store, &transaction);
+		if (!err)
+			err = transaction_end(store, transaction, work(store, transaction, arguments));
 	}
-	return ret;
+	return err;
 }
 
 struct read_arguments {
@@ -77,28 +77,28 @@ static int keys_read(struct gd_store *store, xs_transaction_t transaction, void 
 {
 	const struct read_arguments *read = arguments;
 	char path[GD_STORE_PATH];
-	int ret;
+	int err;
 
 	gd_keys_free(read->keys); /* of a former attempt */
-	if (!device_exists(store, transaction, read->id, &ret))
-		return ret;
-	for (unsigned key = 0; key < GD_KEYS && !ret; key++) {
+	if (!device_exists(store, transaction, read->id, &err))
+		return err;
+	for (unsigned key = 0; key < GD_KEYS && !err; key++) {
 		device_path(store, read->id, gd_key_names[key], path);
-		ret = gd_store_node_read(store, transaction, path, &read->keys->value[key]);
+		err = gd_store_node_read(store, transaction, path, &read->keys->value[key]);
 	}
-	return ret;
+	return err;
 }
 
 int gd_store_read(struct gd_store *store, const struct gd_device_id *id, struct gd_keys *keys)
 {
 	struct read_arguments read = {id, keys};
-	int ret;
+	int err;
 
 	memset(keys, 0, sizeof(*keys));
-	ret = transact(store, keys_read, &read);
-	if (ret)
+	err = transact(store, keys_read, &read);
+	if (err)
 		gd_keys_free(keys);
-	return ret;
+	return err;
 }
 
 static int key_write(struct gd_store *store, xs_transaction_t transaction, const struct gd_device_id *id,
@@ -120,16 +120,16 @@ static int key_compare(struct gd_store *store, xs_transaction_t transaction, con
 {
 	char path[GD_STORE_PATH], *text;
 	uint64_t number;
-	int ret;
+	int err;
 
 	device_path(store, id, gd_key_names[key], path);
-	ret = gd_store_node_read(store, transaction, path, &text);
-	if (!ret && !text)
-		ret = -ENOENT;
-	if (!ret && (!gd_number(text, false, UINT_MAX, &number) || number != value))
-		ret = -EBUSY;
+	err = gd_store_node_read(store, transaction, path, &text);
+	if (!err && !text)
+		err = -ENOENT;
+	if (!err && (!gd_number(text, false, UINT_MAX, &number) || number != value))
+		err = -EBUSY;
 	free(text);
-	return ret;
+	return err;
 }
 
 static int key_remove(struct gd_store *store, xs_transaction_t transaction, const struct gd_device_id *id,
@@ -147,17 +147,17 @@ static int key_remove(struct gd_store *store, xs_transaction_t transaction, cons
 static int note_write(struct gd_store *store, xs_transaction_t transaction, const struct gd_device_id *id,
 		      const struct gd_store_note *note)
 {
-	int ret = key_write(store, transaction, id, GD_KEY_IOREQ_SERVER, note->server);
+	int err = key_write(store, transaction, id, GD_KEY_IOREQ_SERVER, note->server);
 
-	if (!ret && note->others)
-		ret = key_remove(store, transaction, id, GD_KEY_IOREQ_OTHERS);
-	if (!ret && note->ledger)
-		ret = key_write(store, transaction, id, GD_KEY_LEDGER, note->ledger);
-	if (!ret && note->base)
-		ret = key_write(store, transaction, id, GD_KEY_VERSION, GIO_XENBUS_VERSION);
-	if (!ret && note->base)
-		ret = key_write(store, transaction, id, GD_KEY_MMIO_BASE, note->base);
-	return ret;
+	if (!err && note->others)
+		err = key_remove(store, transaction, id, GD_KEY_IOREQ_OTHERS);
+	if (!err && note->ledger)
+		err = key_write(store, transaction, id, GD_KEY_LEDGER, note->ledger);
+	if (!err && note->base)
+		err = key_write(store, transaction, id, GD_KEY_VERSION, GIO_XENBUS_VERSION);
+	if (!err && note->base)
+		err = key_write(store, transaction, id, GD_KEY_MMIO_BASE, note->base);
+	return err;
 }
 
 struct others_arguments {
@@ -168,11 +168,11 @@ struct others_arguments {
 static int others_write(struct gd_store *store, xs_transaction_t transaction, void *arguments)
 {
 	const struct others_arguments *others = arguments;
-	int ret;
+	int err;
 
-	if (device_exists(store, transaction, others->id, &ret))
-		ret = key_write(store, transaction, others->id, GD_KEY_IOREQ_OTHERS, others->servers);
-	return ret;
+	if (device_exists(store, transaction, others->id, &err))
+		err = key_write(store, transaction, others->id, GD_KEY_IOREQ_OTHERS, others->servers);
+	return err;
 }
 
 int gd_store_others(struct gd_store *store, const struct gd_device_id *id, uint32_t servers)
@@ -191,11 +191,11 @@ struct state_arguments {
 static int state_write(struct gd_store *store, xs_transaction_t transaction, void *arguments)
 {
 	const struct state_arguments *state = arguments;
-	int ret = key_compare(store, transaction, state->id, GD_KEY_STATE, state->from);
+	int err = key_compare(store, transaction, state->id, GD_KEY_STATE, state->from);
 
-	if (!ret && state->note)
-		ret = note_write(store, transaction, state->id, state->note);
-	return ret ? ret : key_write(store, transaction, state->id, GD_KEY_STATE, state->to);
+	if (!err && state->note)
+		err = note_write(store, transaction, state->id, state->note);
+	return err ? err : key_write(store, transaction, state->id, GD_KEY_STATE, state->to);
 }
 
 int gd_store_state(struct gd_store *store, const struct gd_device_id *id, unsigned from, unsigned to,
@@ -209,13 +209,13 @@ int gd_store_state(struct gd_store *store, const struct gd_device_id *id, unsign
 static int directory_remove(struct gd_store *store, xs_transaction_t transaction, void *arguments)
 {
 	const struct gd_device_id *id = arguments;
-	int ret = key_compare(store, transaction, id, GD_KEY_STATE, GD_STATE_CLOSED);
+	int err = key_compare(store, transaction, id, GD_KEY_STATE, GD_STATE_CLOSED);
 	char path[GD_STORE_PATH];
 
-	if (!ret)
-		ret = key_compare(store, transaction, id, GD_KEY_ONLINE, 0);
-	if (ret)
-		return ret;
+	if (!err)
+		err = key_compare(store, transaction, id, GD_KEY_ONLINE, 0);
+	if (err)
+		return err;
 	device_path(store, id, NULL, path);
 	errno = 0;
 	if (xs_rm(store->xs, transaction, path))
@@ -273,26 +273,26 @@ static int front_keys_read(struct gd_store *store, xs_transaction_t transaction,
 {
 	const struct front_arguments *front = arguments;
 	char path[GD_STORE_PATH];
-	int ret = 0;
+	int err = 0;
 
 	gd_front_keys_free(front->keys); /* of a former attempt */
-	for (unsigned key = 0; key < GD_FRONT_KEYS && !ret; key++) {
+	for (unsigned key = 0; key < GD_FRONT_KEYS && !err; key++) {
 		front_path(front->id, gd_front_key_names[key], path);
-		ret = gd_store_node_read(store, transaction, path, &front->keys->value[key]);
+		err = gd_store_node_read(store, transaction, path, &front->keys->value[key]);
 	}
-	return ret;
+	return err;
 }
 
 int gd_store_front_read(struct gd_store *store, const struct gd_device_id *id, struct gd_front_keys *keys)
 {
 	struct front_arguments front = {id, keys};
-	int ret;
+	int err;
 
 	memset(keys, 0, sizeof(*keys));
-	ret = transact(store, front_keys_read, &front);
-	if (ret)
+	err = transact(store, front_keys_read, &front);
+	if (err)
 		gd_front_keys_free(keys);
-	return ret;
+	return err;
 }
 
 void gd_store_remove(struct gd_store *store, const struct gd_device_id *id, enum gd_key key)

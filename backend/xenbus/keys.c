@@ -118,20 +118,20 @@ int gd_keys_life(const struct gd_keys *keys, struct gd_keys_life *out, char erro
 {
 	const char *state = keys->value[GD_KEY_STATE], *online = keys->value[GD_KEY_ONLINE];
 	uint64_t number = 0;
-	int ret;
+	int err;
 
 	if (!state)
 		return incomplete(error, GD_KEY_STATE);
 	if (!online)
 		return incomplete(error, GD_KEY_ONLINE);
-	ret = check_number(error, GD_KEY_STATE, state, false, GD_STATE_MAX, &number);
-	if (!ret && !number)
-		ret = refuse(error, GD_KEY_STATE, state, "must be 1 to %u", GD_STATE_MAX);
-	if (!ret)
-		ret = check_flag(error, GD_KEY_ONLINE, online, &out->online);
-	if (!ret)
+	err = check_number(error, GD_KEY_STATE, state, false, GD_STATE_MAX, &number);
+	if (!err && !number)
+		err = refuse(error, GD_KEY_STATE, state, "must be 1 to %u", GD_STATE_MAX);
+	if (!err)
+		err = check_flag(error, GD_KEY_ONLINE, online, &out->online);
+	if (!err)
 		out->state = (unsigned)number;
-	return ret;
+	return err;
 }
 
 static int check_frontend(const struct check *check, const char *value)
@@ -146,12 +146,12 @@ static int check_frontend(const struct check *check, const char *value)
 static int check_frontend_id(const struct check *check, const char *value)
 {
 	uint64_t number = 0;
-	int ret = check_number(check->error, GD_KEY_FRONTEND_ID, value, false, GIO_DOMID_MAX, &number);
+	int err = check_number(check->error, GD_KEY_FRONTEND_ID, value, false, GIO_DOMID_MAX, &number);
 
-	if (!ret && number != check->id->domid)
-		ret = refuse(check->error, GD_KEY_FRONTEND_ID, value, "the directory is for domain %u",
+	if (!err && number != check->id->domid)
+		err = refuse(check->error, GD_KEY_FRONTEND_ID, value, "the directory is for domain %u",
 			     check->id->domid);
-	return ret;
+	return err;
 }
 
 static int check_specification(const struct check *check, const char *value)
@@ -188,10 +188,10 @@ static int check_transport(const struct check *check, const char *value)
 static int check_grant_usage(const struct check *check, const char *value)
 {
 	bool grants = false;
-	int ret = value ? check_flag(check->error, GD_KEY_GRANT_USAGE, value, &grants) : 0;
+	int err = value ? check_flag(check->error, GD_KEY_GRANT_USAGE, value, &grants) : 0;
 
-	if (ret)
-		return ret;
+	if (err)
+		return err;
 	if (!check->out->base)
 		return 0;
 	if (grants || (!value && check->policy->backend != 0))
@@ -210,11 +210,11 @@ static int check_grant_usage(const struct check *check, const char *value)
 static int check_base(const struct check *check, const char *value)
 {
 	uint64_t base = 0;
-	int ret = check_number(check->error, GD_KEY_BASE, value, true,
+	int err = check_number(check->error, GD_KEY_BASE, value, true,
 			       (UINT64_C(1) << ADDRESS_BITS) - GIO_VIRTIO_MMIO_BYTES, &base);
 
-	if (ret)
-		return ret;
+	if (err)
+		return err;
 	if (base % GIO_VIRTIO_MMIO_BYTES)
 		return refuse(check->error, GD_KEY_BASE, value, "must be a multiple of 0x%x", GIO_VIRTIO_MMIO_BYTES);
 	check->out->base = base;
@@ -224,15 +224,15 @@ static int check_base(const struct check *check, const char *value)
 static int check_irq(const struct check *check, const char *value)
 {
 	uint64_t irq = 0;
-	int ret = check_number(check->error, GD_KEY_IRQ, value, false, SPI_LAST, &irq);
+	int err = check_number(check->error, GD_KEY_IRQ, value, false, SPI_LAST, &irq);
 
-	if (!ret && !check->out->base && irq)
-		ret = refuse(check->error, GD_KEY_IRQ, value, "must be 0 where base is 0");
-	else if (!ret && check->out->base && irq < SPI_FIRST)
-		ret = refuse(check->error, GD_KEY_IRQ, value, "must be %u to %u", SPI_FIRST, SPI_LAST);
-	if (!ret)
+	if (!err && !check->out->base && irq)
+		err = refuse(check->error, GD_KEY_IRQ, value, "must be 0 where base is 0");
+	else if (!err && check->out->base && irq < SPI_FIRST)
+		err = refuse(check->error, GD_KEY_IRQ, value, "must be %u to %u", SPI_FIRST, SPI_LAST);
+	if (!err)
 		check->out->irq = (unsigned)irq;
-	return ret;
+	return err;
 }
 
 static int check_mode(const struct check *check, const char *value)
@@ -353,18 +353,18 @@ int gd_keys_device(const struct gd_keys *keys, const struct gd_device_id *id, co
 		   struct gd_keys_device *out, char error[GD_KEYS_ERROR])
 {
 	struct check check = {keys, id, policy, out, error};
-	int ret = 0;
+	int err = 0;
 
 	*out = (struct gd_keys_device){.type = GIO_VIRTIO_ID_BLOCK, .discard = true, .direct = true};
-	for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]) && !ret; i++) {
+	for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]) && !err; i++) {
 		const char *value = keys->value[checks[i].key];
 
 		if (!value && checks[i].required & 1u << id->class)
-			ret = incomplete(error, checks[i].key);
+			err = incomplete(error, checks[i].key);
 		else
-			ret = checks[i].check(&check, value);
+			err = checks[i].check(&check, value);
 	}
-	return ret;
+	return err;
 }
 
 static uint64_t note_number(const struct gd_keys *keys, enum gd_key key, uint64_t max)

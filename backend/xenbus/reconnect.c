@@ -31,12 +31,12 @@ static void watch_ready(struct gd_loop_source *source, uint32_t events)
 
 int gd_reconnect_watch(struct gd_xenbus *xenbus)
 {
-	int ret;
+	int err;
 
 	xenbus->watch = (struct gd_loop_source){gd_store_fd(xenbus->store), watch_ready, xenbus};
-	ret = gd_loop_add(xenbus->loop, &xenbus->watch, EPOLLIN);
-	if (ret)
-		return ret;
+	err = gd_loop_add(xenbus->loop, &xenbus->watch, EPOLLIN);
+	if (err)
+		return err;
 	xenbus->lost = false;
 	for (unsigned class = 0; class < GD_CLASSES; class ++)
 		xenbus->dirty_class[class] = true;
@@ -70,11 +70,11 @@ static bool some_forgotten(const struct gd_xenbus *xenbus)
 
 static void reconnect(struct gd_xenbus *xenbus)
 {
-	int ret = gd_store_again(xenbus->store);
+	int err = gd_store_again(xenbus->store);
 
-	if (!ret)
-		ret = gd_reconnect_watch(xenbus);
-	if (ret) {
+	if (!err)
+		err = gd_reconnect_watch(xenbus);
+	if (err) {
 		xenbus->again_ms = xenbus->again_ms * 2 < AGAIN_MOST_MS ? xenbus->again_ms * 2 : AGAIN_MOST_MS;
 		gd_timer_set(&xenbus->again, xenbus->again_ms);
 		return;

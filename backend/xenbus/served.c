@@ -93,13 +93,13 @@ static void close_run(struct gd_job *job)
 static int job_start(struct gd_served *device, void (*run)(struct gd_job *job), const char *what)
 {
 	char name[32];
-	int ret;
+	int err;
 
 	device->own->job.run = run;
 	snprintf(name, sizeof(name), "d%u-%s", device->id.domid, what);
-	ret = gd_job_start(device->env->jobs, &device->own->job, name);
-	device->own->busy = !ret;
-	return ret;
+	err = gd_job_start(device->env->jobs, &device->own->job, name);
+	device->own->busy = !err;
+	return err;
 }
 
 static void device_idle(struct gd_served *device)
@@ -113,12 +113,12 @@ static void device_idle(struct gd_served *device)
 
 static void device_close(struct gd_served *device)
 {
-	int ret = job_start(device, close_run, "close");
+	int err = job_start(device, close_run, "close");
 
-	if (!ret)
+	if (!err)
 		return;
 	/* There is no thread for the job. The main thread may wait, but a guest's pages must not be held for ever. */
-	gd_log(&device->log, GD_WARN, "closing without a thread of its own: %s", strerror(-ret));
+	gd_log(&device->log, GD_WARN, "closing without a thread of its own: %s", strerror(-err));
 	close_run(&device->own->job);
 	device_idle(device);
 }
@@ -184,7 +184,7 @@ void gd_served_free(struct gd_served *device)
 int gd_served_open(struct gd_served *device, const struct gd_keys_device *keys, unsigned state)
 {
 	char *target = strdup(keys->target);
-	int ret = -ENOMEM;
+	int err = -ENOMEM;
 
 	if (!target)
 		goto fail;
@@ -196,12 +196,12 @@ int gd_served_open(struct gd_served *device, const struct gd_keys_device *keys, 
 	device->keys.target = target;
 	device->former = state;
 	device->phase = GD_PHASE_OPENING;
-	ret = job_start(device, gd_served_open_run, "open");
-	if (!ret)
+	err = job_start(device, gd_served_open_run, "open");
+	if (!err)
 		return 0;
 	device->phase = GD_PHASE_IDLE;
 fail:
-	return gd_served_fail(device, ret, "cannot open its image");
+	return gd_served_fail(device, err, "cannot open its image");
 }
 
 uint64_t gd_served_former_base(const struct gd_served *device)
@@ -255,14 +255,14 @@ int gd_served_start(struct gd_served *device, uint64_t base)
 
 int gd_served_bind(struct gd_served *device, uint32_t port)
 {
-	int ret = 0;
+	int err = 0;
 
 	if (port)
-		ret = gd_irq_event_bind(device->own->irq, port);
+		err = gd_irq_event_bind(device->own->irq, port);
 	else
 		gd_irq_event_unbind(device->own->irq);
-	device->port = ret ? 0 : port;
-	return ret;
+	device->port = err ? 0 : port;
+	return err;
 }
 
 void gd_served_stop(struct gd_served *device)
@@ -277,7 +277,7 @@ void gd_served_stop(struct gd_served *device)
 
 void gd_served_refresh(struct gd_served *device)
 {
-	int ret;
+	int err;
 
 	if (device->phase != GD_PHASE_SERVED)
 		return;
@@ -289,7 +289,7 @@ void gd_served_refresh(struct gd_served *device)
 		gd_vdev_refresh(device->own->vdev);
 		return;
 	}
-	ret = job_start(device, refresh_run, "size");
-	if (ret)
-		gd_log(&device->log, GD_WARN, "cannot look at the image's size: %s", strerror(-ret));
+	err = job_start(device, refresh_run, "size");
+	if (err)
+		gd_log(&device->log, GD_WARN, "cannot look at the image's size: %s", strerror(-err));
 }

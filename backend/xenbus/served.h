@@ -104,8 +104,8 @@ bool gd_served_ledger_parse(const char *name, struct gd_device_id *id);
 /* Make a device, which is IDLE at first. `name`: gd_keys_name(). */
 struct gd_served *gd_served_new(struct gd_served_env *env, const struct gd_device_id *id, const char *name);
 void gd_served_free(struct gd_served *device); /* IDLE */
-/* Note in device->result and device->error why it cannot be served ("WHAT: text of `ret`"). Returns `ret`. */
-int gd_served_fail(struct gd_served *device, int ret, const char *what);
+/* Note in device->result and device->error why it cannot be served ("WHAT: text of `err`"). Returns `err`. */
+int gd_served_fail(struct gd_served *device, int err, const char *what);
 
 /*
  * IDLE -> OPENING; `changed` reports when it is OPENED, or IDLE again with device->result. `keys` is copied. `state` is

@@ -53,11 +53,11 @@ static bool inherit_begin(struct gd_served *device)
 	return !__atomic_load_n(&device->left, __ATOMIC_SEQ_CST);
 }
 
-int gd_served_fail(struct gd_served *device, int ret, const char *what)
+int gd_served_fail(struct gd_served *device, int err, const char *what)
 {
-	snprintf(device->error, sizeof(device->error), "%s: %s", what, strerror(-ret));
-	device->result = ret;
-	return ret;
+	snprintf(device->error, sizeof(device->error), "%s: %s", what, strerror(-err));
+	device->result = err;
+	return err;
 }
 
 /* ---- the ledger ---------------------------------------------------------------------------------------------- */
@@ -102,27 +102,27 @@ static int ledger_path(const struct gd_served *device, char *path, size_t size)
 static int ledger_open(struct gd_served *device, struct gd_ledger **ledger)
 {
 	char path[PATH_MAX];
-	int ret;
+	int err;
 
 	device->resumed = false;
 	device->ledger = 0;
 	if (!device->config->state_dir)
 		return gd_ledger_make(ledger, NULL);
-	ret = ledger_path(device, path, sizeof(path));
-	if (!ret && gd_served_before(device) && device->note.ledger) {
-		ret = gd_ledger_adopt(ledger, path, device->note.ledger);
-		device->resumed = !ret;
-		if (ret)
-			gd_log(&device->log, GD_NOTICE, "ledger %s: cannot be used: %s", path, strerror(-ret));
+	err = ledger_path(device, path, sizeof(path));
+	if (!err && gd_served_before(device) && device->note.ledger) {
+		err = gd_ledger_adopt(ledger, path, device->note.ledger);
+		device->resumed = !err;
+		if (err)
+			gd_log(&device->log, GD_NOTICE, "ledger %s: cannot be used: %s", path, strerror(-err));
 	}
 	if (!device->resumed)
-		ret = gd_ledger_make(ledger, path);
-	if (!ret)
+		err = gd_ledger_make(ledger, path);
+	if (!err)
 		device->ledger = gd_ledger_cookie(*ledger);
-	if (!ret)
+	if (!err)
 		return 0;
 	gd_log(&device->log, GD_WARN, "ledger %s: cannot make it: %s; no other grantiod will be able to go on", path,
-	       strerror(-ret));
+	       strerror(-err));
 	return gd_ledger_make(ledger, NULL);
 }
 
@@ -147,7 +147,7 @@ static int class_open(struct gd_served *device, const struct gd_ledger *ledger, 
 					  .indirect = config->indirect};
 	struct gd_blk_config blk = {
 		.disk = device->own->disk, .writeback = true, .discard = device->keys.discard && config->discard};
-	int ret;
+	int err;
 
 	if (device->resumed) {
 		gd_device_config_keep(&common, ledger);
@@ -155,25 +155,25 @@ static int class_open(struct gd_served *device, const struct gd_ledger *ledger, 
 	}
 	if (device->keys.type == GIO_VIRTIO_ID_RNG)
 		return gd_rng_open(class, &common, config->rng_rate, error, size);
-	ret = gd_blk_open(class, &common, &blk, error, size);
-	if (ret)
+	err = gd_blk_open(class, &common, &blk, error, size);
+	if (err)
 		gd_disk_remember(device->own->disk, NULL);
 	else
 		device->own->disk = NULL; /* the class's now */
-	return ret;
+	return err;
 }
 
 static int parts_open(struct gd_served *device, struct gd_vdev_config *vdev, char *error, size_t size)
 {
-	int ret = class_open(device, vdev->ledger, &vdev->class, error, size);
+	int err = class_open(device, vdev->ledger, &vdev->class, error, size);
 
-	if (ret)
-		return ret;
+	if (err)
+		return err;
 	gd_mmio_init(&device->own->mmio, device_raise, device);
-	ret = gd_vdev_open(&device->own->vdev, vdev, error, size);
-	if (ret)
+	err = gd_vdev_open(&device->own->vdev, vdev, error, size);
+	if (err)
 		gd_class_close(vdev->class);
-	return ret;
+	return err;
 }
 
 static int vdev_open(struct gd_served *device)
@@ -183,36 +183,36 @@ static int vdev_open(struct gd_served *device)
 				      .quiet = device_quiet,
 				      .opaque = device};
 	char error[GD_SERVED_ERROR / 2];
-	int ret = ledger_open(device, &vdev.ledger);
+	int err = ledger_open(device, &vdev.ledger);
 
-	if (ret)
-		return gd_served_fail(device, ret, "no memory for its ledger");
+	if (err)
+		return gd_served_fail(device, err, "no memory for its ledger");
 	if (device->own->disk)
 		gd_disk_remember(device->own->disk, gd_ledger_unflushed(vdev.ledger));
-	ret = parts_open(device, &vdev, error, sizeof(error));
-	if (ret && device->resumed)
+	err = parts_open(device, &vdev, error, sizeof(error));
+	if (err && device->resumed)
 		gd_ledger_leave(vdev.ledger); /* the next attempt may succeed and go on by it */
-	else if (ret)
+	else if (err)
 		gd_ledger_close(vdev.ledger);
-	if (ret)
+	if (err)
 		snprintf(device->error, sizeof(device->error), "cannot set up the device: %s", error);
-	return ret;
+	return err;
 }
 
 /* Go on where the former process ended. If that is impossible the driver is told that the device needs a reset. */
 static void device_inherit(struct gd_served *device)
 {
-	int ret = device->resumed ? gd_vdev_resume(device->own->vdev) : -ENOENT;
+	int err = device->resumed ? gd_vdev_resume(device->own->vdev) : -ENOENT;
 
-	if (device->resumed && ret == -ESTALE)
+	if (device->resumed && err == -ESTALE)
 		gd_log(&device->log, GD_WARN,
 		       "%s: the former grantiod's last writes may still be on their way to its server: its driver is "
 		       "told to reset it, and no request is done again",
 		       device->target);
-	else if (device->resumed && ret)
-		gd_log(&device->log, GD_NOTICE, "its ledger does not fit: %s", strerror(-ret));
-	device->resumed = !ret;
-	if (ret && ret != -ESTALE)
+	else if (device->resumed && err)
+		gd_log(&device->log, GD_NOTICE, "its ledger does not fit: %s", strerror(-err));
+	device->resumed = !err;
+	if (err && err != -ESTALE)
 		gd_vdev_orphan(device->own->vdev);
 }
 
@@ -242,12 +242,12 @@ static int disk_open(struct gd_served *device)
 		.allow = config->image_dirs[0] ? (const char *const *)config->image_dirs : NULL,
 		.nbd_allow = gd_config_nbd(config),
 	};
-	int ret = gd_disk_open(&device->own->disk, &disk, &device->log, device->error, sizeof(device->error));
+	int err = gd_disk_open(&device->own->disk, &disk, &device->log, device->error, sizeof(device->error));
 
-	if (!ret)
+	if (!err)
 		disk_describe(device);
 	device->own->local = gd_sizewatch_local(device->target);
-	return ret;
+	return err;
 }
 
 void gd_served_parts_close(struct gd_served *device)
@@ -263,21 +263,21 @@ void gd_served_parts_close(struct gd_served *device)
 void gd_served_open_run(struct gd_job *job)
 {
 	struct gd_served *device = job->opaque;
-	int ret;
+	int err;
 
 	device->what[0] = '\0';
 	device->own->local = false;
-	ret = device->keys.type == GIO_VIRTIO_ID_BLOCK ? disk_open(device) : 0;
-	if (!ret) {
-		ret = irq_open(device);
-		if (ret)
-			gd_served_fail(device, ret, "cannot open its interrupt");
+	err = device->keys.type == GIO_VIRTIO_ID_BLOCK ? disk_open(device) : 0;
+	if (!err) {
+		err = irq_open(device);
+		if (err)
+			gd_served_fail(device, err, "cannot open its interrupt");
 	}
-	if (!ret)
-		ret = vdev_open(device);
-	if (!ret && gd_served_before(device) && inherit_begin(device))
+	if (!err)
+		err = vdev_open(device);
+	if (!err && gd_served_before(device) && inherit_begin(device))
 		device_inherit(device);
-	if (ret)
+	if (err)
 		gd_served_parts_close(device);
-	device->result = ret;
+	device->result = err;
 }

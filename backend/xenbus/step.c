@@ -65,18 +65,18 @@ static bool state_wanted(const struct gd_served *device, const struct gd_keys_li
 static int guest_look(struct gd_step *step, struct gd_served *device, struct gd_aliases *guest)
 {
 	char *name = NULL, *uuid = NULL;
-	int ret = 0;
+	int err = 0;
 
 	if (gd_config_names(step->config))
-		ret = gd_store_guest(step->store, device->id.domid, &name, &uuid);
-	if (ret == -EACCES && !step->nameless) {
+		err = gd_store_guest(step->store, device->id.domid, &name, &uuid);
+	if (err == -EACCES && !step->nameless) {
 		step->nameless = true;
 		gd_log(&device->log, GD_WARN,
 		       "cannot look up what its guest is called (%s): in the settings only its domain id counts here",
-		       strerror(-ret));
+		       strerror(-err));
 	}
 	*guest = (struct gd_aliases){device->id.domid, name, uuid};
-	return ret && ret != -EACCES ? -ENOTCONN : 0;
+	return err && err != -EACCES ? -ENOTCONN : 0;
 }
 
 static int device_check(struct gd_step *step, struct gd_served *device, const struct gd_keys *keys,
@@ -84,40 +84,40 @@ static int device_check(struct gd_step *step, struct gd_served *device, const st
 {
 	struct gd_keys_policy policy = {.backend = gd_store_domid(step->store)};
 	struct gd_aliases guest;
-	int ret;
+	int err;
 
-	ret = guest_look(step, device, &guest);
+	err = guest_look(step, device, &guest);
 	policy.config_target = gd_config_disk(step->config, &guest, device->id.devid);
 	policy.foreign = gd_config_foreign(step->config, &guest);
-	if (!ret)
-		ret = gd_keys_device(keys, &device->id, &policy, out, error);
+	if (!err)
+		err = gd_keys_device(keys, &device->id, &policy, out, error);
 	free((char *)guest.name);
 	free((char *)guest.uuid);
-	return ret;
+	return err;
 }
 
 /* Change `state`, unless the toolstack has changed it since it was read: then there is an event for that. */
 static int state_change(struct gd_step *step, struct gd_served *device, unsigned from, unsigned to)
 {
-	int ret = gd_store_state(step->store, &device->id, from, to, NULL);
+	int err = gd_store_state(step->store, &device->id, from, to, NULL);
 
-	if (ret && ret != -ENOENT && ret != -EBUSY)
-		gd_log(&device->log, GD_ERR, "state: cannot write %u: %s", to, strerror(-ret));
-	return ret;
+	if (err && err != -ENOENT && err != -EBUSY)
+		gd_log(&device->log, GD_ERR, "state: cannot write %u: %s", to, strerror(-err));
+	return err;
 }
 
 /* Note for a successor what it needs if this process ends while no directory names the ioreq server (xen/ioreq.h). */
 static void others_note(struct gd_step *step, struct gd_served *device, unsigned devices)
 {
 	uint32_t servers;
-	int ret;
+	int err;
 
 	if (!gd_domain_others(device->env->domains, device->id.domid, devices, &servers))
 		return;
-	ret = gd_store_others(step->store, &device->id, servers);
-	device->others = !ret;
-	if (ret && ret != -ENOENT)
-		gd_log(&device->log, GD_DEBUG, "cannot note the guest's other ioreq servers: %s", strerror(-ret));
+	err = gd_store_others(step->store, &device->id, servers);
+	device->others = !err;
+	if (err && err != -ENOENT)
+		gd_log(&device->log, GD_DEBUG, "cannot note the guest's other ioreq servers: %s", strerror(-err));
 }
 
 /* That is not needed any more: the server is named, or there is none. */
@@ -222,30 +222,30 @@ static int idle_wanted(struct gd_step *step, struct gd_served *device, const str
 {
 	char error[GD_KEYS_ERROR];
 	struct gd_keys_life life;
-	int ret = gd_keys_life(keys, &life, error);
+	int err = gd_keys_life(keys, &life, error);
 
 	device->waits = false;
-	if (!ret && life.state == GD_STATE_CLOSING && !state_wanted(device, &life)) {
+	if (!err && life.state == GD_STATE_CLOSING && !state_wanted(device, &life)) {
 		gd_step_forgive(step, device);
 		state_change(step, device, GD_STATE_CLOSING, GD_STATE_CLOSED);
 		return -ENOENT;
 	}
-	if (!ret && life.state == GD_STATE_CLOSED && !life.online)
+	if (!err && life.state == GD_STATE_CLOSED && !life.online)
 		removal_ask(step, device);
-	if (!ret && !state_wanted(device, &life))
+	if (!err && !state_wanted(device, &life))
 		return -ENOENT;
-	if (!ret && !gd_store_introduced(step->store, device->id.domid)) {
+	if (!err && !gd_store_introduced(step->store, device->id.domid)) {
 		device->waits = true;
 		return -ENOENT;
 	}
-	if (!ret)
-		ret = device_check(step, device, keys, out, error);
-	if (!ret)
-		ret = base_check(device, out, life.state, error);
-	if (ret && ret != -ENOTCONN)
-		complain(step, device, ret == -EINVAL ? GD_ERR : GD_INFO, error, ret == -EINVAL);
+	if (!err)
+		err = device_check(step, device, keys, out, error);
+	if (!err)
+		err = base_check(device, out, life.state, error);
+	if (err && err != -ENOTCONN)
+		complain(step, device, err == -EINVAL ? GD_ERR : GD_INFO, error, err == -EINVAL);
 	*state = life.state;
-	return ret;
+	return err;
 }
 
 /*
@@ -270,13 +270,13 @@ static void idle_step(struct gd_step *step, struct gd_served *device, const stru
 {
 	struct gd_keys_device parsed;
 	unsigned state;
-	int ret;
+	int err;
 
 	device_name(device, keys);
-	ret = idle_wanted(step, device, keys, &parsed, &state);
-	if (!ret)
+	err = idle_wanted(step, device, keys, &parsed, &state);
+	if (!err)
 		idle_open(step, device, &parsed, state);
-	else if (ret != -ENOTCONN)
+	else if (err != -ENOTCONN)
 		gd_served_abandon(device);
 	else if (is_former(device, state))
 		guest_unknown(step, device, keys);
@@ -337,22 +337,22 @@ static void announce(struct gd_step *step, struct gd_served *device)
 					   .base = device->keys.base ? 0 : (uint32_t)device->base,
 					   .others = device->others || device->note.others};
 	unsigned state = device->former;
-	int ret = gd_store_state(step->store, &device->id, state, device->resumed ? state : GD_STATE_INIT_WAIT, &note);
+	int err = gd_store_state(step->store, &device->id, state, device->resumed ? state : GD_STATE_INIT_WAIT, &note);
 
-	device->unsaid = ret && ret != -ENOENT && ret != -EBUSY;
+	device->unsaid = err && err != -ENOENT && err != -EBUSY;
 	device->note = (struct gd_keys_note){
 		.server = true, .server_id = note.server, .ledger = note.ledger, .base = note.base};
-	device->others = device->others && ret;
+	device->others = device->others && err;
 	if (device->unsaid)
-		gd_log(&device->log, GD_WARN, "cannot write its state: %s", strerror(-ret));
-	else if (ret)
+		gd_log(&device->log, GD_WARN, "cannot write its state: %s", strerror(-err));
+	else if (err)
 		gd_step_stop(step, device, "its state has changed"); /* its directory is looked at again then */
-	if (ret)
+	if (err)
 		return;
 	if (!device->keys.base)
-		ret = gd_store_front_watch(step->store, &device->id);
-	if (ret)
-		gd_log(&device->log, GD_WARN, "cannot watch its guest's state: %s", strerror(-ret));
+		err = gd_store_front_watch(step->store, &device->id);
+	if (err)
+		gd_log(&device->log, GD_WARN, "cannot watch its guest's state: %s", strerror(-err));
 	served_say(device);
 }
 
@@ -380,15 +380,15 @@ static void opened_step(struct gd_step *step, struct gd_served *device, const st
 	char error[GD_KEYS_ERROR];
 	struct gd_keys_life life;
 	struct gd_keys_device parsed;
-	int ret = -ENOENT;
+	int err = -ENOENT;
 
 	if (!device->guest->settled)
 		return; /* it waits until all directories are read: one may name an address that it must not take */
 	if (keys && !gd_keys_life(keys, &life, error) && state_wanted(device, &life) && life.state == device->former)
-		ret = device_check(step, device, keys, &parsed, error);
-	if (!ret && keys_equal(&parsed, &device->keys))
+		err = device_check(step, device, keys, &parsed, error);
+	if (!err && keys_equal(&parsed, &device->keys))
 		serve(step, device);
-	else if (ret != -ENOTCONN)
+	else if (err != -ENOTCONN)
 		gd_step_stop(step, device, ""); /* it begins again by its directory then */
 }
 
@@ -418,18 +418,18 @@ static int front_bind(struct gd_served *device, const struct gd_front *front, un
 	 * taken over as it was and has stayed in state 4, we bind the same one; otherwise the guest begins anew.
 	 */
 	bool inherited = device->resumed && state == GD_STATE_CONNECTED;
-	int ret = 0;
+	int err = 0;
 
 	if (front->port && front->port != device->port &&
 	    (front->state == GD_STATE_INITIALISED || device->port || inherited)) {
-		ret = gd_served_bind(device, front->port);
-		if (ret)
+		err = gd_served_bind(device, front->port);
+		if (err)
 			snprintf(error, GD_KEYS_ERROR, "the guest's event-channel '%u': cannot bind it: %s",
-				 front->port, strerror(-ret));
+				 front->port, strerror(-err));
 	}
 	if (!front->port && device->port)
 		gd_served_bind(device, 0);
-	return ret;
+	return err;
 }
 
 /*
@@ -442,16 +442,16 @@ static bool front_step(struct gd_step *step, struct gd_served *device, const str
 	struct gd_front_keys keys;
 	struct gd_front front;
 	unsigned answer;
-	int ret = gd_store_front_read(step->store, &device->id, &keys);
+	int err = gd_store_front_read(step->store, &device->id, &keys);
 
-	if (ret)
-		snprintf(error, sizeof(error), "cannot read the guest's directory: %s", strerror(-ret));
+	if (err)
+		snprintf(error, sizeof(error), "cannot read the guest's directory: %s", strerror(-err));
 	else
-		ret = gd_front_parse(&keys, &front, error);
+		err = gd_front_parse(&keys, &front, error);
 	gd_front_keys_free(&keys);
-	if (!ret)
-		ret = front_bind(device, &front, life->state, error);
-	if (ret) {
+	if (!err)
+		err = front_bind(device, &front, life->state, error);
+	if (err) {
 		gd_log_guest(&device->log, GD_WARN, "%s", error);
 		return false;
 	}
@@ -492,29 +492,29 @@ bool gd_step_follow(struct gd_step *step, struct gd_served *device)
 {
 	struct gd_keys keys;
 	bool keep = true;
-	int ret;
+	int err;
 
 	if (device->phase == GD_PHASE_OPENING || device->phase == GD_PHASE_CLOSING)
 		return true; /* it becomes dirty again when its job has ended */
-	ret = gd_store_read(step->store, &device->id, &keys);
-	if (ret && ret != -ENOENT) {
-		gd_log(&device->log, GD_WARN, "cannot read its directory: %s", strerror(-ret));
+	err = gd_store_read(step->store, &device->id, &keys);
+	if (err && err != -ENOENT) {
+		gd_log(&device->log, GD_WARN, "cannot read its directory: %s", strerror(-err));
 		/* A directory that we may not read does not hold up the guest's other devices. */
-		if (ret == -EACCES || ret == -EINVAL)
+		if (err == -EACCES || err == -EINVAL)
 			gd_table_read(device);
 		return true;
 	}
-	if (!ret)
+	if (!err)
 		gd_keys_note(&keys, &device->note);
 	gd_table_read(device);
-	if (ret && device->phase != GD_PHASE_IDLE && device->forgotten)
+	if (err && device->phase != GD_PHASE_IDLE && device->forgotten)
 		return true; /* it goes on being served */
 	device->forgotten = false;
 	if (device->phase == GD_PHASE_SERVED)
-		served_step(step, device, ret ? NULL : &keys);
+		served_step(step, device, err ? NULL : &keys);
 	else if (device->phase == GD_PHASE_OPENED)
-		opened_step(step, device, ret ? NULL : &keys);
-	else if (!ret)
+		opened_step(step, device, err ? NULL : &keys);
+	else if (!err)
 		idle_step(step, device, &keys);
 	else
 		keep = false;

@@ -18,33 +18,33 @@ static int own_domid(struct xs_handle *xs, uint16_t *out)
 {
 	char *text = xs_read(xs, XBT_NULL, "domid", NULL);
 	uint64_t domid;
-	int ret = 0;
+	int err = 0;
 
 	if (!text) {
-		ret = gd_errno_or(EIO);
-		gd_log(NULL, GD_ERR, "xenstore: cannot read our own 'domid': %s", strerror(-ret));
-		return ret;
+		err = gd_errno_or(EIO);
+		gd_log(NULL, GD_ERR, "xenstore: cannot read our own 'domid': %s", strerror(-err));
+		return err;
 	}
 	if (gd_number(text, false, GIO_DOMID_MAX, &domid)) {
 		*out = (uint16_t)domid;
 	} else {
 		gd_log(NULL, GD_ERR, "xenstore: domid '%.16s': must be a number, at most %u", text, GIO_DOMID_MAX);
-		ret = -EINVAL;
+		err = -EINVAL;
 	}
 	free(text);
-	return ret;
+	return err;
 }
 
 static int watch(struct xs_handle *xs, const char *path)
 {
-	int ret;
+	int err;
 
 	errno = 0;
 	if (xs_watch(xs, path, path))
 		return 0;
-	ret = gd_errno_or(EIO);
-	gd_log(NULL, GD_ERR, "xenstore: cannot watch '%s': %s", path, strerror(-ret));
-	return ret;
+	err = gd_errno_or(EIO);
+	gd_log(NULL, GD_ERR, "xenstore: cannot watch '%s': %s", path, strerror(-err));
+	return err;
 }
 
 static int store_connect(struct xs_handle **out)
@@ -56,39 +56,39 @@ static int store_connect(struct xs_handle **out)
 
 static int watches_set(const struct gd_store *store, struct xs_handle *xs)
 {
-	int ret = 0;
+	int err = 0;
 
-	for (unsigned class = 0; class < GD_CLASSES && !ret; class ++)
-		ret = watch(xs, store->roots[class]);
+	for (unsigned class = 0; class < GD_CLASSES && !err; class ++)
+		err = watch(xs, store->roots[class]);
 	/* A driver domain may not watch these (Xen 4.17 and later): then directories that come and go have to do. */
-	if (!ret && (!xs_watch(xs, "@releaseDomain", "@releaseDomain") ||
+	if (!err && (!xs_watch(xs, "@releaseDomain", "@releaseDomain") ||
 		     !xs_watch(xs, "@introduceDomain", "@introduceDomain")))
 		gd_log(NULL, GD_NOTICE,
 		       "xenstore: cannot watch for domains that end (%s): relying on the backend directories",
 		       strerror(errno));
-	return ret;
+	return err;
 }
 
 int gd_store_open(struct gd_store **out)
 {
 	struct gd_store *store = calloc(1, sizeof(*store));
-	int ret;
+	int err;
 
 	if (!store)
 		return -ENOMEM;
-	ret = store_connect(&store->xs);
-	if (ret) {
-		gd_log(NULL, GD_ERR, "xenstore: cannot connect: %s (is xenstored running?)", strerror(-ret));
+	err = store_connect(&store->xs);
+	if (err) {
+		gd_log(NULL, GD_ERR, "xenstore: cannot connect: %s (is xenstored running?)", strerror(-err));
 		goto free_store;
 	}
-	ret = own_domid(store->xs, &store->domid);
-	if (ret)
+	err = own_domid(store->xs, &store->domid);
+	if (err)
 		goto close_xs;
 	for (unsigned class = 0; class < GD_CLASSES; class ++)
 		snprintf(store->roots[class], sizeof(store->roots[class]), "/local/domain/%u/backend/%s", store->domid,
 			 gd_class_names[class]);
-	ret = watches_set(store, store->xs);
-	if (ret)
+	err = watches_set(store, store->xs);
+	if (err)
 		goto close_xs;
 	*out = store;
 	return 0;
@@ -97,27 +97,27 @@ close_xs:
 	xs_close(store->xs);
 free_store:
 	free(store);
-	return ret;
+	return err;
 }
 
 int gd_store_again(struct gd_store *store)
 {
 	struct xs_handle *xs;
 	uint16_t domid = 0;
-	int ret = store_connect(&xs);
+	int err = store_connect(&xs);
 
-	if (ret)
-		return ret;
-	ret = own_domid(xs, &domid);
-	if (!ret && domid != store->domid) {
+	if (err)
+		return err;
+	err = own_domid(xs, &domid);
+	if (!err && domid != store->domid) {
 		gd_log(NULL, GD_ERR, "xenstore: we were domain %u, and are domain %u now", store->domid, domid);
-		ret = -EINVAL;
+		err = -EINVAL;
 	}
-	if (!ret)
-		ret = watches_set(store, xs);
-	if (ret) {
+	if (!err)
+		err = watches_set(store, xs);
+	if (err) {
 		xs_close(xs);
-		return ret;
+		return err;
 	}
 	xs_close(store->xs); /* not before: calls on a lost connection fail, but calls without any connection crash */
 	store->xs = xs;
@@ -273,31 +273,31 @@ static bool guest_may_write(struct gd_store *store, const char *path, uint16_t d
 static int guest_key(struct gd_store *store, uint16_t domid, const char *key, char **out)
 {
 	char path[GD_STORE_PATH];
-	int ret;
+	int err;
 
 	snprintf(path, sizeof(path), "/local/domain/%u/%s", domid, key);
-	ret = gd_store_node_read(store, XBT_NULL, path, out);
-	if (!ret && *out && guest_may_write(store, path, domid)) {
+	err = gd_store_node_read(store, XBT_NULL, path, out);
+	if (!err && *out && guest_may_write(store, path, domid)) {
 		free(*out);
 		*out = NULL;
 	}
-	return ret;
+	return err;
 }
 
 int gd_store_guest(struct gd_store *store, uint16_t domid, char **name, char **uuid)
 {
 	static const char vm[] = "/vm/";
-	int ret;
+	int err;
 
 	*uuid = NULL;
-	ret = guest_key(store, domid, "name", name);
-	if (!ret)
-		ret = guest_key(store, domid, "vm", uuid);
+	err = guest_key(store, domid, "name", name);
+	if (!err)
+		err = guest_key(store, domid, "vm", uuid);
 	if (*uuid && strncmp(*uuid, vm, strlen(vm))) {
 		free(*uuid);
 		*uuid = NULL;
 	} else if (*uuid) {
 		memmove(*uuid, *uuid + strlen(vm), strlen(*uuid + strlen(vm)) + 1);
 	}
-	return ret;
+	return err;
 }

@@ -94,10 +94,10 @@ static void guest_touch(struct gd_xenbus *xenbus, struct gd_guest *guest, enum g
 /* Touch the devices that are below a directory now, and those that were there before. */
 static void list(struct gd_xenbus *xenbus, enum gd_class class, const uint16_t *domid)
 {
-	int ret = gd_store_list(xenbus->store, class, domid, domid ? device_touch : domain_touch, xenbus);
+	int err = gd_store_list(xenbus->store, class, domid, domid ? device_touch : domain_touch, xenbus);
 
-	if (ret && ret != -ENOENT)
-		gd_log(NULL, GD_WARN, "xenstore: cannot list backend/%s: %s", gd_class_names[class], strerror(-ret));
+	if (err && err != -ENOENT)
+		gd_log(NULL, GD_WARN, "xenstore: cannot list backend/%s: %s", gd_class_names[class], strerror(-err));
 	if (domid && xenbus->table->guest[*domid])
 		guest_touch(xenbus, xenbus->table->guest[*domid], class);
 	for (struct gd_guest *guest = xenbus->table->guests; guest && !domid; guest = guest->next)
@@ -121,12 +121,12 @@ static void events_take(struct gd_xenbus *xenbus)
 {
 	struct gd_store_event event;
 	unsigned count = 0;
-	int ret = 0;
+	int more = 0;
 
-	while (count++ < EVENTS_A_TURN && (ret = gd_store_next(xenbus->store, &event)) == 1)
+	while (count++ < EVENTS_A_TURN && (more = gd_store_next(xenbus->store, &event)) == 1)
 		event_handle(xenbus, &event);
-	if (ret < 0)
-		gd_reconnect_begin(xenbus, ret);
+	if (more < 0)
+		gd_reconnect_begin(xenbus, more);
 }
 
 static void directories_list(struct gd_xenbus *xenbus)
@@ -186,10 +186,10 @@ static void removal_expired(void *opaque)
 
 	gd_table_each(xenbus->table, guest, device)
 	{
-		int ret = device->leaving && !xenbus->lost ? gd_store_forget(xenbus->store, &device->id) : 0;
+		int err = device->leaving && !xenbus->lost ? gd_store_forget(xenbus->store, &device->id) : 0;
 
-		if (ret && ret != -ENOENT && ret != -EBUSY)
-			gd_log(&device->log, GD_WARN, "cannot remove its directory: %s", strerror(-ret));
+		if (err && err != -ENOENT && err != -EBUSY)
+			gd_log(&device->log, GD_WARN, "cannot remove its directory: %s", strerror(-err));
 		device->leaving = false;
 	}
 }
@@ -241,15 +241,15 @@ static void timers_close(struct gd_xenbus *xenbus)
 
 static int timers_open(struct gd_xenbus *xenbus)
 {
-	int ret = gd_wakeup_open(&xenbus->wakeup, xenbus->loop, loop_woken, xenbus);
+	int err = gd_wakeup_open(&xenbus->wakeup, xenbus->loop, loop_woken, xenbus);
 
-	if (!ret)
-		ret = gd_timer_open(&xenbus->removal, xenbus->loop, removal_expired, xenbus);
-	if (!ret)
-		ret = gd_timer_open(&xenbus->retry, xenbus->loop, retry_expired, xenbus);
-	if (!ret)
-		ret = gd_timer_open(&xenbus->again, xenbus->loop, gd_reconnect_expired, xenbus);
-	return ret;
+	if (!err)
+		err = gd_timer_open(&xenbus->removal, xenbus->loop, removal_expired, xenbus);
+	if (!err)
+		err = gd_timer_open(&xenbus->retry, xenbus->loop, retry_expired, xenbus);
+	if (!err)
+		err = gd_timer_open(&xenbus->again, xenbus->loop, gd_reconnect_expired, xenbus);
+	return err;
 }
 
 /* Remove the ledgers of devices whose directories went while no grantiod was running. */
@@ -275,13 +275,13 @@ static void ledgers_sweep(struct gd_xenbus *xenbus, const char *path)
 
 static int store_open(struct gd_xenbus *xenbus)
 {
-	int ret = gd_store_open(&xenbus->store);
+	int err = gd_store_open(&xenbus->store);
 
-	if (ret)
-		return ret;
-	ret = gd_alone_take(gd_store_domid(xenbus->store));
-	if (ret)
-		return ret;
+	if (err)
+		return err;
+	err = gd_alone_take(gd_store_domid(xenbus->store));
+	if (err)
+		return err;
 	return gd_reconnect_watch(xenbus);
 }
 
@@ -289,10 +289,10 @@ int gd_xenbus_open(struct gd_xenbus **out, const struct gd_config *config, struc
 		   struct gd_sizewatch *sizewatch)
 {
 	struct gd_xenbus *xenbus = calloc(1, sizeof(*xenbus));
-	int ret = -ENOMEM;
+	int err = -ENOMEM;
 
 	if (!xenbus)
-		return ret;
+		return err;
 	xenbus->loop = loop;
 	xenbus->lost = true;
 	xenbus->env = (struct gd_served_env){.config = config,
@@ -304,14 +304,14 @@ int gd_xenbus_open(struct gd_xenbus **out, const struct gd_config *config, struc
 					     .opaque = xenbus};
 	xenbus->table = gd_table_new();
 	if (xenbus->table)
-		ret = gd_domains_open(&xenbus->env.domains);
-	if (!ret)
-		ret = timers_open(xenbus);
-	if (!ret)
-		ret = store_open(xenbus);
-	if (ret) {
+		err = gd_domains_open(&xenbus->env.domains);
+	if (!err)
+		err = timers_open(xenbus);
+	if (!err)
+		err = store_open(xenbus);
+	if (err) {
 		gd_xenbus_close(xenbus);
-		return ret;
+		return err;
 	}
 	xenbus->step = (struct gd_step){.config = config,
 					.store = xenbus->store,

@@ -19,12 +19,12 @@ static uint32_t console_port, store_port;
 static int ring_find(unsigned pfn_param, unsigned port_param, void **ring, uint32_t *port)
 {
 	uint64_t pfn, number;
-	int ret = gio_xen_param(pfn_param, &pfn);
+	int err = gio_xen_param(pfn_param, &pfn);
 
-	if (!ret)
-		ret = gio_xen_param(port_param, &number);
-	if (ret)
-		return ret;
+	if (!err)
+		err = gio_xen_param(port_param, &number);
+	if (err)
+		return err;
 	if (!pfn || !number)
 		return -GIO_EIO;
 	*ring = (void *)(pfn << GIO_PAGE_SHIFT);
@@ -35,19 +35,19 @@ static int ring_find(unsigned pfn_param, unsigned port_param, void **ring, uint3
 int gio_xen_console_start(void)
 {
 	void *ring;
-	int ret = ring_find(HVM_PARAM_CONSOLE_PFN, HVM_PARAM_CONSOLE_EVTCHN, &ring, &console_port);
+	int err = ring_find(HVM_PARAM_CONSOLE_PFN, HVM_PARAM_CONSOLE_EVTCHN, &ring, &console_port);
 
-	console = ret ? NULL : ring;
-	return ret;
+	console = err ? NULL : ring;
+	return err;
 }
 
 int gio_xen_store_start(void)
 {
 	void *ring;
-	int ret = ring_find(HVM_PARAM_STORE_PFN, HVM_PARAM_STORE_EVTCHN, &ring, &store_port);
+	int err = ring_find(HVM_PARAM_STORE_PFN, HVM_PARAM_STORE_EVTCHN, &ring, &store_port);
 
-	store = ret ? NULL : ring;
-	return ret;
+	store = err ? NULL : ring;
+	return err;
 }
 
 /*

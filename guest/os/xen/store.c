@@ -39,13 +39,13 @@ static int payload_receive(char *out, size_t size, size_t bytes)
 {
 	char dropped[32];
 	size_t take = bytes < size ? bytes : size;
-	int ret = gio_xen_store_receive(out, take, ANSWER_MS);
+	int err = gio_xen_store_receive(out, take, ANSWER_MS);
 
-	for (bytes -= take; bytes && !ret; bytes -= take) {
+	for (bytes -= take; bytes && !err; bytes -= take) {
 		take = bytes < sizeof(dropped) ? bytes : sizeof(dropped);
-		ret = gio_xen_store_receive(dropped, take, ANSWER_MS);
+		err = gio_xen_store_receive(dropped, take, ANSWER_MS);
 	}
-	return ret;
+	return err;
 }
 
 static int event_receive(size_t bytes)
@@ -61,21 +61,21 @@ static int event_receive(size_t bytes)
 static int answer_receive(struct xsd_sockmsg *header, char *answer, size_t size)
 {
 	for (;;) {
-		int ret = gio_xen_store_receive(header, sizeof(*header), ANSWER_MS);
+		int err = gio_xen_store_receive(header, sizeof(*header), ANSWER_MS);
 
-		if (ret)
-			return ret;
+		if (err)
+			return err;
 		if (header->len > XENSTORE_PAYLOAD_MAX)
 			return -GIO_EPROTO;
 		if (header->type != XS_WATCH_EVENT && header->req_id == request_id)
 			return payload_receive(answer, size, header->len);
 		/* The answer to a request whose time was over is taken off the ring, and belongs to nobody. */
 		if (header->type != XS_WATCH_EVENT)
-			ret = payload_receive(answer, 0, header->len);
+			err = payload_receive(answer, 0, header->len);
 		else
-			ret = event_receive(header->len);
-		if (ret)
-			return ret;
+			err = event_receive(header->len);
+		if (err)
+			return err;
 	}
 }
 
@@ -84,15 +84,15 @@ int gio_xen_store_request(uint32_t type, uint32_t transaction, const void *paylo
 {
 	struct xsd_sockmsg header = {type, ++request_id, transaction, (uint32_t)bytes};
 	char error[16] = "";
-	int ret = gio_xen_store_send(&header, sizeof(header), ANSWER_MS);
+	int err = gio_xen_store_send(&header, sizeof(header), ANSWER_MS);
 
-	if (!ret)
-		ret = gio_xen_store_send(payload, bytes, ANSWER_MS);
-	if (!ret)
-		ret = answer_receive(&header, size >= sizeof(error) ? answer : error,
+	if (!err)
+		err = gio_xen_store_send(payload, bytes, ANSWER_MS);
+	if (!err)
+		err = answer_receive(&header, size >= sizeof(error) ? answer : error,
 				     size >= sizeof(error) ? size : sizeof(error));
-	if (ret)
-		return ret;
+	if (err)
+		return err;
 	if (header.type == XS_ERROR) {
 		const char *name = size >= sizeof(error) ? answer : error;
 
@@ -136,49 +136,49 @@ int gio_xen_store_read(const char *dir, const char *key, char *value, size_t siz
 {
 	char path[STORE_PATH_MAX], answer[STORE_PATH_MAX];
 	size_t n = path_make(path, sizeof(path), dir, key);
-	int ret;
+	int length;
 
 	if (n == SIZE_MAX)
 		return -GIO_EINVAL;
-	ret = gio_xen_store_request(XS_READ, STORE_NO_TRANSACTION, path, n + 1, answer, sizeof(answer));
-	if (ret < 0)
-		return ret;
-	if ((size_t)ret >= size || (size_t)ret >= sizeof(answer))
+	length = gio_xen_store_request(XS_READ, STORE_NO_TRANSACTION, path, n + 1, answer, sizeof(answer));
+	if (length < 0)
+		return length;
+	if ((size_t)length >= size || (size_t)length >= sizeof(answer))
 		return -GIO_ERANGE;
-	memcpy(value, answer, (size_t)ret);
-	value[ret] = '\0';
-	return ret;
+	memcpy(value, answer, (size_t)length);
+	value[length] = '\0';
+	return length;
 }
 
 int gio_xen_store_read_number(const char *dir, const char *key, uint64_t *value)
 {
 	char text[24];
-	int ret = gio_xen_store_read(dir, key, text, sizeof(text));
+	int length = gio_xen_store_read(dir, key, text, sizeof(text));
 
-	if (ret < 0)
-		return ret;
+	if (length < 0)
+		return length;
 	*value = 0;
 	for (const char *c = text; *c; c++) {
 		if (*c < '0' || *c > '9' || *value > (UINT64_MAX - 9) / 10)
 			return -GIO_EPROTO;
 		*value = *value * 10 + (uint64_t)(*c - '0');
 	}
-	return ret ? 0 : -GIO_EPROTO;
+	return length ? 0 : -GIO_EPROTO;
 }
 
 int gio_xen_store_write(uint32_t transaction, const char *dir, const char *key, const char *value)
 {
 	char payload[2 * STORE_PATH_MAX];
 	size_t path = path_make(payload, STORE_PATH_MAX, dir, key), end;
-	int ret;
+	int length;
 
 	if (path == SIZE_MAX)
 		return -GIO_EINVAL;
 	end = append(payload, sizeof(payload), path + 1, value); /* the value has no NUL of its own on the wire */
 	if (end == SIZE_MAX)
 		return -GIO_EINVAL;
-	ret = gio_xen_store_request(XS_WRITE, transaction, payload, end, NULL, 0);
-	return ret < 0 ? ret : 0;
+	length = gio_xen_store_request(XS_WRITE, transaction, payload, end, NULL, 0);
+	return length < 0 ? length : 0;
 }
 
 int gio_xen_store_write_number(uint32_t transaction, const char *dir, const char *key, unsigned value)
@@ -201,18 +201,18 @@ static int request_text(uint32_t type, uint32_t transaction, const char *text, c
 
 int gio_xen_store_remove(const char *path)
 {
-	int ret = request_text(XS_RM, STORE_NO_TRANSACTION, path, NULL, 0);
+	int length = request_text(XS_RM, STORE_NO_TRANSACTION, path, NULL, 0);
 
-	return ret < 0 ? ret : 0;
+	return length < 0 ? length : 0;
 }
 
 int gio_xen_store_begin(uint32_t *transaction)
 {
 	char id[16] = "";
-	int ret = request_text(XS_TRANSACTION_START, STORE_NO_TRANSACTION, "", id, sizeof(id));
+	int length = request_text(XS_TRANSACTION_START, STORE_NO_TRANSACTION, "", id, sizeof(id));
 
-	if (ret < 0)
-		return ret;
+	if (length < 0)
+		return length;
 	*transaction = 0;
 	for (unsigned i = 0; i < sizeof(id) && id[i] >= '0' && id[i] <= '9'; i++)
 		*transaction = *transaction * 10 + (uint32_t)(id[i] - '0');
@@ -221,9 +221,9 @@ int gio_xen_store_begin(uint32_t *transaction)
 
 int gio_xen_store_end(uint32_t transaction, int commit)
 {
-	int ret = request_text(XS_TRANSACTION_END, transaction, commit ? "T" : "F", NULL, 0);
+	int length = request_text(XS_TRANSACTION_END, transaction, commit ? "T" : "F", NULL, 0);
 
-	return ret < 0 ? ret : 0;
+	return length < 0 ? length : 0;
 }
 
 /* ---- watches ---------------------------------------------------------------------------------------------------- */
@@ -232,14 +232,14 @@ static int watch(uint32_t type, const char *path, const char *token)
 {
 	char payload[2 * STORE_PATH_MAX];
 	size_t at = append(payload, STORE_PATH_MAX, 0, path);
-	int ret;
+	int length;
 
 	if (at != SIZE_MAX)
 		at = append(payload, sizeof(payload), at + 1, token);
 	if (at == SIZE_MAX)
 		return -GIO_EINVAL;
-	ret = gio_xen_store_request(type, STORE_NO_TRANSACTION, payload, at + 1, NULL, 0);
-	return ret < 0 ? ret : 0;
+	length = gio_xen_store_request(type, STORE_NO_TRANSACTION, payload, at + 1, NULL, 0);
+	return length < 0 ? length : 0;
 }
 
 int gio_xen_store_watch(const char *path, const char *token)
@@ -256,17 +256,17 @@ int gio_xen_store_event(char *path, size_t path_size, char *token, size_t token_
 {
 	struct xsd_sockmsg header;
 	const char *text;
-	int ret;
+	int err;
 
 	if (!event_count) {
-		ret = gio_xen_store_receive(&header, sizeof(header), ms);
-		if (ret)
-			return ret;
+		err = gio_xen_store_receive(&header, sizeof(header), ms);
+		if (err)
+			return err;
 		if (header.type != XS_WATCH_EVENT || header.len > XENSTORE_PAYLOAD_MAX)
 			return -GIO_EPROTO;
-		ret = event_receive(header.len);
-		if (ret)
-			return ret;
+		err = event_receive(header.len);
+		if (err)
+			return err;
 	}
 	text = events[event_first].text;
 	event_first = (event_first + 1) % EVENTS;

@@ -95,6 +95,14 @@ class Names(unittest.TestCase):
             "backend/a/a.h": header("A", "struct thing {\n\tint x;\n};"),
             "kmod/a.h": header("A", "struct thing {\n\tint x;\n};")}), (0, ""))
 
+    def test_an_error_is_called_err(self):
+        said = checked("check_names.py", {"backend/a/a.c": "int f(int ret)\n{\n\tint fd,\n\t\tret;\n}\n"})
+        self.assertEqual((said[0], said[1].count("called err")), (1, 2))
+        self.assertIn("backend/a/a.c:4: an error is called err", said[1])
+        self.assertEqual(checked("check_names.py", {
+            "backend/a/a.c": "/* int ret */\nint err, retry = secret(\"int ret\");\n",
+            "tests/a.c": "int ret;\n"}), (0, ""))
+
 
 class Sizes(unittest.TestCase):
     COMMENT = "/* Why this is so: it has to be, because of that. */\n"

@@ -16,13 +16,13 @@ extern uint8_t gio_xen_hypercall_page[4096];
 /* The processor's way into Xen: a page of it, 32 bytes for each number. */
 static inline long hypercall(unsigned number, uint64_t a1, uint64_t a2, uint64_t a3)
 {
-	long ret;
+	long result;
 
 	__asm__ volatile("call *%[entry]"
-			 : "=a"(ret), "+D"(a1), "+S"(a2), "+d"(a3)
+			 : "=a"(result), "+D"(a1), "+S"(a2), "+d"(a3)
 			 : [entry] "r"(gio_xen_hypercall_page + number * 32)
 			 : "memory", "cc", "rcx", "r8", "r9", "r10", "r11");
-	return ret;
+	return result;
 }
 
 /* Nanoseconds since some moment, as Xen counts them. */
