@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * All differences between the kernels that grantio.ko builds for (5.10 to 7.2), by what the code wants to do. No other
- * file asks for a kernel's version or configuration.
+ * All differences between the kernels that grantio.ko builds for (5.10 to 7.2). Each part is named after what our code
+ * wants to do. No other file asks for a kernel's version or configuration.
  */
 #ifndef GRANTIO_KMOD_COMPAT_H
 #define GRANTIO_KMOD_COMPAT_H
@@ -27,7 +27,7 @@
 
 /* ---- grants ---------------------------------------------------------------------------------------------------- */
 
-/* End one grant, the reference stays ours. False: still in use; the kernel says so in its log. */
+/* End one grant, and keep the reference. False: the grant is still in use, and the kernel has logged that. */
 static inline bool gk_grant_end(grant_ref_t ref)
 {
 #if GK_SINCE(5, 18)
@@ -38,8 +38,9 @@ static inline bool gk_grant_end(grant_ref_t ref)
 }
 
 /*
- * Leave a grant and one reference to its page to the kernel, which ends the one and drops the other when it can.
- * Kernels that know the page by its address cannot drop that of highmem: it goes now, or is kept.
+ * Leave a grant, and one hold on its page, to the kernel. It ends the grant and drops the hold when it can.
+ * Kernels before 5.19 know the page by its address, and a page of highmem has none. Its hold is
+ * dropped here if the grant can be ended now. Otherwise the hold stays for ever.
  */
 #if GK_SINCE(5, 19)
 static inline void gk_grant_leave(grant_ref_t ref, struct page *page)
@@ -65,7 +66,7 @@ static inline void gk_grant_leave(grant_ref_t ref, struct page *page)
 
 /* ---- xenbus ---------------------------------------------------------------------------------------------------- */
 
-/* Members of struct xenbus_driver: what removes a device, and that the boot need not wait for one. */
+/* A member of struct xenbus_driver: the boot need not wait for our devices. Kernels before 5.16 wait. */
 #if GK_SINCE(5, 16)
 #define GK_XENBUS_NOT_ESSENTIAL .not_essential = true,
 #else
@@ -73,8 +74,9 @@ static inline void gk_grant_leave(grant_ref_t ref, struct page *page)
 #endif
 
 /*
- * The removal has lost its result in some stable kernels as well: asked of the member itself. `remove` returns nothing;
- * GK_XENBUS_DEFINE_REMOVE(remove) comes before GK_XENBUS_REMOVE(remove).
+ * The member that removes a device returned an int once, and returns nothing now. Some stable kernels changed it as
+ * well, so that the version does not tell: the type of the member does. `remove` returns nothing. Write
+ * GK_XENBUS_DEFINE_REMOVE(remove) before GK_XENBUS_REMOVE(remove).
  */
 #define GK_XENBUS_DEFINE_REMOVE(remove)                         \
 	static int remove##_result(struct xenbus_device *xbdev) \
@@ -89,7 +91,7 @@ static inline void gk_grant_leave(grant_ref_t ref, struct page *page)
 
 /* ---- memory ---------------------------------------------------------------------------------------------------- */
 
-/* Reach a page for a moment, wherever it is, in any context; the last one reached is let go first. */
+/* Map any page for a short time, in any context. Pages are unmapped in the reverse order. */
 #if GK_SINCE(5, 11)
 #define gk_kmap(page)	 kmap_local_page(page)
 #define gk_kunmap(vaddr) kunmap_local(vaddr)
@@ -98,14 +100,16 @@ static inline void gk_grant_leave(grant_ref_t ref, struct page *page)
 #define gk_kunmap(vaddr) kunmap_atomic(vaddr)
 #endif
 
-/* True if get_page() does not keep the page from being used again, or if it cannot be granted. */
+/* True if get_page() does not keep the page from being freed and used again, or if the page cannot be granted. */
 static inline bool gk_page_unholdable(struct page *page)
 {
 #if GK_SINCE(6, 15)
 	if (folio_test_large_kmalloc(page_folio(page)))
 		return true;
 #endif
-	/* Another domain's page, which is here by a grant: it cannot be granted on. (A page cache's may look like one.)
+	/*
+	 * A page of another domain, which is mapped here by a grant, cannot be granted to a third one. A page of the
+	 * page cache may have the same flag: its mapping tells them apart.
 	 */
 	if (PageForeign(page) && !compound_head(page)->mapping)
 		return true;
@@ -131,7 +135,7 @@ static inline int gk_iommu_register(struct iommu_device *iommu, const struct iom
 #define GK_KERNEL_HAS_OF_IOMMU 0
 #endif
 
-/* What happens to PCI devices, where there are any. */
+/* Notifiers of PCI devices; kernels without PCI have none. */
 #if IS_ENABLED(CONFIG_PCI)
 static inline int gk_pci_notifier_register(struct notifier_block *block)
 {
@@ -153,7 +157,7 @@ static inline void gk_pci_notifier_unregister(struct notifier_block *block)
 }
 #endif
 
-/* As of the xenbus drivers: the removal of platform drivers has lost its result. */
+/* The same for platform drivers, whose removal returned an int once, too. */
 #define GK_PLATFORM_DEFINE_REMOVE(remove)                        \
 	static int remove##_result(struct platform_device *pdev) \
 	{                                                        \
@@ -174,9 +178,9 @@ static inline void gk_pci_notifier_unregister(struct notifier_block *block)
 #endif
 
 /*
- * Which virtio devices must offer VERSION_1 and ACCESS_PLATFORM: the kernel asks one function (6.0 and later). Before,
- * nobody does; but in a Xen guest virtio always goes through the DMA operations, and virtio-mmio of version 1 cannot
- * take their addresses, so that there too no device works without grants.
+ * Which virtio devices must offer VERSION_1 and ACCESS_PLATFORM. From 6.0 on the kernel asks one function about it.
+ * Kernels before that do not ask. There, too, no device works without grants: in a Xen guest virtio always uses the DMA
+ * operations, and virtio-mmio of version 1 cannot take their addresses.
  */
 #if IS_ENABLED(CONFIG_VIRTIO_ANCHOR)
 #include <linux/virtio_anchor.h>
@@ -190,7 +194,7 @@ static inline gk_restricted_fn *gk_restricted_get(void)
 
 static inline void gk_restricted_set(gk_restricted_fn *fn)
 {
-	/* Release: what `fn` reads was written before; whoever calls it has it by way of this pointer. */
+	/* Release: all that `fn` reads is written before the pointer. A caller reads `fn` by this pointer first. */
 	smp_store_release(&virtio_check_mem_acc_cb, fn);
 }
 #else
@@ -206,7 +210,7 @@ static inline void gk_restricted_set(gk_restricted_fn *fn)
 }
 #endif
 
-/* Whether a virtio driver can be frozen: a member of its own where kernels are saved. */
+/* How a virtio driver freezes, or NULL. Kernels that cannot sleep have no such member. */
 #if IS_ENABLED(CONFIG_PM)
 #define gk_virtio_freeze_of(drv) ((drv)->freeze)
 #else
@@ -215,21 +219,21 @@ static inline void gk_restricted_set(gk_restricted_fn *fn)
 
 /* ---- DMA operations -------------------------------------------------------------------------------------------- */
 
-/* A mapping of registers, not of memory: kernels that have no name for it pass none to the DMA operations. */
+/* Whether registers are to be mapped, not memory. Kernels without the flag never pass registers. */
 #ifdef DMA_ATTR_MMIO
 #define GK_DMA_IS_MMIO(attrs) ((attrs)&DMA_ATTR_MMIO)
 #else
 #define GK_DMA_IS_MMIO(attrs) 0
 #endif
 
-/* What a failing map_sg returns. */
+/* What map_sg() returns when it fails. */
 #if GK_SINCE(5, 15)
 #define GK_MAP_SG_ERROR(error) (error)
 #else
 #define GK_MAP_SG_ERROR(error) 0
 #endif
 
-/* Members of struct dma_map_ops that have had other names: initialisers. */
+/* Initialisers of two members of struct dma_map_ops, of which one had another name. */
 #if GK_SINCE(6, 10)
 #define GK_DMA_OPS_PAGES(alloc, free) .alloc_pages_op = (alloc), .free_pages = (free)
 #else
@@ -237,8 +241,8 @@ static inline void gk_restricted_set(gk_restricted_fn *fn)
 #endif
 
 /*
- * Mapping one buffer, known by its physical address. `map` and `unmap` take (dev, phys, size, dir, attrs) and
- * (dev, addr, size, dir, attrs); map_page is made of them where the kernel has pages.
+ * Initialisers for mapping one buffer. `map` takes (dev, phys, size, dir, attrs) and `unmap` (dev, addr, size, dir,
+ * attrs). Kernels before 6.19 pass a page and an offset: there gk_map_page() calls `map`.
  */
 #if GK_SINCE(6, 19)
 #define GK_DMA_OPS_MAP(map, unmap) .map_phys = (map), .unmap_phys = (unmap)

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Entries of a grant table that the kernel owns (guest/grant/entry.h), by its own calls, and only by those that 5.10
- * exports. The kernel gives references one by one; runs are made here: a chunk is asked for, sorted, and its longest
- * range of consecutive references kept. On a young table the chunk is one range.
+ * Entries of a grant table that the kernel owns (guest/grant/entry.h). They are changed by the kernel's own functions,
+ * and only by those that Linux 5.10 exports.
  *
- * Of each reference that is ours a word is kept: its frame while it is active, so that what cannot be ended when the
- * module goes can be left to the kernel, page and all.
+ * The kernel hands out single references, but a buffer needs consecutive ones. So this file asks the kernel for a chunk
+ * of references, sorts them, keeps the longest range of consecutive ones, and gives the others back. Soon after boot
+ * few references are in use, and the whole chunk is one range.
+ *
+ * For each reference that is ours this file keeps a word. While the reference is active the word has the frame that it
+ * grants. When the module is unloaded, a grant that the backend still uses is left to the kernel together with its
+ * page, which is found by that frame.
  */
 #include <linux/mm.h>
 #include <linux/slab.h>
@@ -23,7 +27,7 @@
 #define LEAF_SHIFT 9 /* words per leaf: 512, 4 KiB */
 #define LEAF	   (1u << LEAF_SHIFT)
 
-/* A reference's word: 0, not ours; INACTIVE; else domain << 48 | frame << 2 | ACTIVE. */
+/* A reference's word: 0 where it is not ours; INACTIVE; or domain << 48 | frame << 2 | ACTIVE. */
 #define INACTIVE	 1u
 #define ACTIVE		 2u
 #define WORD(domid, gfn) ((u64)(domid) << 48 | (u64)(gfn) << 2 | ACTIVE)
@@ -32,13 +36,17 @@
 #define WORD_USED(w)	 (((w)&3) == ACTIVE)
 
 /*
- * The kernel has a line in its log for each grant that it finds in use. So many a domain may cost, in so much time;
- * then its grants go to quarantine untried, where retries are silent, and the first of them ends what is unused.
+ * The kernel writes a line to its log for each grant that it cannot end as it is in use. A backend domain may cause at
+ * most HELD_LINES of them in HELD_PERIOD. After that its grants go to quarantine without an attempt to end them. A
+ * retry in quarantine writes no line, and the first one ends the grants that are not in use.
  */
 #define HELD_LINES  8u
 #define HELD_PERIOD (30 * HZ)
 
-/* What one domain has cost; domains whose numbers agree in the lower bits share it. Counted roughly: no lock. */
+/*
+ * How many lines a domain has caused. Domains whose numbers agree in the lower bits share one. It is counted without a
+ * lock, since an exact number is not needed.
+ */
 struct noise {
 	unsigned long since; /* jiffies */
 	u32 lines;

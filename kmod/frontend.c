@@ -1,30 +1,34 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The guest's side of docs/xenbus.md, version 1: from a directory device/virtio_disk/N in xenstore to a "virtio-mmio"
- * platform device, and back.
+ * The guest's side of docs/xenbus.md, version 1. It makes a "virtio-mmio" platform device for a directory
+ * device/virtio_disk/N in xenstore, and removes it.
  *
- *   our state       backend's state    what happens
- *   Initialising    InitWait           its offer is read and checked; we make an event channel and name it: Initialised
- *   Initialised     Connected          it has bound the channel: the platform device is made; Connected
- *   any             Closing, Closed    the platform device goes, and the channel; Closed
- *   Connected       InitWait           (the backend begins anew) the same, and then from the start
+ *   our state      backend's state   what we do                                               our new state
+ *   Initialising   InitWait          check the backend's offer, make an event channel and     Initialised
+ *                                    write its port
+ *   Initialised    Connected         make the platform device, since the backend has bound    Connected
+ *                                    the channel
+ *   Connected      InitWait          remove the device and the channel, since the backend     Initialising
+ *                                    begins anew; then the first line applies
+ *   any            Closing, Closed   remove the device and the channel                        Closed
  *
- * A guest that is saved freezes its virtio drivers, and one that is restored or migrated finds a backend that knows
- * nothing of it, in InitWait, and none of its event channels: all of that begins at Initialising, but for the platform
- * device. It stays, frozen, and its driver goes on when the state is Connected again, with the registers where they
- * were, since it has them mapped. Where the driver knows no freezing (virtio_mmio before 5.17) the device goes, and
- * comes as a new one.
+ * Our state is also Closed after we have refused an offer. It stays so until the backend begins anew.
  *
- * Closed is also what becomes of a device that is refused, until the backend begins anew.
+ * Save and restore: a guest freezes its virtio drivers before it is saved. After a restore or a migration its backend
+ * does not know it, and is in InitWait. The guest's event channels are gone. So the connection begins at Initialising
+ * again, but the platform device stays, with its driver frozen. When both states are Connected the driver goes on. The
+ * registers must be where they were, because the driver has them mapped. A driver that cannot freeze (virtio_mmio
+ * before 5.17) loses its device, and gets a new one.
  *
- * Xenbus calls us in a thread that all its devices share, and must not be held up by a virtio driver that waits for I/O
- * in its probe. So each device has a work item, which acts on the two present states and not on events.
+ * Threads: xenbus calls us in a thread that all of its devices share. A virtio driver may wait for I/O in its probe,
+ * and must not hold that thread up. So each device has a work item, which looks at the two states as they are now, and
+ * not at single events.
  *
- * The backend is not trusted: what it publishes must lie where version 1 says, apart from the guest's memory and from
- * other devices; and however often it begins anew, it cannot fill the log.
+ * The backend is not trusted. The registers that it offers must lie where version 1 says, and must overlap neither the
+ * guest's memory nor another device. It may begin anew as often as it likes, and cannot fill the log by that.
  *
- * A device whose registers the toolstack has placed (its `base` is not 0, as on Arm with xl) is in the device tree, and
- * the frontend leaves it alone.
+ * A device whose registers the toolstack has placed (`base` is not 0, as with xl on Arm) is in the device tree. The
+ * frontend leaves it alone.
  */
 #include <linux/interrupt.h>
 #include <linux/io.h>

@@ -1,16 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Devices that the device tree describes (Arm). Their "iommus", or for a PCI device the "iommu-map" of its host bridge,
- * names a node "xen,grant-dma" and the backend's domain (tree.h). A kernel without CONFIG_XEN_VIRTIO waits for that
- * node's driver before it probes the device: here it is. It is no IOMMU, and says so of every device; what matters is
- * done just before a driver is bound to the device, when the kernel has given it its DMA operations: ours take their
- * place, and go when that driver has gone. The module stays as long as a device has them.
+ * Devices that the device tree describes (Arm). The property "iommus" of a device, or for a PCI device the "iommu-map"
+ * of its host bridge, names a node "xen,grant-dma" and the backend's domain (tree.h).
+ *
+ * A kernel without CONFIG_XEN_VIRTIO does not probe the device before that node has a driver. This file has one. The
+ * node is no IOMMU, so the driver refuses every device that the kernel offers to it as one.
+ *
+ * The device gets our DMA operations by a notifier. It runs just before a driver is bound to the device, when the
+ * kernel has set the operations that it would use itself; ours replace them. They are removed when that driver is
+ * unbound. The module cannot be unloaded as long as a device has them.
  *
  * Threads: notifiers run under the device's lock.
- * Not defended: a device that was bound before this module came (the kernel waits for it some ten seconds only) keeps
- * the kernel's own DMA operations, whose addresses no backend of grants takes: there is a line in the log. Unbinding it
- * is no way out: its virtio driver waits, without limit, for the first request. A driver whose probe fails must not
- * leave DMA memory to devres (dmam_*): virtio's does not.
+ *
+ * Not defended:
+ * - The kernel waits for some ten seconds for this module. A device that was bound before it was loaded keeps the
+ *   kernel's own DMA operations, and a backend that takes only grants refuses their addresses. The log has a line about
+ *   it. Unbinding the device does not help: its virtio driver waits without limit for the first request.
+ * - A driver whose probe fails must not leave DMA memory to devres (dmam_*). virtio's drivers do not.
  */
 #include <linux/dma-map-ops.h>
 #include <linux/iommu.h>
@@ -31,7 +37,7 @@
 #include "tree.h"
 
 static const struct of_device_id node_match[] = {{.compatible = "xen,grant-dma"}, {}};
-/* As MODULE_DEVICE_TABLE() has it, which needs a modpost that was built for the kernel's word size. */
+/* MODULE_DEVICE_TABLE() would write these lines, but it needs a modpost that was built for the kernel's word size. */
 MODULE_ALIAS("of:N*T*Cxen,grant-dma");
 MODULE_ALIAS("of:N*T*Cxen,grant-dmaC*");
 
@@ -80,7 +86,7 @@ static bool ours(const struct device_node *node)
 	return of_match_node(node_match, node);
 }
 
-/* What its own "iommus" names, one more at the most than may be: how many. */
+/* Read what the node's "iommus" names. Returns how many ids there are: at most one more than GK_TREE_IDS allows. */
 static size_t ids_of_node(struct device_node *node, struct gk_tree_id ids[GK_TREE_IDS + 1])
 {
 	struct of_phandle_args args;
@@ -99,7 +105,10 @@ static size_t ids_of_node(struct device_node *node, struct gk_tree_id ids[GK_TRE
 	}
 	if (n == GK_TREE_IDS + 1 || err == -ENOENT)
 		return n;
-	/* What cannot be read is nobody's, but for a node of ours that does not say how many cells it has. */
+	/*
+	 * An id that cannot be read belongs to another node, unless the first node is ours and does not say how many
+	 * cells an id has. Then it counts as ours with no cell, and gk_tree_backend() refuses it.
+	 */
 	first = of_parse_phandle(node, "iommus", 0);
 	ids[n].ours = first && ours(first);
 	ids[n].cells = 0;
@@ -124,7 +133,7 @@ static struct gk_tree_line *lines_of(const struct device_node *node, size_t *n)
 	return lines;
 }
 
-/* What its host bridge's "iommu-map" makes of a PCI device: 1, or 0 if that is nothing. */
+/* Read the id that the host bridge's "iommu-map" gives to a PCI device. Returns how many there are: 1 or 0. */
 static size_t ids_of_pci(struct pci_dev *pdev, struct gk_tree_id *id)
 {
 	u32 mask = ~0u, phandle, rid = PCI_DEVID(pdev->bus->number, pdev->devfn);
@@ -152,7 +161,7 @@ static size_t ids_of_pci(struct pci_dev *pdev, struct gk_tree_id *id)
 	return 1;
 }
 
-/* As gk_tree_backend(). */
+/* The backend's domain, as gk_tree_backend() finds it: 0 or its error. */
 static int backend_of(struct device *dev, domid_t *backend)
 {
 	struct gk_tree_id ids[GK_TREE_IDS + 1];
@@ -171,8 +180,8 @@ static int backend_of(struct device *dev, domid_t *backend)
 }
 
 /*
- * What kind of virtio device it must be: its node's child says so, as xl has it for some kinds ("virtio,device22"), and
- * the bindings for all. A node without a child, and a PCI device, is a disk's.
+ * Which type of virtio device this must be. The child of its node says so ("virtio,device22"): xl writes one for some
+ * types, and the bindings have one for all. A node without a child, and a PCI device, belongs to a disk.
  */
 static int type_of(struct device *dev, u32 *type)
 {
@@ -201,7 +210,7 @@ struct gk_tree_device {
 };
 
 static LIST_HEAD(devices);
-static DEFINE_MUTEX(devices_lock); /* of the list alone: a device's entry comes and goes under the device's own lock */
+static DEFINE_MUTEX(devices_lock); /* protects the list; entries are added and removed under their device's lock */
 
 static struct gk_tree_device *device_find(const struct device *dev)
 {
@@ -230,9 +239,9 @@ static int device_attach_ours(struct device *dev)
 	if (err)
 		return err;
 	if (dev_get_platdata(dev))
-		return -EBUSY; /* a board file's: where our own goes */
+		return -EBUSY; /* a board file has set it; it is where we keep a pointer to our own data */
 	if (!try_module_get(THIS_MODULE))
-		return -ESHUTDOWN; /* we are going */
+		return -ESHUTDOWN; /* the module is being unloaded */
 	device = kzalloc(sizeof(*device), GFP_KERNEL);
 	err = -ENOMEM;
 	if (!device)
@@ -259,13 +268,13 @@ put_module:
 	return err;
 }
 
-/* Its driver has let go of it, and of all that was mapped. */
+/* The driver was unbound, and has unmapped all of its buffers. */
 static void device_detach_ours(struct gk_tree_device *device)
 {
 	mutex_lock(&devices_lock);
 	list_del(&device->entry);
 	mutex_unlock(&devices_lock);
-	sysfs_remove_group(&device->dev->kobj, &gk_group); /* no reader is in it any more */
+	sysfs_remove_group(&device->dev->kobj, &gk_group); /* it waits until no reader is in the directory */
 	gk_dma_detach(device->dev);
 	kfree(device);
 	module_put(THIS_MODULE);
@@ -281,7 +290,10 @@ static int notify(struct notifier_block *block, unsigned long what, void *opaque
 	case BUS_NOTIFY_BIND_DRIVER:
 		err = device_attach_ours(dev);
 		if (err && err != -ENODEV) {
-			/* With no other operations instead: without masks, until it is ours, it can map nothing. */
+			/*
+			 * The device must not use other operations instead. Without its masks it can map nothing,
+			 * until it has ours.
+			 */
 			dev_err(dev, "grantio: no DMA for it: %d\n", err);
 			dev->dma_mask = NULL;
 			dev->coherent_dma_mask = 0;

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The "virtio-mmio" platform device that the frontend makes, and what becomes of it when the guest is saved. Its driver
- * freezes then: it waits for its I/O, resets the device and frees rings and interrupt. After a cancelled save it goes
- * on at once. After a restore it must not: there is no backend yet, no interrupt, and at its registers may be another
- * device. So freezing and going on are ours, by a PM domain, and the frontend says when (gk_platform_revive()); until
- * then the kernel keeps what is asked of the disk.
+ * The "virtio-mmio" platform device that the frontend makes, and what becomes of it when the guest is saved.
+ *
+ * When the guest is saved the device's driver freezes: it waits for its I/O, resets the device and frees its rings and
+ * its interrupt. After a save that was cancelled the driver goes on at once. After a restore it must wait: there is no
+ * backend yet and no interrupt, and another device may be at its registers. So this file has a PM domain, which
+ * replaces the steps that the kernel would take. The frontend calls gk_platform_revive() when the driver may go on.
+ * Until then the kernel holds the requests to the disk back.
  */
 #include <linux/interrupt.h>
 #include <linux/ioport.h>
@@ -28,16 +30,21 @@ static const struct dev_pm_ops *driver_pm(const struct device *dev)
 	return dev->driver && dev->driver->pm ? dev->driver->pm : &none;
 }
 
-/* By what it was made with, which it keeps: after front_remove() its parent's driver may be another device's. */
+/*
+ * Found by the DMA operations that the device was made with, and keeps. Its parent does not lead to the front: after
+ * front_remove() the parent's driver data may be another front's.
+ */
 static struct gk_front *front_of(struct device *dev)
 {
 	return container_of(gk_dma_of(dev), struct gk_front, dma);
 }
 
 /*
- * Never an error: Xen's part of the kernel goes on after one as if the guest had been saved and restored, or not. A
- * virtio driver that knows no freezing is left alone, since virtio_mmio would reset its device under it when it thaws:
- * after a save that was cancelled it goes on, and after a restore its device is taken from it.
+ * This returns no error, since after one Xen's part of the kernel goes on without a word of whether the guest was
+ * saved.
+ *
+ * A virtio driver that cannot freeze is left alone, because virtio_mmio would reset the device while that driver uses
+ * it. After a save that was cancelled it goes on. After a restore its device is removed.
  */
 static int platform_freeze(struct device *dev)
 {
@@ -48,17 +55,17 @@ static int platform_freeze(struct device *dev)
 		return 0;
 	front->kept = front->frozen;
 	if (front->kept)
-		return 0; /* by a save before this one, and its backend has not come yet */
+		return 0; /* it is frozen since an earlier save, and its backend has not come back yet */
 	err = driver_pm(dev)->freeze(dev);
 	if (err)
 		dev_err(dev, "grantio: its driver cannot be frozen: %d: what is saved now loses its I/O\n", err);
 	front->frozen = !err;
-	/* A save that fails on the way tells some devices nothing more: looked at as soon as there is work again. */
+	/* If the save fails, the kernel may never thaw this device. The work item looks at it when it can run again. */
 	front->look(front);
 	return 0;
 }
 
-/* The guest was not saved after all, or was, and goes on all the same: all is as it was. */
+/* The save was cancelled, or it was a checkpoint: the guest goes on with its backend and its interrupt as before. */
 static int platform_thaw(struct device *dev)
 {
 	struct gk_front *front = front_of(dev);
@@ -73,7 +80,7 @@ static int platform_thaw(struct device *dev)
 	return 0;
 }
 
-/* Restored: there is nothing at its registers yet, or another device. gk_platform_revive() comes when they are its own.
+/* After a restore nothing, or another device, is at its registers. gk_platform_revive() is called when they are back.
  */
 static int platform_restore(struct device *dev)
 {
@@ -81,8 +88,9 @@ static int platform_restore(struct device *dev)
 }
 
 /*
- * The system's sleep is a save, too: xenbus restores the parent of a device that sleeps, so that its frontend begins
- * anew. And so is a hibernation's end, after which, if the power cannot be switched off, everything is restored.
+ * When the system sleeps, xenbus treats the parent as if the guest were restored, and the frontend begins anew. So
+ * sleep is handled as a save. The same is true of the last step of a hibernation (poweroff): if the power cannot be
+ * switched off, everything is restored.
  */
 static struct dev_pm_domain domain = {
 	.ops = {.freeze = platform_freeze,
@@ -123,7 +131,7 @@ int gk_platform_create(struct gk_front *front)
 
 	if (!pdev)
 		return err;
-	/* It has our DMA operations as long as it is there. */
+	/* The device has our DMA operations as long as it exists, so the module must stay as long. */
 	if (!try_module_get(THIS_MODULE)) {
 		err = -ESHUTDOWN;
 		goto put_device;
@@ -136,7 +144,7 @@ int gk_platform_create(struct gk_front *front)
 	err = gk_dma_attach(&pdev->dev, &front->dma, front->xbdev->otherend_id, front->type);
 	if (err)
 		goto put_module;
-	err = platform_device_add(pdev); /* and its driver, if it is there, probes it now */
+	err = platform_device_add(pdev); /* if its driver is loaded, it probes the device now */
 	if (err)
 		goto put_module;
 	front->pdev = pdev;

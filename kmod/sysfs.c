@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The directory "grantio" of each device that uses grants, that is /sys/bus/xen/devices/DEVICE/grantio/ of one that
- * xenstore describes, and /sys/bus/platform/devices/DEVICE/grantio/ (or pci) of one of the device tree's, as long as a
- * driver is bound to it. A number in each file.
- *   backend      domain that grants are made to
- *   grants       references granted now
- *   quarantined  references that went to quarantine at unmap, so far
- *   maps         buffers mapped, so far
- *   bounced      of these, by a copy (bounce.c)
- *   errors       maps that failed and unmaps that were refused, so far
- *   held         references in quarantine now, of all devices
+ * The directory "grantio" of each device that uses grants. For a device that xenstore describes it is
+ * /sys/bus/xen/devices/DEVICE/grantio/. For one that the device tree describes it is
+ * /sys/bus/platform/devices/DEVICE/grantio/ (or pci instead of platform), as long as a driver is bound to the device.
+ * Each file has one number:
+ *   backend      the domain that grants are made to
+ *   grants       references that are granted now
+ *   quarantined  references that went to quarantine at an unmap, since the device was made
+ *   maps         buffers that were mapped since then
+ *   bounced      how many of these were mapped by a copy (bounce.c)
+ *   errors       maps that failed and unmaps that were refused since then
+ *   held         references that are in quarantine now, of all devices
  */
 #include <linux/device.h>
 #include <linux/kernel.h>
@@ -20,7 +21,7 @@
 #include "reap.h"
 #include "sysfs.h"
 
-/* It outlives the directory, whose removal waits for readers. */
+/* The result lives longer than the directory, since the directory's removal waits for readers. */
 static const struct gk_dma *dma_of(const struct device *dev)
 {
 	return gk_dma_attached(dev) ? gk_dma_of(dev) : &((struct gk_front *)dev_get_drvdata(dev))->dma;

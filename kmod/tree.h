@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What a device tree says of one device: whether it is used by grants, and to which domain. Pure: of.c reads the
- * properties, the unit tests (tests/unit/kmod) make them up.
+ * What a device tree says of one device: whether its driver must use grants, and to which domain.
  *
- * A device's "iommus" (or, for a PCI device, what its host bridge's "iommu-map" makes of its requester id) names nodes,
- * with a number each. A node "xen,grant-dma" is ours, and its number the backend's domain: one cell.
+ * The functions here take the values of properties as arguments. of.c reads those from the kernel's tree, and the unit
+ * tests (tests/unit/kmod) choose them.
+ *
+ * A device's "iommus" names nodes, and has a number for each. For a PCI device the host bridge's "iommu-map" gives the
+ * node and the number, by the device's requester id. A node "xen,grant-dma" is ours. Its number has one cell, and is
+ * the backend's domain.
  *
  * Errors: 0 or a negative enum gio_error, as each function says. Threads: any.
- * Not defended: a tree is the toolstack's, who is trusted. What makes no sense is refused all the same.
+ * Not defended: the toolstack writes the tree, and it is trusted. Values that make no sense are refused all the same.
  */
 #ifndef GRANTIO_KMOD_TREE_H
 #define GRANTIO_KMOD_TREE_H
@@ -18,24 +21,24 @@
 
 struct gk_tree_id {
 	bool ours;	/* the node is a "xen,grant-dma" */
-	uint32_t cells; /* that the node has for its number */
-	uint32_t id;	/* in the first of them */
+	uint32_t cells; /* how many cells the number has */
+	uint32_t id;	/* the first of them */
 };
 
 /*
- * The domain that all of a device's `n` ids name. -GIO_ENODEV: none is ours. -GIO_EINVAL: some are and some are not,
- * they name different domains, or they are too many, or not one cell each. -GIO_ERANGE: no guest's or backend's domain
- * id.
+ * Find the backend's domain, which all of a device's `n` ids must name. -GIO_ENODEV: no id is ours. -GIO_EINVAL: only
+ * some are ours, they name different domains, there are too many, or one does not have exactly one cell. -GIO_ERANGE:
+ * the number is too large for a domain.
  */
 int gk_tree_backend(const struct gk_tree_id *ids, size_t n, gio_domid_t *backend);
 
 /*
- * The type of virtio device that `text`, a "compatible" of a device's child node, names: "virtio,deviceN", N
- * hexadecimal in lower case. -GIO_EINVAL: it names none, 0 among them.
+ * Read the type of virtio device from `text`, the "compatible" of a device's child node: "virtio,deviceN", where N is
+ * hexadecimal in lower case. -GIO_EINVAL: it has another form, or N is 0.
  */
 int gk_tree_type(const char *text, uint32_t *type);
 
-/* A line of "iommu-map": `count` requester ids, from `rid` on, are `id` and so on of the node `phandle`. */
+/* A line of "iommu-map": requester ids `rid` to `rid` + `count` - 1 have the numbers from `id` on at node `phandle`. */
 struct gk_tree_line {
 	uint32_t rid;
 	uint32_t phandle;
@@ -44,9 +47,9 @@ struct gk_tree_line {
 };
 
 /*
- * Which node and number requester id `rid` has, `mask` being "iommu-map-mask" (else all bits): by the first line that
- * has it. -GIO_ENODEV: none has. -GIO_EINVAL: a line before that is for ids that the mask excludes, or its
- * numbers wrap.
+ * Find the node and the number of requester id `rid`, in the first line that has it. `mask` is "iommu-map-mask", or all
+ * bits where that is absent. -GIO_ENODEV: no line has it. -GIO_EINVAL: that line, or one before it, is for ids that the
+ * mask excludes, or its numbers wrap.
  */
 int gk_tree_map(const struct gk_tree_line *lines, size_t n, uint32_t mask, uint32_t rid, uint32_t *phandle,
 		uint32_t *id);

@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The toolstack, not the backend, says what type of device it is: else a disk's backend could make its device a
- * keyboard, a network interface or a source of random numbers, and a distribution's kernel would load a driver for that
- * at once. virtio_mmio reads the type from the backend's registers. The type is compared here twice:
- * - before the virtio bus tells anybody of the device: a device of another type gets the number 0, which no driver is
- * for;
- * - when the virtio core asks whether a device must be restricted (Linux 6.0 and later), since a driver that is
- *   registered in just that moment may find the device before: one of another type loses ACCESS_PLATFORM, without which
- *   the core refuses it. Kernels before 6.0 do not ask: there such a driver, which only the administrator of the guest
- *   can load, may get the device.
+ * Whether a virtio device has the type that the toolstack gave it.
  *
- * The bus is known by a driver for nothing that is registered with it.
+ * virtio_mmio reads the type from registers that the backend controls. A disk's backend could call its device a
+ * keyboard, a network interface or a source of random numbers, and a distribution's kernel would load a driver for it
+ * at once. So the type is compared with the toolstack's, in two places:
+ * - Before the virtio bus announces the device: a device of a wrong type gets the number 0, for which there is no
+ *   driver.
+ * - When the virtio core asks whether the device must be restricted (Linux 6.0 and later): a device of a wrong type
+ *   loses ACCESS_PLATFORM, and the core refuses it. A driver that is registered at the same moment may find the device
+ *   before its number is 0, and this catches it.
+ * Kernels before 6.0 do not ask. There such a driver may get the device, but only the guest's administrator can load
+ * one at that moment.
+ *
+ * The kernel does not export the virtio bus. This file registers a driver that is for no device, and finds the bus by
+ * it.
  */
 #include <linux/device.h>
 #include <linux/virtio.h>
@@ -40,7 +44,7 @@ static struct virtio_driver nothing = {
 
 /* ---- types ------------------------------------------------------------------------------------------------------ */
 
-/* The backend can have this said each time that it begins anew, so that the device's lines are counted. */
+/* The number of lines per device is limited, since the backend causes one each time that it begins anew. */
 static bool type_wrong(struct virtio_device *vdev)
 {
 	struct gk_dma *dma = gk_dma_of(vdev->dev.parent);
@@ -88,7 +92,7 @@ static void restricted_begin(void)
 static void restricted_end(void)
 {
 	gk_restricted_set(restricted_before);
-	/* A task that is in restricted() still, which does not sleep, has left it when all tasks have slept once. */
+	/* restricted() does not sleep: once every task has slept, none is in it any more, and the module may go. */
 	synchronize_rcu_tasks();
 }
 
