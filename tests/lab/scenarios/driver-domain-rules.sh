@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 # Labs: arm64
 # Xen: xsm=flask flask=enforcing lab=policy
-# The policy's rules for backends are the ones that are needed, and all of them are. Without them a guest is not served;
-# in permissive mode, and still without them, Xen names each that it would have refused: that list is the module's.
+# The FLASK module's rules for a backend are exactly those that it needs. First the policy is loaded without them: then
+# grantiod in a driver domain cannot serve a guest. After that Xen is permissive: it allows everything, and logs each
+# access that the policy would have refused. The list of these must be the list of the module's rules.
 . /lab/driver.sh
 scenario() {
 	local needed=/lab/rules
@@ -29,7 +30,8 @@ scenario() {
 }
 driver_refused() { in_driver "grep -m1 'd[0-9]*/xvda.*ermission denied' /run/grantiod.log"; }
 
-# What was refused to the driver domain, or in its name: "source target class permission", a line each.
+# Print what Xen would have refused to the driver domain, and to others on its behalf: a line "source target class
+# permission" for each.
 denials() {
 	local name='\([A-Za-z0-9_]*\)'
 	local contexts=".*scontext=[^ ]*:$name tcontext=[^ ]*:$name tclass=$name.*"

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Labs: arm64
-# Xen's default policy on Arm knows no driver domains: the disk is refused, and both sides say so. grantiod goes on.
+# Xen's default policy on Arm does not allow driver domains. A disk from one is refused, which xl and grantiod both say,
+# and grantiod keeps running.
 . /lab/driver.sh
 scenario() {
 	driver_create || return 1

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: MIT
 # Labs: arm64
 # Xen: xsm=flask flask=enforcing lab=policy
-# grantiod and the image in a driver domain, under a policy, loaded at boot, that gives it what serving takes and no
-# more: its guest's disk works. It gets at nothing of dom0's or of another guest's, and at its guest's memory only where
-# that is granted; nor does dom0 get at what is granted to it, nor another domain, though the policy lets that one serve
-# guests as well.
+# grantiod and the image are in a driver domain. The policy, which is loaded at boot, allows it what serving a guest
+# takes, and nothing else. The scenario shows:
+# - Its guest's disk works.
+# - It can reach nothing of dom0 or of another guest, and of its own guest's memory only the pages that are granted.
+# - Neither dom0 nor another domain can reach the pages that are granted to it, even if the policy allows that domain to
+#   serve guests, too.
 . /lab/driver.sh
 scenario() {
 	local directory
@@ -32,14 +34,14 @@ scenario() {
 driver_image() { sed -n 's/.*GUEST image \([0-9a-f]*\).*/\1/p' "$GUEST_LOG/guest-driver.log"; }
 domain_gone() { ! xl domid "$1" 2>/dev/null; }
 
-# said WHAT LINE...: the last answer had these lines, and no others.
+# said WHAT LINE...: fail unless the last answer had these lines, and no others.
 said() {
 	local what=$1
 	shift
 	[ "$SAID" = "$(printf '%s\n' "$@")" ] || fail "$what: '$(echo "$SAID" | tr '\n' ';')'"
 }
 
-# Whoever is no guest of this driver domain: all is refused, and by Xen.
+# DOMID is no guest of this driver domain: Xen itself refuses each call.
 calls() { # DOMID
 	local call expected=
 	for call in frame table pause info maxmem vcpu param server interrupt \
@@ -50,7 +52,8 @@ calls() { # DOMID
 	said "domain $1" "$expected"
 }
 
-# Its own guest: what a device model does. Xen does not tell one resource from another: docs/driver-domain.md.
+# DOMID is its own guest: it may do what a device model does, and nothing else. The grant table is among that, since Xen
+# has one permission for all resources (docs/driver-domain.md).
 own_guest() { # DOMID
 	in_driver "reach $1 server interrupt table"
 	said "its guest" "server allowed" "interrupt allowed" "table allowed" || return 1

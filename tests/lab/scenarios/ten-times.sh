@@ -2,10 +2,10 @@
 # Labs: x86 arm64
 # Full: x86
 # Limit: 1500
-# Three guests: one reboots, one is destroyed in the middle of I/O and created again, one is shut down and created
-# again, $LAB_TIMES times each; at once on Arm. On x86 one boot takes 13 s of the only processor, and three of them left
-# dom0 so little that xl's limits of 10 s were run into: one after the other, in the same time. What they leave behind
-# is for no_leaks to find.
+# Three guests are started $LAB_TIMES times each: one reboots, one is destroyed in the middle of its I/O and created
+# again, and one is shut down and created again. Afterwards no_leaks looks for what they left behind.
+# On Arm the three run at once. On x86 they run one after the other, which takes as long: a boot there takes 13 s of the
+# only processor, and three at once left dom0 too little time for xl, whose limits are 10 s.
 scenario() {
 	local failed=0 job jobs=
 	grantiod_start || return 1
