@@ -60,18 +60,18 @@ struct fake_xen {
 	bool no_errno; /* an opening that fails leaves errno alone, as Xen's libraries may */
 	bool eagain_always;
 };
-extern struct fake_xen xen;
+extern struct fake_xen fake_xen;
 
 void fake_xen_reset(void); /* all pages zero and granted for writing; counters zero */
 static inline uint64_t fake_addr(uint32_t page, uint32_t offset)
 {
-	if (xen.foreign)
+	if (fake_xen.foreign)
 		return (uint64_t)(FAKE_FRAME_BASE + page) * FAKE_PAGE + offset;
 	return gio_dma_addr(FAKE_GREF_BASE + page, 0) + offset;
 }
 static inline uint8_t *fake_page(uint32_t page)
 {
-	return xen.ram + (size_t)page * FAKE_PAGE;
+	return fake_xen.ram + (size_t)page * FAKE_PAGE;
 }
 
 /* ---- the disk ---- */
@@ -96,7 +96,7 @@ struct fake_disk {
 	bool unflushed;		/* a write has come since the last flush, as far as the disk remembers; atomic */
 	bool remembers;		/* that it does */
 };
-extern struct fake_disk disk;
+extern struct fake_disk fake_disk;
 
 void fake_disk_reset(uint64_t size);
 struct gd_disk *fake_disk_open(void);
@@ -130,7 +130,7 @@ struct fake_guest {
 	unsigned quiet;	 /* times that a queue said so; atomic */
 	struct fake_vq vq[FAKE_QUEUES];
 };
-extern struct fake_guest guest;
+extern struct fake_guest fake_guest;
 
 #define FAKE_FEATURES                                                                                              \
 	(GIO_VIRTIO_F_VERSION_1 | GIO_VIRTIO_F_ACCESS_PLATFORM | GIO_VIRTIO_F_EVENT_IDX | GIO_VIRTIO_BLK_F_FLUSH | \
@@ -149,8 +149,8 @@ struct fake_setup {
 int fake_setup(void **state);
 int fake_teardown(void **state);
 
-uint32_t reg_read(uint32_t offset);
-void reg_write(uint32_t offset, uint32_t value);
+uint32_t fake_reg_read(uint32_t offset);
+void fake_reg_write(uint32_t offset, uint32_t value);
 extern char fake_open_error[256];	       /* what gd_vdev_open said last */
 int fake_open(const struct fake_setup *setup); /* the device only: gd_vdev_open's result */
 uint64_t fake_offered(void);		       /* the features that the device offers */

@@ -12,7 +12,7 @@
 
 #define RELEASED 1u /* in user_data below the tag: the eventfd was written */
 
-struct fake_disk disk;
+struct fake_disk fake_disk;
 unsigned fake_log_lines;
 char fake_log_last[256];
 
@@ -41,29 +41,29 @@ static void add(unsigned *counter, unsigned n)
 
 void fake_disk_reset(uint64_t size)
 {
-	free(disk.bytes);
-	memset(&disk, 0, sizeof(disk));
-	disk.bytes = malloc(size);
-	assert_non_null(disk.bytes);
+	free(fake_disk.bytes);
+	memset(&fake_disk, 0, sizeof(fake_disk));
+	fake_disk.bytes = malloc(size);
+	assert_non_null(fake_disk.bytes);
 	for (uint64_t i = 0; i < size; i++)
-		disk.bytes[i] = (uint8_t)(i / 512 * 7 + i);
-	disk.info = (struct gd_disk_info){.size = size,
-					  .block_size = 512,
-					  .physical_size = 4096,
-					  .align = 512,
-					  .max_discard = size,
-					  .max_write_zeroes = size,
-					  .discard_align = 4096,
-					  .flush = true,
-					  .multi_queue = true,
-					  .fenced = true,
-					  .serial = "fake-serial"};
-	disk.next_size = size;
+		fake_disk.bytes[i] = (uint8_t)(i / 512 * 7 + i);
+	fake_disk.info = (struct gd_disk_info){.size = size,
+					       .block_size = 512,
+					       .physical_size = 4096,
+					       .align = 512,
+					       .max_discard = size,
+					       .max_write_zeroes = size,
+					       .discard_align = 4096,
+					       .flush = true,
+					       .multi_queue = true,
+					       .fenced = true,
+					       .serial = "fake-serial"};
+	fake_disk.next_size = size;
 }
 
 struct gd_disk *fake_disk_open(void)
 {
-	disk.open++;
+	fake_disk.open++;
 	return malloc(sizeof(struct gd_disk)); /* not calloc: tests make that fail */
 }
 
@@ -71,41 +71,41 @@ void gd_disk_close(struct gd_disk *d)
 {
 	if (!d)
 		return;
-	assert_int_equal(disk.queues, 0);
-	disk.open--;
+	assert_int_equal(fake_disk.queues, 0);
+	fake_disk.open--;
 	free(d);
 }
 
 void gd_disk_info(const struct gd_disk *d, struct gd_disk_info *info)
 {
 	(void)d;
-	*info = disk.info;
-	info->size = __atomic_load_n(&disk.info.size, __ATOMIC_SEQ_CST);
+	*info = fake_disk.info;
+	info->size = __atomic_load_n(&fake_disk.info.size, __ATOMIC_SEQ_CST);
 }
 
 bool gd_disk_refresh(struct gd_disk *d)
 {
-	bool changed = disk.next_size != disk.info.size;
+	bool changed = fake_disk.next_size != fake_disk.info.size;
 
 	(void)d;
-	__atomic_store_n(&disk.info.size, disk.next_size, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&fake_disk.info.size, fake_disk.next_size, __ATOMIC_SEQ_CST);
 	return changed;
 }
 
 bool gd_disk_unflushed(const struct gd_disk *d)
 {
 	(void)d;
-	return disk.remembers && __atomic_load_n(&disk.unflushed, __ATOMIC_SEQ_CST);
+	return fake_disk.remembers && __atomic_load_n(&fake_disk.unflushed, __ATOMIC_SEQ_CST);
 }
 
 /* As a server that takes a connection and does not answer. */
 static void open_wait(void)
 {
-	add(&disk.queue_opens, 1);
-	add(&disk.opening, 1);
-	while (__atomic_load_n(&disk.hold_open, __ATOMIC_SEQ_CST))
+	add(&fake_disk.queue_opens, 1);
+	add(&fake_disk.opening, 1);
+	while (__atomic_load_n(&fake_disk.hold_open, __ATOMIC_SEQ_CST))
 		fake_yield();
-	add(&disk.opening, -1u);
+	add(&fake_disk.opening, -1u);
 }
 
 int gd_disk_queue_open(struct gd_disk_queue **out, struct gd_disk *d, struct io_uring *ring, uint8_t tag,
@@ -115,7 +115,7 @@ int gd_disk_queue_open(struct gd_disk_queue **out, struct gd_disk *d, struct io_
 
 	(void)d;
 	open_wait();
-	if (disk.fail_queue_open)
+	if (fake_disk.fail_queue_open)
 		return -ENOMEM;
 	q = malloc(sizeof(*q));
 	assert_non_null(q);
@@ -131,7 +131,7 @@ int gd_disk_queue_open(struct gd_disk_queue **out, struct gd_disk *d, struct io_
 	pthread_mutex_lock(&lock);
 	q->next = queues_open;
 	queues_open = q;
-	disk.queues++;
+	fake_disk.queues++;
 	pthread_mutex_unlock(&lock);
 	*out = q;
 	return 0;
@@ -148,7 +148,7 @@ void gd_disk_queue_close(struct gd_disk_queue *q)
 	while (*at != q)
 		at = &(*at)->next;
 	*at = q->next;
-	disk.queues--;
+	fake_disk.queues--;
 	pthread_mutex_unlock(&lock);
 	close(q->eventfd);
 	free(q);
@@ -177,33 +177,33 @@ static struct io_uring_sqe *sqe_get(struct gd_disk_queue *q)
 /* The I/O itself, when it is completed: so that a held write has changed nothing yet. */
 static void io_execute(struct gd_disk_io *io)
 {
-	uint8_t *at = disk.bytes + io->offset;
+	uint8_t *at = fake_disk.bytes + io->offset;
 
 	io->result = 0;
-	if (__atomic_load_n(&disk.fail, __ATOMIC_SEQ_CST) > 0 &&
-	    __atomic_sub_fetch(&disk.fail, 1, __ATOMIC_SEQ_CST) == 0) {
-		io->result = disk.fail_errno ? disk.fail_errno : -EIO;
+	if (__atomic_load_n(&fake_disk.fail, __ATOMIC_SEQ_CST) > 0 &&
+	    __atomic_sub_fetch(&fake_disk.fail, 1, __ATOMIC_SEQ_CST) == 0) {
+		io->result = fake_disk.fail_errno ? fake_disk.fail_errno : -EIO;
 		return;
 	}
 	switch (io->op) {
 	case GD_DISK_READ:
 		memcpy(io->buf, at, io->length);
-		add(&disk.reads, 1);
+		add(&fake_disk.reads, 1);
 		break;
 	case GD_DISK_WRITE:
 		memcpy(at, io->buf, io->length);
-		__atomic_store_n(&disk.unflushed, true, __ATOMIC_SEQ_CST);
-		add(&disk.writes, 1);
-		add(&disk.fua, io->fua);
+		__atomic_store_n(&fake_disk.unflushed, true, __ATOMIC_SEQ_CST);
+		add(&fake_disk.writes, 1);
+		add(&fake_disk.fua, io->fua);
 		break;
 	case GD_DISK_FLUSH:
-		__atomic_store_n(&disk.unflushed, false, __ATOMIC_SEQ_CST);
-		add(&disk.flushes, 1);
+		__atomic_store_n(&fake_disk.unflushed, false, __ATOMIC_SEQ_CST);
+		add(&fake_disk.flushes, 1);
 		break;
 	case GD_DISK_DISCARD:
 	case GD_DISK_WRITE_ZEROES:
 		memset(at, 0, io->length);
-		add(io->op == GD_DISK_DISCARD ? &disk.discards : &disk.zeroes, 1);
+		add(io->op == GD_DISK_DISCARD ? &fake_disk.discards : &fake_disk.zeroes, 1);
 		break;
 	}
 }
@@ -220,16 +220,16 @@ void gd_disk_submit(struct gd_disk_queue *q, struct gd_disk_io *io)
 	struct io_uring_sqe *sqe;
 
 	assert_true(q->busy < q->depth);
-	assert_int_equal(io->offset % disk.info.block_size, 0);
-	assert_int_equal(io->length % disk.info.block_size, 0);
+	assert_int_equal(io->offset % fake_disk.info.block_size, 0);
+	assert_int_equal(io->length % fake_disk.info.block_size, 0);
 	if (io->op != GD_DISK_FLUSH) {
 		assert_true(io->length > 0);
-		assert_true(io->offset + io->length <= __atomic_load_n(&disk.info.size, __ATOMIC_SEQ_CST));
+		assert_true(io->offset + io->length <= __atomic_load_n(&fake_disk.info.size, __ATOMIC_SEQ_CST));
 	}
 	if (io->op == GD_DISK_READ || io->op == GD_DISK_WRITE)
-		assert_int_equal((uintptr_t)io->buf % disk.info.align, 0);
+		assert_int_equal((uintptr_t)io->buf % fake_disk.info.align, 0);
 	q->busy++;
-	if (__atomic_load_n(&disk.hold, __ATOMIC_SEQ_CST)) {
+	if (__atomic_load_n(&fake_disk.hold, __ATOMIC_SEQ_CST)) {
 		io->next = q->waiting;
 		q->waiting = io;
 		if (!q->armed) {
@@ -238,7 +238,7 @@ void gd_disk_submit(struct gd_disk_queue *q, struct gd_disk_io *io)
 			io_uring_sqe_set_data64(sqe, q->tag | RELEASED);
 			q->armed = true;
 		}
-		add(&disk.held, 1);
+		add(&fake_disk.held, 1);
 		return;
 	}
 	assert_int_equal((uintptr_t)io >> 56, 0);
@@ -260,7 +260,7 @@ void gd_disk_queue_cqe(struct gd_disk_queue *q, struct io_uring_cqe *cqe)
 		struct gd_disk_io *io = q->waiting;
 
 		q->waiting = io->next;
-		add(&disk.held, -1u);
+		add(&fake_disk.held, -1u);
 		if (q->cancelled) {
 			q->busy--;
 			io->result = -ECANCELED;
@@ -276,10 +276,10 @@ void gd_disk_queue_cancel(struct gd_disk_queue *q)
 	uint64_t one = 1, end = fake_now_ms() + FAKE_WAIT_MS;
 
 	q->cancelled = true;
-	add(&disk.cancels, 1);
-	while (__atomic_load_n(&disk.cancels, __ATOMIC_SEQ_CST) < disk.cancels_meet && fake_now_ms() < end)
+	add(&fake_disk.cancels, 1);
+	while (__atomic_load_n(&fake_disk.cancels, __ATOMIC_SEQ_CST) < fake_disk.cancels_meet && fake_now_ms() < end)
 		fake_yield();
-	add(&disk.cancels_alone, __atomic_load_n(&disk.cancels, __ATOMIC_SEQ_CST) < disk.cancels_meet);
+	add(&fake_disk.cancels_alone, __atomic_load_n(&fake_disk.cancels, __ATOMIC_SEQ_CST) < fake_disk.cancels_meet);
 	assert_int_equal(write(q->eventfd, &one, sizeof(one)), sizeof(one));
 }
 
@@ -287,7 +287,7 @@ void fake_disk_release(void)
 {
 	uint64_t one = 1;
 
-	__atomic_store_n(&disk.hold, false, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&fake_disk.hold, false, __ATOMIC_SEQ_CST);
 	pthread_mutex_lock(&lock);
 	for (struct gd_disk_queue *q = queues_open; q; q = q->next)
 		assert_int_equal(write(q->eventfd, &one, sizeof(one)), sizeof(one));

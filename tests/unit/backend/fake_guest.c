@@ -6,7 +6,7 @@
 
 #include "tests/unit/backend/fake.h"
 
-struct fake_guest guest;
+struct fake_guest fake_guest;
 char fake_open_error[256];
 
 uint64_t fake_now_ms(void)
@@ -39,7 +39,7 @@ static void quiet_count(void *opaque)
 int fake_setup(void **state)
 {
 	(void)state;
-	memset(&guest, 0, sizeof(guest));
+	memset(&fake_guest, 0, sizeof(fake_guest));
 	fake_xen_reset();
 	fake_disk_reset(1 << 20);
 	fake_log_lines = 0;
@@ -51,31 +51,31 @@ int fake_teardown(void **state)
 	(void)state;
 	fake_disk_release(); /* or closing would wait for ever */
 	fake_close();
-	assert_int_equal(xen.mapped, 0);
-	assert_int_equal(xen.handles, 0);
-	assert_int_equal(xen.crossings, 0);
-	assert_int_equal(disk.open, 0);
-	assert_int_equal(disk.queues, 0);
-	assert_int_equal(disk.held, 0);
+	assert_int_equal(fake_xen.mapped, 0);
+	assert_int_equal(fake_xen.handles, 0);
+	assert_int_equal(fake_xen.crossings, 0);
+	assert_int_equal(fake_disk.open, 0);
+	assert_int_equal(fake_disk.queues, 0);
+	assert_int_equal(fake_disk.held, 0);
 	return 0;
 }
 
-uint32_t reg_read(uint32_t offset)
+uint32_t fake_reg_read(uint32_t offset)
 {
-	return (uint32_t)gd_mmio_read(&guest.mmio, offset, 4);
+	return (uint32_t)gd_mmio_read(&fake_guest.mmio, offset, 4);
 }
 
-void reg_write(uint32_t offset, uint32_t value)
+void fake_reg_write(uint32_t offset, uint32_t value)
 {
-	gd_mmio_write(&guest.mmio, offset, 4, value);
+	gd_mmio_write(&fake_guest.mmio, offset, 4, value);
 }
 
 uint32_t fake_alloc(uint32_t pages)
 {
-	uint32_t first = guest.next_page;
+	uint32_t first = fake_guest.next_page;
 
-	guest.next_page += pages;
-	assert_true(guest.next_page <= FAKE_PAGES);
+	fake_guest.next_page += pages;
+	assert_true(fake_guest.next_page <= FAKE_PAGES);
 	return first;
 }
 
@@ -83,7 +83,7 @@ static int class_open(const struct fake_setup *setup, struct gd_class_device **c
 {
 	struct gd_device_config config = {.domid = FAKE_DOMID,
 					  .way = setup->foreign ? &gd_way_foreign : &gd_way_grants,
-					  .log = &guest.log,
+					  .log = &fake_guest.log,
 					  .queues = setup->queues ? setup->queues : 1,
 					  .queue_size = setup->queue_size ? setup->queue_size : 256,
 					  .indirect = setup->indirect};
@@ -103,20 +103,22 @@ static int class_open(const struct fake_setup *setup, struct gd_class_device **c
 
 int fake_open(const struct fake_setup *setup)
 {
-	struct gd_vdev_config config = {
-		.transport = &guest.mmio.transport, .quiet = quiet_count, .ledger = setup->ledger, .opaque = &guest};
+	struct gd_vdev_config config = {.transport = &fake_guest.mmio.transport,
+					.quiet = quiet_count,
+					.ledger = setup->ledger,
+					.opaque = &fake_guest};
 	int err;
 
 	if (setup->disk_size)
 		fake_disk_reset(setup->disk_size);
-	xen.foreign = setup->foreign;
-	disk.info.readonly = setup->readonly;
-	strcpy(guest.log.name, "d7/xvda");
-	gd_mmio_init(&guest.mmio, raise_interrupt, &guest);
+	fake_xen.foreign = setup->foreign;
+	fake_disk.info.readonly = setup->readonly;
+	strcpy(fake_guest.log.name, "d7/xvda");
+	gd_mmio_init(&fake_guest.mmio, raise_interrupt, &fake_guest);
 	err = class_open(setup, &config.class);
 	if (err)
 		return err;
-	err = gd_vdev_open(&guest.vdev, &config, fake_open_error, sizeof(fake_open_error));
+	err = gd_vdev_open(&fake_guest.vdev, &config, fake_open_error, sizeof(fake_open_error));
 	assert_int_equal(fake_open_error[0] != '\0', err != 0);
 	if (err)
 		gd_class_close(config.class);
@@ -125,21 +127,21 @@ int fake_open(const struct fake_setup *setup)
 
 void fake_probe(uint64_t features)
 {
-	guest.features = features;
-	reg_write(GIO_VIRTIO_MMIO_STATUS, 0);
-	reg_write(GIO_VIRTIO_MMIO_STATUS, 1);
-	reg_write(GIO_VIRTIO_MMIO_STATUS, 3);
-	reg_write(GIO_VIRTIO_MMIO_DRIVER_FEATURES_SEL, 1);
-	reg_write(GIO_VIRTIO_MMIO_DRIVER_FEATURES, (uint32_t)(features >> 32));
-	reg_write(GIO_VIRTIO_MMIO_DRIVER_FEATURES_SEL, 0);
-	reg_write(GIO_VIRTIO_MMIO_DRIVER_FEATURES, (uint32_t)features);
-	reg_write(GIO_VIRTIO_MMIO_STATUS, 0xb);
+	fake_guest.features = features;
+	fake_reg_write(GIO_VIRTIO_MMIO_STATUS, 0);
+	fake_reg_write(GIO_VIRTIO_MMIO_STATUS, 1);
+	fake_reg_write(GIO_VIRTIO_MMIO_STATUS, 3);
+	fake_reg_write(GIO_VIRTIO_MMIO_DRIVER_FEATURES_SEL, 1);
+	fake_reg_write(GIO_VIRTIO_MMIO_DRIVER_FEATURES, (uint32_t)(features >> 32));
+	fake_reg_write(GIO_VIRTIO_MMIO_DRIVER_FEATURES_SEL, 0);
+	fake_reg_write(GIO_VIRTIO_MMIO_DRIVER_FEATURES, (uint32_t)features);
+	fake_reg_write(GIO_VIRTIO_MMIO_STATUS, 0xb);
 }
 
 static void address_write(uint32_t low, uint64_t addr)
 {
-	reg_write(low, (uint32_t)addr);
-	reg_write(low + 4, (uint32_t)(addr >> 32));
+	fake_reg_write(low, (uint32_t)addr);
+	fake_reg_write(low + 4, (uint32_t)(addr >> 32));
 }
 
 static uint32_t pages_of(uint32_t bytes)
@@ -154,7 +156,7 @@ static void vq_place(struct fake_vq *vq, uint32_t size, uint64_t addr[3])
 	uint32_t avail = fake_alloc(pages_of(gio_virtq_avail_bytes(size)));
 	uint32_t used = fake_alloc(pages_of(gio_virtq_used_bytes(size)));
 
-	memset(fake_page(desc), 0, (size_t)(guest.next_page - desc) * FAKE_PAGE);
+	memset(fake_page(desc), 0, (size_t)(fake_guest.next_page - desc) * FAKE_PAGE);
 	*vq = (struct fake_vq){.size = size,
 			       .page = desc,
 			       .desc = (void *)fake_page(desc),
@@ -169,28 +171,28 @@ void fake_queue_ready(unsigned index, uint32_t size)
 {
 	uint64_t addr[3];
 
-	vq_place(&guest.vq[index], size, addr);
-	reg_write(GIO_VIRTIO_MMIO_QUEUE_SEL, index);
-	reg_write(GIO_VIRTIO_MMIO_QUEUE_NUM, size);
+	vq_place(&fake_guest.vq[index], size, addr);
+	fake_reg_write(GIO_VIRTIO_MMIO_QUEUE_SEL, index);
+	fake_reg_write(GIO_VIRTIO_MMIO_QUEUE_NUM, size);
 	address_write(GIO_VIRTIO_MMIO_QUEUE_DESC_LOW, addr[0]);
 	address_write(GIO_VIRTIO_MMIO_QUEUE_DRIVER_LOW, addr[1]);
 	address_write(GIO_VIRTIO_MMIO_QUEUE_DEVICE_LOW, addr[2]);
-	reg_write(GIO_VIRTIO_MMIO_QUEUE_READY, 1);
+	fake_reg_write(GIO_VIRTIO_MMIO_QUEUE_READY, 1);
 }
 
 void fake_driver_ok(void)
 {
-	reg_write(GIO_VIRTIO_MMIO_STATUS, 0xf);
+	fake_reg_write(GIO_VIRTIO_MMIO_STATUS, 0xf);
 }
 
 uint64_t fake_offered(void)
 {
 	uint64_t low;
 
-	reg_write(GIO_VIRTIO_MMIO_DEVICE_FEATURES_SEL, 0);
-	low = reg_read(GIO_VIRTIO_MMIO_DEVICE_FEATURES);
-	reg_write(GIO_VIRTIO_MMIO_DEVICE_FEATURES_SEL, 1);
-	return low | (uint64_t)reg_read(GIO_VIRTIO_MMIO_DEVICE_FEATURES) << 32;
+	fake_reg_write(GIO_VIRTIO_MMIO_DEVICE_FEATURES_SEL, 0);
+	low = fake_reg_read(GIO_VIRTIO_MMIO_DEVICE_FEATURES);
+	fake_reg_write(GIO_VIRTIO_MMIO_DEVICE_FEATURES_SEL, 1);
+	return low | (uint64_t)fake_reg_read(GIO_VIRTIO_MMIO_DEVICE_FEATURES) << 32;
 }
 
 void fake_start(const struct fake_setup *setup)
@@ -199,23 +201,23 @@ void fake_start(const struct fake_setup *setup)
 
 	assert_int_equal(fake_open(setup), 0);
 	fake_probe((setup->features ? setup->features : FAKE_FEATURES | GIO_VIRTIO_F_INDIRECT_DESC) & fake_offered());
-	assert_int_equal(reg_read(GIO_VIRTIO_MMIO_STATUS), 0xb);
+	assert_int_equal(fake_reg_read(GIO_VIRTIO_MMIO_STATUS), 0xb);
 	for (unsigned i = 0; i < queues; i++)
 		fake_queue_ready(i, setup->queue_size ? setup->queue_size : 256);
 	fake_driver_ok();
-	assert_int_equal(reg_read(GIO_VIRTIO_MMIO_STATUS), 0xf);
+	assert_int_equal(fake_reg_read(GIO_VIRTIO_MMIO_STATUS), 0xf);
 }
 
 void fake_close(void)
 {
-	gd_vdev_close(guest.vdev);
-	guest.vdev = NULL;
+	gd_vdev_close(fake_guest.vdev);
+	fake_guest.vdev = NULL;
 }
 
 void fake_reset(void)
 {
-	reg_write(GIO_VIRTIO_MMIO_STATUS, 0);
-	memset(guest.vq, 0, sizeof(guest.vq));
+	fake_reg_write(GIO_VIRTIO_MMIO_STATUS, 0);
+	memset(fake_guest.vq, 0, sizeof(fake_guest.vq));
 }
 
 /* ---- rings ---- */
@@ -245,7 +247,7 @@ void fake_avail(struct fake_vq *vq, uint16_t head)
 
 void fake_kick(unsigned queue)
 {
-	reg_write(GIO_VIRTIO_MMIO_QUEUE_NOTIFY, queue);
+	fake_reg_write(GIO_VIRTIO_MMIO_QUEUE_NOTIFY, queue);
 }
 
 static uint16_t used_index(struct fake_vq *vq)
@@ -263,9 +265,9 @@ struct gio_virtq_used_elem fake_used(struct fake_vq *vq, unsigned count)
 	fake_until((uint16_t)(used_index(vq) - vq->last_used) >= count);
 	/*
 	 * Acquire what the queue's thread did before its last unmap: where the ring is mapped at another address there
-	 * (xen.foreign), ThreadSanitizer does not know that the two indices are one.
+	 * (fake_xen.foreign), ThreadSanitizer does not know that the two indices are one.
 	 */
-	(void)__atomic_load_n(&xen.mapped, __ATOMIC_ACQUIRE);
+	(void)__atomic_load_n(&fake_xen.mapped, __ATOMIC_ACQUIRE);
 	vq->last_used = (uint16_t)(vq->last_used + count);
 	/* used_event: an interrupt for the next one */
 	__atomic_store_n(&vq->avail->ring[vq->size], vq->last_used, __ATOMIC_SEQ_CST);
@@ -277,7 +279,7 @@ struct gio_virtq_used_elem fake_used(struct fake_vq *vq, unsigned count)
 struct fake_req fake_request(unsigned queue, uint32_t type, uint64_t sector, uint32_t length, bool readable,
 			     const void *data)
 {
-	struct fake_vq *vq = &guest.vq[queue];
+	struct fake_vq *vq = &fake_guest.vq[queue];
 	struct fake_req req = {.header = fake_alloc(1), .length = length, .status = fake_alloc(1)};
 	struct gio_virtio_blk_outhdr *header = (void *)fake_page(req.header);
 	struct fake_buf bufs[3];
@@ -306,16 +308,16 @@ uint8_t fake_status(const struct fake_req *req)
 
 uint8_t fake_do(uint32_t type, uint64_t sector, uint32_t length, bool readable, void *data)
 {
-	uint32_t page = guest.next_page;
+	uint32_t page = fake_guest.next_page;
 	struct fake_req req = fake_request(0, type, sector, length, readable, readable ? data : NULL);
 	struct gio_virtq_used_elem used;
 
 	fake_kick(0);
-	used = fake_used(&guest.vq[0], 1);
+	used = fake_used(&fake_guest.vq[0], 1);
 	assert_int_equal(used.id, req.head);
 	if (!readable && length > 0)
 		memcpy(data, fake_page(req.data), length);
-	guest.next_page = page;
+	fake_guest.next_page = page;
 	return fake_status(&req);
 }
 
@@ -324,7 +326,7 @@ void fake_still_works(void)
 	uint8_t data[1024];
 
 	memset(data, 0, sizeof(data));
-	assert_int_equal(reg_read(GIO_VIRTIO_MMIO_STATUS), 0xf);
+	assert_int_equal(fake_reg_read(GIO_VIRTIO_MMIO_STATUS), 0xf);
 	assert_int_equal(fake_do(GIO_VIRTIO_BLK_T_IN, 4, sizeof(data), false, data), GIO_VIRTIO_BLK_S_OK);
-	assert_memory_equal(data, disk.bytes + 4 * 512, sizeof(data));
+	assert_memory_equal(data, fake_disk.bytes + 4 * 512, sizeof(data));
 }

@@ -14,7 +14,7 @@
 
 #include "tests/unit/backend/fake.h"
 
-struct fake_xen xen;
+struct fake_xen fake_xen;
 
 struct xengntdev_handle {
 	int unused;
@@ -38,34 +38,35 @@ static bool strikes(unsigned *countdown)
 
 void fake_xen_reset(void)
 {
-	if (xen.ram) {
-		munmap(xen.ram, (size_t)FAKE_PAGES * FAKE_PAGE);
-		close(xen.ram_fd);
+	if (fake_xen.ram) {
+		munmap(fake_xen.ram, (size_t)FAKE_PAGES * FAKE_PAGE);
+		close(fake_xen.ram_fd);
 	}
-	memset(&xen, 0, sizeof(xen));
-	xen.ram_fd = memfd_create("ram", MFD_CLOEXEC);
-	assert_int_equal(ftruncate(xen.ram_fd, (off_t)FAKE_PAGES * FAKE_PAGE), 0);
-	xen.ram = mmap(NULL, (size_t)FAKE_PAGES * FAKE_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, xen.ram_fd, 0);
-	assert_true(xen.ram != MAP_FAILED);
-	memset(xen.grants, FAKE_WRITABLE, sizeof(xen.grants));
+	memset(&fake_xen, 0, sizeof(fake_xen));
+	fake_xen.ram_fd = memfd_create("ram", MFD_CLOEXEC);
+	assert_int_equal(ftruncate(fake_xen.ram_fd, (off_t)FAKE_PAGES * FAKE_PAGE), 0);
+	fake_xen.ram =
+		mmap(NULL, (size_t)FAKE_PAGES * FAKE_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fake_xen.ram_fd, 0);
+	assert_true(fake_xen.ram != MAP_FAILED);
+	memset(fake_xen.grants, FAKE_WRITABLE, sizeof(fake_xen.grants));
 }
 
 xengnttab_handle *xengnttab_open(struct xentoollog_logger *logger, unsigned flags)
 {
 	(void)flags;
 	assert_non_null(logger); /* the library's own would let a guest fill the log */
-	if (strikes(&xen.fail_open)) {
-		if (!xen.no_errno)
+	if (strikes(&fake_xen.fail_open)) {
+		if (!fake_xen.no_errno)
 			errno = ENOENT;
 		return NULL;
 	}
-	add(&xen.handles, 1);
+	add(&fake_xen.handles, 1);
 	return malloc(sizeof(xengnttab_handle)); /* not calloc: tests make that fail */
 }
 
 int xengnttab_close(xengnttab_handle *handle)
 {
-	add(&xen.handles, -1u);
+	add(&fake_xen.handles, -1u);
 	free(handle);
 	return 0;
 }
@@ -76,9 +77,9 @@ static int16_t access_check(uint32_t ref, uint16_t domid, bool write)
 		return GNTST_bad_domain;
 	if (ref < FAKE_GREF_BASE || ref - FAKE_GREF_BASE >= FAKE_PAGES)
 		return GNTST_bad_gntref;
-	if (xen.grants[ref - FAKE_GREF_BASE] == FAKE_NONE)
+	if (fake_xen.grants[ref - FAKE_GREF_BASE] == FAKE_NONE)
 		return GNTST_bad_gntref;
-	if (write && xen.grants[ref - FAKE_GREF_BASE] == FAKE_READONLY)
+	if (write && fake_xen.grants[ref - FAKE_GREF_BASE] == FAKE_READONLY)
 		return GNTST_general_error;
 	return GNTST_okay;
 }
@@ -87,9 +88,9 @@ void *xengnttab_map_domain_grant_refs(xengnttab_handle *handle, uint32_t count, 
 				      int prot)
 {
 	(void)handle;
-	add(&xen.maps, 1);
-	if (strikes(&xen.fail_map)) {
-		errno = xen.fail_errno;
+	add(&fake_xen.maps, 1);
+	if (strikes(&fake_xen.fail_map)) {
+		errno = fake_xen.fail_errno;
 		return NULL;
 	}
 	for (uint32_t i = 0; i < count; i++) {
@@ -98,16 +99,16 @@ void *xengnttab_map_domain_grant_refs(xengnttab_handle *handle, uint32_t count, 
 			return NULL;
 		assert_int_equal(refs[i], refs[0] + i);
 	}
-	add(&xen.mapped, count);
-	add(prot & PROT_WRITE ? &xen.writable : &xen.readable, count);
+	add(&fake_xen.mapped, count);
+	add(prot & PROT_WRITE ? &fake_xen.writable : &fake_xen.readable, count);
 	return fake_page(refs[0] - FAKE_GREF_BASE);
 }
 
 int xengnttab_unmap(xengnttab_handle *handle, void *start, uint32_t count)
 {
 	(void)handle, (void)start;
-	add(&xen.unmaps, 1);
-	add(&xen.mapped, -count);
+	add(&fake_xen.unmaps, 1);
+	add(&fake_xen.mapped, -count);
 	return 0;
 }
 
@@ -124,13 +125,13 @@ static void segment_copy(xengnttab_grant_copy_segment_t *seg)
 	const uint32_t ref = fetch ? seg->source.foreign.ref : seg->dest.foreign.ref;
 	uint16_t offset = fetch ? seg->source.foreign.offset : seg->dest.foreign.offset;
 
-	add(&xen.operations, segment_operations(local, seg->len));
-	if (xen.eagain_always || strikes(&xen.eagain))
+	add(&fake_xen.operations, segment_operations(local, seg->len));
+	if (fake_xen.eagain_always || strikes(&fake_xen.eagain))
 		seg->status = GNTST_eagain;
 	else
 		seg->status = access_check(ref, fetch ? seg->source.foreign.domid : seg->dest.foreign.domid, !fetch);
 	if (seg->status != GNTST_okay) {
-		add(&xen.refused, 1);
+		add(&fake_xen.refused, 1);
 		return;
 	}
 	if (fetch)
@@ -142,9 +143,9 @@ static void segment_copy(xengnttab_grant_copy_segment_t *seg)
 int xengnttab_grant_copy(xengnttab_handle *handle, uint32_t count, xengnttab_grant_copy_segment_t *segs)
 {
 	(void)handle;
-	add(&xen.copies, 1);
-	add(&xen.segments, count);
-	if (strikes(&xen.fail_copy)) {
+	add(&fake_xen.copies, 1);
+	add(&fake_xen.segments, count);
+	if (strikes(&fake_xen.fail_copy)) {
 		errno = ENOMEM;
 		return -1;
 	}
@@ -153,7 +154,7 @@ int xengnttab_grant_copy(xengnttab_handle *handle, uint32_t count, xengnttab_gra
 			segs[i].flags == GNTCOPY_source_gref ? &segs[i].source : &segs[i].dest;
 
 		if (remote->foreign.offset + segs[i].len > FAKE_PAGE) {
-			add(&xen.crossings, 1);
+			add(&fake_xen.crossings, 1);
 			errno = EINVAL;
 			return -1;
 		}
@@ -174,12 +175,12 @@ xenforeignmemory_handle *xenforeignmemory_open(struct xentoollog_logger *logger,
 
 	(void)flags;
 	assert_non_null(logger);
-	if (strikes(&xen.fail_open)) {
-		if (!xen.no_errno)
+	if (strikes(&fake_xen.fail_open)) {
+		if (!fake_xen.no_errno)
 			errno = ENOENT;
 		return NULL;
 	}
-	add(&xen.handles, 1);
+	add(&fake_xen.handles, 1);
 	handle = malloc(sizeof(*handle));
 	handle->only = 0;
 	return handle;
@@ -188,7 +189,7 @@ xenforeignmemory_handle *xenforeignmemory_open(struct xentoollog_logger *logger,
 int xenforeignmemory_close(xenforeignmemory_handle *handle)
 {
 	assert_int_equal(handle->only, FAKE_DOMID); /* nobody works with a handle that may do more */
-	add(&xen.handles, -1u);
+	add(&fake_xen.handles, -1u);
 	free(handle);
 	return 0;
 }
@@ -204,20 +205,21 @@ static int frame_place(char *at, uint64_t frame, int prot)
 {
 	uint64_t page = frame - FAKE_FRAME_BASE;
 
-	if (frame < FAKE_FRAME_BASE || page >= FAKE_PAGES || xen.grants[page] == FAKE_NONE)
+	if (frame < FAKE_FRAME_BASE || page >= FAKE_PAGES || fake_xen.grants[page] == FAKE_NONE)
 		return -EINVAL;
-	if (xen.grants[page] == FAKE_READONLY && prot & PROT_WRITE)
+	if (fake_xen.grants[page] == FAKE_READONLY && prot & PROT_WRITE)
 		return -EPERM;
-	assert_ptr_equal(mmap(at, FAKE_PAGE, prot, MAP_SHARED | MAP_FIXED, xen.ram_fd, (off_t)(page * FAKE_PAGE)), at);
+	assert_ptr_equal(mmap(at, FAKE_PAGE, prot, MAP_SHARED | MAP_FIXED, fake_xen.ram_fd, (off_t)(page * FAKE_PAGE)),
+			 at);
 	return 0;
 }
 
 static void most_note(void)
 {
-	unsigned now = __atomic_load_n(&xen.mapped, __ATOMIC_SEQ_CST), most = xen.most_mapped;
+	unsigned now = __atomic_load_n(&fake_xen.mapped, __ATOMIC_SEQ_CST), most = fake_xen.most_mapped;
 
-	while (now > most &&
-	       !__atomic_compare_exchange_n(&xen.most_mapped, &most, now, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+	while (now > most && !__atomic_compare_exchange_n(&fake_xen.most_mapped, &most, now, false, __ATOMIC_SEQ_CST,
+							  __ATOMIC_SEQ_CST))
 		;
 }
 
@@ -228,9 +230,9 @@ void *xenforeignmemory_map(xenforeignmemory_handle *handle, uint32_t domid, int 
 	int err = 0;
 
 	assert_int_equal(handle->only, domid);
-	add(&xen.foreign_maps, 1);
-	if (strikes(&xen.fail_map)) {
-		errno = xen.fail_errno;
+	add(&fake_xen.foreign_maps, 1);
+	if (strikes(&fake_xen.fail_map)) {
+		errno = fake_xen.fail_errno;
 		return NULL;
 	}
 	base = mmap(NULL, pages * FAKE_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -248,7 +250,7 @@ void *xenforeignmemory_map(xenforeignmemory_handle *handle, uint32_t domid, int 
 		errno = -err;
 		return NULL;
 	}
-	add(&xen.mapped, (unsigned)pages);
+	add(&fake_xen.mapped, (unsigned)pages);
 	most_note();
 	return base;
 }
@@ -256,6 +258,6 @@ void *xenforeignmemory_map(xenforeignmemory_handle *handle, uint32_t domid, int 
 int xenforeignmemory_unmap(xenforeignmemory_handle *handle, void *base, size_t pages)
 {
 	(void)handle;
-	add(&xen.mapped, -(unsigned)pages);
+	add(&fake_xen.mapped, -(unsigned)pages);
 	return munmap(base, pages * FAKE_PAGE);
 }

@@ -56,7 +56,7 @@ static void batch_submit(struct fake_vq *vq, const struct batch *b, uint32_t typ
 static void batch_check_reads(const struct batch *b, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++) {
-		assert_memory_equal(fake_page(b->data + i), disk.bytes + (size_t)i * 4096, 4096);
+		assert_memory_equal(fake_page(b->data + i), fake_disk.bytes + (size_t)i * 4096, 4096);
 		assert_int_equal(*(status_of(b, i) + (b->stride == 16 ? 0 : 32)), GIO_VIRTIO_BLK_S_OK);
 	}
 }
@@ -68,13 +68,13 @@ struct cost {
 
 static struct cost cost_now(void)
 {
-	struct cost c = {.copies = __atomic_load_n(&xen.copies, __ATOMIC_SEQ_CST),
-			 .segments = __atomic_load_n(&xen.segments, __ATOMIC_SEQ_CST),
-			 .operations = __atomic_load_n(&xen.operations, __ATOMIC_SEQ_CST),
-			 .raised = __atomic_load_n(&guest.raised, __ATOMIC_SEQ_CST),
-			 .mapped = __atomic_load_n(&xen.mapped, __ATOMIC_SEQ_CST)};
+	struct cost c = {.copies = __atomic_load_n(&fake_xen.copies, __ATOMIC_SEQ_CST),
+			 .segments = __atomic_load_n(&fake_xen.segments, __ATOMIC_SEQ_CST),
+			 .operations = __atomic_load_n(&fake_xen.operations, __ATOMIC_SEQ_CST),
+			 .raised = __atomic_load_n(&fake_guest.raised, __ATOMIC_SEQ_CST),
+			 .mapped = __atomic_load_n(&fake_xen.mapped, __ATOMIC_SEQ_CST)};
 
-	gd_vdev_stats(guest.vdev, &c.stats);
+	gd_vdev_stats(fake_guest.vdev, &c.stats);
 	return c;
 }
 
@@ -82,9 +82,9 @@ static struct cost batch_cost(const struct batch *b, uint32_t type, unsigned cou
 {
 	struct cost before = cost_now(), after;
 
-	batch_submit(&guest.vq[0], b, type, count);
+	batch_submit(&fake_guest.vq[0], b, type, count);
 	fake_kick(0);
-	fake_used(&guest.vq[0], count);
+	fake_used(&fake_guest.vq[0], count);
 	fake_until(cost_now().stats.requests - before.stats.requests >= count);
 	after = cost_now();
 	assert_int_equal(after.mapped, before.mapped); /* rings, and nothing else */
@@ -134,7 +134,7 @@ static void test_writes_packed(void **state)
 		memset(fake_page(b.data + i), (int)(i + 1), 4096);
 	c = batch_cost(&b, GIO_VIRTIO_BLK_T_OUT, N);
 	for (unsigned i = 0; i < N; i++)
-		assert_memory_equal(fake_page(b.data + i), disk.bytes + (size_t)i * 4096, 4096);
+		assert_memory_equal(fake_page(b.data + i), fake_disk.bytes + (size_t)i * 4096, 4096);
 	assert_int_equal(c.copies, 2);
 	assert_int_equal(c.segments, 1 + N + 1);
 	assert_int_equal(c.operations, 1 + N + 1);
@@ -166,7 +166,7 @@ static void test_reads_scattered(void **state)
 
 static void test_indirect_tables_in_one_copy(void **state)
 {
-	struct fake_vq *vq = &guest.vq[0];
+	struct fake_vq *vq = &fake_guest.vq[0];
 	uint32_t tables, data;
 	struct cost before, after;
 
@@ -193,7 +193,7 @@ static void test_indirect_tables_in_one_copy(void **state)
 	after = cost_now();
 	assert_int_equal(after.copies - before.copies, 3);
 	for (unsigned i = 0; i < N; i++)
-		assert_memory_equal(fake_page(data + i), disk.bytes + (size_t)i * 4096, 4096);
+		assert_memory_equal(fake_page(data + i), fake_disk.bytes + (size_t)i * 4096, 4096);
 }
 
 /* More than a batch takes: all are served with one kick. */
@@ -218,18 +218,18 @@ static void test_several_queues(void **state)
 
 	(void)state;
 	fake_start(&(struct fake_setup){.queues = FAKE_QUEUES});
-	assert_int_equal(gd_mmio_read(&guest.mmio, 0x122, 2), FAKE_QUEUES);
+	assert_int_equal(gd_mmio_read(&fake_guest.mmio, 0x122, 2), FAKE_QUEUES);
 	for (unsigned round = 0; round < 50; round++) {
 		for (unsigned q = 0; q < FAKE_QUEUES; q++) {
 			req[q] = fake_request(q, GIO_VIRTIO_BLK_T_IN, q * 8, 4096, false, NULL);
 			fake_kick(q);
 		}
 		for (unsigned q = 0; q < FAKE_QUEUES; q++) {
-			fake_used(&guest.vq[q], 1);
+			fake_used(&fake_guest.vq[q], 1);
 			assert_int_equal(fake_status(&req[q]), GIO_VIRTIO_BLK_S_OK);
-			assert_memory_equal(fake_page(req[q].data), disk.bytes + q * 4096, 4096);
+			assert_memory_equal(fake_page(req[q].data), fake_disk.bytes + q * 4096, 4096);
 		}
-		guest.next_page -= 3 * FAKE_QUEUES;
+		fake_guest.next_page -= 3 * FAKE_QUEUES;
 	}
 }
 
@@ -237,19 +237,19 @@ static void test_several_queues(void **state)
 static void test_single_queue_disk(void **state)
 {
 	(void)state;
-	disk.info.multi_queue = false;
+	fake_disk.info.multi_queue = false;
 	assert_int_equal(fake_open(&(struct fake_setup){.queues = 4}), 0);
-	reg_write(GIO_VIRTIO_MMIO_DEVICE_FEATURES_SEL, 0);
-	assert_int_equal(reg_read(GIO_VIRTIO_MMIO_DEVICE_FEATURES) & GIO_VIRTIO_BLK_F_MQ, 0);
-	assert_int_equal(gd_mmio_read(&guest.mmio, 0x122, 2), 1);
-	reg_write(GIO_VIRTIO_MMIO_QUEUE_SEL, 1);
-	assert_int_equal(reg_read(GIO_VIRTIO_MMIO_QUEUE_NUM_MAX), 0);
+	fake_reg_write(GIO_VIRTIO_MMIO_DEVICE_FEATURES_SEL, 0);
+	assert_int_equal(fake_reg_read(GIO_VIRTIO_MMIO_DEVICE_FEATURES) & GIO_VIRTIO_BLK_F_MQ, 0);
+	assert_int_equal(gd_mmio_read(&fake_guest.mmio, 0x122, 2), 1);
+	fake_reg_write(GIO_VIRTIO_MMIO_QUEUE_SEL, 1);
+	assert_int_equal(fake_reg_read(GIO_VIRTIO_MMIO_QUEUE_NUM_MAX), 0);
 }
 
 /* Without EVENT_IDX the flags do the same. */
 static void test_flags_instead_of_events(void **state)
 {
-	struct fake_vq *vq = &guest.vq[0];
+	struct fake_vq *vq = &fake_guest.vq[0];
 	unsigned raised;
 
 	(void)state;
@@ -257,12 +257,12 @@ static void test_flags_instead_of_events(void **state)
 	fake_still_works();
 	fake_still_works();
 	fake_until(__atomic_load_n(&vq->used->flags, __ATOMIC_SEQ_CST) == 0); /* asleep: it wants kicks */
-	fake_until(__atomic_load_n(&guest.raised, __ATOMIC_SEQ_CST) == 2);
+	fake_until(__atomic_load_n(&fake_guest.raised, __ATOMIC_SEQ_CST) == 2);
 	__atomic_store_n(&vq->avail->flags, GIO_VIRTQ_AVAIL_F_NO_INTERRUPT, __ATOMIC_SEQ_CST);
-	raised = guest.raised;
+	raised = fake_guest.raised;
 	fake_still_works();
 	fake_until(__atomic_load_n(&vq->used->flags, __ATOMIC_SEQ_CST) == 0);
-	assert_int_equal(__atomic_load_n(&guest.raised, __ATOMIC_SEQ_CST), raised);
+	assert_int_equal(__atomic_load_n(&fake_guest.raised, __ATOMIC_SEQ_CST), raised);
 }
 
 /*
@@ -271,14 +271,14 @@ static void test_flags_instead_of_events(void **state)
  */
 static void test_no_kick_is_lost(void **state)
 {
-	struct fake_vq *vq = &guest.vq[0];
+	struct fake_vq *vq = &fake_guest.vq[0];
 	uint16_t *event;
 
 	(void)state;
 	fake_start(&(struct fake_setup){0});
 	event = (uint16_t *)&vq->used->ring[vq->size];
 	for (unsigned i = 0; i < 2000; i++) {
-		uint32_t page = guest.next_page;
+		uint32_t page = fake_guest.next_page;
 		uint16_t before = vq->avail_idx;
 
 		fake_request(0, GIO_VIRTIO_BLK_T_IN, 0, 512, false, NULL);
@@ -286,7 +286,7 @@ static void test_no_kick_is_lost(void **state)
 		if (gio_virtq_need_event(__atomic_load_n(event, __ATOMIC_SEQ_CST), vq->avail_idx, before))
 			fake_kick(0);
 		fake_used(vq, 1);
-		guest.next_page = page;
+		fake_guest.next_page = page;
 	}
 }
 

@@ -22,7 +22,7 @@ static int setup(void **state)
 	assert_non_null(local);
 	memset(local, 0, 16 * FAKE_PAGE);
 	for (unsigned i = 0; i < 32 * FAKE_PAGE; i++)
-		xen.ram[i] = (uint8_t)(i * 31 + i / FAKE_PAGE);
+		fake_xen.ram[i] = (uint8_t)(i * 31 + i / FAKE_PAGE);
 	return 0;
 }
 
@@ -41,13 +41,13 @@ static int add(enum gd_copy_dir dir, uint32_t page, uint32_t offset, uint32_t at
 /* Run, and check how many segments and operations that took, in one call, and what is counted of it. */
 static void run_expect(unsigned segments, unsigned operations)
 {
-	unsigned before[3] = {xen.copies, xen.segments, xen.operations};
+	unsigned before[3] = {fake_xen.copies, fake_xen.segments, fake_xen.operations};
 	uint64_t hypercalls = gd_count_read(&gd_copy_counters(copy)->hypercalls);
 
 	assert_int_equal(gd_copy_run(copy), 0);
-	assert_int_equal(xen.copies - before[0], 1);
-	assert_int_equal(xen.segments - before[1], segments);
-	assert_int_equal(xen.operations - before[2], operations);
+	assert_int_equal(fake_xen.copies - before[0], 1);
+	assert_int_equal(fake_xen.segments - before[1], segments);
+	assert_int_equal(fake_xen.operations - before[2], operations);
 	assert_int_equal(gd_count_read(&gd_copy_counters(copy)->hypercalls) - hypercalls, (operations + 15) / 16);
 }
 
@@ -80,20 +80,20 @@ static void test_map(void **state)
 	assert_int_equal(gd_guestmem_map(mem, fake_addr(3, 100), 4096, GD_ACCESS_READ, &map), 0);
 	assert_ptr_equal(map.data, fake_page(3) + 100);
 	assert_int_equal(map.pages, 2); /* the offset counts */
-	assert_int_equal(xen.readable, 2);
-	assert_int_equal(xen.writable, 0);
+	assert_int_equal(fake_xen.readable, 2);
+	assert_int_equal(fake_xen.writable, 0);
 	gd_guestmem_unmap(mem, &map);
 	gd_guestmem_unmap(mem, &map);
-	assert_int_equal(xen.unmaps, 1);
-	xen.grants[4] = FAKE_READONLY;
+	assert_int_equal(fake_xen.unmaps, 1);
+	fake_xen.grants[4] = FAKE_READONLY;
 	assert_int_equal(gd_guestmem_map(mem, fake_addr(3, 0), 8192, GD_ACCESS_WRITE, &map), -EFAULT);
 	assert_null(map.base);
 	assert_int_equal(gd_guestmem_map(mem, fake_addr(3, 0), 8192, GD_ACCESS_READ, &map), 0);
 	gd_guestmem_unmap(mem, &map);
 	assert_int_equal(gd_guestmem_map(mem, 0x3000, 16, GD_ACCESS_READ, &map), -EFAULT);
 	assert_int_equal(gd_guestmem_map(mem, fake_addr(3, 0), 8 * 4096 + 1, GD_ACCESS_READ, &map), -E2BIG);
-	xen.fail_map = 1;
-	xen.fail_errno = ENOMEM;
+	fake_xen.fail_map = 1;
+	fake_xen.fail_errno = ENOMEM;
 	assert_int_equal(gd_guestmem_map(mem, fake_addr(3, 0), 16, GD_ACCESS_READ, &map), -ENOMEM);
 	gd_guestmem_close(mem);
 	gd_guestmem_close(NULL);
@@ -256,9 +256,9 @@ static void test_staging_full(void **state)
 		gd_copy_add(large, GD_COPY_FETCH, fake_addr(page, 0), local + page * 32, 16, &fault);
 		gd_copy_add(large, GD_COPY_FETCH, fake_addr(page, 4080), local + page * 32 + 16, 16, &fault);
 	}
-	segments = xen.segments;
+	segments = fake_xen.segments;
 	assert_int_equal(gd_copy_run(large), 0);
-	assert_int_equal(xen.segments - segments, 64 + 2 * 36);
+	assert_int_equal(fake_xen.segments - segments, 64 + 2 * 36);
 	for (unsigned page = 0; page < 100; page++) {
 		assert_memory_equal(local + page * 32, fake_page(page), 16);
 		assert_memory_equal(local + page * 32 + 16, fake_page(page) + 4080, 16);
@@ -277,7 +277,7 @@ static void test_sorted_many(void **state)
 		gd_copy_add(large, GD_COPY_FETCH, fake_addr(i * 7 % 25, i * 389 % 250 * 16), local + i * 16, 16,
 			    &fault);
 	assert_int_equal(gd_copy_run(large), 0);
-	assert_int_equal(xen.segments, 25);
+	assert_int_equal(fake_xen.segments, 25);
 	for (unsigned i = 0; i < 1000; i++)
 		assert_memory_equal(local + i * 16, fake_page(i * 7 % 25) + i * 389 % 250 * 16, 16);
 	gd_copy_close(large);
@@ -312,7 +312,7 @@ static void test_nothing(void **state)
 	(void)state;
 	assert_int_equal(add(GD_COPY_FETCH, 0, 0, 0, 0, &fault), 0);
 	assert_int_equal(gd_copy_run(copy), 0);
-	assert_int_equal(xen.copies, 0);
+	assert_int_equal(fake_xen.copies, 0);
 	gd_copy_close(NULL);
 	assert_int_equal(gd_copy_open(&(struct gd_copy *){NULL}, FAKE_DOMID, &gd_way_grants, 0), -EINVAL);
 }
@@ -337,8 +337,8 @@ static void test_fault_of_one(void **state)
 	int faults[3] = {0};
 
 	(void)state;
-	xen.grants[2] = FAKE_NONE;
-	xen.grants[3] = FAKE_READONLY;
+	fake_xen.grants[2] = FAKE_NONE;
+	fake_xen.grants[3] = FAKE_READONLY;
 	add(GD_COPY_FETCH, 1, 0, 0, 4096, &faults[0]);
 	add(GD_COPY_FETCH, 1, 2048, 4096, 4096, &faults[1]); /* its second half is not granted */
 	add(GD_COPY_FETCH, 3, 0, 8192, 4096, &faults[2]);
@@ -358,11 +358,11 @@ static void test_fault_of_joined(void **state)
 	int faults[4] = {0};
 
 	(void)state;
-	xen.grants[2] = FAKE_NONE;
+	fake_xen.grants[2] = FAKE_NONE;
 	for (unsigned i = 0; i < 4; i++)
 		add(GD_COPY_FETCH, i < 3 ? 2 : 4, i * 16, i * 16, 16, &faults[i]);
 	assert_int_equal(gd_copy_run(copy), 0);
-	assert_int_equal(xen.copies, 2);
+	assert_int_equal(fake_xen.copies, 2);
 	for (unsigned i = 0; i < 3; i++)
 		assert_int_equal(faults[i], -EFAULT);
 	assert_int_equal(faults[3], 0);
@@ -375,11 +375,11 @@ static void test_joined_split_and_done(void **state)
 	int faults[4] = {0};
 
 	(void)state;
-	xen.eagain = 1;
+	fake_xen.eagain = 1;
 	for (unsigned i = 0; i < 4; i++)
 		add(GD_COPY_FETCH, 2, i * 16, i * 16, 16, &faults[i]);
 	assert_int_equal(gd_copy_run(copy), 0);
-	assert_int_equal(xen.copies, 2);
+	assert_int_equal(fake_xen.copies, 2);
 	for (unsigned i = 0; i < 4; i++) {
 		assert_int_equal(faults[i], 0);
 		assert_memory_equal(local + i * 16, fake_page(2) + i * 16, 16);
@@ -391,12 +391,12 @@ static void test_eagain(void **state)
 	int a = 0, b = 0;
 
 	(void)state;
-	xen.eagain = 2; /* the second segment, once */
+	fake_xen.eagain = 2; /* the second segment, once */
 	add(GD_COPY_FETCH, 1, 0, 0, 4096, &a);
 	add(GD_COPY_FETCH, 2, 0, 4096, 4096, &b);
 	assert_int_equal(gd_copy_run(copy), 0);
-	assert_int_equal(xen.copies, 2);
-	assert_int_equal(xen.segments, 3);
+	assert_int_equal(fake_xen.copies, 2);
+	assert_int_equal(fake_xen.segments, 3);
 	assert_int_equal(a, 0);
 	assert_int_equal(b, 0);
 	assert_memory_equal(local, fake_page(1), 8192);
@@ -407,12 +407,12 @@ static void test_eagain_for_ever(void **state)
 	int a = 0, b = 0;
 
 	(void)state;
-	xen.eagain_always = true;
+	fake_xen.eagain_always = true;
 	add(GD_COPY_FETCH, 1, 0, 0, 4096, &a);
 	for (unsigned i = 0; i < 3; i++)
 		add(GD_COPY_FETCH, 2, 64 * i, 4096 + 64 * i, 16, &b);
 	assert_int_equal(gd_copy_run(copy), 0);
-	assert_int_equal(xen.copies, GD_COPY_TRIES + 1); /* the joined one, apart, once more */
+	assert_int_equal(fake_xen.copies, GD_COPY_TRIES + 1); /* the joined one, apart, once more */
 	assert_int_equal(a, -EFAULT);
 	assert_int_equal(b, -EFAULT);
 }
@@ -422,7 +422,7 @@ static void test_call_fails(void **state)
 	int faults[3] = {0};
 
 	(void)state;
-	xen.fail_copy = 1;
+	fake_xen.fail_copy = 1;
 	add(GD_COPY_FETCH, 1, 0, 0, 4096, &faults[0]);
 	add(GD_COPY_FETCH, 2, 0, 4096, 16, &faults[1]);
 	add(GD_COPY_FETCH, 2, 64, 4096 + 64, 16, &faults[2]);
@@ -442,9 +442,9 @@ static void test_open_fails(void **state)
 	struct gd_copy *other;
 
 	(void)state;
-	xen.fail_open = 1;
+	fake_xen.fail_open = 1;
 	assert_int_equal(gd_copy_open(&other, FAKE_DOMID, &gd_way_grants, 16), -ENOENT);
-	xen.fail_open = 1;
+	fake_xen.fail_open = 1;
 	assert_int_equal(gd_guestmem_open(&mem, FAKE_DOMID, &gd_way_grants), -ENOENT);
 }
 
@@ -455,9 +455,9 @@ static void test_open_fails_without_errno(void **state)
 	struct gd_guestmem *mem;
 
 	(void)state;
-	xen.no_errno = true;
+	fake_xen.no_errno = true;
 	for (unsigned i = 0; i < 2; i++) {
-		xen.fail_open = 1;
+		fake_xen.fail_open = 1;
 		errno = ENOTDIR;
 		assert_int_equal(gd_guestmem_open(&mem, FAKE_DOMID, ways[i]), -ENODEV);
 	}

@@ -85,16 +85,16 @@ static bool life(unsigned queues)
 	uint8_t data[2048];
 	bool good = true;
 
-	guest.next_page = 0;
+	fake_guest.next_page = 0;
 	fake_probe(FAKE_FEATURES);
 	for (unsigned q = 0; q < queues; q++)
 		fake_queue_ready(q, 256);
 	fake_driver_ok();
-	if (reg_read(0x070) & GIO_VIRTIO_STATUS_NEEDS_RESET)
+	if (fake_reg_read(0x070) & GIO_VIRTIO_STATUS_NEEDS_RESET)
 		return false;
 	good = fake_do(GIO_VIRTIO_BLK_T_IN, 4, sizeof(data), false, data) == GIO_VIRTIO_BLK_S_OK;
 	if (good)
-		assert_memory_equal(data, disk.bytes + 4 * 512, sizeof(data));
+		assert_memory_equal(data, fake_disk.bytes + 4 * 512, sizeof(data));
 	return fake_do(GIO_VIRTIO_BLK_T_OUT, 4, sizeof(data), true, data) == GIO_VIRTIO_BLK_S_OK && good;
 }
 
@@ -106,14 +106,14 @@ static void test_maps_fail(void **state)
 	(void)state;
 	fake_open(&(struct fake_setup){.queues = 2});
 	for (n = 1;; n++) {
-		xen.fail_map = n;
-		xen.fail_errno = errors[n % 3];
-		bool good = life(2), struck = xen.fail_map == 0;
+		fake_xen.fail_map = n;
+		fake_xen.fail_errno = errors[n % 3];
+		bool good = life(2), struck = fake_xen.fail_map == 0;
 
 		assert_int_equal(good, !struck);
-		xen.fail_map = 0;
+		fake_xen.fail_map = 0;
 		fake_reset();
-		assert_int_equal(xen.mapped, 0);
+		assert_int_equal(fake_xen.mapped, 0);
 		if (!struck)
 			break;
 	}
@@ -128,23 +128,23 @@ static void test_copies_fail(void **state)
 	(void)state;
 	fake_open(&(struct fake_setup){0});
 	for (n = 1;; n++) {
-		xen.fail_copy = n;
+		fake_xen.fail_copy = n;
 		/* Where the status byte could not be written the request is used with length 0, and says nothing. */
-		bool good = life(1), struck = xen.fail_copy == 0;
+		bool good = life(1), struck = fake_xen.fail_copy == 0;
 
 		assert_int_equal(good, !struck);
-		xen.fail_copy = 0;
+		fake_xen.fail_copy = 0;
 		fake_reset();
 		if (!struck)
 			break;
 	}
 	assert_int_equal(n, 5); /* two requests, two calls each */
 	for (n = 1;; n++) {
-		xen.eagain = n;
+		fake_xen.eagain = n;
 		assert_true(life(1)); /* tried again: nobody notices */
-		bool struck = xen.eagain == 0;
+		bool struck = fake_xen.eagain == 0;
 
-		xen.eagain = 0;
+		fake_xen.eagain = 0;
 		fake_reset();
 		if (!struck)
 			break;
@@ -159,11 +159,11 @@ static void test_disk_fails(void **state)
 	(void)state;
 	fake_open(&(struct fake_setup){0});
 	for (n = 1;; n++) {
-		disk.fail = n;
-		bool good = life(1), struck = disk.fail == 0;
+		fake_disk.fail = n;
+		bool good = life(1), struck = fake_disk.fail == 0;
 
 		assert_int_equal(good, !struck);
-		disk.fail = 0;
+		fake_disk.fail = 0;
 		fake_reset();
 		if (!struck)
 			break;
@@ -186,10 +186,10 @@ static void test_system_fails(void **state)
 		assert_int_equal(err != 0, struck);
 		if (!err)
 			break;
-		assert_null(guest.vdev);
-		assert_int_equal(xen.handles, 0);
-		assert_int_equal(disk.open, 0);
-		assert_int_equal(disk.queues, 0);
+		assert_null(fake_guest.vdev);
+		assert_int_equal(fake_xen.handles, 0);
+		assert_int_equal(fake_disk.open, 0);
+		assert_int_equal(fake_disk.queues, 0);
 		assert_in_range(n, 1, 200);
 	}
 	assert_true(n > 20); /* it was a long way */
@@ -199,10 +199,10 @@ static void test_system_fails(void **state)
 static void test_disk_queue_fails(void **state)
 {
 	(void)state;
-	disk.fail_queue_open = true;
+	fake_disk.fail_queue_open = true;
 	assert_int_equal(fake_open(&(struct fake_setup){.queues = 2}), -ENOMEM);
 	assert_string_equal(fake_open_error, "queue 0: cannot get its way to the disk: Cannot allocate memory");
-	disk.fail_queue_open = false;
+	fake_disk.fail_queue_open = false;
 	assert_int_equal(fake_open(&(struct fake_setup){.queues = 2}), 0);
 	assert_true(life(2));
 }
@@ -217,7 +217,7 @@ static void test_uring_refused(void **state)
 	assert_string_equal(fake_open_error,
 			    "queue 0: io_uring is refused (by sysctl kernel.io_uring_disabled, or a system "
 			    "call filter): Operation not permitted");
-	assert_null(guest.vdev);
+	assert_null(fake_guest.vdev);
 	__atomic_store_n(&refuse_uring, false, __ATOMIC_SEQ_CST);
 }
 

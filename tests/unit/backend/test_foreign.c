@@ -22,11 +22,11 @@ static void test_does_not_offer_access_platform(void **state)
 	assert_int_equal(fake_offered() & (GIO_VIRTIO_F_VERSION_1 | GIO_VIRTIO_F_ACCESS_PLATFORM),
 			 GIO_VIRTIO_F_VERSION_1);
 	fake_probe(GIO_VIRTIO_F_VERSION_1 | GIO_VIRTIO_F_ACCESS_PLATFORM);
-	assert_int_equal(reg_read(GIO_VIRTIO_MMIO_STATUS), 0x3);
+	assert_int_equal(fake_reg_read(GIO_VIRTIO_MMIO_STATUS), 0x3);
 	fake_probe(0); /* a legacy driver */
-	assert_int_equal(reg_read(GIO_VIRTIO_MMIO_STATUS), 0x3);
+	assert_int_equal(fake_reg_read(GIO_VIRTIO_MMIO_STATUS), 0x3);
 	fake_probe(GIO_VIRTIO_F_VERSION_1);
-	assert_int_equal(reg_read(GIO_VIRTIO_MMIO_STATUS), 0xb);
+	assert_int_equal(fake_reg_read(GIO_VIRTIO_MMIO_STATUS), 0xb);
 }
 
 static void test_reads_and_writes(void **state)
@@ -38,16 +38,16 @@ static void test_reads_and_writes(void **state)
 	for (size_t i = 0; i < sizeof(data); i++)
 		data[i] = (uint8_t)(i * 7 + i / 4096);
 	fake_start(&foreign);
-	rings = xen.mapped;
+	rings = fake_xen.mapped;
 	assert_int_equal(fake_do(GIO_VIRTIO_BLK_T_OUT, 8, sizeof(data), true, data), GIO_VIRTIO_BLK_S_OK);
-	assert_memory_equal(disk.bytes + 8 * 512, data, sizeof(data));
+	assert_memory_equal(fake_disk.bytes + 8 * 512, data, sizeof(data));
 	assert_int_equal(fake_do(GIO_VIRTIO_BLK_T_IN, 8, sizeof(back), false, back), GIO_VIRTIO_BLK_S_OK);
 	assert_memory_equal(back, data, sizeof(data));
-	assert_int_equal(xen.mapped, rings); /* nothing but rings stays mapped */
-	assert_int_equal(xen.maps, 0);	     /* and no grant was touched */
-	assert_int_equal(xen.copies, 0);
+	assert_int_equal(fake_xen.mapped, rings); /* nothing but rings stays mapped */
+	assert_int_equal(fake_xen.maps, 0);	  /* and no grant was touched */
+	assert_int_equal(fake_xen.copies, 0);
 	fake_reset();
-	assert_int_equal(xen.mapped, 0);
+	assert_int_equal(fake_xen.mapped, 0);
 }
 
 static void test_indirect(void **state)
@@ -66,13 +66,14 @@ static void test_indirect(void **state)
 	desc[0] = (struct gio_virtq_desc){fake_addr(header, 0), 16, GIO_VIRTQ_DESC_F_NEXT, 1};
 	desc[1] = (struct gio_virtq_desc){fake_addr(data, 0), 512, GIO_VIRTQ_DESC_F_NEXT | W, 2};
 	desc[2] = (struct gio_virtq_desc){fake_addr(status, 9), 1, W, 0};
-	fake_avail(&guest.vq[0],
-		   fake_chain(&guest.vq[0], &(struct fake_buf){fake_addr(table, 0), 48, GIO_VIRTQ_DESC_F_INDIRECT}, 1));
+	fake_avail(&fake_guest.vq[0],
+		   fake_chain(&fake_guest.vq[0], &(struct fake_buf){fake_addr(table, 0), 48, GIO_VIRTQ_DESC_F_INDIRECT},
+			      1));
 	*(fake_page(status) + 9) = 0xee;
 	fake_kick(0);
-	fake_used(&guest.vq[0], 1);
+	fake_used(&fake_guest.vq[0], 1);
 	assert_int_equal(*(fake_page(status) + 9), GIO_VIRTIO_BLK_S_OK);
-	assert_memory_equal(fake_page(data), disk.bytes + 3 * 512, 512);
+	assert_memory_equal(fake_page(data), fake_disk.bytes + 3 * 512, 512);
 }
 
 /* Many requests at once: the frames are mapped in portions. */
@@ -84,18 +85,18 @@ static void test_maps_a_bounded_number(void **state)
 
 	(void)state;
 	fake_start(&(struct fake_setup){.foreign = true, .disk_size = 4 << 20});
-	memset(disk.bytes, 0x5a, 4 << 20);
-	rings = xen.mapped;
+	memset(fake_disk.bytes, 0x5a, 4 << 20);
+	rings = fake_xen.mapped;
 	for (unsigned i = 0; i < count; i++)
 		reqs[i] = fake_request(0, GIO_VIRTIO_BLK_T_IN, i * pages * 8, pages * FAKE_PAGE, false, NULL);
 	fake_kick(0);
-	fake_used(&guest.vq[0], count);
+	fake_used(&fake_guest.vq[0], count);
 	for (unsigned i = 0; i < count; i++) {
 		assert_int_equal(fake_status(&reqs[i]), GIO_VIRTIO_BLK_S_OK);
-		assert_memory_equal(fake_page(reqs[i].data), disk.bytes, pages * FAKE_PAGE);
+		assert_memory_equal(fake_page(reqs[i].data), fake_disk.bytes, pages * FAKE_PAGE);
 	}
-	assert_true(xen.most_mapped > rings && xen.most_mapped <= rings + GD_FOREIGN_PAGES);
-	assert_int_equal(xen.mapped, rings);
+	assert_true(fake_xen.most_mapped > rings && fake_xen.most_mapped <= rings + GD_FOREIGN_PAGES);
+	assert_int_equal(fake_xen.mapped, rings);
 }
 
 /* ---- addresses -------------------------------------------------------------------------------------------------- */
@@ -112,10 +113,10 @@ static uint8_t bad_read(uint64_t addr, uint32_t length)
 	*h = (struct gio_virtio_blk_outhdr){.type = GIO_VIRTIO_BLK_T_IN};
 	*fake_page(status) = 0xee;
 	before = fake_request(0, GIO_VIRTIO_BLK_T_IN, 0, 4096, false, NULL);
-	fake_avail(&guest.vq[0], fake_chain(&guest.vq[0], bufs, 3));
+	fake_avail(&fake_guest.vq[0], fake_chain(&fake_guest.vq[0], bufs, 3));
 	after = fake_request(0, GIO_VIRTIO_BLK_T_IN, 0, 4096, false, NULL);
 	fake_kick(0);
-	fake_used(&guest.vq[0], 3);
+	fake_used(&fake_guest.vq[0], 3);
 	assert_int_equal(fake_status(&before), GIO_VIRTIO_BLK_S_OK);
 	assert_int_equal(fake_status(&after), GIO_VIRTIO_BLK_S_OK);
 	return *fake_page(status);
@@ -129,9 +130,9 @@ static void test_hostile_addresses(void **state)
 	fake_start(&foreign);
 	edge = fake_alloc(2);
 	hole = edge + 1;
-	xen.grants[hole] = FAKE_NONE;
+	fake_xen.grants[hole] = FAKE_NONE;
 	readonly = fake_alloc(1);
-	xen.grants[readonly] = FAKE_READONLY;
+	fake_xen.grants[readonly] = FAKE_READONLY;
 	const uint64_t bad[] = {
 		0, /* a frame that is no RAM */
 		0x1000,
@@ -154,7 +155,7 @@ static void test_hostile_addresses(void **state)
 		assert_int_equal(bad_read(bad[i], 4096), GIO_VIRTIO_BLK_S_IOERR);
 	for (size_t i = 0; i < FAKE_PAGE; i++)
 		assert_int_equal(fake_page(readonly)[i] | fake_page(hole)[i], 0);
-	assert_int_equal(reg_read(GIO_VIRTIO_MMIO_STATUS), 0xf);
+	assert_int_equal(fake_reg_read(GIO_VIRTIO_MMIO_STATUS), 0xf);
 	fake_still_works();
 }
 
@@ -164,7 +165,7 @@ static void test_frames_are_nothing_to_a_device_with_grants(void **state)
 	(void)state;
 	fake_start(&(struct fake_setup){0});
 	assert_int_equal(bad_read((uint64_t)FAKE_FRAME_BASE * FAKE_PAGE, 4096), GIO_VIRTIO_BLK_S_IOERR);
-	assert_int_equal(xen.foreign_maps, 0);
+	assert_int_equal(fake_xen.foreign_maps, 0);
 	fake_still_works();
 }
 
@@ -175,15 +176,15 @@ static void test_rings_that_are_not_there(void **state)
 	(void)state;
 	assert_int_equal(fake_open(&foreign), 0);
 	fake_probe(GIO_VIRTIO_F_VERSION_1);
-	page = guest.next_page; /* of the descriptors; the ring has three parts of a page each */
+	page = fake_guest.next_page; /* of the descriptors; the ring has three parts of a page each */
 	for (unsigned part = 0; part < 3; part++) {
-		memset(xen.grants, FAKE_WRITABLE, sizeof(xen.grants));
-		guest.next_page = page;
-		xen.grants[page + part] = part == 2 ? FAKE_READONLY : FAKE_NONE;
+		memset(fake_xen.grants, FAKE_WRITABLE, sizeof(fake_xen.grants));
+		fake_guest.next_page = page;
+		fake_xen.grants[page + part] = part == 2 ? FAKE_READONLY : FAKE_NONE;
 		fake_queue_ready(0, 64);
-		assert_int_equal(reg_read(GIO_VIRTIO_MMIO_QUEUE_READY), 0);
-		assert_true(reg_read(GIO_VIRTIO_MMIO_STATUS) & GIO_VIRTIO_STATUS_NEEDS_RESET);
-		assert_int_equal(xen.mapped, 0);
+		assert_int_equal(fake_reg_read(GIO_VIRTIO_MMIO_QUEUE_READY), 0);
+		assert_true(fake_reg_read(GIO_VIRTIO_MMIO_STATUS) & GIO_VIRTIO_STATUS_NEEDS_RESET);
+		assert_int_equal(fake_xen.mapped, 0);
 		fake_probe(GIO_VIRTIO_F_VERSION_1);
 	}
 }
@@ -197,10 +198,10 @@ static void test_a_call_that_fails(void **state)
 	(void)state;
 	fake_start(&foreign);
 	for (unsigned n = 1; n <= 2; n++) { /* the header's, the data's; then the status is copied in one of its own */
-		xen.fail_errno = ENOMEM;
-		xen.fail_map = n;
+		fake_xen.fail_errno = ENOMEM;
+		fake_xen.fail_map = n;
 		fake_do(GIO_VIRTIO_BLK_T_IN, 0, sizeof(data), false, data);
-		assert_int_equal(xen.fail_map, 0);
+		assert_int_equal(fake_xen.fail_map, 0);
 		fake_still_works();
 	}
 }
@@ -212,13 +213,13 @@ static void test_handles_that_cannot_be_had(void **state)
 
 	(void)state;
 	do {
-		xen.fail_open = ++n;
+		fake_xen.fail_open = ++n;
 		err = fake_open(&foreign);
 		assert_true(err == 0 || err == -ENOENT);
-		assert_true(err == 0 || xen.handles == 0);
+		assert_true(err == 0 || fake_xen.handles == 0);
 	} while (err);
 	assert_int_equal(n, 3); /* the rings', the queue's: the third was not asked for */
-	xen.fail_open = 0;
+	fake_xen.fail_open = 0;
 }
 
 #define T(name) cmocka_unit_test_setup_teardown(name, fake_setup, fake_teardown)

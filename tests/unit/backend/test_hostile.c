@@ -30,13 +30,13 @@ static unsigned threads_count(void)
 /* The device asks for a reset, says so by a configuration interrupt and one line, and works again after it. */
 static void broken_expect(unsigned lines_before)
 {
-	fake_until(reg_read(0x070) & GIO_VIRTIO_STATUS_NEEDS_RESET);
-	fake_until(reg_read(0x060) & GIO_VIRTIO_INT_CONFIG);
+	fake_until(fake_reg_read(0x070) & GIO_VIRTIO_STATUS_NEEDS_RESET);
+	fake_until(fake_reg_read(0x060) & GIO_VIRTIO_INT_CONFIG);
 	fake_until(__atomic_load_n(&fake_log_lines, __ATOMIC_SEQ_CST) > lines_before);
 	fake_reset();
 	assert_int_equal(fake_log_lines, lines_before + 1);
-	assert_int_equal(xen.mapped, 0);
-	fake_probe(guest.features);
+	assert_int_equal(fake_xen.mapped, 0);
+	fake_probe(fake_guest.features);
 	fake_queue_ready(0, 256);
 	fake_driver_ok();
 	fake_still_works();
@@ -54,8 +54,8 @@ static void test_unbounded_config_offset(void **state)
 	(void)state;
 	fake_start(&(struct fake_setup){0});
 	for (uint64_t offset = 0x100; offset < UINT64_C(1) << 63; offset = offset * 2 + 1) {
-		gd_mmio_read(&guest.mmio, offset, 8);
-		gd_mmio_write(&guest.mmio, offset, 8, UINT64_MAX);
+		gd_mmio_read(&fake_guest.mmio, offset, 8);
+		gd_mmio_write(&fake_guest.mmio, offset, 8, UINT64_MAX);
 	}
 	fake_still_works();
 }
@@ -64,11 +64,11 @@ static void test_unbounded_queue_sel(void **state)
 {
 	(void)state;
 	fake_start(&(struct fake_setup){0});
-	reg_write(0x030, 0xfffffff0);
-	reg_write(0x038, 16);
-	reg_write(0x080, 1);
-	reg_write(0x044, 1);
-	assert_int_equal(reg_read(0x044), 0);
+	fake_reg_write(0x030, 0xfffffff0);
+	fake_reg_write(0x038, 16);
+	fake_reg_write(0x080, 1);
+	fake_reg_write(0x044, 1);
+	assert_int_equal(fake_reg_read(0x044), 0);
 	fake_still_works();
 }
 
@@ -90,14 +90,14 @@ static void test_ring_size_from_the_guest_ignored(void **state)
 		fake_reset();
 		fake_probe(FAKE_FEATURES);
 		lines = lines_now();
-		reg_write(0x038, bad[i]);
-		reg_write(0x084, 0x80000000);
-		reg_write(0x094, 0x80000000);
-		reg_write(0x0a4, 0x80000000);
-		reg_write(0x044, 1);
-		assert_int_equal(reg_read(0x044), 0);
-		assert_int_equal(reg_read(0x070), 0xb | GIO_VIRTIO_STATUS_NEEDS_RESET);
-		assert_int_equal(reg_read(0x060), 0); /* before DRIVER_OK there is nobody to interrupt */
+		fake_reg_write(0x038, bad[i]);
+		fake_reg_write(0x084, 0x80000000);
+		fake_reg_write(0x094, 0x80000000);
+		fake_reg_write(0x0a4, 0x80000000);
+		fake_reg_write(0x044, 1);
+		assert_int_equal(fake_reg_read(0x044), 0);
+		assert_int_equal(fake_reg_read(0x070), 0xb | GIO_VIRTIO_STATUS_NEEDS_RESET);
+		assert_int_equal(fake_reg_read(0x060), 0); /* before DRIVER_OK there is nobody to interrupt */
 		assert_int_equal(lines_now(), lines + 1);
 	}
 }
@@ -110,15 +110,15 @@ static void test_queue_ready_twice_leaks_a_thread(void **state)
 	fake_start(&(struct fake_setup){0});
 	fake_still_works();
 	threads = threads_count();
-	mapped = xen.mapped;
+	mapped = fake_xen.mapped;
 	for (unsigned i = 0; i < 10; i++) {
-		reg_write(0x030, 0);
-		reg_write(0x044, 1);
-		reg_write(0x070, 0xf);
+		fake_reg_write(0x030, 0);
+		fake_reg_write(0x044, 1);
+		fake_reg_write(0x070, 0xf);
 	}
 	assert_int_equal(threads_count(), threads);
-	assert_int_equal(xen.mapped, mapped);
-	assert_int_equal(xen.maps, 3);
+	assert_int_equal(fake_xen.mapped, mapped);
+	assert_int_equal(fake_xen.maps, 3);
 	fake_still_works();
 	for (unsigned i = 0; i < 10; i++) { /* nor does a reset leak one */
 		fake_reset();
@@ -159,10 +159,10 @@ static void test_nothing_before_driver_ok(void **state)
 	fake_queue_ready(0, 256);
 	req = fake_request(0, GIO_VIRTIO_BLK_T_IN, 0, 512, false, NULL);
 	fake_kick(0);
-	assert_int_equal(xen.copies, 0);
-	assert_false(fake_used_now(&guest.vq[0]));
+	assert_int_equal(fake_xen.copies, 0);
+	assert_false(fake_used_now(&fake_guest.vq[0]));
 	fake_driver_ok();
-	fake_used(&guest.vq[0], 1); /* without a kick */
+	fake_used(&fake_guest.vq[0], 1); /* without a kick */
 	assert_int_equal(fake_status(&req), ok);
 }
 
@@ -176,8 +176,8 @@ static void *resize_often(void *opaque)
 	struct acker *a = opaque;
 
 	for (unsigned i = 0; i < 200; i++) {
-		disk.next_size = (1 << 20) - 512 * (1 + i % 2);
-		gd_vdev_refresh(guest.vdev);
+		fake_disk.next_size = (1 << 20) - 512 * (1 + i % 2);
+		gd_vdev_refresh(fake_guest.vdev);
 		/* The bit stays until it is acknowledged: queue interrupts that come and go must not take it along. */
 		fake_until(__atomic_load_n(&a->config, __ATOMIC_SEQ_CST) == i + 1);
 	}
@@ -194,19 +194,19 @@ static void test_interrupt_status_changed_by_two_threads_without_atomics(void **
 	fake_start(&(struct fake_setup){.queues = 2});
 	assert_int_equal(pthread_create(&thread, NULL, resize_often, &a), 0);
 	while (!__atomic_load_n(&a.stop, __ATOMIC_SEQ_CST)) {
-		uint32_t page = guest.next_page, bits;
+		uint32_t page = fake_guest.next_page, bits;
 
 		for (unsigned q = 0; q < 2; q++) {
 			fake_request(q, GIO_VIRTIO_BLK_T_IN, 0, 512, false, NULL);
 			fake_kick(q);
 		}
 		for (unsigned q = 0; q < 2; q++)
-			fake_used(&guest.vq[q], 1);
-		fake_until((bits = reg_read(0x060)) & GIO_VIRTIO_INT_QUEUE);
-		reg_write(0x064, bits);
+			fake_used(&fake_guest.vq[q], 1);
+		fake_until((bits = fake_reg_read(0x060)) & GIO_VIRTIO_INT_QUEUE);
+		fake_reg_write(0x064, bits);
 		if (bits & GIO_VIRTIO_INT_CONFIG)
 			__atomic_fetch_add(&a.config, 1, __ATOMIC_SEQ_CST);
-		guest.next_page = page;
+		fake_guest.next_page = page;
 	}
 	pthread_join(thread, NULL);
 }
@@ -223,22 +223,23 @@ static void test_abort_on_a_failed_map(void **state)
 		fake_reset();
 		fake_probe(FAKE_FEATURES);
 		lines = lines_now();
-		xen.grants[guest.next_page + part] = FAKE_NONE;
+		fake_xen.grants[fake_guest.next_page + part] = FAKE_NONE;
 		fake_queue_ready(0, 64);
-		assert_int_equal(reg_read(0x044), 0);
-		assert_true(reg_read(0x070) & GIO_VIRTIO_STATUS_NEEDS_RESET);
-		assert_int_equal(xen.mapped, 0);
+		assert_int_equal(fake_reg_read(0x044), 0);
+		assert_true(fake_reg_read(0x070) & GIO_VIRTIO_STATUS_NEEDS_RESET);
+		assert_int_equal(fake_xen.mapped, 0);
 		assert_int_equal(lines_now(), lines + 1);
 	}
 	fake_reset();
 	fake_probe(FAKE_FEATURES);
-	xen.grants[guest.next_page + 2] = FAKE_READONLY; /* a used ring that cannot be written */
+	fake_xen.grants[fake_guest.next_page + 2] = FAKE_READONLY; /* a used ring that cannot be written */
 	fake_queue_ready(0, 64);
-	assert_int_equal(reg_read(0x044), 0);
-	assert_int_equal(xen.mapped, 0);
+	assert_int_equal(fake_reg_read(0x044), 0);
+	assert_int_equal(fake_xen.mapped, 0);
 	fake_reset();
 	fake_probe(FAKE_FEATURES);
-	xen.grants[guest.next_page] = xen.grants[guest.next_page + 1] = FAKE_READONLY; /* that is enough for these */
+	fake_xen.grants[fake_guest.next_page] = fake_xen.grants[fake_guest.next_page + 1] =
+		FAKE_READONLY; /* that is enough for these */
 	fake_queue_ready(0, 64);
 	fake_driver_ok();
 	fake_still_works();
@@ -251,22 +252,22 @@ static void test_page_count_without_the_offset_in_page(void **state)
 	(void)state;
 	fake_open(&(struct fake_setup){0});
 	fake_probe(FAKE_FEATURES);
-	guest.vq[0] = (struct fake_vq){.size = 256,
-				       .desc = (void *)(fake_page(page) + 4080),
-				       .avail = (void *)(fake_page(page + 2) + 4094),
-				       .used = (void *)(fake_page(page + 4) + 4092)};
-	guest.next_page = 200;
-	reg_write(0x030, 0);
-	reg_write(0x038, 256);
-	reg_write(0x080, (uint32_t)fake_addr(page, 4080));
-	reg_write(0x084, 0x80000000);
-	reg_write(0x090, (uint32_t)fake_addr(page + 2, 4094));
-	reg_write(0x094, 0x80000000);
-	reg_write(0x0a0, (uint32_t)fake_addr(page + 4, 4092));
-	reg_write(0x0a4, 0x80000000);
-	reg_write(0x044, 1);
+	fake_guest.vq[0] = (struct fake_vq){.size = 256,
+					    .desc = (void *)(fake_page(page) + 4080),
+					    .avail = (void *)(fake_page(page + 2) + 4094),
+					    .used = (void *)(fake_page(page + 4) + 4092)};
+	fake_guest.next_page = 200;
+	fake_reg_write(0x030, 0);
+	fake_reg_write(0x038, 256);
+	fake_reg_write(0x080, (uint32_t)fake_addr(page, 4080));
+	fake_reg_write(0x084, 0x80000000);
+	fake_reg_write(0x090, (uint32_t)fake_addr(page + 2, 4094));
+	fake_reg_write(0x094, 0x80000000);
+	fake_reg_write(0x0a0, (uint32_t)fake_addr(page + 4, 4092));
+	fake_reg_write(0x0a4, 0x80000000);
+	fake_reg_write(0x044, 1);
 	fake_driver_ok();
-	assert_int_equal(xen.mapped, 6);
+	assert_int_equal(fake_xen.mapped, 6);
 	for (unsigned i = 0; i < 300; i++)
 		fake_still_works();
 }
@@ -281,7 +282,7 @@ static void test_available_index_jumps(void **state)
 	fake_start(&(struct fake_setup){0});
 	fake_still_works();
 	lines = lines_now();
-	__atomic_store_n(&guest.vq[0].avail->idx, (uint16_t)(guest.vq[0].avail_idx + 257), __ATOMIC_RELEASE);
+	__atomic_store_n(&fake_guest.vq[0].avail->idx, (uint16_t)(fake_guest.vq[0].avail_idx + 257), __ATOMIC_RELEASE);
 	fake_kick(0);
 	broken_expect(lines);
 }
@@ -293,10 +294,10 @@ static void test_head_not_checked(void **state)
 	(void)state;
 	fake_start(&(struct fake_setup){0});
 	lines = lines_now();
-	fake_avail(&guest.vq[0], 256);
+	fake_avail(&fake_guest.vq[0], 256);
 	fake_kick(0);
 	broken_expect(lines);
-	fake_avail(&guest.vq[0], UINT16_MAX);
+	fake_avail(&fake_guest.vq[0], UINT16_MAX);
 	fake_kick(0);
 	broken_expect(lines + 1);
 }
@@ -309,19 +310,19 @@ static void test_chain_without_length_or_loop_bound(void **state)
 	(void)state;
 	fake_start(&(struct fake_setup){0});
 	lines = lines_now();
-	desc = guest.vq[0].desc;
+	desc = fake_guest.vq[0].desc;
 	desc[0] = (struct gio_virtq_desc){fake_addr(20, 0), 16, NEXT, 0};
-	fake_avail(&guest.vq[0], 0);
+	fake_avail(&fake_guest.vq[0], 0);
 	fake_kick(0);
 	broken_expect(lines);
-	desc = guest.vq[0].desc;
+	desc = fake_guest.vq[0].desc;
 	for (unsigned i = 0; i < 256; i++)
 		desc[i] = (struct gio_virtq_desc){fake_addr(20, 0), 16, NEXT, (uint16_t)((i + 1) % 256)};
-	fake_avail(&guest.vq[0], 77);
+	fake_avail(&fake_guest.vq[0], 77);
 	fake_kick(0);
 	broken_expect(lines + 1);
-	guest.vq[0].desc[3] = (struct gio_virtq_desc){fake_addr(20, 0), 16, NEXT, 300};
-	fake_avail(&guest.vq[0], 3);
+	fake_guest.vq[0].desc[3] = (struct gio_virtq_desc){fake_addr(20, 0), 16, NEXT, 300};
+	fake_avail(&fake_guest.vq[0], 3);
 	fake_kick(0);
 	broken_expect(lines + 2);
 }
@@ -335,13 +336,13 @@ static void test_head_in_flight_again(void **state)
 	(void)state;
 	fake_start(&(struct fake_setup){0});
 	lines = lines_now();
-	disk.hold = true;
+	fake_disk.hold = true;
 	req = fake_request(0, GIO_VIRTIO_BLK_T_IN, 0, 512, false, NULL);
 	fake_kick(0);
-	fake_until(__atomic_load_n(&disk.held, __ATOMIC_SEQ_CST) == 1);
-	fake_avail(&guest.vq[0], req.head);
+	fake_until(__atomic_load_n(&fake_disk.held, __ATOMIC_SEQ_CST) == 1);
+	fake_avail(&fake_guest.vq[0], req.head);
 	fake_kick(0);
-	fake_until(reg_read(0x070) & GIO_VIRTIO_STATUS_NEEDS_RESET);
+	fake_until(fake_reg_read(0x070) & GIO_VIRTIO_STATUS_NEEDS_RESET);
 	fake_disk_release();
 	broken_expect(lines);
 }
@@ -353,12 +354,12 @@ static void test_other_queues_go_on(void **state)
 
 	(void)state;
 	fake_start(&(struct fake_setup){.queues = 2});
-	fake_avail(&guest.vq[0], 999);
+	fake_avail(&fake_guest.vq[0], 999);
 	fake_kick(0);
-	fake_until(reg_read(0x070) & GIO_VIRTIO_STATUS_NEEDS_RESET);
+	fake_until(fake_reg_read(0x070) & GIO_VIRTIO_STATUS_NEEDS_RESET);
 	req = fake_request(1, GIO_VIRTIO_BLK_T_IN, 0, 512, false, NULL);
 	fake_kick(1);
-	fake_used(&guest.vq[1], 1);
+	fake_used(&fake_guest.vq[1], 1);
 	assert_int_equal(fake_status(&req), ok);
 }
 
@@ -368,15 +369,15 @@ static void test_used_index_read_back_from_the_guest(void **state)
 	fake_start(&(struct fake_setup){0});
 	for (unsigned i = 1; i < 10; i++) {
 		fake_still_works();
-		__atomic_store_n(&guest.vq[0].used->idx, (uint16_t)(i * 1000), __ATOMIC_SEQ_CST);
-		guest.vq[0].last_used = (uint16_t)i; /* where the device goes on, whatever the guest has written */
+		__atomic_store_n(&fake_guest.vq[0].used->idx, (uint16_t)(i * 1000), __ATOMIC_SEQ_CST);
+		fake_guest.vq[0].last_used = (uint16_t)i; /* where the device goes on, whatever the guest has written */
 		struct fake_req req = fake_request(0, GIO_VIRTIO_BLK_T_IN, 0, 512, false, NULL);
 
 		fake_kick(0);
-		fake_until(__atomic_load_n(&guest.vq[0].used->idx, __ATOMIC_ACQUIRE) == (uint16_t)(2 * i));
-		assert_int_equal(guest.vq[0].used->ring[2 * i - 1].id, req.head);
-		guest.vq[0].last_used = (uint16_t)(2 * i);
-		__atomic_store_n(&guest.vq[0].avail->ring[256], guest.vq[0].last_used, __ATOMIC_SEQ_CST);
+		fake_until(__atomic_load_n(&fake_guest.vq[0].used->idx, __ATOMIC_ACQUIRE) == (uint16_t)(2 * i));
+		assert_int_equal(fake_guest.vq[0].used->ring[2 * i - 1].id, req.head);
+		fake_guest.vq[0].last_used = (uint16_t)(2 * i);
+		__atomic_store_n(&fake_guest.vq[0].avail->ring[256], fake_guest.vq[0].last_used, __ATOMIC_SEQ_CST);
 	}
 }
 

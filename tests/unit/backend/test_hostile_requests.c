@@ -22,7 +22,7 @@ static const uint8_t ok = GIO_VIRTIO_BLK_S_OK, ioerr = GIO_VIRTIO_BLK_S_IOERR;
 static uint32_t between_good_ones(const struct fake_buf *bufs, unsigned count)
 {
 	struct fake_req before, after;
-	struct fake_vq *vq = &guest.vq[0];
+	struct fake_vq *vq = &fake_guest.vq[0];
 	uint32_t length = UINT32_MAX;
 	uint16_t head;
 
@@ -39,9 +39,9 @@ static uint32_t between_good_ones(const struct fake_buf *bufs, unsigned count)
 	}
 	assert_int_equal(fake_status(&before), ok);
 	assert_int_equal(fake_status(&after), ok);
-	assert_memory_equal(fake_page(before.data), disk.bytes, 4096);
-	assert_memory_equal(fake_page(after.data), disk.bytes + 4096, 4096);
-	assert_int_equal(reg_read(0x070), 0xf);
+	assert_memory_equal(fake_page(before.data), fake_disk.bytes, 4096);
+	assert_memory_equal(fake_page(after.data), fake_disk.bytes + 4096, 4096);
+	assert_int_equal(fake_reg_read(0x070), 0xf);
 	assert_int_not_equal(length, UINT32_MAX);
 	return length;
 }
@@ -91,7 +91,7 @@ static void test_readable_after_writable(void **state)
 
 	assert_int_equal(between_good_ones(bufs, 3), 0);
 	assert_int_equal(fake_page(h)[16], ioerr);
-	assert_int_equal(disk.writes, 0);
+	assert_int_equal(fake_disk.writes, 0);
 }
 
 static void test_addresses_without_grants(void **state)
@@ -130,14 +130,14 @@ static void test_ungranted_data(void **state)
 	fake_start(&(struct fake_setup){0});
 	h = header_put(GIO_VIRTIO_BLK_T_OUT, 0);
 	d = fake_alloc(3);
-	xen.grants[d + 1] = FAKE_NONE;
-	xen.grants[d + 2] = FAKE_READONLY;
+	fake_xen.grants[d + 1] = FAKE_NONE;
+	fake_xen.grants[d + 2] = FAKE_READONLY;
 	const struct fake_buf write[] = {
 		{fake_addr(h, 0), 16, 0}, {fake_addr(d, 0), 8192, 0}, {fake_addr(h, 16), 1, W}};
 
 	assert_int_equal(between_good_ones(write, 3), 1);
 	assert_int_equal(fake_page(h)[16], ioerr);
-	assert_int_equal(disk.writes, 0);
+	assert_int_equal(fake_disk.writes, 0);
 	h = header_put(GIO_VIRTIO_BLK_T_IN, 0);
 	const struct fake_buf read[] = {{fake_addr(h, 0), 16, 0}, {fake_addr(d, 0), 8192, W}, {fake_addr(h, 16), 1, W}};
 
@@ -161,7 +161,7 @@ static void test_ungranted_data(void **state)
 /* Status and header of a good request in the page of a bad one's: the joined copies must not join their fates. */
 static void test_neighbours_in_a_page(void **state)
 {
-	struct fake_vq *vq = &guest.vq[0];
+	struct fake_vq *vq = &fake_guest.vq[0];
 	uint32_t h, d;
 
 	(void)state;
@@ -184,7 +184,7 @@ static void test_neighbours_in_a_page(void **state)
 	for (unsigned i = 0; i < 8; i++) {
 		assert_int_equal(fake_page(h)[1024 + i], i % 2 ? ioerr : ok);
 		if (i % 2 == 0)
-			assert_memory_equal(fake_page(d + i), disk.bytes + i * 512, 512);
+			assert_memory_equal(fake_page(d + i), fake_disk.bytes + i * 512, 512);
 	}
 }
 
@@ -248,10 +248,10 @@ static void test_writes_accepted_on_a_read_only_image(void **state)
 
 	(void)state;
 	fake_start(&(struct fake_setup){.readonly = true});
-	memcpy(before, disk.bytes, 512);
+	memcpy(before, fake_disk.bytes, 512);
 	assert_int_equal(fake_do(GIO_VIRTIO_BLK_T_OUT, 0, 512, true, data), ioerr);
-	assert_memory_equal(disk.bytes, before, 512);
-	assert_int_equal(disk.writes, 0);
+	assert_memory_equal(fake_disk.bytes, before, 512);
+	assert_int_equal(fake_disk.writes, 0);
 }
 
 static void test_no_capacity_check(void **state)
@@ -264,7 +264,7 @@ static void test_no_capacity_check(void **state)
 		assert_int_equal(fake_do(GIO_VIRTIO_BLK_T_IN, sector, 512, false, data), ioerr);
 		assert_int_equal(fake_do(GIO_VIRTIO_BLK_T_OUT, sector, 512, true, data), ioerr);
 	}
-	assert_int_equal(disk.reads + disk.writes, 0);
+	assert_int_equal(fake_disk.reads + fake_disk.writes, 0);
 }
 
 static void test_failed_io_never_completed(void **state)
@@ -274,7 +274,7 @@ static void test_failed_io_never_completed(void **state)
 	(void)state;
 	fake_start(&(struct fake_setup){0});
 	for (unsigned i = 0; i < 300; i++) { /* more than the ring has entries */
-		disk.fail = 1;
+		fake_disk.fail = 1;
 		assert_int_equal(fake_do(GIO_VIRTIO_BLK_T_IN, 0, 512, false, data), ioerr);
 	}
 	fake_still_works();
@@ -343,9 +343,9 @@ static void flip_and_serve(struct flipper *f, uint16_t head, const uint32_t expe
 	for (unsigned i = 0; i < 400; i++) {
 		struct gio_virtq_used_elem used;
 
-		fake_avail(&guest.vq[0], head);
+		fake_avail(&fake_guest.vq[0], head);
 		fake_kick(0);
-		used = fake_used(&guest.vq[0], 1);
+		used = fake_used(&fake_guest.vq[0], 1);
 		assert_int_equal(used.id, head);
 		assert_true(used.len == expected[0] || used.len == expected[1]);
 		seen[used.len == expected[1]]++;
@@ -364,9 +364,9 @@ static void test_descriptor_length_read_twice(void **state)
 	fake_start(&(struct fake_setup){0});
 	req = fake_request(0, GIO_VIRTIO_BLK_T_IN, 0, 8192, false, NULL);
 	fake_kick(0);
-	fake_used(&guest.vq[0], 1);
-	flip_and_serve(&(struct flipper){.field = &guest.vq[0].desc[req.head + 1].len, .values = {512, 8192}}, req.head,
-		       (uint32_t[]){513, 8193});
+	fake_used(&fake_guest.vq[0], 1);
+	flip_and_serve(&(struct flipper){.field = &fake_guest.vq[0].desc[req.head + 1].len, .values = {512, 8192}},
+		       req.head, (uint32_t[]){513, 8193});
 }
 
 static void test_indirect_length_read_three_times(void **state)
@@ -384,8 +384,8 @@ static void test_indirect_length_read_three_times(void **state)
 	t[1] = (struct gio_virtq_desc){fake_addr(h, 16), 1, W, 0};
 	const struct fake_buf buf = {fake_addr(page, 0), 32, IND};
 
-	head = fake_chain(&guest.vq[0], &buf, 1);
-	flip_and_serve(&(struct flipper){.field = &guest.vq[0].desc[head].len, .values = {32, 0xfffffff0}}, head,
+	head = fake_chain(&fake_guest.vq[0], &buf, 1);
+	flip_and_serve(&(struct flipper){.field = &fake_guest.vq[0].desc[head].len, .values = {32, 0xfffffff0}}, head,
 		       (uint32_t[]){1, 0});
 }
 

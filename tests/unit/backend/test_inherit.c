@@ -35,12 +35,12 @@ static int teardown(void **state)
 
 static void held_until(unsigned n)
 {
-	fake_until(__atomic_load_n(&disk.held, __ATOMIC_SEQ_CST) == n);
+	fake_until(__atomic_load_n(&fake_disk.held, __ATOMIC_SEQ_CST) == n);
 }
 
 static void hold(void)
 {
-	__atomic_store_n(&disk.hold, true, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&fake_disk.hold, true, __ATOMIC_SEQ_CST);
 }
 
 /* The first process, on a disk that a successor can be sure of or not. */
@@ -50,7 +50,7 @@ static void first(unsigned queues, bool fenced)
 
 	assert_int_equal(gd_ledger_make(&what.ledger, path), 0);
 	cookie = gd_ledger_cookie(what.ledger);
-	disk.info.fenced = fenced;
+	fake_disk.info.fenced = fenced;
 	fake_start(&what);
 }
 
@@ -88,13 +88,13 @@ static void killed(void)
 	size_t size;
 
 	assert_non_null(ram);
-	assert_true(guest.next_page <= PAGES);
+	assert_true(fake_guest.next_page <= PAGES);
 	ledger = file_read(&size);
 	/* By the file, as its threads are at work yet. */
-	assert_int_equal(pread(xen.ram_fd, ram, PAGES * FAKE_PAGE, 0), PAGES * FAKE_PAGE);
+	assert_int_equal(pread(fake_xen.ram_fd, ram, PAGES * FAKE_PAGE, 0), PAGES * FAKE_PAGE);
 	fake_disk_release();
 	fake_close();
-	assert_int_equal(pwrite(xen.ram_fd, ram, PAGES * FAKE_PAGE, 0), PAGES * FAKE_PAGE);
+	assert_int_equal(pwrite(fake_xen.ram_fd, ram, PAGES * FAKE_PAGE, 0), PAGES * FAKE_PAGE);
 	free(ram);
 	file_write(ledger, size);
 }
@@ -106,7 +106,7 @@ static int successor(unsigned queues)
 
 	assert_int_equal(gd_ledger_adopt(&what.ledger, path, cookie), 0);
 	assert_int_equal(fake_open(&what), 0);
-	return gd_vdev_resume(guest.vdev);
+	return gd_vdev_resume(fake_guest.vdev);
 }
 
 /* A driver that heeds DEVICE_NEEDS_RESET. */
@@ -139,11 +139,11 @@ static void test_writes_are_done_again_on_a_fenced_disk(void **state)
 	first(1, true);
 	req = in_flight(GIO_VIRTIO_BLK_T_OUT, 512);
 	killed();
-	assert_int_equal(disk.writes, 1);
+	assert_int_equal(fake_disk.writes, 1);
 	assert_int_equal(successor(1), 0);
-	fake_used(&guest.vq[0], 1);
+	fake_used(&fake_guest.vq[0], 1);
 	assert_int_equal(fake_status(&req), GIO_VIRTIO_BLK_S_OK);
-	assert_int_equal(disk.writes, 2);
+	assert_int_equal(fake_disk.writes, 2);
 	fake_still_works();
 }
 
@@ -157,11 +157,11 @@ static void test_writes_are_not_done_again_elsewhere(void **state)
 	req = in_flight(GIO_VIRTIO_BLK_T_OUT, 512);
 	killed();
 	assert_int_equal(successor(1), -ESTALE);
-	assert_int_equal(reg_read(0x070), GIO_VIRTIO_STATUS_NEEDS_RESET);
-	assert_int_equal(reg_read(0x060), GIO_VIRTIO_INT_CONFIG);
+	assert_int_equal(fake_reg_read(0x070), GIO_VIRTIO_STATUS_NEEDS_RESET);
+	assert_int_equal(fake_reg_read(0x060), GIO_VIRTIO_INT_CONFIG);
 	assert_int_equal(fake_status(&req), 0xee);
 	driver_begins_anew();
-	assert_int_equal(disk.writes, 1); /* by the process that was killed */
+	assert_int_equal(fake_disk.writes, 1); /* by the process that was killed */
 	/* From here on it is a device like others. */
 	killed();
 	assert_int_equal(successor(1), 0);
@@ -195,10 +195,10 @@ static void test_reads_and_flushes_are_done_again(void **state)
 	held_until(2);
 	killed();
 	assert_int_equal(successor(1), 0);
-	fake_used(&guest.vq[0], 2);
+	fake_used(&fake_guest.vq[0], 2);
 	assert_int_equal(fake_status(&read), GIO_VIRTIO_BLK_S_OK);
 	assert_int_equal(fake_status(&flush), GIO_VIRTIO_BLK_S_OK);
-	assert_memory_equal(fake_page(read.data), disk.bytes, 512);
+	assert_memory_equal(fake_page(read.data), fake_disk.bytes, 512);
 }
 
 /* A write that was answered is over; one that the disk never got is done for the first time. */
@@ -208,16 +208,16 @@ static void test_only_what_is_in_flight_counts(void **state)
 
 	(void)state;
 	first(1, false);
-	assert_int_equal(fake_do(GIO_VIRTIO_BLK_T_OUT, 0, 512, true, disk.bytes), GIO_VIRTIO_BLK_S_OK);
-	gd_vdev_quiesce(guest.vdev);
-	fake_until(gd_vdev_inflight(guest.vdev) == 0);
+	assert_int_equal(fake_do(GIO_VIRTIO_BLK_T_OUT, 0, 512, true, fake_disk.bytes), GIO_VIRTIO_BLK_S_OK);
+	gd_vdev_quiesce(fake_guest.vdev);
+	fake_until(gd_vdev_inflight(fake_guest.vdev) == 0);
 	waiting = fake_request(0, GIO_VIRTIO_BLK_T_OUT, 8, 512, true, NULL);
 	fake_kick(0);
 	killed();
 	assert_int_equal(successor(1), 0);
-	fake_used(&guest.vq[0], 1);
+	fake_used(&fake_guest.vq[0], 1);
 	assert_int_equal(fake_status(&waiting), GIO_VIRTIO_BLK_S_OK);
-	assert_int_equal(disk.writes, 2);
+	assert_int_equal(fake_disk.writes, 2);
 }
 
 /* A reset takes the ring away, but not the I/O. */
@@ -241,7 +241,7 @@ static void test_orphans_that_are_gone_do_not(void **state)
 	in_flight(GIO_VIRTIO_BLK_T_OUT, 512);
 	fake_reset();
 	fake_disk_release();
-	fake_until(gd_vdev_inflight(guest.vdev) == 0);
+	fake_until(gd_vdev_inflight(fake_guest.vdev) == 0);
 	killed();
 	assert_int_equal(successor(1), 0);
 	driver_begins_anew();
@@ -256,7 +256,7 @@ static void test_orphans_of_a_fenced_disk_are_over(void **state)
 	killed();
 	assert_int_equal(successor(1), 0);
 	killed();
-	disk.info.fenced = false; /* were it another disk now: nothing of that process is left */
+	fake_disk.info.fenced = false; /* were it another disk now: nothing of that process is left */
 	assert_int_equal(successor(1), 0);
 }
 
@@ -270,7 +270,7 @@ static void test_refused_stays_refused(void **state)
 	assert_int_equal(successor(1), -ESTALE);
 	killed();
 	assert_int_equal(successor(1), 0);
-	assert_int_equal(reg_read(0x070), GIO_VIRTIO_STATUS_NEEDS_RESET);
+	assert_int_equal(fake_reg_read(0x070), GIO_VIRTIO_STATUS_NEEDS_RESET);
 	driver_begins_anew();
 }
 
@@ -280,14 +280,14 @@ static void test_other_blocks(void **state)
 	(void)state;
 	first(1, true);
 	killed();
-	disk.info.block_size = 4096;
+	fake_disk.info.block_size = 4096;
 	assert_int_equal(successor(1), -EINVAL);
-	assert_int_equal(reg_read(0x070), GIO_VIRTIO_STATUS_NEEDS_RESET);
+	assert_int_equal(fake_reg_read(0x070), GIO_VIRTIO_STATUS_NEEDS_RESET);
 	assert_string_equal(fake_log_last,
 			    "the image has blocks of 4096 bytes now, and its driver knows blocks of 512");
 	fake_reset();
 	killed();
-	disk.info.block_size = 512; /* no driver knows of the others */
+	fake_disk.info.block_size = 512; /* no driver knows of the others */
 	assert_int_equal(successor(1), 0);
 	driver_begins_anew();
 }
@@ -325,15 +325,15 @@ static void test_ledger_of_the_version_before(void **state)
 
 	(void)state;
 	first(1, true);
-	assert_int_equal(fake_do(GIO_VIRTIO_BLK_T_OUT, 0, 512, true, disk.bytes), GIO_VIRTIO_BLK_S_OK);
+	assert_int_equal(fake_do(GIO_VIRTIO_BLK_T_OUT, 0, 512, true, fake_disk.bytes), GIO_VIRTIO_BLK_S_OK);
 	req = in_flight(GIO_VIRTIO_BLK_T_OUT, 512);
 	killed();
 	file_of_version_3();
 	assert_int_equal(successor(1), 0);
-	assert_int_equal(reg_read(0x070), 0xf);
-	fake_used(&guest.vq[0], 1);
+	assert_int_equal(fake_reg_read(0x070), 0xf);
+	fake_used(&fake_guest.vq[0], 1);
 	assert_int_equal(fake_status(&req), GIO_VIRTIO_BLK_S_OK);
-	assert_int_equal(disk.writes, 3); /* the second one twice, the first one never again */
+	assert_int_equal(fake_disk.writes, 3); /* the second one twice, the first one never again */
 	fake_still_works();
 }
 
@@ -361,11 +361,11 @@ static void written_by(size_t field, uint32_t other)
 	killed();
 	file_registers_set(field, other);
 	assert_int_equal(successor(1), -EINVAL);
-	assert_int_equal(reg_read(GIO_VIRTIO_MMIO_STATUS), GIO_VIRTIO_STATUS_NEEDS_RESET);
-	assert_int_equal(reg_read(GIO_VIRTIO_MMIO_INTERRUPT_STATUS), GIO_VIRTIO_INT_CONFIG);
+	assert_int_equal(fake_reg_read(GIO_VIRTIO_MMIO_STATUS), GIO_VIRTIO_STATUS_NEEDS_RESET);
+	assert_int_equal(fake_reg_read(GIO_VIRTIO_MMIO_INTERRUPT_STATUS), GIO_VIRTIO_INT_CONFIG);
 	driver_begins_anew();
 	assert_int_equal(fake_status(&req), 0xee);
-	assert_int_equal(disk.writes, 1); /* by the process that was killed */
+	assert_int_equal(fake_disk.writes, 1); /* by the process that was killed */
 	killed();
 	assert_int_equal(successor(1), 0); /* the driver's new state was saved as this device's own */
 	fake_still_works();
@@ -399,8 +399,8 @@ static void test_ledger_of_a_disk_for_a_virtio_rng(void **state)
 	killed();
 	assert_int_equal(gd_ledger_adopt(&what.ledger, path, cookie), 0);
 	assert_int_equal(fake_open(&what), 0);
-	assert_int_equal(gd_vdev_resume(guest.vdev), -EINVAL);
-	assert_int_equal(reg_read(GIO_VIRTIO_MMIO_STATUS), GIO_VIRTIO_STATUS_NEEDS_RESET);
+	assert_int_equal(gd_vdev_resume(fake_guest.vdev), -EINVAL);
+	assert_int_equal(fake_reg_read(GIO_VIRTIO_MMIO_STATUS), GIO_VIRTIO_STATUS_NEEDS_RESET);
 }
 
 /* The process was killed before it saved anything, so no driver can have been there. */
@@ -424,7 +424,7 @@ void __real_gd_worker_start(struct gd_worker *worker, struct gd_ring *ring);
 void __wrap_gd_worker_start(struct gd_worker *worker, struct gd_ring *ring);
 void __wrap_gd_worker_start(struct gd_worker *worker, struct gd_ring *ring)
 {
-	const struct gd_vdev *vdev = guest.vdev;
+	const struct gd_vdev *vdev = fake_guest.vdev;
 	struct gd_ledger_registers r;
 
 	if (vdev) { /* else it is being opened */
@@ -456,7 +456,7 @@ static void test_no_queue_works_before_the_ledger_knows(void **state)
 	assert_int_equal(starts, 2);
 	req = fake_request(1, GIO_VIRTIO_BLK_T_IN, 0, 512, false, NULL);
 	fake_kick(1);
-	fake_used(&guest.vq[1], 1);
+	fake_used(&fake_guest.vq[1], 1);
 	assert_int_equal(fake_status(&req), GIO_VIRTIO_BLK_S_OK);
 }
 
@@ -473,28 +473,28 @@ static void test_quiesce(void **state)
 		taken[i] = fake_request(0, GIO_VIRTIO_BLK_T_OUT, i, 512, true, NULL);
 	fake_kick(0);
 	held_until(2);
-	gd_vdev_quiesce(guest.vdev);
-	fake_until(__atomic_load_n(&guest.quiet, __ATOMIC_SEQ_CST) == 1); /* the idle queue has heard of it */
-	assert_int_equal(gd_vdev_inflight(guest.vdev), 2);
+	gd_vdev_quiesce(fake_guest.vdev);
+	fake_until(__atomic_load_n(&fake_guest.quiet, __ATOMIC_SEQ_CST) == 1); /* the idle queue has heard of it */
+	assert_int_equal(gd_vdev_inflight(fake_guest.vdev), 2);
 	left = fake_request(0, GIO_VIRTIO_BLK_T_OUT, 2, 512, true, NULL);
 	fake_kick(0);
 	for (unsigned i = 0; i < 1000; i++) {
-		assert_int_equal(__atomic_load_n(&disk.held, __ATOMIC_SEQ_CST), 2);
+		assert_int_equal(__atomic_load_n(&fake_disk.held, __ATOMIC_SEQ_CST), 2);
 		fake_yield();
 	}
 	fake_disk_release();
-	fake_until(__atomic_load_n(&guest.quiet, __ATOMIC_SEQ_CST) == 2);
-	assert_int_equal(gd_vdev_inflight(guest.vdev), 0);
-	fake_used(&guest.vq[0], 2);
-	assert_false(fake_used_now(&guest.vq[0]));
+	fake_until(__atomic_load_n(&fake_guest.quiet, __ATOMIC_SEQ_CST) == 2);
+	assert_int_equal(gd_vdev_inflight(fake_guest.vdev), 0);
+	fake_used(&fake_guest.vq[0], 2);
+	assert_false(fake_used_now(&fake_guest.vq[0]));
 	killed();
-	assert_int_equal(disk.writes, 2);
+	assert_int_equal(fake_disk.writes, 2);
 	assert_int_equal(successor(2), 0);
-	fake_used(&guest.vq[0], 1);
+	fake_used(&fake_guest.vq[0], 1);
 	for (unsigned i = 0; i < 2; i++)
 		assert_int_equal(fake_status(&taken[i]), GIO_VIRTIO_BLK_S_OK);
 	assert_int_equal(fake_status(&left), GIO_VIRTIO_BLK_S_OK);
-	assert_int_equal(disk.writes, 3);
+	assert_int_equal(fake_disk.writes, 3);
 }
 
 /* Where a successor could not know whether what was written is safe, it is flushed before the process leaves. */
@@ -504,20 +504,20 @@ static void test_quiesce_flushes(void **state)
 
 	(void)state;
 	first(2, false);
-	disk.remembers = true;
+	fake_disk.remembers = true;
 	hold();
 	taken = fake_request(0, GIO_VIRTIO_BLK_T_OUT, 0, 512, true, NULL);
 	fake_kick(0);
 	held_until(1);
-	gd_vdev_quiesce(guest.vdev);
-	fake_until(__atomic_load_n(&guest.quiet, __ATOMIC_SEQ_CST) == 1); /* the idle queue has nothing to flush */
-	assert_int_equal(gd_vdev_inflight(guest.vdev), 1);
+	gd_vdev_quiesce(fake_guest.vdev);
+	fake_until(__atomic_load_n(&fake_guest.quiet, __ATOMIC_SEQ_CST) == 1); /* the idle queue has nothing to flush */
+	assert_int_equal(gd_vdev_inflight(fake_guest.vdev), 1);
 	fake_disk_release();
-	fake_until(gd_vdev_inflight(guest.vdev) == 0);
-	assert_int_equal(__atomic_load_n(&disk.writes, __ATOMIC_SEQ_CST), 1);
-	assert_int_equal(__atomic_load_n(&disk.flushes, __ATOMIC_SEQ_CST), 1); /* before all is quiet */
-	fake_until(__atomic_load_n(&guest.quiet, __ATOMIC_SEQ_CST) == 2);
-	fake_used(&guest.vq[0], 1);
+	fake_until(gd_vdev_inflight(fake_guest.vdev) == 0);
+	assert_int_equal(__atomic_load_n(&fake_disk.writes, __ATOMIC_SEQ_CST), 1);
+	assert_int_equal(__atomic_load_n(&fake_disk.flushes, __ATOMIC_SEQ_CST), 1); /* before all is quiet */
+	fake_until(__atomic_load_n(&fake_guest.quiet, __ATOMIC_SEQ_CST) == 2);
+	fake_used(&fake_guest.vq[0], 1);
 	assert_int_equal(fake_status(&taken), GIO_VIRTIO_BLK_S_OK);
 	killed();
 	assert_int_equal(successor(2), 0);
@@ -529,23 +529,23 @@ static void test_quiesce_and_reset(void **state)
 	(void)state;
 	first(1, false);
 	in_flight(GIO_VIRTIO_BLK_T_OUT, 512);
-	gd_vdev_quiesce(guest.vdev);
+	gd_vdev_quiesce(fake_guest.vdev);
 	fake_reset();
-	assert_int_equal(gd_vdev_inflight(guest.vdev), 1);
+	assert_int_equal(gd_vdev_inflight(fake_guest.vdev), 1);
 	fake_probe(FAKE_FEATURES);
 	fake_queue_ready(0, 256);
 	fake_driver_ok();
 	fake_request(0, GIO_VIRTIO_BLK_T_IN, 0, 512, false, NULL);
 	fake_kick(0);
-	__atomic_store_n(&guest.quiet, 0, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&fake_guest.quiet, 0, __ATOMIC_SEQ_CST);
 	fake_disk_release();
-	fake_until(__atomic_load_n(&guest.quiet, __ATOMIC_SEQ_CST) == 1);
-	assert_int_equal(gd_vdev_inflight(guest.vdev), 0);
-	assert_int_equal(disk.reads, 0);
+	fake_until(__atomic_load_n(&fake_guest.quiet, __ATOMIC_SEQ_CST) == 1);
+	assert_int_equal(gd_vdev_inflight(fake_guest.vdev), 0);
+	assert_int_equal(fake_disk.reads, 0);
 	killed();
 	assert_int_equal(successor(1), 0);
-	fake_used(&guest.vq[0], 1);
-	assert_int_equal(disk.reads, 1);
+	fake_used(&fake_guest.vq[0], 1);
+	assert_int_equal(fake_disk.reads, 1);
 }
 
 int main(void)

@@ -68,15 +68,15 @@ static void test_open_rights(void **state)
 	struct gd_ring_layout l = layout(true, false);
 
 	(void)state;
-	xen.grants[0] = FAKE_READONLY; /* what we only read may be granted for reading */
-	xen.grants[1] = FAKE_READONLY;
+	fake_xen.grants[0] = FAKE_READONLY; /* what we only read may be granted for reading */
+	fake_xen.grants[1] = FAKE_READONLY;
 	assert_int_equal(gd_ring_open(&queue, mem, &l, 256), 0);
-	assert_int_equal(xen.readable, 2);
-	assert_int_equal(xen.writable, 1);
+	assert_int_equal(fake_xen.readable, 2);
+	assert_int_equal(fake_xen.writable, 1);
 	gd_ring_close(&queue, mem);
-	xen.grants[2] = FAKE_READONLY;
+	fake_xen.grants[2] = FAKE_READONLY;
 	assert_int_equal(gd_ring_open(&queue, mem, &l, 256), -EFAULT);
-	assert_int_equal(xen.mapped, 0);
+	assert_int_equal(fake_xen.mapped, 0);
 }
 
 static void test_open_refused(void **state)
@@ -100,11 +100,11 @@ static void test_open_refused(void **state)
 	assert_int_equal(gd_ring_open(&queue, mem, &l, 256), -EFAULT);
 	for (unsigned page = 0; page < 3; page++) {
 		l = layout(true, false);
-		xen.grants[page] = FAKE_NONE;
+		fake_xen.grants[page] = FAKE_NONE;
 		assert_int_equal(gd_ring_open(&queue, mem, &l, 256), -EFAULT);
-		xen.grants[page] = FAKE_WRITABLE;
+		fake_xen.grants[page] = FAKE_WRITABLE;
 	}
-	assert_int_equal(xen.mapped, 0);
+	assert_int_equal(fake_xen.mapped, 0);
 }
 
 /* "mapping the page count without the offset in page": all three parts run on into a page of their own. */
@@ -119,7 +119,7 @@ static void test_parts_cross_pages(void **state)
 
 	(void)state;
 	assert_int_equal(gd_ring_open(&queue, mem, &l, 256), 0);
-	assert_int_equal(xen.mapped, 6);
+	assert_int_equal(fake_xen.mapped, 6);
 	*(struct gio_virtq_desc *)(fake_page(11)) = (struct gio_virtq_desc){0x1234, 5, W, 7}; /* descriptor 4 */
 	*(uint16_t *)(fake_page(12) + 4096 - 8) = 1;					      /* index */
 	*(uint16_t *)(fake_page(12) + 4096 - 6) = 4;					      /* first entry */

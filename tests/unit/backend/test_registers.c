@@ -25,16 +25,16 @@ static void test_identity(void **state)
 {
 	(void)state;
 	fake_open(&(struct fake_setup){0});
-	assert_int_equal(reg_read(0x000), 0x74726976);
-	assert_int_equal(reg_read(0x004), 2);
-	assert_int_equal(reg_read(0x008), 2);
-	assert_int_not_equal(reg_read(0x00c), 0);
-	assert_int_equal(reg_read(0x070), 0);
-	assert_int_equal(reg_read(0x034), 256);
+	assert_int_equal(fake_reg_read(0x000), 0x74726976);
+	assert_int_equal(fake_reg_read(0x004), 2);
+	assert_int_equal(fake_reg_read(0x008), 2);
+	assert_int_not_equal(fake_reg_read(0x00c), 0);
+	assert_int_equal(fake_reg_read(0x070), 0);
+	assert_int_equal(fake_reg_read(0x034), 256);
 	for (uint32_t sel = 0; sel < 3; sel++) { /* no shared memory: length -1 */
-		reg_write(0x0ac, sel);
-		assert_int_equal(reg_read(0x0b0), UINT32_MAX);
-		assert_int_equal(reg_read(0x0b4), UINT32_MAX);
+		fake_reg_write(0x0ac, sel);
+		assert_int_equal(fake_reg_read(0x0b0), UINT32_MAX);
+		assert_int_equal(fake_reg_read(0x0b4), UINT32_MAX);
 	}
 }
 
@@ -50,16 +50,16 @@ static void test_features(void **state)
 	assert_false(f & GIO_VIRTIO_F_INDIRECT_DESC);
 	assert_false(f & GIO_VIRTIO_BLK_F_RO);
 	assert_false(f & GIO_VIRTIO_F_RING_RESET);
-	reg_write(GIO_VIRTIO_MMIO_DEVICE_FEATURES_SEL, 2);
-	assert_int_equal(reg_read(GIO_VIRTIO_MMIO_DEVICE_FEATURES), 0);
-	reg_write(GIO_VIRTIO_MMIO_DEVICE_FEATURES_SEL, UINT32_MAX);
-	assert_int_equal(reg_read(GIO_VIRTIO_MMIO_DEVICE_FEATURES), 0);
+	fake_reg_write(GIO_VIRTIO_MMIO_DEVICE_FEATURES_SEL, 2);
+	assert_int_equal(fake_reg_read(GIO_VIRTIO_MMIO_DEVICE_FEATURES), 0);
+	fake_reg_write(GIO_VIRTIO_MMIO_DEVICE_FEATURES_SEL, UINT32_MAX);
+	assert_int_equal(fake_reg_read(GIO_VIRTIO_MMIO_DEVICE_FEATURES), 0);
 }
 
 /* The recorded probe, with its indirect and event-index features, its ring addresses and sizes. */
 static void test_mainline_trace(void **state)
 {
-	struct fake_vq *vq = &guest.vq[0];
+	struct fake_vq *vq = &fake_guest.vq[0];
 
 	(void)state;
 	fake_open(&(struct fake_setup){.indirect = true});
@@ -69,15 +69,15 @@ static void test_mainline_trace(void **state)
 
 		if (trace[i].offset == 0x080 || trace[i].offset == 0x090 || trace[i].offset == 0x0a0)
 			value += (FAKE_GREF_BASE - 8) << 12;
-		reg_write(trace[i].offset, value);
+		fake_reg_write(trace[i].offset, value);
 	}
-	assert_int_equal(reg_read(0x070), 0xf);
-	assert_int_equal(reg_read(0x044), 1);
+	assert_int_equal(fake_reg_read(0x070), 0xf);
+	assert_int_equal(fake_reg_read(0x044), 1);
 	*vq = (struct fake_vq){
 		.size = 256, .desc = (void *)fake_page(0), .avail = (void *)fake_page(1), .used = (void *)fake_page(2)};
-	guest.next_page = 3;
+	fake_guest.next_page = 3;
 	fake_still_works();
-	assert_int_equal(xen.mapped, 3);
+	assert_int_equal(fake_xen.mapped, 3);
 }
 
 static void test_features_refused(void **state)
@@ -93,14 +93,14 @@ static void test_features_refused(void **state)
 	fake_open(&(struct fake_setup){0});
 	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		fake_probe(bad[i]);
-		assert_int_equal(reg_read(0x070), 3); /* FEATURES_OK is not set: the driver gives up */
-		reg_write(0x070, 0xf);
-		assert_int_equal(reg_read(0x070), 3); /* nor can DRIVER_OK be */
+		assert_int_equal(fake_reg_read(0x070), 3); /* FEATURES_OK is not set: the driver gives up */
+		fake_reg_write(0x070, 0xf);
+		assert_int_equal(fake_reg_read(0x070), 3); /* nor can DRIVER_OK be */
 		fake_queue_ready(0, 256);
-		assert_int_equal(xen.maps, 0);
+		assert_int_equal(fake_xen.maps, 0);
 	}
 	fake_probe(NEEDED);
-	assert_int_equal(reg_read(0x070), 0xb);
+	assert_int_equal(fake_reg_read(0x070), 0xb);
 }
 
 static void test_features_fixed_after_ok(void **state)
@@ -108,10 +108,10 @@ static void test_features_fixed_after_ok(void **state)
 	(void)state;
 	fake_open(&(struct fake_setup){0});
 	fake_probe(NEEDED);
-	reg_write(GIO_VIRTIO_MMIO_DRIVER_FEATURES_SEL, 1);
-	reg_write(GIO_VIRTIO_MMIO_DRIVER_FEATURES, 0);
-	reg_write(GIO_VIRTIO_MMIO_DRIVER_FEATURES_SEL, 7);
-	reg_write(GIO_VIRTIO_MMIO_DRIVER_FEATURES, UINT32_MAX);
+	fake_reg_write(GIO_VIRTIO_MMIO_DRIVER_FEATURES_SEL, 1);
+	fake_reg_write(GIO_VIRTIO_MMIO_DRIVER_FEATURES, 0);
+	fake_reg_write(GIO_VIRTIO_MMIO_DRIVER_FEATURES_SEL, 7);
+	fake_reg_write(GIO_VIRTIO_MMIO_DRIVER_FEATURES, UINT32_MAX);
 	fake_queue_ready(0, 256);
 	fake_driver_ok();
 	fake_still_works();
@@ -121,28 +121,28 @@ static void test_status_bits_stay(void **state)
 {
 	(void)state;
 	fake_start(&(struct fake_setup){0});
-	reg_write(0x070, 1);
-	assert_int_equal(reg_read(0x070), 0xf);
-	reg_write(0x070, 0xf | GIO_VIRTIO_STATUS_NEEDS_RESET); /* not the driver's to set */
-	assert_int_equal(reg_read(0x070), 0xf);
-	reg_write(0x070, GIO_VIRTIO_STATUS_FAILED);
-	assert_int_equal(reg_read(0x070), 0x8f);
-	reg_write(0x070, 0);
-	assert_int_equal(reg_read(0x070), 0);
+	fake_reg_write(0x070, 1);
+	assert_int_equal(fake_reg_read(0x070), 0xf);
+	fake_reg_write(0x070, 0xf | GIO_VIRTIO_STATUS_NEEDS_RESET); /* not the driver's to set */
+	assert_int_equal(fake_reg_read(0x070), 0xf);
+	fake_reg_write(0x070, GIO_VIRTIO_STATUS_FAILED);
+	assert_int_equal(fake_reg_read(0x070), 0x8f);
+	fake_reg_write(0x070, 0);
+	assert_int_equal(fake_reg_read(0x070), 0);
 }
 
 static void test_reset_forgets(void **state)
 {
 	(void)state;
 	fake_start(&(struct fake_setup){.queues = 2});
-	assert_int_equal(xen.mapped, 6);
-	gd_mmio_write(&guest.mmio, 0x120, 1, 0);
+	assert_int_equal(fake_xen.mapped, 6);
+	gd_mmio_write(&fake_guest.mmio, 0x120, 1, 0);
 	fake_reset();
-	assert_int_equal(xen.mapped, 0);
-	assert_int_equal(reg_read(0x070), 0);
-	assert_int_equal(reg_read(0x060), 0);
-	assert_int_equal(reg_read(0x044), 0);
-	assert_int_equal(gd_mmio_read(&guest.mmio, 0x120, 1), 1); /* the cache mode is as configured again */
+	assert_int_equal(fake_xen.mapped, 0);
+	assert_int_equal(fake_reg_read(0x070), 0);
+	assert_int_equal(fake_reg_read(0x060), 0);
+	assert_int_equal(fake_reg_read(0x044), 0);
+	assert_int_equal(gd_mmio_read(&fake_guest.mmio, 0x120, 1), 1); /* the cache mode is as configured again */
 	fake_probe(FAKE_FEATURES & fake_offered());
 	fake_queue_ready(0, 64);
 	fake_driver_ok();
@@ -154,20 +154,20 @@ static void test_queue_registers_bounded(void **state)
 	(void)state;
 	fake_open(&(struct fake_setup){.queues = 2});
 	fake_probe(NEEDED);
-	reg_write(0x030, 1);
-	assert_int_equal(reg_read(0x034), 256);
+	fake_reg_write(0x030, 1);
+	assert_int_equal(fake_reg_read(0x034), 256);
 	/* "unbounded queue_sel" */
 	for (uint32_t sel = 2; sel; sel = sel > 0x40000000 ? 0 : sel * 3) {
-		reg_write(0x030, sel);
-		assert_int_equal(reg_read(0x034), 0);
-		assert_int_equal(reg_read(0x044), 0);
+		fake_reg_write(0x030, sel);
+		assert_int_equal(fake_reg_read(0x034), 0);
+		assert_int_equal(fake_reg_read(0x044), 0);
 		for (uint32_t offset = 0x034; offset <= 0x0c0; offset += 4)
 			if (offset < 0x050 || offset > 0x070)
-				reg_write(offset, 1);
+				fake_reg_write(offset, 1);
 	}
-	reg_write(0x030, UINT32_MAX);
-	reg_write(0x044, 1);
-	assert_int_equal(xen.maps, 0);
+	fake_reg_write(0x030, UINT32_MAX);
+	fake_reg_write(0x044, 1);
+	assert_int_equal(fake_xen.maps, 0);
 	fake_queue_ready(0, 256);
 	fake_queue_ready(1, 256);
 	fake_driver_ok();
@@ -179,14 +179,14 @@ static void test_queue_registers_fixed_when_ready(void **state)
 {
 	(void)state;
 	fake_start(&(struct fake_setup){0});
-	reg_write(0x030, 0);
-	reg_write(0x038, 8);
-	reg_write(0x080, 0);
-	reg_write(0x0a4, 0);
+	fake_reg_write(0x030, 0);
+	fake_reg_write(0x038, 8);
+	fake_reg_write(0x080, 0);
+	fake_reg_write(0x0a4, 0);
 	fake_still_works();
-	reg_write(0x044, 0);
-	assert_int_equal(reg_read(0x044), 0);
-	assert_int_equal(xen.mapped, 0);
+	fake_reg_write(0x044, 0);
+	assert_int_equal(fake_reg_read(0x044), 0);
+	assert_int_equal(fake_xen.mapped, 0);
 }
 
 /* "unknown register left unanswered", "unbounded config-space offset": every access is answered. */
@@ -200,18 +200,18 @@ static void test_any_access_is_answered(void **state)
 	fake_start(&(struct fake_setup){0});
 	for (unsigned s = 0; s < sizeof(sizes) / sizeof(sizes[0]); s++) {
 		for (uint64_t offset = 0; offset < 0x300; offset++) {
-			uint64_t value = gd_mmio_read(&guest.mmio, offset, sizes[s]);
+			uint64_t value = gd_mmio_read(&fake_guest.mmio, offset, sizes[s]);
 
 			if (offset < 0x100 && (offset % 4 || sizes[s] != 4))
 				assert_int_equal(value, 0);
 			if (offset >= 0x100 + sizeof(struct gio_virtio_blk_config))
 				assert_int_equal(value, 0);
 			if (offset != 0x070 || sizes[s] != 4)
-				gd_mmio_write(&guest.mmio, offset, sizes[s], offset == 0x044 ? 1 : 2);
+				gd_mmio_write(&fake_guest.mmio, offset, sizes[s], offset == 0x044 ? 1 : 2);
 		}
 		for (unsigned i = 0; i < sizeof(far) / sizeof(far[0]); i++) {
-			assert_int_equal(gd_mmio_read(&guest.mmio, far[i], sizes[s]), 0);
-			gd_mmio_write(&guest.mmio, far[i], sizes[s], UINT64_MAX);
+			assert_int_equal(gd_mmio_read(&fake_guest.mmio, far[i], sizes[s]), 0);
+			gd_mmio_write(&fake_guest.mmio, far[i], sizes[s], UINT64_MAX);
 		}
 	}
 	fake_still_works();
@@ -224,9 +224,9 @@ static void test_config_space(void **state)
 	(void)state;
 	fake_open(&(struct fake_setup){.queues = 4});
 	for (unsigned i = 0; i < sizeof(config); i++)
-		((uint8_t *)&bytes)[i] = (uint8_t)gd_mmio_read(&guest.mmio, 0x100 + i, 1);
+		((uint8_t *)&bytes)[i] = (uint8_t)gd_mmio_read(&fake_guest.mmio, 0x100 + i, 1);
 	for (unsigned i = 0; i < sizeof(config); i += 4)
-		*(uint32_t *)((char *)&config + i) = (uint32_t)gd_mmio_read(&guest.mmio, 0x100 + i, 4);
+		*(uint32_t *)((char *)&config + i) = (uint32_t)gd_mmio_read(&fake_guest.mmio, 0x100 + i, 4);
 	assert_memory_equal(&config, &bytes, sizeof(config));
 	assert_int_equal(config.capacity, 2048);
 	assert_int_equal(config.size_max, 65536);
@@ -241,16 +241,16 @@ static void test_config_space(void **state)
 	assert_int_equal(config.discard_sector_alignment, 8);
 	assert_int_equal(config.max_write_zeroes_sectors, 2048);
 	assert_int_equal(config.write_zeroes_may_unmap, 1);
-	assert_int_equal(gd_mmio_read(&guest.mmio, 0x100, 8), 2048);
+	assert_int_equal(gd_mmio_read(&fake_guest.mmio, 0x100, 8), 2048);
 	/* Across the end of the space: what there is, and zeroes. */
-	assert_int_equal(gd_mmio_read(&guest.mmio, 0x100 + sizeof(config) - 2, 8), 0);
+	assert_int_equal(gd_mmio_read(&fake_guest.mmio, 0x100 + sizeof(config) - 2, 8), 0);
 	/* Nothing but the cache mode can be written, and that by one byte, once CONFIG_WCE is negotiated. */
 	for (unsigned i = 0; i < sizeof(config); i++)
-		gd_mmio_write(&guest.mmio, 0x100 + i, 1, 0xff);
-	gd_mmio_write(&guest.mmio, 0x120, 4, 0);
-	gd_mmio_write(&guest.mmio, 0x120, 1, 0);
+		gd_mmio_write(&fake_guest.mmio, 0x100 + i, 1, 0xff);
+	gd_mmio_write(&fake_guest.mmio, 0x120, 4, 0);
+	gd_mmio_write(&fake_guest.mmio, 0x120, 1, 0);
 	for (unsigned i = 0; i < sizeof(config); i++)
-		((uint8_t *)&config)[i] = (uint8_t)gd_mmio_read(&guest.mmio, 0x100 + i, 1);
+		((uint8_t *)&config)[i] = (uint8_t)gd_mmio_read(&fake_guest.mmio, 0x100 + i, 1);
 	assert_memory_equal(&config, &bytes, sizeof(config));
 }
 
@@ -258,29 +258,29 @@ static void test_config_space(void **state)
 static void test_limits(void **state)
 {
 	(void)state;
-	disk.info.max_transfer = 256 * 1024;
+	fake_disk.info.max_transfer = 256 * 1024;
 	fake_open(&(struct fake_setup){0});
-	assert_int_equal(gd_mmio_read(&guest.mmio, 0x108, 4), 65536);
-	assert_int_equal(gd_mmio_read(&guest.mmio, 0x10c, 4), 4);
+	assert_int_equal(gd_mmio_read(&fake_guest.mmio, 0x108, 4), 65536);
+	assert_int_equal(gd_mmio_read(&fake_guest.mmio, 0x10c, 4), 4);
 	fake_close();
-	disk.info.max_transfer = 4096;
+	fake_disk.info.max_transfer = 4096;
 	fake_open(&(struct fake_setup){0});
-	assert_int_equal(gd_mmio_read(&guest.mmio, 0x108, 4), 4096);
-	assert_int_equal(gd_mmio_read(&guest.mmio, 0x10c, 4), 1);
+	assert_int_equal(gd_mmio_read(&fake_guest.mmio, 0x108, 4), 4096);
+	assert_int_equal(gd_mmio_read(&fake_guest.mmio, 0x10c, 4), 1);
 	fake_close();
-	disk.info.max_transfer = 0;
+	fake_disk.info.max_transfer = 0;
 	fake_open(&(struct fake_setup){.queue_size = 16});
-	assert_int_equal(gd_mmio_read(&guest.mmio, 0x10c, 4), 14);
+	assert_int_equal(gd_mmio_read(&fake_guest.mmio, 0x10c, 4), 14);
 	fake_close();
 	fake_open(&(struct fake_setup){.queue_size = 2});
-	assert_int_equal(gd_mmio_read(&guest.mmio, 0x10c, 4), 1);
+	assert_int_equal(gd_mmio_read(&fake_guest.mmio, 0x10c, 4), 1);
 }
 
 /* What an interrupt costs is from the first raise to the acknowledgement, and one that nobody raised costs nothing. */
 static void test_interrupt_cost(void **state)
 {
 	const struct gd_transport_ops *ops;
-	struct gd_mmio *mmio = &guest.mmio;
+	struct gd_mmio *mmio = &fake_guest.mmio;
 	uint64_t raised;
 	uint32_t cost;
 
@@ -293,12 +293,12 @@ static void test_interrupt_cost(void **state)
 	mmio->raised_at = raised - 800; /* it was a while ago */
 	ops->changed(&mmio->transport);
 	assert_int_equal(mmio->raised_at, raised - 800);
-	reg_write(GIO_VIRTIO_MMIO_INTERRUPT_ACK, GIO_VIRTIO_INT_QUEUE | GIO_VIRTIO_INT_CONFIG);
+	fake_reg_write(GIO_VIRTIO_MMIO_INTERRUPT_ACK, GIO_VIRTIO_INT_QUEUE | GIO_VIRTIO_INT_CONFIG);
 	assert_int_equal(mmio->interrupt, 0);
-	cost = gd_status_interrupt_us(&guest.vdev->status);
+	cost = gd_status_interrupt_us(&fake_guest.vdev->status);
 	assert_in_range(cost, 801 / 8, GD_WAIT_INTERRUPT_US / 8);
-	reg_write(GIO_VIRTIO_MMIO_INTERRUPT_ACK, GIO_VIRTIO_INT_QUEUE);
-	assert_int_equal(gd_status_interrupt_us(&guest.vdev->status), cost);
+	fake_reg_write(GIO_VIRTIO_MMIO_INTERRUPT_ACK, GIO_VIRTIO_INT_QUEUE);
+	assert_int_equal(gd_status_interrupt_us(&fake_guest.vdev->status), cost);
 }
 
 /* Two processes one after the other: the driver sees that the configuration may be another one. */
@@ -308,11 +308,11 @@ static void test_generation_of_a_successor(void **state)
 
 	(void)state;
 	fake_open(&(struct fake_setup){0});
-	generation = reg_read(0x0fc);
-	assert_int_equal(reg_read(0x0fc), generation);
+	generation = fake_reg_read(0x0fc);
+	assert_int_equal(fake_reg_read(0x0fc), generation);
 	fake_close();
 	fake_open(&(struct fake_setup){0});
-	assert_int_not_equal(reg_read(0x0fc), generation);
+	assert_int_not_equal(fake_reg_read(0x0fc), generation);
 }
 
 static void test_resize(void **state)
@@ -324,26 +324,26 @@ static void test_resize(void **state)
 	/* Without EVENT_IDX each request brings its interrupt for sure. */
 	fake_start(&(struct fake_setup){.disk_size = 1 << 20, .features = FAKE_FEATURES & ~GIO_VIRTIO_F_EVENT_IDX});
 	fake_still_works();
-	fake_until(__atomic_load_n(&guest.raised, __ATOMIC_SEQ_CST) == 1);
-	reg_write(0x064, 3);
-	generation = reg_read(0x0fc);
-	gd_vdev_refresh(guest.vdev); /* no change: silence */
-	assert_int_equal(guest.raised, 1);
-	disk.next_size = 1 << 19;
-	gd_vdev_refresh(guest.vdev);
-	assert_int_equal(guest.raised, 2);
-	assert_int_equal(reg_read(0x060), GIO_VIRTIO_INT_CONFIG);
-	assert_int_not_equal(reg_read(0x0fc), generation);
-	assert_int_equal(gd_mmio_read(&guest.mmio, 0x100, 8), 1024);
+	fake_until(__atomic_load_n(&fake_guest.raised, __ATOMIC_SEQ_CST) == 1);
+	fake_reg_write(0x064, 3);
+	generation = fake_reg_read(0x0fc);
+	gd_vdev_refresh(fake_guest.vdev); /* no change: silence */
+	assert_int_equal(fake_guest.raised, 1);
+	fake_disk.next_size = 1 << 19;
+	gd_vdev_refresh(fake_guest.vdev);
+	assert_int_equal(fake_guest.raised, 2);
+	assert_int_equal(fake_reg_read(0x060), GIO_VIRTIO_INT_CONFIG);
+	assert_int_not_equal(fake_reg_read(0x0fc), generation);
+	assert_int_equal(gd_mmio_read(&fake_guest.mmio, 0x100, 8), 1024);
 	assert_int_equal(fake_do(GIO_VIRTIO_BLK_T_IN, 1024, 512, false, data), GIO_VIRTIO_BLK_S_IOERR);
 	assert_int_equal(fake_do(GIO_VIRTIO_BLK_T_IN, 1023, 512, false, data), GIO_VIRTIO_BLK_S_OK);
-	disk.next_size = (1 << 20) - 512;
-	gd_vdev_refresh(guest.vdev);
+	fake_disk.next_size = (1 << 20) - 512;
+	gd_vdev_refresh(fake_guest.vdev);
 	assert_int_equal(fake_do(GIO_VIRTIO_BLK_T_IN, 2046, 512, false, data), GIO_VIRTIO_BLK_S_OK);
 	fake_reset();
-	disk.next_size = 1 << 19; /* nobody is there to be told */
-	gd_vdev_refresh(guest.vdev);
-	assert_int_equal(reg_read(0x060), 0);
+	fake_disk.next_size = 1 << 19; /* nobody is there to be told */
+	gd_vdev_refresh(fake_guest.vdev);
+	assert_int_equal(fake_reg_read(0x060), 0);
 }
 
 static void test_open_refused(void **state)
@@ -352,17 +352,17 @@ static void test_open_refused(void **state)
 	assert_int_not_equal(fake_open(&(struct fake_setup){.queues = 17}), 0);
 	assert_int_not_equal(fake_open(&(struct fake_setup){.queue_size = 100}), 0);
 	assert_int_not_equal(fake_open(&(struct fake_setup){.queue_size = 2048}), 0);
-	disk.info.block_size = 100;
+	fake_disk.info.block_size = 100;
 	assert_int_not_equal(fake_open(&(struct fake_setup){0}), 0);
-	disk.info.block_size = 512;
-	disk.info.align = 65536;
+	fake_disk.info.block_size = 512;
+	fake_disk.info.align = 65536;
 	assert_int_not_equal(fake_open(&(struct fake_setup){0}), 0);
-	disk.info.align = 512;
+	fake_disk.info.align = 512;
 	for (unsigned n = 1;; n++) { /* each handle on the grant device */
-		xen.fail_open = n;
+		fake_xen.fail_open = n;
 		if (fake_open(&(struct fake_setup){.queues = 2}) == 0)
 			break;
-		assert_int_equal(xen.handles, 0);
+		assert_int_equal(fake_xen.handles, 0);
 		assert_in_range(n, 1, 3);
 	}
 	gd_vdev_close(NULL);

@@ -27,9 +27,9 @@ static void test_read(void **state)
 	fake_start(&(struct fake_setup){0});
 	fake_still_works();
 	assert_int_equal(fake_do(IN, 0, sizeof(data), false, data), ok);
-	assert_memory_equal(data, disk.bytes, sizeof(data));
+	assert_memory_equal(data, fake_disk.bytes, sizeof(data));
 	assert_int_equal(fake_do(IN, (1 << 20) / 512 - 1, 512, false, data), ok);
-	assert_memory_equal(data, disk.bytes + (1 << 20) - 512, 512);
+	assert_memory_equal(data, fake_disk.bytes + (1 << 20) - 512, 512);
 }
 
 static void test_write(void **state)
@@ -41,9 +41,9 @@ static void test_write(void **state)
 	fill(data, sizeof(data), 3);
 	fake_start(&(struct fake_setup){0});
 	assert_int_equal(fake_do(OUT, 16, sizeof(data), true, data), ok);
-	assert_memory_equal(disk.bytes + 16 * 512, data, sizeof(data));
-	assert_int_equal(disk.fua, 0);
-	gd_vdev_stats(guest.vdev, &stats);
+	assert_memory_equal(fake_disk.bytes + 16 * 512, data, sizeof(data));
+	assert_int_equal(fake_disk.fua, 0);
+	gd_vdev_stats(fake_guest.vdev, &stats);
 	assert_int_equal(stats.bytes_written, sizeof(data));
 	assert_int_equal(stats.requests, 1);
 	assert_int_equal(stats.errors, 0);
@@ -57,11 +57,11 @@ static void test_used_length(void **state)
 	fake_start(&(struct fake_setup){0});
 	req = fake_request(0, IN, 0, 1024, false, NULL);
 	fake_kick(0);
-	assert_int_equal(fake_used(&guest.vq[0], 1).len, 1025);
+	assert_int_equal(fake_used(&fake_guest.vq[0], 1).len, 1025);
 	assert_int_equal(fake_status(&req), ok);
 	req = fake_request(0, OUT, 0, 1024, true, NULL);
 	fake_kick(0);
-	assert_int_equal(fake_used(&guest.vq[0], 1).len, 1);
+	assert_int_equal(fake_used(&fake_guest.vq[0], 1).len, 1);
 	assert_int_equal(fake_status(&req), ok);
 }
 
@@ -72,23 +72,23 @@ static void test_used_length_of_failures(void **state)
 
 	(void)state;
 	fake_start(&(struct fake_setup){0});
-	disk.fail = 1;
+	fake_disk.fail = 1;
 	req = fake_request(0, IN, 0, 1024, false, NULL);
 	fake_kick(0);
-	assert_int_equal(fake_used(&guest.vq[0], 1).len, 0);
+	assert_int_equal(fake_used(&fake_guest.vq[0], 1).len, 0);
 	assert_int_equal(fake_status(&req), ioerr);
 	req = fake_request(0, 77, 0, 1024, false, NULL);
 	fake_kick(0);
-	assert_int_equal(fake_used(&guest.vq[0], 1).len, 0);
+	assert_int_equal(fake_used(&fake_guest.vq[0], 1).len, 0);
 	assert_int_equal(fake_status(&req), unsupp);
 	req = fake_request(0, GIO_VIRTIO_BLK_T_GET_ID, 0, 64, false, NULL);
 	fake_kick(0);
-	assert_int_equal(fake_used(&guest.vq[0], 1).len, GIO_VIRTIO_BLK_ID_BYTES);
+	assert_int_equal(fake_used(&fake_guest.vq[0], 1).len, GIO_VIRTIO_BLK_ID_BYTES);
 	assert_int_equal(fake_status(&req), ok);
-	disk.fail = 1;
+	fake_disk.fail = 1;
 	req = fake_request(0, OUT, 0, 1024, true, NULL);
 	fake_kick(0);
-	assert_int_equal(fake_used(&guest.vq[0], 1).len, 1);
+	assert_int_equal(fake_used(&fake_guest.vq[0], 1).len, 1);
 	assert_int_equal(fake_status(&req), ioerr);
 }
 
@@ -97,17 +97,17 @@ static void test_flush(void **state)
 	(void)state;
 	fake_start(&(struct fake_setup){0});
 	assert_int_equal(fake_do(GIO_VIRTIO_BLK_T_FLUSH, 0, 0, false, NULL), ok);
-	assert_int_equal(disk.flushes, 1);
+	assert_int_equal(fake_disk.flushes, 1);
 }
 
 static void test_flush_not_offered(void **state)
 {
 	(void)state;
-	disk.info.flush = false;
+	fake_disk.info.flush = false;
 	fake_start(&(struct fake_setup){0});
-	assert_int_equal(guest.features & (GIO_VIRTIO_BLK_F_FLUSH | GIO_VIRTIO_BLK_F_CONFIG_WCE), 0);
+	assert_int_equal(fake_guest.features & (GIO_VIRTIO_BLK_F_FLUSH | GIO_VIRTIO_BLK_F_CONFIG_WCE), 0);
 	assert_int_equal(fake_do(GIO_VIRTIO_BLK_T_FLUSH, 0, 0, false, NULL), unsupp);
-	assert_int_equal(disk.flushes, 0);
+	assert_int_equal(fake_disk.flushes, 0);
 }
 
 static void test_get_id(void **state)
@@ -128,7 +128,7 @@ static void test_serial_overrun(void **state)
 	char id[64], zero[64] = {0};
 
 	(void)state;
-	strcpy(disk.info.serial, "01234567890123456789");
+	strcpy(fake_disk.info.serial, "01234567890123456789");
 	fake_start(&(struct fake_setup){0});
 	memset(id, 0, sizeof(id));
 	assert_int_equal(fake_do(GIO_VIRTIO_BLK_T_GET_ID, 0, 64, false, id), ok);
@@ -160,14 +160,14 @@ static void test_discard_and_write_zeroes(void **state)
 	(void)state;
 	fake_start(&(struct fake_setup){0});
 	assert_int_equal(fake_do(GIO_VIRTIO_BLK_T_DISCARD, 0, sizeof(ranges), true, ranges), ok);
-	assert_int_equal(disk.discards, 3);
-	assert_memory_equal(disk.bytes + 64 * 512, zero, 16 * 512);
-	assert_memory_equal(disk.bytes + 2040 * 512, zero, 8 * 512);
+	assert_int_equal(fake_disk.discards, 3);
+	assert_memory_equal(fake_disk.bytes + 64 * 512, zero, 16 * 512);
+	assert_memory_equal(fake_disk.bytes + 2040 * 512, zero, 8 * 512);
 	ranges[0] = (struct gio_virtio_blk_range){128, 16, GIO_VIRTIO_BLK_RANGE_F_UNMAP};
 	assert_int_equal(fake_do(GIO_VIRTIO_BLK_T_WRITE_ZEROES, 0, 16, true, ranges), ok);
-	assert_memory_equal(disk.bytes + 128 * 512, zero, 16 * 512);
-	assert_int_equal(disk.zeroes, 1);
-	assert_int_equal(disk.flushes, 0);
+	assert_memory_equal(fake_disk.bytes + 128 * 512, zero, 16 * 512);
+	assert_int_equal(fake_disk.zeroes, 1);
+	assert_int_equal(fake_disk.flushes, 0);
 }
 
 static void test_discard_refused(void **state)
@@ -177,10 +177,10 @@ static void test_discard_refused(void **state)
 
 	(void)state;
 	fake_start(&(struct fake_setup){0});
-	memcpy(before, disk.bytes, sizeof(before));
+	memcpy(before, fake_disk.bytes, sizeof(before));
 	/* The second range lies behind the end: the first is not done either. */
 	assert_int_equal(fake_do(GIO_VIRTIO_BLK_T_DISCARD, 0, 32, true, ranges), ioerr);
-	assert_memory_equal(before, disk.bytes, sizeof(before));
+	assert_memory_equal(before, fake_disk.bytes, sizeof(before));
 	ranges[0] = (struct gio_virtio_blk_range){0, 8, GIO_VIRTIO_BLK_RANGE_F_UNMAP};
 	assert_int_equal(fake_do(GIO_VIRTIO_BLK_T_DISCARD, 0, 16, true, ranges), unsupp);
 	ranges[0] = (struct gio_virtio_blk_range){0, 8, 2};
@@ -202,7 +202,7 @@ static void test_discard_refused(void **state)
 		ranges[i] = (struct gio_virtio_blk_range){i * 8, 8, 0};
 	assert_int_equal(fake_do(GIO_VIRTIO_BLK_T_DISCARD, 0, sizeof(ranges), true, ranges), ioerr);
 	assert_int_equal(fake_do(GIO_VIRTIO_BLK_T_DISCARD, 0, sizeof(ranges) - 16, true, ranges), ok);
-	assert_int_equal(disk.discards, 16);
+	assert_int_equal(fake_disk.discards, 16);
 	fake_still_works();
 }
 
@@ -222,11 +222,11 @@ static void test_discard_disk_error(void **state)
 
 	(void)state;
 	fake_start(&(struct fake_setup){0});
-	disk.fail = 2; /* the second of three */
+	fake_disk.fail = 2; /* the second of three */
 	assert_int_equal(fake_do(GIO_VIRTIO_BLK_T_DISCARD, 0, sizeof(ranges), true, ranges), ioerr);
-	assert_int_equal(disk.discards, 1);
-	disk.fail = 1;
-	disk.fail_errno = -EOPNOTSUPP;
+	assert_int_equal(fake_disk.discards, 1);
+	fake_disk.fail = 1;
+	fake_disk.fail_errno = -EOPNOTSUPP;
 	assert_int_equal(fake_do(GIO_VIRTIO_BLK_T_DISCARD, 0, sizeof(ranges), true, ranges), unsupp);
 	fake_still_works();
 }
@@ -238,19 +238,19 @@ static void test_writethrough(void **state)
 
 	(void)state;
 	fake_start(&(struct fake_setup){.writethrough = true});
-	assert_int_equal(gd_mmio_read(&guest.mmio, 0x120, 1), 0);
+	assert_int_equal(gd_mmio_read(&fake_guest.mmio, 0x120, 1), 0);
 	assert_int_equal(fake_do(OUT, 0, 512, true, data), ok);
-	assert_int_equal(disk.fua, 1);
+	assert_int_equal(fake_disk.fua, 1);
 	assert_int_equal(fake_do(GIO_VIRTIO_BLK_T_WRITE_ZEROES, 0, 16, true, &range), ok);
-	assert_int_equal(disk.flushes, 1);
+	assert_int_equal(fake_disk.flushes, 1);
 	/* The driver turns to writeback, and back. */
-	gd_mmio_write(&guest.mmio, 0x120, 1, 1);
-	assert_int_equal(gd_mmio_read(&guest.mmio, 0x120, 1), 1);
+	gd_mmio_write(&fake_guest.mmio, 0x120, 1, 1);
+	assert_int_equal(gd_mmio_read(&fake_guest.mmio, 0x120, 1), 1);
 	assert_int_equal(fake_do(OUT, 0, 512, true, data), ok);
-	assert_int_equal(disk.fua, 1);
-	gd_mmio_write(&guest.mmio, 0x120, 1, 0);
+	assert_int_equal(fake_disk.fua, 1);
+	gd_mmio_write(&fake_guest.mmio, 0x120, 1, 0);
 	assert_int_equal(fake_do(OUT, 0, 512, true, data), ok);
-	assert_int_equal(disk.fua, 2);
+	assert_int_equal(fake_disk.fua, 2);
 }
 
 /* A driver that cannot flush gets writethrough, whatever the toolstack said. */
@@ -261,7 +261,7 @@ static void test_writethrough_without_flush(void **state)
 	(void)state;
 	fake_start(&(struct fake_setup){.features = GIO_VIRTIO_F_VERSION_1 | GIO_VIRTIO_F_ACCESS_PLATFORM});
 	assert_int_equal(fake_do(OUT, 0, 512, true, data), ok);
-	assert_int_equal(disk.fua, 1);
+	assert_int_equal(fake_disk.fua, 1);
 }
 
 /* One that may change the mode, and cannot flush, finds it at writethrough as soon as its features are accepted. */
@@ -272,11 +272,11 @@ static void test_writethrough_with_wce_alone(void **state)
 	(void)state;
 	assert_int_equal(fake_open(&(struct fake_setup){0}), 0);
 	fake_probe(GIO_VIRTIO_F_VERSION_1 | GIO_VIRTIO_F_ACCESS_PLATFORM | GIO_VIRTIO_BLK_F_CONFIG_WCE);
-	assert_int_equal(gd_mmio_read(&guest.mmio, 0x120, 1), 0);
+	assert_int_equal(gd_mmio_read(&fake_guest.mmio, 0x120, 1), 0);
 	fake_queue_ready(0, 256);
 	fake_driver_ok();
 	assert_int_equal(fake_do(OUT, 0, 512, true, data), ok);
-	assert_int_equal(disk.fua, 1);
+	assert_int_equal(fake_disk.fua, 1);
 }
 
 static void test_capacity(void **state)
@@ -290,7 +290,7 @@ static void test_capacity(void **state)
 	assert_int_equal(fake_do(OUT, UINT64_MAX, 512, true, data), ioerr);
 	assert_int_equal(fake_do(OUT, UINT64_MAX / 512 + 1, 512, true, data), ioerr); /* times 512 it is 0 */
 	assert_int_equal(fake_do(IN, 2047, 512, false, data), ok);
-	assert_int_equal(disk.writes, 0);
+	assert_int_equal(fake_disk.writes, 0);
 	fake_still_works();
 }
 
@@ -299,14 +299,14 @@ static void test_alignment(void **state)
 	static uint8_t data[8192];
 
 	(void)state;
-	disk.info.block_size = 4096;
+	fake_disk.info.block_size = 4096;
 	fake_start(&(struct fake_setup){0});
-	assert_int_equal(gd_mmio_read(&guest.mmio, 0x114, 4), 4096);
+	assert_int_equal(gd_mmio_read(&fake_guest.mmio, 0x114, 4), 4096);
 	assert_int_equal(fake_do(IN, 1, 4096, false, data), ioerr);
 	assert_int_equal(fake_do(IN, 8, 512, false, data), ioerr);
 	assert_int_equal(fake_do(IN, 8, 100, false, data), ioerr);
 	assert_int_equal(fake_do(IN, 8, 4096, false, data), ok);
-	assert_memory_equal(data, disk.bytes + 4096, 4096);
+	assert_memory_equal(data, fake_disk.bytes + 4096, 4096);
 }
 
 static void test_read_only(void **state)
@@ -316,15 +316,15 @@ static void test_read_only(void **state)
 
 	(void)state;
 	fake_start(&(struct fake_setup){.readonly = true});
-	memcpy(before, disk.bytes, 512);
-	reg_write(GIO_VIRTIO_MMIO_DEVICE_FEATURES_SEL, 0);
-	assert_true(reg_read(GIO_VIRTIO_MMIO_DEVICE_FEATURES) & GIO_VIRTIO_BLK_F_RO);
+	memcpy(before, fake_disk.bytes, 512);
+	fake_reg_write(GIO_VIRTIO_MMIO_DEVICE_FEATURES_SEL, 0);
+	assert_true(fake_reg_read(GIO_VIRTIO_MMIO_DEVICE_FEATURES) & GIO_VIRTIO_BLK_F_RO);
 	assert_int_equal(fake_do(OUT, 0, 512, true, data), ioerr);
 	assert_int_equal(fake_do(GIO_VIRTIO_BLK_T_DISCARD, 0, 16, true, &range), unsupp);
 	assert_int_equal(fake_do(GIO_VIRTIO_BLK_T_WRITE_ZEROES, 0, 16, true, &range), unsupp);
-	assert_memory_equal(disk.bytes, before, 512);
+	assert_memory_equal(fake_disk.bytes, before, 512);
 	fake_do(IN, 4, 512, false, data);
-	assert_memory_equal(data, disk.bytes + 4 * 512, 512);
+	assert_memory_equal(data, fake_disk.bytes + 4 * 512, 512);
 }
 
 static void test_direction(void **state)
@@ -333,11 +333,11 @@ static void test_direction(void **state)
 
 	(void)state;
 	fake_start(&(struct fake_setup){0});
-	memcpy(before, disk.bytes, 512);
+	memcpy(before, fake_disk.bytes, 512);
 	assert_int_equal(fake_do(IN, 0, 512, true, data), ioerr);
 	assert_int_equal(fake_do(OUT, 0, 512, false, data), ioerr);
 	assert_int_equal(fake_do(GIO_VIRTIO_BLK_T_FLUSH, 0, 512, false, data), ioerr);
-	assert_memory_equal(disk.bytes, before, 512);
+	assert_memory_equal(fake_disk.bytes, before, 512);
 	fake_still_works();
 }
 
@@ -348,13 +348,13 @@ static void test_disk_error(void **state)
 
 	(void)state;
 	fake_start(&(struct fake_setup){0});
-	disk.fail = 1;
+	fake_disk.fail = 1;
 	assert_int_equal(fake_do(IN, 0, 512, false, data), ioerr);
-	disk.fail = 1;
+	fake_disk.fail = 1;
 	assert_int_equal(fake_do(OUT, 0, 512, true, data), ioerr);
-	disk.fail = 1;
+	fake_disk.fail = 1;
 	assert_int_equal(fake_do(GIO_VIRTIO_BLK_T_FLUSH, 0, 0, false, NULL), ioerr);
-	gd_vdev_stats(guest.vdev, &stats);
+	gd_vdev_stats(fake_guest.vdev, &stats);
 	assert_int_equal(stats.errors, 3);
 	fake_still_works();
 }
@@ -364,12 +364,12 @@ static void test_disk_error(void **state)
 /* Make a chain of these pieces, kick, and wait for it. Returns the used length. */
 static uint32_t chain_do(const struct fake_buf *bufs, unsigned count)
 {
-	uint16_t head = fake_chain(&guest.vq[0], bufs, count);
+	uint16_t head = fake_chain(&fake_guest.vq[0], bufs, count);
 	struct gio_virtq_used_elem used;
 
-	fake_avail(&guest.vq[0], head);
+	fake_avail(&fake_guest.vq[0], head);
 	fake_kick(0);
-	used = fake_used(&guest.vq[0], 1);
+	used = fake_used(&fake_guest.vq[0], 1);
 	assert_int_equal(used.id, head);
 	return used.len;
 }
@@ -393,7 +393,7 @@ static void test_odd_layout(void **state)
 					{fake_addr(d, 4001), 500, W}, {fake_addr(d, 4501), 524, W}};
 
 	assert_int_equal(chain_do(bufs, 6), 1025);
-	assert_memory_equal(got, disk.bytes + 1024, 1024);
+	assert_memory_equal(got, fake_disk.bytes + 1024, 1024);
 	assert_int_equal(got[1024], ok);
 }
 
@@ -416,7 +416,7 @@ static void test_odd_layout_write(void **state)
 
 	assert_int_equal(chain_do(bufs, 5), 1);
 	assert_int_equal(*fake_page(h + 1), ok);
-	assert_memory_equal(disk.bytes + 1024, fake_page(h) + 24, 1024);
+	assert_memory_equal(fake_disk.bytes + 1024, fake_page(h) + 24, 1024);
 }
 
 static void test_many_segments(void **state)
@@ -427,7 +427,7 @@ static void test_many_segments(void **state)
 
 	(void)state;
 	fake_start(&(struct fake_setup){0});
-	assert_int_equal(gd_mmio_read(&guest.mmio, 0x10c, 4), 126);
+	assert_int_equal(gd_mmio_read(&fake_guest.mmio, 0x10c, 4), 126);
 	h = fake_alloc(1);
 	d = fake_alloc(126);
 	memcpy(fake_page(h), &header, 16);
@@ -437,7 +437,7 @@ static void test_many_segments(void **state)
 	bufs[127] = (struct fake_buf){fake_addr(h, 16), 1, W};
 	assert_int_equal(chain_do(bufs, 128), 126 * 4096 + 1);
 	for (unsigned i = 0; i < 126; i++)
-		assert_memory_equal(fake_page(d + 125 - i), disk.bytes + i * 4096, 4096);
+		assert_memory_equal(fake_page(d + 125 - i), fake_disk.bytes + i * 4096, 4096);
 }
 
 /* The longest request that SIZE_MAX and SEG_MAX allow, several at once: more than the arena holds. */
@@ -462,15 +462,15 @@ static void test_longest_requests_wait_for_buffers(void **state)
 			bufs[1 + i] = (struct fake_buf){fake_addr(data + i * 16, 0), 65536, W};
 		bufs[127] = (struct fake_buf){fake_addr(req[r].status, 0), 1, W};
 		/* 128 descriptors each, 256 in all: two in the ring at a time. */
-		req[r].head = fake_chain(&guest.vq[0], bufs, 128);
-		fake_avail(&guest.vq[0], req[r].head);
+		req[r].head = fake_chain(&fake_guest.vq[0], bufs, 128);
+		fake_avail(&fake_guest.vq[0], req[r].head);
 		fake_kick(0);
 		if (r % 2)
-			fake_used(&guest.vq[0], 2);
+			fake_used(&fake_guest.vq[0], 2);
 	}
 	for (unsigned r = 0; r < 6; r++)
 		assert_int_equal(fake_status(&req[r]), ok);
-	assert_memory_equal(fake_page(data), disk.bytes + 5 * 65536, length);
+	assert_memory_equal(fake_page(data), fake_disk.bytes + 5 * 65536, length);
 }
 
 static void test_arena_exhausted_in_order(void **state)
@@ -480,7 +480,7 @@ static void test_arena_exhausted_in_order(void **state)
 
 	(void)state;
 	fake_start(&(struct fake_setup){.disk_size = 8 << 20, .queue_size = 64});
-	__atomic_store_n(&disk.hold, true, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&fake_disk.hold, true, __ATOMIC_SEQ_CST);
 	uint32_t data = fake_alloc(length / 4096); /* which all of them share */
 
 	for (unsigned i = 0; i < 20; i++) {
@@ -493,14 +493,14 @@ static void test_arena_exhausted_in_order(void **state)
 						{fake_addr(data, 0), length, W},
 						{fake_addr(req[i].status, 0), 1, W}};
 
-		req[i].head = fake_chain(&guest.vq[0], bufs, 3);
-		fake_avail(&guest.vq[0], req[i].head);
+		req[i].head = fake_chain(&fake_guest.vq[0], bufs, 3);
+		fake_avail(&fake_guest.vq[0], req[i].head);
 	}
 	fake_kick(0);
-	fake_until(__atomic_load_n(&disk.held, __ATOMIC_SEQ_CST) == 4); /* 1024 pages each: the arena is full */
-	assert_false(fake_used_now(&guest.vq[0]));
+	fake_until(__atomic_load_n(&fake_disk.held, __ATOMIC_SEQ_CST) == 4); /* 1024 pages each: the arena is full */
+	assert_false(fake_used_now(&fake_guest.vq[0]));
 	fake_disk_release();
-	fake_used(&guest.vq[0], 20);
+	fake_used(&fake_guest.vq[0], 20);
 	for (unsigned i = 0; i < 20; i++)
 		assert_int_equal(fake_status(&req[i]), ok);
 	fake_still_works();
@@ -514,7 +514,7 @@ static void test_indirect(void **state)
 
 	(void)state;
 	fake_start(&(struct fake_setup){.indirect = true});
-	assert_true(guest.features & GIO_VIRTIO_F_INDIRECT_DESC);
+	assert_true(fake_guest.features & GIO_VIRTIO_F_INDIRECT_DESC);
 	t = fake_alloc(1);
 	h = fake_alloc(1);
 	d = fake_alloc(2);
@@ -526,7 +526,7 @@ static void test_indirect(void **state)
 	const struct fake_buf buf = {fake_addr(t, 64), 48, GIO_VIRTQ_DESC_F_INDIRECT};
 
 	assert_int_equal(chain_do(&buf, 1), 8193);
-	assert_memory_equal(fake_page(d), disk.bytes + 1024, 8192);
+	assert_memory_equal(fake_page(d), fake_disk.bytes + 1024, 8192);
 	/* Direct descriptors followed by a table: 2.7.5.3.2 */
 	const struct fake_buf mixed[] = {{fake_addr(h, 0), 16, 0},
 					 {fake_addr(t, 64 + 16), 32, GIO_VIRTQ_DESC_F_INDIRECT}};
@@ -535,7 +535,7 @@ static void test_indirect(void **state)
 	table[1] = (struct gio_virtq_desc){fake_addr(d, 0), 8192, GIO_VIRTQ_DESC_F_NEXT | W, 1};
 	table[2] = (struct gio_virtq_desc){fake_addr(h, 16), 1, W, 0};
 	assert_int_equal(chain_do(mixed, 2), 8193);
-	assert_memory_equal(fake_page(d), disk.bytes + 1024, 8192);
+	assert_memory_equal(fake_page(d), fake_disk.bytes + 1024, 8192);
 }
 
 int main(void)

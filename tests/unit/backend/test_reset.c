@@ -12,17 +12,17 @@
 
 static void held_until(unsigned n)
 {
-	fake_until(__atomic_load_n(&disk.held, __ATOMIC_SEQ_CST) == n);
+	fake_until(__atomic_load_n(&fake_disk.held, __ATOMIC_SEQ_CST) == n);
 }
 
 static void hold(void)
 {
-	__atomic_store_n(&disk.hold, true, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&fake_disk.hold, true, __ATOMIC_SEQ_CST);
 }
 
 static void start_again(unsigned queues)
 {
-	fake_probe(guest.features);
+	fake_probe(fake_guest.features);
 	for (unsigned i = 0; i < queues; i++)
 		fake_queue_ready(i, 256);
 	fake_driver_ok();
@@ -41,16 +41,16 @@ static void test_reset_with_io_in_flight(void **state)
 	fake_kick(0);
 	held_until(4);
 	fake_reset(); /* returns, although the disk does not answer */
-	assert_int_equal(xen.mapped, 0);
-	assert_int_equal(reg_read(0x070), 0);
-	copies = xen.copies;
-	memset(xen.grants, FAKE_NONE, sizeof(xen.grants)); /* the guest ends all its grants */
+	assert_int_equal(fake_xen.mapped, 0);
+	assert_int_equal(fake_reg_read(0x070), 0);
+	copies = fake_xen.copies;
+	memset(fake_xen.grants, FAKE_NONE, sizeof(fake_xen.grants)); /* the guest ends all its grants */
 	fake_disk_release();
 	held_until(0);
-	memset(xen.grants, FAKE_WRITABLE, sizeof(xen.grants));
+	memset(fake_xen.grants, FAKE_WRITABLE, sizeof(fake_xen.grants));
 	start_again(1);
 	fake_still_works();
-	assert_int_equal(xen.copies, copies + 2); /* the old ones were dropped, not copied */
+	assert_int_equal(fake_xen.copies, copies + 2); /* the old ones were dropped, not copied */
 	for (unsigned i = 0; i < 4; i++)
 		assert_int_equal(fake_status(&req[i]), 0xee);
 }
@@ -71,19 +71,19 @@ static void test_old_write_cannot_overtake(void **state)
 	held_until(1);
 	fake_reset();
 	start_again(2);
-	__atomic_store_n(&disk.hold, false, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&fake_disk.hold, false, __ATOMIC_SEQ_CST);
 	req = fake_request(0, GIO_VIRTIO_BLK_T_OUT, 0, 512, true, new); /* on the other queue */
 	fake_kick(0);
 	for (unsigned i = 0; i < 1000; i++) { /* it is not taken while the old one is under way */
-		assert_false(fake_used_now(&guest.vq[0]));
-		assert_int_equal(__atomic_load_n(&disk.writes, __ATOMIC_SEQ_CST), 0);
+		assert_false(fake_used_now(&fake_guest.vq[0]));
+		assert_int_equal(__atomic_load_n(&fake_disk.writes, __ATOMIC_SEQ_CST), 0);
 		fake_yield();
 	}
 	fake_disk_release();
-	fake_used(&guest.vq[0], 1);
+	fake_used(&fake_guest.vq[0], 1);
 	assert_int_equal(fake_status(&req), GIO_VIRTIO_BLK_S_OK);
-	assert_int_equal(disk.writes, 2);
-	assert_memory_equal(disk.bytes, new, 512);
+	assert_int_equal(fake_disk.writes, 2);
+	assert_memory_equal(fake_disk.bytes, new, 512);
 }
 
 static void test_reset_again_while_draining(void **state)
@@ -99,7 +99,7 @@ static void test_reset_again_while_draining(void **state)
 	held_until(4);
 	for (unsigned i = 0; i < 5; i++) {
 		fake_reset();
-		assert_int_equal(xen.mapped, 0);
+		assert_int_equal(fake_xen.mapped, 0);
 		start_again(2);
 	}
 	fake_disk_release();
@@ -119,10 +119,10 @@ static void test_queue_stopped_alone(void **state)
 	req = fake_request(1, GIO_VIRTIO_BLK_T_IN, 0, 512, false, NULL);
 	fake_kick(1);
 	held_until(1);
-	reg_write(0x030, 1);
-	reg_write(0x044, 0);
-	assert_int_equal(reg_read(0x044), 0);
-	assert_int_equal(xen.mapped, 3);
+	fake_reg_write(0x030, 1);
+	fake_reg_write(0x044, 0);
+	assert_int_equal(fake_reg_read(0x044), 0);
+	assert_int_equal(fake_xen.mapped, 3);
 	fake_kick(1);
 	fake_disk_release();
 	fake_still_works();
@@ -144,7 +144,7 @@ static void test_reset_between_steps(void **state)
 	fake_disk_release();
 	start_again(1);
 	fake_still_works();
-	assert_int_equal(disk.discards, 1);
+	assert_int_equal(fake_disk.discards, 1);
 }
 
 static void *close_device(void *opaque)
@@ -170,14 +170,14 @@ static bool close_waits_for_the_disk(void)
 	}
 	held_until(3);
 	assert_int_equal(pthread_create(&thread, NULL, close_device, &closed), 0);
-	fake_until(__atomic_load_n(&xen.mapped, __ATOMIC_SEQ_CST) == 0);
+	fake_until(__atomic_load_n(&fake_xen.mapped, __ATOMIC_SEQ_CST) == 0);
 	waited = !__atomic_load_n(&closed, __ATOMIC_SEQ_CST);
 	fake_disk_release();
 	pthread_join(thread, NULL);
-	if (disk.cancels)
+	if (fake_disk.cancels)
 		return false;
 	assert_true(waited);
-	assert_int_equal(disk.writes, 3);
+	assert_int_equal(fake_disk.writes, 3);
 	return true;
 }
 
@@ -203,9 +203,9 @@ static void test_close_with_a_disk_that_never_answers(void **state)
 	fake_kick(0);
 	held_until(3);
 	fake_close();
-	assert_int_equal(disk.cancels, 1);
-	assert_int_equal(disk.writes, 0);
-	assert_int_equal(disk.queues, 0);
+	assert_int_equal(fake_disk.cancels, 1);
+	assert_int_equal(fake_disk.writes, 0);
+	assert_int_equal(fake_disk.queues, 0);
 }
 
 /* Their times run side by side: each thread gives up while all others do, so that N queues take no longer than one. */
@@ -219,11 +219,11 @@ static void test_close_with_hung_queues(void **state)
 		fake_kick(q);
 	}
 	held_until(4);
-	disk.cancels_meet = 4;
+	fake_disk.cancels_meet = 4;
 	fake_close();
-	assert_int_equal(disk.cancels, 4);
-	assert_int_equal(disk.cancels_alone, 0);
-	assert_int_equal(disk.writes, 0);
+	assert_int_equal(fake_disk.cancels, 4);
+	assert_int_equal(fake_disk.cancels_alone, 0);
+	assert_int_equal(fake_disk.writes, 0);
 }
 
 static void *open_device(void *opaque)
@@ -239,13 +239,13 @@ static void test_only_opening_waits_for_the_disk(void **state)
 	int err = 1;
 
 	(void)state;
-	__atomic_store_n(&disk.hold_open, true, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&fake_disk.hold_open, true, __ATOMIC_SEQ_CST);
 	assert_int_equal(pthread_create(&thread, NULL, open_device, &err), 0);
-	fake_until(__atomic_load_n(&disk.opening, __ATOMIC_SEQ_CST) == 3);
-	__atomic_store_n(&disk.hold_open, false, __ATOMIC_SEQ_CST);
+	fake_until(__atomic_load_n(&fake_disk.opening, __ATOMIC_SEQ_CST) == 3);
+	__atomic_store_n(&fake_disk.hold_open, false, __ATOMIC_SEQ_CST);
 	pthread_join(thread, NULL);
 	assert_int_equal(err, 0);
-	__atomic_store_n(&disk.hold_open, true, __ATOMIC_SEQ_CST); /* who opens a queue now never comes back */
+	__atomic_store_n(&fake_disk.hold_open, true, __ATOMIC_SEQ_CST); /* who opens a queue now never comes back */
 	for (unsigned i = 0; i < 3; i++) {
 		fake_probe(FAKE_FEATURES);
 		for (unsigned q = 0; q < 3; q++)
@@ -254,8 +254,8 @@ static void test_only_opening_waits_for_the_disk(void **state)
 		fake_still_works();
 		fake_reset();
 	}
-	assert_int_equal(disk.queue_opens, 3);
-	__atomic_store_n(&disk.hold_open, false, __ATOMIC_SEQ_CST);
+	assert_int_equal(fake_disk.queue_opens, 3);
+	__atomic_store_n(&fake_disk.hold_open, false, __ATOMIC_SEQ_CST);
 }
 
 /* Start and stop, in all phases of a thread's sleep: a lost wake-up would hang here. */
@@ -264,20 +264,20 @@ static void test_many_starts_and_stops(void **state)
 	(void)state;
 	fake_start(&(struct fake_setup){.queues = 2});
 	for (unsigned i = 0; i < 300; i++) {
-		guest.next_page = 0;
+		fake_guest.next_page = 0;
 		if (i % 3 == 0)
 			fake_request(i % 2, GIO_VIRTIO_BLK_T_IN, 0, 512, false, NULL);
 		if (i % 2)
 			fake_kick(i % 2);
 		fake_reset();
-		assert_int_equal(xen.mapped, 0);
+		assert_int_equal(fake_xen.mapped, 0);
 		start_again(2);
 	}
-	guest.next_page = 100;
+	fake_guest.next_page = 100;
 	fake_still_works();
 	for (unsigned i = 0; i < 50; i++) {
 		fake_close();
-		guest.next_page = 0;
+		fake_guest.next_page = 0;
 		fake_start(&(struct fake_setup){.queues = 1 + i % 4});
 	}
 	fake_still_works();
@@ -293,13 +293,13 @@ static void test_broken_with_io_in_flight(void **state)
 	req = fake_request(0, GIO_VIRTIO_BLK_T_IN, 0, 512, false, NULL);
 	fake_kick(0);
 	held_until(1);
-	fake_avail(&guest.vq[0], 300);
+	fake_avail(&fake_guest.vq[0], 300);
 	fake_kick(0);
-	fake_until(reg_read(0x070) & GIO_VIRTIO_STATUS_NEEDS_RESET);
+	fake_until(fake_reg_read(0x070) & GIO_VIRTIO_STATUS_NEEDS_RESET);
 	fake_disk_release();
 	held_until(0);
 	assert_int_equal(fake_status(&req), 0xee); /* a ring that lied gets no answers */
-	assert_int_equal(guest.vq[0].used->idx, 0);
+	assert_int_equal(fake_guest.vq[0].used->idx, 0);
 	fake_reset();
 	start_again(1);
 	fake_still_works();
@@ -314,12 +314,12 @@ static void test_status_polling_while_at_work(void **state)
 	for (unsigned i = 0; i < 200; i++) {
 		fake_request(0, GIO_VIRTIO_BLK_T_IN, 0, 512, false, NULL);
 		fake_kick(0);
-		gd_vdev_stats(guest.vdev, &stats); /* any thread, at any time */
-		gd_vdev_refresh(guest.vdev);
-		reg_read(0x060);
-		fake_used(&guest.vq[0], 1);
+		gd_vdev_stats(fake_guest.vdev, &stats); /* any thread, at any time */
+		gd_vdev_refresh(fake_guest.vdev);
+		fake_reg_read(0x060);
+		fake_used(&fake_guest.vq[0], 1);
 	}
-	gd_vdev_stats(guest.vdev, &stats);
+	gd_vdev_stats(fake_guest.vdev, &stats);
 	assert_int_equal(stats.requests, 200);
 	assert_int_equal(stats.kicks, 200);
 	assert_int_equal(stats.bytes_read, 200 * 512);

@@ -34,12 +34,12 @@ ssize_t __wrap_getrandom(void *bytes, size_t length, unsigned flags)
 
 static struct gio_virtq_used_elem serve(const struct fake_buf *bufs, unsigned count)
 {
-	uint16_t head = fake_chain(&guest.vq[0], bufs, count);
+	uint16_t head = fake_chain(&fake_guest.vq[0], bufs, count);
 	struct gio_virtq_used_elem used;
 
-	fake_avail(&guest.vq[0], head);
+	fake_avail(&fake_guest.vq[0], head);
 	fake_kick(0);
-	used = fake_used(&guest.vq[0], 1);
+	used = fake_used(&fake_guest.vq[0], 1);
 	assert_int_equal(used.id, head);
 	return used;
 }
@@ -86,7 +86,7 @@ static void fills_buffers(void **state)
 
 	(void)state;
 	fake_start(&indirect);
-	assert_int_equal(reg_read(GIO_VIRTIO_MMIO_DEVICE_ID), GIO_VIRTIO_ID_RNG);
+	assert_int_equal(fake_reg_read(GIO_VIRTIO_MMIO_DEVICE_ID), GIO_VIRTIO_ID_RNG);
 	assert_int_equal(fake_offered() & (0xffffff | GIO_VIRTIO_F_INDIRECT_DESC), 0); /* even where disks offer it */
 	page = fake_alloc(2);
 	for (unsigned round = 0; round < 300; round++) { /* more than the queue has entries */
@@ -112,10 +112,10 @@ static void repeats_nothing(void **state)
 	fake_start(&usual);
 	page = fake_alloc(1);
 	for (unsigned i = 0; i < 100; i++)
-		fake_avail(&guest.vq[0],
-			   fake_chain(&guest.vq[0], &(struct fake_buf){fake_addr(page, i * 32), 32, WRITE}, 1));
+		fake_avail(&fake_guest.vq[0],
+			   fake_chain(&fake_guest.vq[0], &(struct fake_buf){fake_addr(page, i * 32), 32, WRITE}, 1));
 	fake_kick(0);
-	fake_used(&guest.vq[0], 100);
+	fake_used(&fake_guest.vq[0], 100);
 	for (unsigned i = 0; i < 100; i++)
 		for (unsigned j = 0; j < i; j++)
 			assert_memory_not_equal(fake_page(page) + i * 32, fake_page(page) + j * 32, 32);
@@ -157,13 +157,13 @@ static void refuses(void **state)
 		assert_int_equal(serve(&stranger, 1).len, 0);
 	}
 	assert_int_equal(different(fake_page(page), 2 * FAKE_PAGE, 0xee), 0);
-	xen.grants[page + 1] = FAKE_READONLY;
+	fake_xen.grants[page + 1] = FAKE_READONLY;
 	assert_int_equal(serve_page(page + 1, 64), 0);
-	xen.grants[page + 1] = FAKE_NONE;
+	fake_xen.grants[page + 1] = FAKE_NONE;
 	assert_int_equal(serve_page(page + 1, 64), 0);
-	xen.grants[page + 1] = FAKE_WRITABLE;
+	fake_xen.grants[page + 1] = FAKE_WRITABLE;
 	assert_int_equal(serve_page(page + 1, 64), 64);
-	assert_int_equal(reg_read(GIO_VIRTIO_MMIO_STATUS), 0xf);
+	assert_int_equal(fake_reg_read(GIO_VIRTIO_MMIO_STATUS), 0xf);
 }
 
 /* A chain that the device has already: the ring is broken, and after a reset nothing of it is left. */
@@ -176,12 +176,12 @@ static void one_head_twice(void **state)
 	fake_start(&usual);
 	page = fake_alloc(1);
 	memset(fake_page(page), 0xee, FAKE_PAGE);
-	head = fake_chain(&guest.vq[0], &(struct fake_buf){fake_addr(page, 0), 64, WRITE}, 1);
-	guest.vq[0].avail->ring[0] = head;
-	guest.vq[0].avail_idx = 1;
-	fake_avail(&guest.vq[0], head);
+	head = fake_chain(&fake_guest.vq[0], &(struct fake_buf){fake_addr(page, 0), 64, WRITE}, 1);
+	fake_guest.vq[0].avail->ring[0] = head;
+	fake_guest.vq[0].avail_idx = 1;
+	fake_avail(&fake_guest.vq[0], head);
 	fake_kick(0);
-	fake_until(reg_read(GIO_VIRTIO_MMIO_STATUS) & GIO_VIRTIO_STATUS_NEEDS_RESET);
+	fake_until(fake_reg_read(GIO_VIRTIO_MMIO_STATUS) & GIO_VIRTIO_STATUS_NEEDS_RESET);
 	fake_reset();
 	assert_int_equal(different(fake_page(page), FAKE_PAGE, 0xee), 0);
 	fake_probe(FAKE_FEATURES & fake_offered());
@@ -195,7 +195,7 @@ static uint64_t syscalls(void)
 {
 	struct gd_vdev_stats stats = {0};
 
-	gd_vdev_stats(guest.vdev, &stats);
+	gd_vdev_stats(fake_guest.vdev, &stats);
 	return stats.syscalls;
 }
 
@@ -211,9 +211,10 @@ static void keeps_its_rate(void **state)
 	assert_int_equal(serve_page(page, 4096), 4096);
 	calls = syscalls();
 	for (unsigned i = 0; i < 16; i++)
-		fake_avail(&guest.vq[0], fake_chain(&guest.vq[0], &(struct fake_buf){fake_addr(page, 0), 1, WRITE}, 1));
+		fake_avail(&fake_guest.vq[0],
+			   fake_chain(&fake_guest.vq[0], &(struct fake_buf){fake_addr(page, 0), 1, WRITE}, 1));
 	fake_kick(0);
-	fake_used(&guest.vq[0], 16);
+	fake_used(&fake_guest.vq[0], 16);
 	assert_true(fake_now_ms() - begun >= 999); /* 16 * 64 bytes at 1024 per second: never sooner */
 	assert_true(syscalls() - calls < 200);
 }
@@ -229,8 +230,8 @@ static void reset_while_it_waits(void **state)
 	assert_int_equal(serve_page(page, 4096), 4096);
 	for (unsigned round = 0; round < 2; round++) {
 		memset(fake_page(page), 0xee, FAKE_PAGE);
-		fake_avail(&guest.vq[0],
-			   fake_chain(&guest.vq[0], &(struct fake_buf){fake_addr(page, 0), 4096, WRITE}, 1));
+		fake_avail(&fake_guest.vq[0],
+			   fake_chain(&fake_guest.vq[0], &(struct fake_buf){fake_addr(page, 0), 4096, WRITE}, 1));
 		fake_kick(0);
 		fake_reset();
 		assert_int_equal(different(fake_page(page), FAKE_PAGE, 0xee), 0);
@@ -240,7 +241,8 @@ static void reset_while_it_waits(void **state)
 	}
 	assert_int_equal(serve_page(page + 1, 64), 64);
 	assert_int_equal(different(fake_page(page), FAKE_PAGE, 0xee), 0);
-	fake_avail(&guest.vq[0], fake_chain(&guest.vq[0], &(struct fake_buf){fake_addr(page, 0), 4096, WRITE}, 1));
+	fake_avail(&fake_guest.vq[0],
+		   fake_chain(&fake_guest.vq[0], &(struct fake_buf){fake_addr(page, 0), 4096, WRITE}, 1));
 	fake_kick(0);
 }
 
@@ -256,10 +258,10 @@ static void serves_what_was_left(void **state)
 	assert_int_equal(gd_ledger_make(&what.ledger, NULL), 0);
 	fake_start(&what);
 	page = fake_alloc(1);
-	gd_vdev_quiesce(guest.vdev);
-	fake_until(gd_vdev_inflight(guest.vdev) == 0);
-	head = fake_chain(&guest.vq[0], &(struct fake_buf){fake_addr(page, 0), 64, WRITE}, 1);
-	fake_avail(&guest.vq[0], head);
+	gd_vdev_quiesce(fake_guest.vdev);
+	fake_until(gd_vdev_inflight(fake_guest.vdev) == 0);
+	head = fake_chain(&fake_guest.vq[0], &(struct fake_buf){fake_addr(page, 0), 64, WRITE}, 1);
+	fake_avail(&fake_guest.vq[0], head);
 	{
 		/* The ledger, as a process leaves it that has taken this chain and ends. */
 		struct gd_ledger_registers r;
@@ -274,8 +276,8 @@ static void serves_what_was_left(void **state)
 		what.ledger = next;
 	}
 	assert_int_equal(fake_open(&what), 0);
-	assert_int_equal(gd_vdev_resume(guest.vdev), 0);
-	used = fake_used(&guest.vq[0], 1);
+	assert_int_equal(gd_vdev_resume(fake_guest.vdev), 0);
+	used = fake_used(&fake_guest.vq[0], 1);
 	assert_int_equal(used.id, head);
 	assert_int_equal(used.len, 64);
 	assert_true(different(fake_page(page), 64, 0) > 30);
@@ -319,7 +321,7 @@ static void kernel_has_none(void **state)
 	__atomic_store_n(&kernel.fails, false, __ATOMIC_SEQ_CST);
 	assert_int_equal(err, -ENOSYS);
 	assert_string_equal(fake_open_error, "queue 0: cannot get random bytes: Function not implemented");
-	guest.vdev = NULL;
+	fake_guest.vdev = NULL;
 	gd_ledger_close(what.ledger);
 }
 
