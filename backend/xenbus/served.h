@@ -19,9 +19,8 @@
 #include "backend/config.h"
 #include "backend/xenbus/keys.h"
 
-#define GD_SERVED_ERROR	 512
-#define GD_SERVED_LEDGER 40
-#define GD_SERVED_WHAT	 80
+#define GD_SERVED_ERROR 512
+#define GD_SERVED_WHAT	80
 
 enum gd_phase { GD_PHASE_IDLE, GD_PHASE_OPENING, GD_PHASE_OPENED, GD_PHASE_SERVED, GD_PHASE_CLOSING };
 
@@ -96,10 +95,6 @@ struct gd_served {
 
 	struct gd_served_own *own; /* private */
 };
-
-/* The file name of a device's ledger in the state directory; and the device of a file name, or false if it has none. */
-void gd_served_ledger_name(const struct gd_device_id *id, char name[GD_SERVED_LEDGER]);
-bool gd_served_ledger_parse(const char *name, struct gd_device_id *id);
 
 /* Make a device, which is IDLE at first. `name`: gd_keys_name(). */
 struct gd_served *gd_served_new(struct gd_served_env *env, const struct gd_device_id *id, const char *name);

@@ -6,6 +6,7 @@
 #include "backend/virtio/vdev.h"
 #include "backend/xen/irq.h"
 #include "backend/xenbus/served_priv.h"
+#include "backend/xenbus/statedir.h"
 
 #include <abi/virtio.h>
 
@@ -62,39 +63,6 @@ int gd_served_fail(struct gd_served *device, int err, const char *what)
 
 /* ---- the ledger ---------------------------------------------------------------------------------------------- */
 
-void gd_served_ledger_name(const struct gd_device_id *id, char name[GD_SERVED_LEDGER])
-{
-	snprintf(name, GD_SERVED_LEDGER, "%s-%u-%" PRIu32, gd_class_names[id->class], id->domid, id->devid);
-}
-
-bool gd_served_ledger_parse(const char *name, struct gd_device_id *id)
-{
-	char again[GD_SERVED_LEDGER];
-
-	for (unsigned class = 0; class < GD_CLASSES; class ++) {
-		size_t length = strlen(gd_class_names[class]);
-
-		id->class = (enum gd_class) class;
-		if (strncmp(name, gd_class_names[class], length) ||
-		    sscanf(name + length, "-%" SCNu16 "-%" SCNu32, &id->domid, &id->devid) != 2)
-			continue;
-		gd_served_ledger_name(id, again);
-		if (!strcmp(name, again)) /* sscanf() also takes blanks and signs, and any text behind */
-			return true;
-	}
-	return false;
-}
-
-static int ledger_path(const struct gd_served *device, char *path, size_t size)
-{
-	char name[GD_SERVED_LEDGER];
-	int length;
-
-	gd_served_ledger_name(&device->id, name);
-	length = snprintf(path, size, "%s/%s", device->config->state_dir, name);
-	return length < (int)size ? 0 : -ENAMETOOLONG;
-}
-
 /*
  * Get a ledger for the device: the former process's (then device->resumed is set), or a new one. If its file cannot be
  * made the ledger is in memory only, since a device without a successor is better than none.
@@ -108,7 +76,7 @@ static int ledger_open(struct gd_served *device, struct gd_ledger **ledger)
 	device->ledger = 0;
 	if (!device->config->state_dir)
 		return gd_ledger_make(ledger, NULL);
-	err = ledger_path(device, path, sizeof(path));
+	err = gd_statedir_path(device->config->state_dir, &device->id, path, sizeof(path));
 	if (!err && gd_served_before(device) && device->note.ledger) {
 		err = gd_ledger_adopt(ledger, path, device->note.ledger);
 		device->resumed = !err;

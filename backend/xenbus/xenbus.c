@@ -2,16 +2,15 @@
 #include "backend/xen/domain.h"
 #include "backend/xenbus/xenbus.h"
 #include "backend/xenbus/alone.h"
+#include "backend/xenbus/statedir.h"
 #include "backend/xenbus/xenbus_priv.h"
 
 #include <abi/xen.h>
 
-#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define EVENTS_A_TURN 1024 /* maximum; then the directories are read, and the loop goes on */
 
@@ -252,27 +251,6 @@ static int timers_open(struct gd_xenbus *xenbus)
 	return err;
 }
 
-/* Remove the ledgers of devices whose directories went while no grantiod was running. */
-static void ledgers_sweep(struct gd_xenbus *xenbus, const char *path)
-{
-	DIR *dir = path ? opendir(path) : NULL;
-	struct dirent *entry;
-
-	while (dir && (entry = readdir(dir))) {
-		struct gd_device_id id;
-		struct gd_keys keys;
-
-		if (!gd_served_ledger_parse(entry->d_name, &id))
-			continue;
-		if (gd_store_read(xenbus->store, &id, &keys) == -ENOENT)
-			unlinkat(dirfd(dir), entry->d_name, 0);
-		else
-			gd_keys_free(&keys);
-	}
-	if (dir)
-		closedir(dir);
-}
-
 static int store_open(struct gd_xenbus *xenbus)
 {
 	int err = gd_store_open(&xenbus->store);
@@ -318,7 +296,7 @@ int gd_xenbus_open(struct gd_xenbus **out, const struct gd_config *config, struc
 					.table = xenbus->table,
 					.removal = &xenbus->removal,
 					.retry = {xenbus->table, &xenbus->retry}};
-	ledgers_sweep(xenbus, config->state_dir);
+	gd_statedir_sweep(config->state_dir, xenbus->store);
 	*out = xenbus;
 	return 0;
 }
