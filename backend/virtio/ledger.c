@@ -181,7 +181,7 @@ static int file_replace(struct gd_ledger *ledger, const struct file *image)
 	struct gd_ledger fresh = {0};
 	int err;
 
-	if (asprintf(&fresh.path, "%s.new", ledger->path) < 0)
+	if (asprintf(&fresh.path, "%s" GD_LEDGER_FRESH, ledger->path) < 0)
 		return -ENOMEM;
 	err = file_make(&fresh);
 	if (!err) {

@@ -72,6 +72,9 @@ struct gd_ledger_registers {
 
 struct gd_ledger;
 
+/* A file of an older version is replaced by one that is made under its name with this behind it. */
+#define GD_LEDGER_FRESH ".new"
+
 /*
  * Make a new ledger in a file at `path`, which replaces a former one; with NULL the ledger is in memory only. -errno if
  * the file cannot be made, or the file system has no room for it.

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "backend/xenbus/statedir.h"
+#include "backend/virtio/ledger.h"
 #include "backend/xenbus/keys.h"
 #include "backend/xenbus/store.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -46,6 +48,46 @@ int gd_statedir_path(const char *dir, const struct gd_device_id *id, char *path,
 	return length < (int)size ? 0 : -ENAMETOOLONG;
 }
 
+void gd_statedir_remove(const char *dir, const struct gd_device_id *id)
+{
+	char path[PATH_MAX];
+
+	if (dir && !gd_statedir_path(dir, id, path, sizeof(path)))
+		unlink(path); /* most often it has gone: a device that was served removes its ledger when it closes */
+}
+
+/* ---- what was left over ----------------------------------------------------------------------------------------- */
+
+/*
+ * Whether a device may go on by its ledger: its directory is there, and says that the device has one. A directory that
+ * was removed and written anew does not say so. Where it cannot be read nothing is known, and the ledger is kept.
+ */
+static bool ledger_wanted(struct gd_store *store, const struct gd_device_id *id)
+{
+	struct gd_keys_note note;
+	struct gd_keys keys;
+	int err = gd_store_read(store, id, &keys);
+
+	if (err)
+		return err != -ENOENT;
+	gd_keys_note(&keys, &note);
+	gd_keys_free(&keys);
+	return note.ledger != 0;
+}
+
+/* True for a file that was to replace a ledger when its grantiod was killed: the ledger itself is still there. */
+static bool is_fresh(const char *name)
+{
+	size_t length = strlen(name), suffix = strlen(GD_LEDGER_FRESH);
+	struct gd_device_id id;
+	char ledger[NAME_SIZE];
+
+	if (length <= suffix || length - suffix >= sizeof(ledger) || strcmp(name + length - suffix, GD_LEDGER_FRESH))
+		return false;
+	snprintf(ledger, sizeof(ledger), "%.*s", (int)(length - suffix), name);
+	return name_parse(ledger, &id);
+}
+
 void gd_statedir_sweep(const char *path, struct gd_store *store)
 {
 	DIR *dir = path ? opendir(path) : NULL;
@@ -53,14 +95,10 @@ void gd_statedir_sweep(const char *path, struct gd_store *store)
 
 	while (dir && (entry = readdir(dir))) {
 		struct gd_device_id id;
-		struct gd_keys keys;
+		bool ledger = name_parse(entry->d_name, &id);
 
-		if (!name_parse(entry->d_name, &id))
-			continue;
-		if (gd_store_read(store, &id, &keys) == -ENOENT)
+		if ((ledger && !ledger_wanted(store, &id)) || is_fresh(entry->d_name))
 			unlinkat(dirfd(dir), entry->d_name, 0);
-		else
-			gd_keys_free(&keys);
 	}
 	if (dir)
 		closedir(dir);

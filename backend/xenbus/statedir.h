@@ -15,9 +15,11 @@ struct gd_store;
 
 /* The path of a device's ledger in the state directory `dir`: 0 or -ENAMETOOLONG. */
 int gd_statedir_path(const char *dir, const struct gd_device_id *id, char *path, size_t size);
+/* Remove a device's ledger, if there is one: the device's directory in xenstore has gone. `dir` may be NULL. */
+void gd_statedir_remove(const char *dir, const struct gd_device_id *id);
 /*
- * Remove the ledgers of devices whose directories in xenstore went while no grantiod was running. Call it before any
- * device is opened. `dir` may be NULL: there are no files.
+ * Remove what former grantiods left and no device can go on by: while none was running, directories in xenstore went,
+ * and maybe others came in their place. Call it before any device is opened. `dir` may be NULL: there are no files.
  */
 void gd_statedir_sweep(const char *dir, struct gd_store *store);
 

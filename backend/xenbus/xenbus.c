@@ -152,6 +152,7 @@ static void devices_follow(struct gd_xenbus *xenbus)
 		if (!gd_step_follow(&xenbus->step, device)) {
 			gd_step_forgive(&xenbus->step, device);
 			gd_served_abandon(device);
+			gd_statedir_remove(xenbus->env.config->state_dir, &device->id);
 			gd_table_forget(xenbus->table, device);
 			if (last)
 				continue; /* its guest may be forgotten, too */

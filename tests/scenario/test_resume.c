@@ -36,7 +36,8 @@ struct world {
 	unsigned done;		  /* requests */
 };
 
-static void world_open(struct world *world, struct th_host *host)
+/* The disk is offered, and its guest has no driver yet. */
+static void world_begin(struct world *world, struct th_host *host)
 {
 	*world = (struct world){.host = host, .dir = th_state_dir(host)};
 	world->arguments[0] = "--state-dir";
@@ -45,6 +46,12 @@ static void world_open(struct world *world, struct th_host *host)
 	th_domain_create(host, 1);
 	th_disk_write(host, 1, 0, world->image, NULL);
 	th_grantiod_start(host, world->arguments);
+	th_disk_wait(host, 1, 0, 2);
+}
+
+static void world_open(struct world *world, struct th_host *host)
+{
+	world_begin(world, host);
 	world->disk = th_guest_open(host, 1, 0);
 	th_disk_wait(host, 1, 0, 4);
 }
@@ -354,13 +361,60 @@ static void guest_gone_meanwhile(void **state)
 	th_domain_destroy(world.host, 1);
 	gp_disk_close(world.disk, NULL);
 	file_make(&world, "virtio-7-3");
+	file_make(&world, "virtio_disk-1-51712.new"); /* killed while it replaced a file of the version before */
 	for (unsigned i = 0; i < sizeof(others) / sizeof(others[0]); i++)
 		file_make(&world, others[i]);
 	th_grantiod_start(world.host, world.arguments);
 	assert_false(file_take(&world, "virtio-7-3"));
+	assert_false(file_take(&world, "virtio_disk-1-51712.new"));
 	assert_int_not_equal(access(ledger_path(&world), F_OK), 0);
 	for (unsigned i = 0; i < sizeof(others) / sizeof(others[0]); i++)
 		assert_true(file_take(&world, others[i]));
+	th_grantiod_end(world.host, guests);
+	assert_int_equal(rmdir(world.dir), 0);
+}
+
+/* The disk is removed while nobody is there, and attached again with an image that cannot be had: the ledger goes. */
+static void disk_replaced_meanwhile(void **state)
+{
+	struct world world;
+
+	world_begin(&world, *state);
+	assert_true(WIFSIGNALED(th_grantiod_stop(world.host, SIGKILL)));
+	th_disk_remove(world.host, 1, 0);
+	th_disk_write(world.host, 1, 0, "/none/such", NULL);
+	th_grantiod_start(world.host, world.arguments);
+	assert_false(th_disk_verdict(world.host, 1, 0));
+	assert_int_not_equal(access(ledger_path(&world), F_OK), 0);
+	th_domain_destroy(world.host, 1);
+	th_grantiod_end(world.host, guests);
+	assert_int_equal(rmdir(world.dir), 0);
+}
+
+static void ledger_gone_wait(const struct world *world)
+{
+	int64_t end = th_now_ms() + TH_SECONDS * 1000;
+
+	while (access(ledger_path(world), F_OK) == 0) {
+		assert_true(th_now_ms() < end);
+		poll(NULL, 0, 1);
+	}
+}
+
+/* The disk is refused to the successor, which keeps its ledger: its directory may be mended. It goes with that. */
+static void refused_and_removed(void **state)
+{
+	struct world world;
+
+	world_begin(&world, *state);
+	assert_true(WIFSIGNALED(th_grantiod_stop(world.host, SIGKILL)));
+	th_disk_key(world.host, 1, 0, "mode", "x");
+	th_grantiod_start(world.host, world.arguments);
+	th_log_wait(world.host, "mode 'x': must be r or w", 1);
+	assert_int_equal(access(ledger_path(&world), F_OK), 0);
+	th_disk_remove(world.host, 1, 0);
+	ledger_gone_wait(&world);
+	th_domain_destroy(world.host, 1);
 	th_grantiod_end(world.host, guests);
 	assert_int_equal(rmdir(world.dir), 0);
 }
@@ -392,6 +446,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(other_settings, th_setup, th_teardown),
 		cmocka_unit_test_setup_teardown(other_abilities, th_setup, th_teardown),
 		cmocka_unit_test_setup_teardown(guest_gone_meanwhile, th_setup, th_teardown),
+		cmocka_unit_test_setup_teardown(disk_replaced_meanwhile, th_setup, th_teardown),
+		cmocka_unit_test_setup_teardown(refused_and_removed, th_setup, th_teardown),
 		cmocka_unit_test_setup_teardown(no_place, th_setup, th_teardown),
 	};
 
