@@ -25,6 +25,7 @@ struct report {
 	size_t size;
 };
 
+/* Say what failed, with the error's text behind it, and hand the error on. A text that is too long loses its end. */
 __attribute__((format(printf, 3, 4))) static int report(const struct report *to, int error, const char *format, ...)
 {
 	va_list args;
@@ -125,6 +126,7 @@ static void irq_stop(struct gp_disk *disk)
 
 /* ---- open and close ----------------------------------------------------------------------------------------- */
 
+/* Only one process at a time can be a domain's guest: say which one it is, since a person has to end it. */
 static int guest_refused(const struct gp_disk_config *config, int error, const struct report *to)
 {
 	int pid = error == -EBUSY ? gm_guest_pid(config->machine, config->domid) : 0;
@@ -164,6 +166,7 @@ close_guest:
 	return err;
 }
 
+/* Each kind of leak is counted before the part is closed that could still tell of it. -EBUSY: there are some. */
 static int guest_close(struct gp_disk *disk, struct gp_disk_leaks *leaks)
 {
 	struct gio_grants_stats grants;
@@ -224,6 +227,7 @@ static int device_open(struct gp_disk *disk, const struct gp_disk_config *config
 	return err;
 }
 
+/* The interrupt thread comes last: it uses all that was made before it. */
 static int parts_open(struct gp_disk *disk, const struct gp_disk_config *config, const struct report *to)
 {
 	int err = device_open(disk, config, to);
@@ -278,6 +282,7 @@ free_disk:
 	return err;
 }
 
+/* The interrupt thread goes first: it must not reap a driver that is being closed. */
 void gp_disk_stop(struct gp_disk *disk)
 {
 	if (!disk->blk)
@@ -317,6 +322,7 @@ uint64_t gp_disk_size(struct gp_disk *disk)
 	struct gio_blk_info info;
 
 	gio_blk_info(disk->blk, &info);
+	/* The device states the capacity, and a hostile one may state more than there are bytes to number. */
 	return info.capacity > UINT64_MAX / GIO_BLK_SECTOR ? UINT64_MAX / GIO_BLK_SECTOR * GIO_BLK_SECTOR
 							   : info.capacity * GIO_BLK_SECTOR;
 }

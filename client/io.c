@@ -182,6 +182,7 @@ static int call_submit(struct call *call, struct gp_chunk *chunk)
 	return 0;
 }
 
+/* The caller's data is copied, since only guest RAM can be granted. A READ is copied out when it has succeeded. */
 static void chunk_fill(struct gp_chunk *chunk, enum gio_blk_op op, uint8_t *data, uint64_t offset, size_t len)
 {
 	chunk->req = (struct gio_blk_req){
@@ -196,6 +197,10 @@ static void chunk_fill(struct gp_chunk *chunk, enum gio_blk_op op, uint8_t *data
 		memcpy(chunk->buf, data, len);
 }
 
+/*
+ * A failure ends the submissions, but not the call: the device still writes into the buffers of what is in flight. Each
+ * of them is waited for, or left to the interrupt thread if its time is over. The first error is the result.
+ */
 static int transfer(struct gp_disk *disk, enum gio_blk_op op, uint8_t *data, uint64_t offset, size_t bytes)
 {
 	struct call call = {.last = &call.first};

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+/* When a wait that begins now has lasted for the disk's time limit. It means nothing if there is no limit. */
 struct timespec gp_pool_deadline(const struct gp_disk *disk)
 {
 	struct timespec t;
@@ -30,6 +31,7 @@ int gp_pool_wait(struct gp_disk *disk, pthread_cond_t *cond, const struct timesp
 	return -pthread_cond_timedwait(cond, &disk->pool.lock, until);
 }
 
+/* The chunk that was used last is taken first: its memory is still in the processor's caches. */
 void gp_chunk_put_locked(struct gp_chunk *chunk)
 {
 	struct gp_pool *pool = &chunk->disk->pool;
@@ -49,6 +51,9 @@ void gp_chunk_put(struct gp_chunk *chunk)
 	pthread_mutex_unlock(&pool->lock);
 }
 
+/*
+ * Only a call that holds no chunk may wait for one. If all waited while they hold some, none would ever be given back.
+ */
 int gp_chunk_get(struct gp_disk *disk, bool wait, struct gp_chunk **out)
 {
 	struct gp_pool *pool = &disk->pool;
@@ -101,6 +106,7 @@ static int chunk_init(struct gp_disk *disk, struct gp_chunk *chunk)
 	return 0;
 }
 
+/* Fewer buffers than were asked for will do, since calls wait for each other's. None at all is a failure. */
 int gp_pool_init(struct gp_disk *disk, unsigned buffers)
 {
 	struct gp_pool *pool = &disk->pool;

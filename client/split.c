@@ -47,6 +47,7 @@ int gp_limits_init(struct gp_limits *limits, const struct gio_blk_info *info)
 	return 0;
 }
 
+/* `sg` has room for limits->segments, which gp_limits_init() has reckoned for the longest request. */
 unsigned gp_limits_segments(const struct gp_limits *limits, void *buf, size_t len, struct gio_sg *sg)
 {
 	unsigned n = 0;
@@ -64,6 +65,7 @@ unsigned gp_limits_segments(const struct gp_limits *limits, void *buf, size_t le
 	return n;
 }
 
+/* Written so that no sum can overflow, whatever the caller asks for. */
 int gp_limits_range(const struct gp_limits *limits, uint64_t size, uint64_t offset, uint64_t bytes)
 {
 	if (offset % limits->block || bytes % limits->block)

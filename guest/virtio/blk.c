@@ -219,6 +219,7 @@ static int data_plan(const struct gio_blk *blk, const struct gio_blk_req *req, s
 	return bytes % GIO_VIRTIO_BLK_SECTOR ? -GIO_EINVAL : 0;
 }
 
+/* DISCARD and WRITE_ZEROES. A limit of 0 says that the device does not have the request. */
 static int range_plan(const struct gio_blk_req *req, uint32_t type, uint32_t most, struct blk_plan *plan)
 {
 	if (!most)

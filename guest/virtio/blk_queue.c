@@ -134,6 +134,7 @@ static void slot_put(struct blk_queue *q, uint16_t slot)
 
 /* ---- submission ------------------------------------------------------------------------------------------------- */
 
+/* How many entries of the descriptor table a request takes: one for an indirect table, or one for each buffer. */
 static uint32_t plan_descs(const struct blk_plan *plan)
 {
 	return plan->table ? 1 : plan->bufs;
@@ -171,6 +172,7 @@ static gio_dma_t shared_addr(const struct blk_queue *q, const void *p)
 	return q->shared_addr + (size_t)((const uint8_t *)p - (const uint8_t *)q->shared);
 }
 
+/* Fill in the slot's own memory: the header, the range of a DISCARD, and a status that no device writes. */
 static void header_write(struct blk_queue *q, const struct gio_blk_req *req, const struct blk_plan *plan)
 {
 	struct gio_virtio_blk_outhdr *header = &q->headers[req->slot];
@@ -190,6 +192,7 @@ static void header_write(struct blk_queue *q, const struct gio_blk_req *req, con
 	shared_store8(&q->statuses[req->slot], STATUS_UNWRITTEN);
 }
 
+/* All that the device reads comes before all that it writes: virtio 1.2, 2.7.4.2. */
 static void chain_write(struct blk_queue *q, const struct gio_blk_req *req, const struct blk_plan *plan)
 {
 	struct gio_virtq_chain chain;
@@ -250,6 +253,7 @@ int gio_blk_queue_submit(struct gio_blk *blk, struct blk_queue *q, struct gio_bl
 
 /* ---- completion ------------------------------------------------------------------------------------------------- */
 
+/* Requests that are finished under the lock and handed back without it: `done` may submit the next one. */
 struct req_list {
 	struct gio_blk_req *first, **end;
 	unsigned count;
@@ -287,6 +291,7 @@ static void list_finish(struct gio_blk *blk, struct req_list *list)
 	}
 }
 
+/* Any other byte is an I/O error, one that the device left unwritten among them. */
 static int status_result(uint8_t status)
 {
 	switch (status) {

@@ -37,6 +37,7 @@ static int event_op(unsigned op, void *argument)
 	return (int)hypercall(__HYPERVISOR_event_channel_op, op, (uint64_t)argument, 0);
 }
 
+/* The port is unbound until the remote domain binds it. What is sent before that is lost, and is no error. */
 int gio_xen_port_open(gio_domid_t remote)
 {
 	struct evtchn_alloc_unbound alloc = {.dom = DOMID_SELF, .remote_dom = remote};
@@ -98,6 +99,7 @@ int gio_xen_irq_open(unsigned irq)
 	return gio_xen_arch_irq_enable(irq, true) ? 0 : -GIO_EOPNOTSUPP;
 }
 
+/* An interrupt that was noted before belongs to the former user of the line: the next one must not see it. */
 void gio_xen_irq_close(unsigned irq)
 {
 	if (gio_xen_arch_irq_enable(irq, false))

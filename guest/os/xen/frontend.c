@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * A disk's way from its directory in xenstore to a connection (docs/xenbus.md). There are two ways. On Arm the
+ * toolstack has chosen registers and interrupt, and both ends find them in the directory. On x86 it has chosen none:
+ * the backend offers an address, and the guest answers with an event channel.
+ *
+ * The backend is not trusted: what it writes is checked, and each wait for it has a limit.
+ */
 #include "frontend.h"
 
 #include "xen.h"
@@ -41,6 +48,7 @@ static int state_wait(struct frontend *front, enum xenbus_state wanted)
 	return err ? err : state == (uint64_t)wanted ? 0 : -GIO_EPROTO;
 }
 
+/* Read what the backend offers. Registers anywhere else than in their window could lie over the guest's memory. */
 static int offer_read(struct frontend *front)
 {
 	char transport[8];
@@ -60,6 +68,7 @@ static int offer_read(struct frontend *front)
 	return 0;
 }
 
+/* All of the answer is written in one transaction, so that the backend never reads a part of it. */
 static int answer_try(struct frontend *front)
 {
 	uint32_t transaction;
@@ -130,6 +139,7 @@ static int tree_open(struct frontend *front)
 	return err;
 }
 
+/* The states of docs/xenbus.md, seen from the guest: each one is written when the step before it has been answered. */
 static int offer_open(struct frontend *front)
 {
 	int port, err = state_write(front, XenbusStateInitialising); /* whoever was here before us has ended */

@@ -11,6 +11,7 @@
 #include <xen/grant_table.h>
 #include <xen/memory.h>
 
+/* A page that was freed stays in use as long as a grant holds it: the backend may still write to it. */
 struct page {
 	uint32_t holds;
 	bool allocated;
@@ -111,6 +112,7 @@ static struct page *page_at(struct gio_os *os, gio_gfn_t gfn)
 	return gfn >= os->first && gfn - os->first < os->count ? &os->pages[gfn - os->first] : NULL;
 }
 
+/* Frames outside of the memory that is given out, such as Xen's own pages, are never freed: they need no count. */
 void gio_os_page_get(struct gio_os *os, gio_gfn_t gfn)
 {
 	struct page *page = page_at(os, gfn);
@@ -157,6 +159,7 @@ void gio_os_unlock(struct gio_lock *lock)
 
 #define ENTRIES_PER_FRAME (GIO_PAGE_SIZE / sizeof(grant_entry_v1_t))
 
+/* Xen's limit for this domain is what the library may grow the table to. */
 static int table_query(struct gio_os_grant_table *table)
 {
 	struct gnttab_query_size size = {.dom = DOMID_SELF};

@@ -16,6 +16,7 @@ static struct xencons_interface *console;
 static struct xenstore_domain_interface *store;
 static uint32_t console_port, store_port;
 
+/* Xen keeps the frame and the port of each ring as parameters of the domain; 0: the toolstack has made no such ring. */
 static int ring_find(unsigned pfn_param, unsigned port_param, void **ring, uint32_t *port)
 {
 	uint64_t pfn, number;
@@ -92,12 +93,14 @@ static int ring_write(char *ring, uint32_t size, const uint32_t *cons, uint32_t 
 	return 0;
 }
 
+/* A reader that has stopped costs the guest a second for each line, and the line. */
 void gio_xen_console_write(const char *text, size_t bytes)
 {
 	(void)ring_write(console->out, sizeof(console->out), &console->out_cons, &console->out_prod, console_port, text,
 			 bytes, CONSOLE_MS);
 }
 
+/* The domain's last lines would be lost if it ended before the reader has them. */
 void gio_xen_console_flush(void)
 {
 	uint32_t read;

@@ -6,6 +6,10 @@
 #include <string.h>
 #include <xen/io/xs_wire.h>
 
+/*
+ * A client of xenstore with one request at a time. Watch events come between the answers, in the same stream: those
+ * that come while an answer is awaited are kept until they are asked for.
+ */
 #define ANSWER_MS 60000u /* xenstored serves everybody, and the machine may be slow */
 #define EVENTS	  8u	 /* that came while an answer was waited for; more are dropped */
 #define EVENT_MAX 256u
@@ -48,6 +52,7 @@ static int payload_receive(char *out, size_t size, size_t bytes)
 	return err;
 }
 
+/* An event that finds no room is read all the same, since the stream goes on behind it. */
 static int event_receive(size_t bytes)
 {
 	struct event spare, *event = event_count < EVENTS ? &events[(event_first + event_count) % EVENTS] : &spare;
@@ -79,6 +84,10 @@ static int answer_receive(struct xsd_sockmsg *header, char *answer, size_t size)
 	}
 }
 
+/*
+ * xenstored names an error by a text, which may be longer than the answer that the caller has room for: then the text
+ * is read into `error`.
+ */
 int gio_xen_store_request(uint32_t type, uint32_t transaction, const void *payload, size_t bytes, char *answer,
 			  size_t size)
 {
@@ -228,6 +237,7 @@ int gio_xen_store_end(uint32_t transaction, int commit)
 
 /* ---- watches ---------------------------------------------------------------------------------------------------- */
 
+/* A path and a token, each with its NUL: so the wire protocol wants it for both requests. */
 static int watch(uint32_t type, const char *path, const char *token)
 {
 	char payload[2 * STORE_PATH_MAX];

@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 
+/* A line is put together here and written in one call, which sends one event to the reader. */
 #define LINE_MAX 256u
 
 struct line {
@@ -10,6 +11,7 @@ struct line {
 	size_t used;
 };
 
+/* What does not fit is left out: a message that is cut off says more than none. */
 static void put(struct line *line, char c)
 {
 	if (line->used < LINE_MAX)

@@ -48,6 +48,8 @@ static void gicd_write(uint64_t offset, uint32_t value)
 	gio_xen_arch_store(GUEST_GICD_BASE + offset, 4, value);
 }
 
+/* A guest sees the controller of its host: GICv3 keeps the processor's own lines elsewhere, and has system registers.
+ */
 void gio_xen_interrupts_start(void)
 {
 	const uint32_t wanted = BIT(GUEST_TIMER_VIRT_PPI) | BIT(GUEST_EVTCHN_PPI);
@@ -70,6 +72,7 @@ void gio_xen_interrupts_start(void)
 	barrier();
 }
 
+/* Take one pending interrupt off the controller. IRQ_SPURIOUS or above: there is none. */
 static unsigned acknowledge(void)
 {
 	uint64_t value;

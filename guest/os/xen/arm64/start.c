@@ -23,6 +23,7 @@ static void hex(char *at, unsigned digits, uint64_t value)
 		at[i] = "0123456789abcdef"[value >> 4 * (digits - 1 - i) & 15];
 }
 
+/* The text goes to Xen's own log, since the guest's console may be what failed. */
 _Noreturn void gio_xen_trap(uint64_t vector, uint64_t esr, uint64_t elr, uint64_t far)
 {
 	char text[] = "grantio guest: exception .., esr ........, at ................, address ................\n";
@@ -34,6 +35,7 @@ _Noreturn void gio_xen_trap(uint64_t vector, uint64_t esr, uint64_t elr, uint64_
 	gio_xen_shutdown(SHUTDOWN_crash, text);
 }
 
+/* The tree lies in RAM that is about to be given out, so that the command line is copied before. */
 _Noreturn void gio_xen_start(const void *tree)
 {
 	struct tree_facts facts;

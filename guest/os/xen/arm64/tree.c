@@ -4,6 +4,10 @@
 #include <stdbool.h>
 #include <string.h>
 
+/*
+ * The flattened device tree (Devicetree Specification, chapter 5), as far as a small guest needs it: where RAM is, and
+ * the command line. The toolstack wrote it; what lies outside of it reads as zero or as an empty text all the same.
+ */
 #define MAGIC	   0xd00dfeedu
 #define TREE_MOST  0x200000u /* bytes; libfdt's limit for Linux is the same */
 #define BEGIN_NODE 1u

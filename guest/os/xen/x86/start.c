@@ -43,6 +43,7 @@ _Noreturn void gio_xen_trap(uint64_t vector, const uint64_t *stack)
 	gio_xen_shutdown(SHUTDOWN_crash, text);
 }
 
+/* Without gates an exception would be a triple fault: the domain would end, and nothing would say where. */
 static void traps_start(void)
 {
 	struct {
