@@ -98,7 +98,7 @@ static int job_start(struct gd_served *device, void (*run)(struct gd_job *job), 
 	device->own->job.run = run;
 	snprintf(name, sizeof(name), "d%u-%s", device->id.domid, what);
 	err = gd_job_start(device->env->jobs, &device->own->job, name);
-	device->own->busy = !err;
+	device->own->job_state = err ? GD_SERVED_JOB_NONE : GD_SERVED_JOB_RUNNING;
 	return err;
 }
 
@@ -126,8 +126,9 @@ static void device_close(struct gd_served *device)
 static void job_done(struct gd_job *job)
 {
 	struct gd_served *device = job->opaque;
+	bool stale = device->own->job_state == GD_SERVED_JOB_RUNNING_STALE;
 
-	device->own->busy = false;
+	device->own->job_state = GD_SERVED_JOB_NONE;
 	device->own->inherits = false;
 	if (device->phase == GD_PHASE_OPENING && !device->result) {
 		device->phase = GD_PHASE_OPENED;
@@ -138,8 +139,7 @@ static void job_done(struct gd_job *job)
 		device_idle(device);
 	} else if (device->phase == GD_PHASE_CLOSING) {
 		device_close(device); /* the job that ended had looked at the image's size */
-	} else if (device->own->refresh) {
-		device->own->refresh = false;
+	} else if (stale) {
 		gd_served_refresh(device);
 	}
 }
@@ -230,7 +230,7 @@ int gd_served_start(struct gd_served *device, uint64_t base)
 	bool driver_ok = gd_vdev_driving(device->own->vdev);
 
 	__atomic_store_n(&device->own->driver_ok, driver_ok, __ATOMIC_RELAXED);
-	device->connected = false;
+	device->announced = GD_ANNOUNCED_NOTHING;
 	device->port = 0;
 	device->base = base;
 	if (device->own->place.reserved && device->own->place.range.base != base)
@@ -270,9 +270,10 @@ void gd_served_stop(struct gd_served *device)
 	gd_sizewatch_remove(device->env->sizewatch, &device->own->file);
 	gd_served_abandon(device);
 	device->phase = GD_PHASE_CLOSING;
-	device->own->refresh = false;
-	if (!device->own->busy)
+	if (device->own->job_state == GD_SERVED_JOB_NONE)
 		device_close(device);
+	else
+		device->own->job_state = GD_SERVED_JOB_RUNNING;
 }
 
 void gd_served_refresh(struct gd_served *device)
@@ -281,8 +282,8 @@ void gd_served_refresh(struct gd_served *device)
 
 	if (device->phase != GD_PHASE_SERVED)
 		return;
-	if (device->own->busy) {
-		device->own->refresh = true;
+	if (device->own->job_state != GD_SERVED_JOB_NONE) {
+		device->own->job_state = GD_SERVED_JOB_RUNNING_STALE;
 		return;
 	}
 	if (device->own->local) {

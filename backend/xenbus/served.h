@@ -24,6 +24,16 @@
 
 enum gd_phase { GD_PHASE_IDLE, GD_PHASE_OPENING, GD_PHASE_OPENED, GD_PHASE_SERVED, GD_PHASE_CLOSING };
 
+/*
+ * What the directory of a SERVED device says of it:
+ *
+ *   NOTHING --(its state is written)--> SERVED --(the driver has set DRIVER_OK)--> CONNECTED
+ *
+ * A device begins with NOTHING whenever it is served. It stays so while xenstored does not answer. One that a former
+ * process had CONNECTED, and that goes on where that one ended, goes from NOTHING to CONNECTED.
+ */
+enum gd_announced { GD_ANNOUNCED_NOTHING, GD_ANNOUNCED_SERVED, GD_ANNOUNCED_CONNECTED };
+
 struct gd_domains;
 struct gd_jobs;
 struct gd_served;
@@ -79,18 +89,17 @@ struct gd_served {
 	bool waits;	       /* IDLE: its domain is not introduced yet */
 	bool coming;	       /* it was served before, and its guest's accesses wait for it */
 	struct gd_pause pause; /* IDLE: before the next attempt to open it (xenbus/retry.h) */
-	bool forgotten;	       /* its directory was lost when xenstored restarted: nobody has removed it */
-	bool unsaid;	       /* SERVED, and its directory does not say so yet */
-	bool others;	       /* its directory says which other ioreq servers its guest has */
-	bool connected;	       /* state 4 was written */
-	bool leaving;	       /* its directory is to be removed */
-	bool resumed;	       /* it goes on where a former process ended, with that one's state and event channel */
-	bool left;	       /* this process ends and leaves it to a successor as it is; atomic */
-	uint64_t ledger;       /* cookie of its ledger; 0: the ledger has no file */
-	uint32_t port;	       /* keys.base is 0: the guest's event channel that is bound; 0: none */
-	char *said;	       /* the last complaint, so that it is not said twice */
-	bool error_node;       /* the complaint is in xenstore, too */
-	int result;	       /* of the last opening or start: 0, or -errno with a line in `error` */
+	enum gd_announced announced;
+	bool forgotten;	 /* its directory was lost when xenstored restarted: nobody has removed it */
+	bool others;	 /* its directory says which other ioreq servers its guest has */
+	bool leaving;	 /* its directory is to be removed */
+	bool resumed;	 /* it goes on where a former process ended, with that one's state and event channel */
+	bool left;	 /* this process ends and leaves it to a successor as it is; atomic */
+	uint64_t ledger; /* cookie of its ledger; 0: the ledger has no file */
+	uint32_t port;	 /* keys.base is 0: the guest's event channel that is bound; 0: none */
+	char *said;	 /* the last complaint, so that it is not said twice */
+	bool error_node; /* the complaint is in xenstore, too */
+	int result;	 /* of the last opening or start: 0, or -errno with a line in `error` */
 	char error[GD_SERVED_ERROR];
 
 	struct gd_served_own *own; /* private */

@@ -12,13 +12,22 @@
 #include "backend/xen/domain.h"
 #include "backend/xenbus/served.h"
 
+/*
+ * A device has one job at a time:
+ *
+ *   NONE --(it is started)--> RUNNING --(gd_served_refresh() is called)--> RUNNING_STALE
+ *   RUNNING --(it has ended)--> NONE
+ *   RUNNING_STALE --(it has ended)--> NONE, and a job that looks at the image's size is started
+ *   RUNNING_STALE --(gd_served_stop() is called)--> RUNNING
+ */
+enum gd_served_job { GD_SERVED_JOB_NONE, GD_SERVED_JOB_RUNNING, GD_SERVED_JOB_RUNNING_STALE };
+
 /* What no other file needs to know of a device. */
 struct gd_served_own {
 	bool served; /* it was SERVED since it was last IDLE */
 	struct gd_job job;
-	bool busy;     /* the job is running */
+	enum gd_served_job job_state;
 	bool inherits; /* the job may have set the queues to work; atomic */
-	bool refresh;  /* gd_served_refresh() was called while the job was running */
 	bool local;    /* looking at the image's size does not block */
 	struct gd_disk *disk;
 	struct gd_mmio mmio;

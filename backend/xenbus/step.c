@@ -339,11 +339,13 @@ static void announce(struct gd_step *step, struct gd_served *device)
 	unsigned state = device->former;
 	int err = gd_store_state(step->store, &device->id, state, device->resumed ? state : GD_STATE_INIT_WAIT, &note);
 
-	device->unsaid = err && err != -ENOENT && err != -EBUSY;
+	if (!err)
+		device->announced =
+			device->resumed && state == GD_STATE_CONNECTED ? GD_ANNOUNCED_CONNECTED : GD_ANNOUNCED_SERVED;
 	device->note = (struct gd_keys_note){
 		.server = true, .server_id = note.server, .ledger = note.ledger, .base = note.base};
 	device->others = device->others && err;
-	if (device->unsaid)
+	if (err && err != -ENOENT && err != -EBUSY)
 		gd_log(&device->log, GD_WARN, "cannot write its state: %s", strerror(-err));
 	else if (err)
 		gd_step_stop(step, device, "its state has changed"); /* its directory is looked at again then */
@@ -370,7 +372,6 @@ static void serve(struct gd_step *step, struct gd_served *device)
 		return;
 	}
 	gd_step_forgive(step, device); /* before the new state makes the toolstack look */
-	device->connected = device->resumed && device->former == GD_STATE_CONNECTED;
 	announce(step, device);
 }
 
@@ -475,7 +476,7 @@ static void served_step(struct gd_step *step, struct gd_served *device, const st
 		complain(step, device, GD_WARN, error, false);
 		return;
 	}
-	if (device->unsaid && life.state == device->former)
+	if (device->announced == GD_ANNOUNCED_NOTHING && life.state == device->former)
 		announce(step, device);
 	else if (life.state == GD_STATE_INITIALISING)
 		gd_step_stop(step, device, "its directory is a new one");
@@ -483,8 +484,9 @@ static void served_step(struct gd_step *step, struct gd_served *device, const st
 		return; /* it is removed when the guest's driver lets go of it, or when its directory goes */
 	else if (life.state == GD_STATE_CLOSING || life.state == GD_STATE_CLOSED)
 		gd_step_stop(step, device, "the toolstack removes it");
-	else if (!chosen && gd_served_driver_ok(device) && !device->connected) {
-		device->connected = !state_change(step, device, life.state, GD_STATE_CONNECTED);
+	else if (!chosen && gd_served_driver_ok(device) && device->announced != GD_ANNOUNCED_CONNECTED) {
+		if (!state_change(step, device, life.state, GD_STATE_CONNECTED))
+			device->announced = GD_ANNOUNCED_CONNECTED;
 	}
 }
 
