@@ -1,72 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* abi/virtio_msg.h against the golden vectors: which messages are well-formed, and where their fields lie. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include <abi/virtio_msg_bus.h>
-
-#define VECTORS 66 /* in the file */
-
-struct vector {
-	char kind[8], name[64], who[16], reaction[16], hex[2 * GIO_MSG_MAX + 2];
-	struct gio_msg msg;
-};
-
-static struct vector vectors[VECTORS + 1];
-static unsigned count;
-
-static void unhex(const char *hex, struct gio_msg *msg)
-{
-	uint8_t bytes[sizeof(*msg)] = {0};
-
-	for (size_t i = 0; i < sizeof(bytes) && hex[2 * i]; i++)
-		assert_int_equal(sscanf(hex + 2 * i, "%2hhx", &bytes[i]), 1);
-	memcpy(msg, bytes, sizeof(*msg));
-}
-
-static int read_vectors(void **state)
-{
-	char line[1024];
-	FILE *file = fopen(getenv("GIO_MSG_VECTORS"), "r");
-
-	(void)state;
-	assert_non_null(file);
-	while (fgets(line, sizeof(line), file)) {
-		struct vector *v = &vectors[count];
-		int fields;
-
-		if (!strncmp(line, "ok ", 3))
-			fields = sscanf(line, "%7s %63s %15s %529s", v->kind, v->name, v->who, v->hex) - 4;
-		else if (!strncmp(line, "bad ", 4))
-			fields = sscanf(line, "%7s %63s %15s %15s %529s", v->kind, v->name, v->who, v->reaction,
-					v->hex) -
-				 5;
-		else
-			continue;
-		assert_int_equal(fields, 0);
-		assert_true(count < VECTORS);
-		unhex(v->hex, &v->msg);
-		count++;
-	}
-	fclose(file);
-	return count == VECTORS ? 0 : -1;
-}
-
-static const struct gio_msg *find(const char *name)
-{
-	for (unsigned i = 0; i < count; i++)
-		if (!strcmp(vectors[i].name, name))
-			return &vectors[i].msg;
-	fail_msg("there is no vector %s", name);
-	return NULL;
-}
+#include "tests/unit/virtio/vectors.h"
 
 /* The request that `msg` would answer. */
 static struct gio_msg request_of(const struct gio_msg *msg)
@@ -93,7 +27,7 @@ static bool by_channel(const struct vector *v)
 static void takes_what_is_well_formed(void **state)
 {
 	(void)state;
-	for (unsigned i = 0; i < count; i++) {
+	for (unsigned i = 0; i < VECTORS; i++) {
 		const struct vector *v = &vectors[i];
 
 		if (strcmp(v->kind, "ok") != 0)
@@ -107,7 +41,7 @@ static void takes_what_is_well_formed(void **state)
 static void drops_what_is_malformed(void **state)
 {
 	(void)state;
-	for (unsigned i = 0; i < count; i++) {
+	for (unsigned i = 0; i < VECTORS; i++) {
 		const struct vector *v = &vectors[i];
 		bool well =
 			!strcmp(v->reaction, "noop") || !strcmp(v->reaction, "zero") || !strcmp(v->reaction, "refuse");
@@ -122,13 +56,13 @@ static void drops_what_is_malformed(void **state)
 /* GET_DEVICE_STATUS with token 3, and GET_CONFIG with token 8, are what was asked. */
 static void waits_for_its_own_response(void **state)
 {
-	struct gio_msg status = *find("status-request"), config = *find("config-request");
-	struct gio_msg answer = *find("config-response");
+	struct gio_msg status = *vector("status-request"), config = *vector("config-request");
+	struct gio_msg answer = *vector("config-response");
 
 	(void)state;
-	assert_false(gio_msg_response_valid(find("wrong-token"), &status));
-	assert_false(gio_msg_response_valid(find("wrong-id"), &status));
-	assert_false(gio_msg_response_valid(find("short-data"), &config));
+	assert_false(gio_msg_response_valid(vector("wrong-token"), &status));
+	assert_false(gio_msg_response_valid(vector("wrong-id"), &status));
+	assert_false(gio_msg_response_valid(vector("short-data"), &config));
 	assert_true(gio_msg_response_valid(&answer, &config));
 	answer.header.bytes++;
 	assert_false(gio_msg_response_valid(&answer, &config));
@@ -171,31 +105,31 @@ static void holds_the_limits(void **state)
 /* The fields lie where the vectors have them. */
 static void reads_the_fields(void **state)
 {
-	const struct gio_msg *msg = find("info-response");
+	const struct gio_msg *msg = vector("info-response");
 
 	(void)state;
 	assert_int_equal(msg->info.device_id, 2);
 	assert_int_equal(msg->info.feature_blocks, 2);
 	assert_int_equal(msg->info.config_bytes, 72);
 	assert_int_equal(msg->info.queues, 4);
-	msg = find("features-response");
+	msg = vector("features-response");
 	assert_int_equal(msg->features.bits[0], 0x20007e46);
 	assert_int_equal(msg->features.bits[1], 3);
-	msg = find("set-config-request");
+	msg = vector("set-config-request");
 	assert_int_equal(msg->config.offset, 32);
 	assert_int_equal(msg->config.data[0], 1);
-	msg = find("set-vqueue-request");
+	msg = vector("set-vqueue-request");
 	assert_int_equal(msg->queue_set.flags, GIO_MSG_QUEUE_ENABLE);
 	assert_int_equal(msg->queue_set.size, 256);
 	assert_true(msg->queue_set.device == UINT64_C(0x8000000001002000));
-	msg = find("vqueue-enabled-response");
+	msg = vector("vqueue-enabled-response");
 	assert_int_equal(msg->queue.size, 256);
 	assert_int_equal(msg->queue.flags, GIO_MSG_QUEUE_ENABLED);
 	assert_true(msg->queue.driver == UINT64_C(0x8000000001001000));
-	msg = find("event-needs-reset");
+	msg = vector("event-needs-reset");
 	assert_int_equal(msg->event.status, 0x4f);
 	assert_int_equal(msg->event.generation, 7);
-	assert_int_equal(find("features-ok-refused")->status.status, 3);
+	assert_int_equal(vector("features-ok-refused")->status.status, 3);
 }
 
 int main(void)
@@ -205,5 +139,5 @@ int main(void)
 		cmocka_unit_test(waits_for_its_own_response), cmocka_unit_test(holds_the_limits),
 		cmocka_unit_test(reads_the_fields),
 	};
-	return cmocka_run_group_tests_name("msg", tests, read_vectors, NULL);
+	return cmocka_run_group_tests_name("msg", tests, vectors_read, NULL);
 }
