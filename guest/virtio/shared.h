@@ -30,6 +30,11 @@ static inline uint32_t shared_load32(const uint32_t *p)
 	return __atomic_load_n(p, __ATOMIC_RELAXED);
 }
 
+static inline uint32_t shared_load32_acquire(const uint32_t *p)
+{
+	return __atomic_load_n(p, __ATOMIC_ACQUIRE);
+}
+
 static inline void shared_store8(uint8_t *p, uint8_t v)
 {
 	__atomic_store_n(p, v, __ATOMIC_RELAXED);
@@ -48,6 +53,11 @@ static inline void shared_store16_release(uint16_t *p, uint16_t v)
 static inline void shared_store32(uint32_t *p, uint32_t v)
 {
 	__atomic_store_n(p, v, __ATOMIC_RELAXED);
+}
+
+static inline void shared_store32_release(uint32_t *p, uint32_t v)
+{
+	__atomic_store_n(p, v, __ATOMIC_RELEASE);
 }
 
 /*
