@@ -24,18 +24,19 @@ typedef uint64_t gio_gfn_t;   /* guest frame number, in units of GIO_PAGE_SIZE *
 typedef uint16_t gio_domid_t; /* Xen domain id */
 
 enum {
-	GIO_EIO = 5,	    /* the device failed the request */
-	GIO_EAGAIN = 11,    /* nothing to do now, or still in use: try later */
-	GIO_ENOMEM = 12,    /* the system gave no memory */
-	GIO_EBUSY = 16,	    /* already set up, or still in use */
-	GIO_ENODEV = 19,    /* no such device, or one this driver refuses */
-	GIO_EINVAL = 22,    /* the caller's argument is wrong */
-	GIO_ENOSPC = 28,    /* out of grant references or ring slots; everything is as it was before the call */
-	GIO_EROFS = 30,	    /* the device is read-only */
-	GIO_ERANGE = 34,    /* a value does not fit: frame, length, DMA mask */
-	GIO_EPROTO = 71,    /* the peer broke the protocol: never caused by the caller */
-	GIO_EOVERFLOW = 75, /* a length or count overflows */
-	GIO_EOPNOTSUPP = 95 /* the device did not offer this */
+	GIO_EIO = 5,	     /* the device failed the request */
+	GIO_EAGAIN = 11,     /* nothing to do now, or still in use: try later */
+	GIO_ENOMEM = 12,     /* the system gave no memory */
+	GIO_EBUSY = 16,	     /* already set up, or still in use */
+	GIO_ENODEV = 19,     /* no such device, or one this driver refuses */
+	GIO_EINVAL = 22,     /* the caller's argument is wrong */
+	GIO_ENOSPC = 28,     /* out of grant references or ring slots; everything is as it was before the call */
+	GIO_EROFS = 30,	     /* the device is read-only */
+	GIO_ERANGE = 34,     /* a value does not fit: frame, length, DMA mask */
+	GIO_EPROTO = 71,     /* the peer broke the protocol: never caused by the caller */
+	GIO_EOVERFLOW = 75,  /* a length or count overflows */
+	GIO_EOPNOTSUPP = 95, /* the device did not offer this */
+	GIO_ETIMEDOUT = 110  /* the peer has not answered in time */
 };
 
 #endif
