@@ -71,13 +71,19 @@ struct gio_pool_run {
 /* Fills `runs` and returns how many there are. They stay as they are until the pool is closed. */
 unsigned gio_pool_runs(const struct gio_pool *pool, struct gio_pool_run runs[GIO_POOL_RUNS]);
 
-/* The longest mapping in bytes: one of that length fits into either area when it is empty. */
+/*
+ * What a driver may rely on, seen by what is free when it is asked: after it has got what it keeps, and before it maps
+ * data. Both are 0 if there is no room at all.
+ *
+ * The longest mapping in bytes: one of that length can be had in either area.
+ */
 size_t gio_pool_mapping_max(const struct gio_pool *pool);
 /*
- * How many of the longest mappings fit into half of the smaller area, when it is empty; at least 1. A request of at
- * most so many mappings, of any length, can always be mapped once all those before it have ended.
+ * The most pages of data that a request may take, in mappings of any lengths up to that, so that it can always be
+ * mapped once all those before it have ended: at most half of the smaller area (or one longest mapping), so that as a
+ * rule there is room for two.
  */
-uint32_t gio_pool_mappings_max(const struct gio_pool *pool);
+uint32_t gio_pool_request_pages(const struct gio_pool *pool);
 /* Data bytes of an area for this direction, when it is empty. */
 size_t gio_pool_data_bytes(const struct gio_pool *pool, enum gio_dma_dir dir);
 
