@@ -54,7 +54,7 @@ static int blk_queue_open(struct gio_blk *blk, const struct gio_blk_config *conf
 	size = queue_size_choose(config, max);
 	if (!size)
 		return -GIO_ENODEV;
-	err = gio_blk_queue_init(q, &blk->dma, size, &blk->info);
+	err = gio_blk_queue_init(blk, index, size);
 	if (err)
 		return err;
 	blk->queues++;
@@ -78,7 +78,7 @@ static void seg_max_limit(struct gio_blk *blk)
 static void queues_exit(struct gio_blk *blk)
 {
 	for (unsigned i = 0; i < blk->queues; i++)
-		gio_blk_queue_exit(&blk->queue[i], &blk->dma);
+		gio_blk_queue_exit(blk, &blk->queue[i]);
 	gio_os_free(blk->os, blk->queue, blk->queues_max * sizeof(*blk->queue));
 }
 
@@ -135,6 +135,7 @@ int gio_blk_open(struct gio_blk **out, const struct gio_blk_config *config)
 	if (!blk)
 		return -GIO_ENOMEM;
 	blk->os = config->os;
+	blk->pool = config->pool;
 	err = gio_dma_init(&blk->dma, config->os, config->grants, config->backend, UINT64_MAX);
 	if (err)
 		goto free_blk;
@@ -148,6 +149,9 @@ int gio_blk_open(struct gio_blk **out, const struct gio_blk_config *config)
 	if (err)
 		goto abandon_device;
 	seg_max_limit(blk);
+	err = gio_blk_data_limit(blk, &blk->info);
+	if (err)
+		goto abandon_device;
 	gio_os_lock_init(&blk->info_lock);
 	gio_transport_status_add(blk->transport, GIO_VIRTIO_STATUS_DRIVER_OK);
 	*out = blk;
@@ -186,7 +190,7 @@ void gio_blk_close(struct gio_blk *blk)
 /* Check the data segments, and add their bytes up. */
 static int segments_check(const struct gio_blk *blk, const struct gio_blk_req *req, uint64_t *bytes)
 {
-	uint64_t most = blk->info.size_max ? blk->info.size_max : UINT32_MAX;
+	uint64_t most = blk->info.size_max ? blk->info.size_max : UINT32_MAX, pages = 0;
 
 	if (req->segments == 0 || req->segments > blk->info.seg_max)
 		return -GIO_EINVAL;
@@ -195,7 +199,10 @@ static int segments_check(const struct gio_blk *blk, const struct gio_blk_req *r
 		if (req->sg[i].len == 0 || req->sg[i].len > most)
 			return -GIO_EINVAL;
 		*bytes += req->sg[i].len; /* cannot overflow: 2^15 segments of less than 2^32 bytes */
+		pages += ((uint64_t)req->sg[i].len + GIO_PAGE_MASK) >> GIO_PAGE_SHIFT;
 	}
+	if (blk->pool && pages > blk->info.pages_max)
+		return -GIO_EINVAL;
 	/* A chain has at most 2^32 bytes in all (2.7.4); leave room for header and status. */
 	return *bytes > UINT32_MAX - GIO_VIRTIO_BLK_SECTOR ? -GIO_EINVAL : 0;
 }
@@ -209,11 +216,11 @@ static int data_plan(const struct gio_blk *blk, const struct gio_blk_req *req, s
 		return err;
 	if (req->op == GIO_BLK_GET_ID) {
 		plan->type = GIO_VIRTIO_BLK_T_GET_ID;
-		plan->dir = GIO_DMA_FROM_DEVICE;
+		plan->reads = true;
 		return bytes == GIO_VIRTIO_BLK_ID_BYTES ? 0 : -GIO_EINVAL;
 	}
 	plan->type = req->op == GIO_BLK_WRITE ? GIO_VIRTIO_BLK_T_OUT : GIO_VIRTIO_BLK_T_IN;
-	plan->dir = req->op == GIO_BLK_WRITE ? GIO_DMA_TO_DEVICE : GIO_DMA_FROM_DEVICE;
+	plan->reads = req->op == GIO_BLK_READ;
 	plan->first = req->sector;
 	plan->count = bytes / GIO_VIRTIO_BLK_SECTOR;
 	return bytes % GIO_VIRTIO_BLK_SECTOR ? -GIO_EINVAL : 0;

@@ -21,14 +21,22 @@
 /* Header and status: what every request has beside its data. */
 #define BLK_EXTRA_BUFS 2u
 
+/* An array with an element for each slot, which the device sees; `bytes` is 0 where it is not needed. */
+struct blk_array {
+	uint8_t *va;
+	gio_dma_t addr;
+	size_t bytes;
+};
+
 struct blk_queue {
+	unsigned index;
 	struct gio_lock lock;
 	struct gio_virtq vq;
 	uint64_t capacity; /* a copy for each queue, so that submit takes no other lock */
 	uint64_t requests, kicks;
 
 	/*
-	 * Request slots. Headers lie in one array, status bytes in another, each indexed by slot, in coherent memory
+	 * Request slots. Headers lie in one array, status bytes in another, each indexed by slot, in memory that is
 	 * granted once: so a request costs no grant beside its data, and neither array shares a page with anything
 	 * private. A slot is taken by next fit, upwards from the last one taken: requests submitted together get
 	 * adjacent slots, and so a backend fetches the headers of a batch, and writes its statuses back, by one
@@ -39,18 +47,19 @@ struct blk_queue {
 	uint32_t cursor;	   /* where the search for a free slot begins */
 	uint32_t *busy;		   /* a bit for each slot, those that do not exist set */
 	struct gio_blk_req **reqs; /* in flight, by slot; NULL: none */
-	void *shared;		   /* the arrays: headers, then ranges, tables, statuses */
+	void *shared;		   /* without a pool: the block that the arrays lie in */
 	size_t shared_bytes;
 	gio_dma_t shared_addr;
-	struct gio_virtio_blk_outhdr *headers;
-	struct gio_virtio_blk_range *ranges; /* NULL when the device offers neither DISCARD nor WRITE_ZEROES */
-	struct gio_virtq_desc *tables;	     /* BLK_TABLE_ENTRIES for each slot; NULL without indirect */
-	uint8_t *statuses;
+	struct blk_array headers;  /* struct gio_virtio_blk_outhdr */
+	struct blk_array ranges;   /* struct gio_virtio_blk_range; if the device offers DISCARD or WRITE_ZEROES */
+	struct blk_array tables;   /* BLK_TABLE_ENTRIES descriptors each; if indirect */
+	struct blk_array statuses; /* a byte each */
 };
 
 struct gio_blk {
 	struct gio_os *os;
 	struct gio_dma dma;
+	struct gio_pool *pool; /* through which all data goes; NULL: buffers are granted as they are */
 	struct gio_transport *transport;
 	struct gio_lock info_lock; /* for `info` and `interrupts` */
 	struct gio_blk_info info;  /* all but `capacity` and `writeback` stay as they were at open */
@@ -63,8 +72,8 @@ struct gio_blk {
 
 /* What a request needs, worked out before any lock is taken. */
 struct blk_plan {
-	enum gio_dma_dir dir;  /* of the data segments */
 	uint32_t type;	       /* enum gio_virtio_blk_type */
+	bool reads;	       /* the device writes the data segments */
 	uint64_t first, count; /* sectors that must lie within the capacity */
 	uint32_t bufs;	       /* buffers of the chain, header and status included */
 	bool range;	       /* carries a struct gio_virtio_blk_range */
@@ -81,11 +90,30 @@ int gio_blk_config_load(struct gio_transport *transport, uint64_t features, stru
 /* Load capacity and writeback again. -GIO_EAGAIN: the device keeps changing them; -GIO_EPROTO: they make no sense. */
 int gio_blk_config_reload(struct gio_transport *transport, struct gio_blk_info *info);
 
+/* ---- blk_data.c -------------------------------------------------------------------------------------------------- */
+
+/* Memory for the slots' arrays, of a queue whose `index` and `slots` are set. On failure there is nothing to undo. */
+int gio_blk_arrays_init(struct gio_blk *blk, struct blk_queue *q);
+void gio_blk_arrays_exit(struct gio_blk *blk, struct blk_queue *q);
+
+/* Make a request's data known to the device, or nothing of it; the addresses are then in its segments. May sleep. */
+int gio_blk_data_map(struct gio_blk *blk, unsigned queue, struct gio_blk_req *req);
+/* Undo that for a request that is not sent. */
+void gio_blk_data_drop(struct gio_blk *blk, struct gio_blk_req *req);
+/* End it for one that has its result. */
+void gio_blk_data_finish(struct gio_blk *blk, struct gio_blk_req *req);
+/*
+ * Lower the limits of a request to what a pool can always map, once the queues have their arrays. -GIO_ENOMEM: those
+ * have left nothing of it.
+ */
+int gio_blk_data_limit(const struct gio_blk *blk, struct gio_blk_info *info);
+
 /* ---- blk_queue.c ------------------------------------------------------------------------------------------------- */
 
-/* Memory for a queue of `size` entries. On failure there is nothing to undo. */
-int gio_blk_queue_init(struct blk_queue *q, struct gio_dma *dma, uint32_t size, const struct gio_blk_info *info);
-void gio_blk_queue_exit(struct blk_queue *q, struct gio_dma *dma);
+/* Memory for queue `index`, of `size` entries, as the device's features ask for. On failure there is nothing to undo.
+ */
+int gio_blk_queue_init(struct gio_blk *blk, unsigned index, uint32_t size);
+void gio_blk_queue_exit(struct gio_blk *blk, struct blk_queue *q);
 
 int gio_blk_queue_submit(struct gio_blk *blk, struct blk_queue *q, struct gio_blk_req *req,
 			 const struct blk_plan *plan);

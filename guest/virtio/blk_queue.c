@@ -18,41 +18,6 @@ static size_t words_bytes(uint32_t slots)
 
 /* ---- memory ----------------------------------------------------------------------------------------------------- */
 
-/* Where the arrays begin in the shared memory. Each starts at a multiple of 16, since all before it have such sizes. */
-struct arrays {
-	size_t ranges, tables, statuses, end;
-};
-
-static struct arrays arrays_place(uint32_t slots, const struct gio_blk_info *info)
-{
-	bool ranges = info->max_discard || info->max_write_zeroes;
-	bool tables = info->features & GIO_VIRTIO_F_INDIRECT_DESC;
-	struct arrays a;
-
-	a.ranges = slots * sizeof(struct gio_virtio_blk_outhdr);
-	a.tables = a.ranges + (ranges ? slots * sizeof(struct gio_virtio_blk_range) : 0);
-	a.statuses = a.tables + (tables ? slots * BLK_TABLE_ENTRIES * sizeof(struct gio_virtq_desc) : 0);
-	a.end = a.statuses + slots;
-	return a;
-}
-
-static int arrays_alloc(struct blk_queue *q, struct gio_dma *dma, const struct gio_blk_info *info)
-{
-	struct arrays a = arrays_place(q->slots, info);
-	uint8_t *mem;
-
-	q->shared = gio_dma_alloc(dma, a.end, 0, &q->shared_addr);
-	if (!q->shared)
-		return -GIO_ENOMEM;
-	mem = q->shared;
-	q->shared_bytes = a.end;
-	q->headers = q->shared;
-	q->ranges = a.tables > a.ranges ? (void *)(mem + a.ranges) : NULL;
-	q->tables = a.statuses > a.tables ? (void *)(mem + a.tables) : NULL;
-	q->statuses = mem + a.statuses;
-	return 0;
-}
-
 /* Mark the bits behind the last slot, so that nobody looks for one there. */
 static void slots_init(struct blk_queue *q)
 {
@@ -60,23 +25,25 @@ static void slots_init(struct blk_queue *q)
 		q->busy[q->slots / WORD_BITS] = ~0u << q->slots % WORD_BITS;
 }
 
-int gio_blk_queue_init(struct blk_queue *q, struct gio_dma *dma, uint32_t size, const struct gio_blk_info *info)
+int gio_blk_queue_init(struct gio_blk *blk, unsigned index, uint32_t size)
 {
-	int err = gio_virtq_init(&q->vq, dma, size, info->features & GIO_VIRTIO_F_EVENT_IDX);
+	struct blk_queue *q = &blk->queue[index];
+	int err = gio_virtq_init(&q->vq, &blk->dma, size, blk->info.features & GIO_VIRTIO_F_EVENT_IDX);
 
 	if (err)
 		return err;
 	/* The shortest request takes one descriptor through a table, else two. */
-	q->slots = info->features & GIO_VIRTIO_F_INDIRECT_DESC ? size : size / BLK_EXTRA_BUFS;
-	q->capacity = info->capacity;
+	q->slots = blk->info.features & GIO_VIRTIO_F_INDIRECT_DESC ? size : size / BLK_EXTRA_BUFS;
+	q->index = index;
+	q->capacity = blk->info.capacity;
 	err = -GIO_ENOMEM;
-	q->busy = gio_os_alloc(dma->os, words_bytes(q->slots));
+	q->busy = gio_os_alloc(blk->os, words_bytes(q->slots));
 	if (!q->busy)
 		goto exit_virtq;
-	q->reqs = gio_os_alloc(dma->os, q->slots * sizeof(struct gio_blk_req *));
+	q->reqs = gio_os_alloc(blk->os, q->slots * sizeof(struct gio_blk_req *));
 	if (!q->reqs)
 		goto free_busy;
-	err = arrays_alloc(q, dma, info);
+	err = gio_blk_arrays_init(blk, q);
 	if (err)
 		goto free_reqs;
 	slots_init(q);
@@ -84,20 +51,20 @@ int gio_blk_queue_init(struct blk_queue *q, struct gio_dma *dma, uint32_t size, 
 	return 0;
 
 free_reqs:
-	gio_os_free(dma->os, q->reqs, q->slots * sizeof(struct gio_blk_req *));
+	gio_os_free(blk->os, q->reqs, q->slots * sizeof(struct gio_blk_req *));
 free_busy:
-	gio_os_free(dma->os, q->busy, words_bytes(q->slots));
+	gio_os_free(blk->os, q->busy, words_bytes(q->slots));
 exit_virtq:
 	gio_virtq_exit(&q->vq);
 	return err;
 }
 
-void gio_blk_queue_exit(struct blk_queue *q, struct gio_dma *dma)
+void gio_blk_queue_exit(struct gio_blk *blk, struct blk_queue *q)
 {
 	gio_os_lock_exit(&q->lock);
-	gio_dma_free(dma, q->shared, q->shared_bytes, q->shared_addr);
-	gio_os_free(dma->os, q->reqs, q->slots * sizeof(struct gio_blk_req *));
-	gio_os_free(dma->os, q->busy, words_bytes(q->slots));
+	gio_blk_arrays_exit(blk, q);
+	gio_os_free(blk->os, q->reqs, q->slots * sizeof(struct gio_blk_req *));
+	gio_os_free(blk->os, q->busy, words_bytes(q->slots));
 	gio_virtq_exit(&q->vq);
 }
 
@@ -167,50 +134,60 @@ static void slot_unreserve(struct blk_queue *q, struct gio_blk_req *req, const s
 	gio_virtq_unreserve(&q->vq, plan_descs(plan));
 }
 
-static gio_dma_t shared_addr(const struct blk_queue *q, const void *p)
+static uint8_t *status_of(const struct blk_queue *q, uint16_t slot)
 {
-	return q->shared_addr + (size_t)((const uint8_t *)p - (const uint8_t *)q->shared);
+	return q->statuses.va + slot;
+}
+
+static void range_write(struct blk_queue *q, const struct gio_blk_req *req)
+{
+	struct gio_virtio_blk_range *range = (void *)(q->ranges.va + req->slot * sizeof(*range));
+	bool unmap = req->op == GIO_BLK_WRITE_ZEROES && req->unmap;
+
+	shared_store64(&range->sector, req->sector);
+	/* Fits: it is not above the device's own limit. */
+	shared_store32(&range->num_sectors, (uint32_t)req->sectors);
+	shared_store32(&range->flags, unmap ? GIO_VIRTIO_BLK_RANGE_F_UNMAP : 0);
 }
 
 /* Fill in the slot's own memory: the header, the range of a DISCARD, and a status that no device writes. */
 static void header_write(struct blk_queue *q, const struct gio_blk_req *req, const struct blk_plan *plan)
 {
-	struct gio_virtio_blk_outhdr *header = &q->headers[req->slot];
+	struct gio_virtio_blk_outhdr *header = (void *)(q->headers.va + req->slot * sizeof(*header));
 
 	shared_store32(&header->type, plan->type);
 	shared_store32(&header->reserved, 0);
 	shared_store64(&header->sector, plan->range || !plan->count ? 0 : req->sector);
-	if (plan->range) {
-		struct gio_virtio_blk_range *range = &q->ranges[req->slot];
-		bool unmap = req->op == GIO_BLK_WRITE_ZEROES && req->unmap;
+	if (plan->range)
+		range_write(q, req);
+	shared_store8(status_of(q, req->slot), STATUS_UNWRITTEN);
+}
 
-		shared_store64(&range->sector, req->sector);
-		shared_store32(&range->num_sectors,
-			       (uint32_t)req->sectors); /* fits: not above the device's own limit */
-		shared_store32(&range->flags, unmap ? GIO_VIRTIO_BLK_RANGE_F_UNMAP : 0);
-	}
-	shared_store8(&q->statuses[req->slot], STATUS_UNWRITTEN);
+static void chain_start(struct gio_virtq_chain *chain, struct blk_queue *q, const struct gio_blk_req *req,
+			const struct blk_plan *plan)
+{
+	size_t at = req->slot * BLK_TABLE_ENTRIES * sizeof(struct gio_virtq_desc);
+
+	if (plan->table)
+		gio_virtq_chain_start_indirect(chain, &q->vq, plan->bufs, (void *)(q->tables.va + at),
+					       q->tables.addr + at);
+	else
+		gio_virtq_chain_start(chain, &q->vq, plan->bufs);
 }
 
 /* All that the device reads comes before all that it writes: virtio 1.2, 2.7.4.2. */
 static void chain_write(struct blk_queue *q, const struct gio_blk_req *req, const struct blk_plan *plan)
 {
+	const uint32_t header = sizeof(struct gio_virtio_blk_outhdr), range = sizeof(struct gio_virtio_blk_range);
 	struct gio_virtq_chain chain;
 
-	if (plan->table) {
-		struct gio_virtq_desc *table = &q->tables[req->slot * BLK_TABLE_ENTRIES];
-
-		gio_virtq_chain_start_indirect(&chain, &q->vq, plan->bufs, table, shared_addr(q, table));
-	} else {
-		gio_virtq_chain_start(&chain, &q->vq, plan->bufs);
-	}
-	gio_virtq_chain_add(&chain, shared_addr(q, &q->headers[req->slot]), sizeof(q->headers[0]), false);
+	chain_start(&chain, q, req, plan);
+	gio_virtq_chain_add(&chain, q->headers.addr + req->slot * header, header, false);
 	if (plan->range)
-		gio_virtq_chain_add(&chain, shared_addr(q, &q->ranges[req->slot]), sizeof(q->ranges[0]), false);
+		gio_virtq_chain_add(&chain, q->ranges.addr + req->slot * range, range, false);
 	for (unsigned i = 0; i < req->segments; i++)
-		gio_virtq_chain_add(&chain, req->sg[i].addr, (uint32_t)req->sg[i].len,
-				    plan->dir == GIO_DMA_FROM_DEVICE);
-	gio_virtq_chain_add(&chain, shared_addr(q, &q->statuses[req->slot]), 1, true);
+		gio_virtq_chain_add(&chain, req->sg[i].addr, (uint32_t)req->sg[i].len, plan->reads);
+	gio_virtq_chain_add(&chain, q->statuses.addr + req->slot, 1, true);
 	gio_virtq_chain_publish(&chain, req->slot);
 }
 
@@ -230,7 +207,7 @@ static int slot_commit(struct blk_queue *q, struct gio_blk_req *req, const struc
 
 int gio_blk_queue_submit(struct gio_blk *blk, struct blk_queue *q, struct gio_blk_req *req, const struct blk_plan *plan)
 {
-	int err, mapped = 0;
+	int err, mapped;
 
 	gio_os_lock(&q->lock);
 	err = slot_reserve(q, req, plan);
@@ -238,16 +215,15 @@ int gio_blk_queue_submit(struct gio_blk *blk, struct blk_queue *q, struct gio_bl
 	if (err)
 		return err;
 	/* Without the lock: growing the grant table may sleep. */
-	if (req->segments)
-		mapped = gio_dma_map_sg(&blk->dma, req->sg, req->segments, plan->dir);
+	mapped = gio_blk_data_map(blk, q->index, req);
 	gio_os_lock(&q->lock);
 	if (mapped == 0)
 		err = slot_commit(q, req, plan);
 	else
 		slot_unreserve(q, req, plan);
 	gio_os_unlock(&q->lock);
-	if (err && req->segments)
-		gio_dma_unmap_sg(&blk->dma, req->sg, req->segments);
+	if (err)
+		gio_blk_data_drop(blk, req);
 	return err ? err : mapped;
 }
 
@@ -278,15 +254,14 @@ static void slot_finish(struct blk_queue *q, uint16_t slot, int result, struct r
 	list_add(list, req, result);
 }
 
-/* Without locks: end the grants of the data, then hand the requests back to their owners. */
+/* Without locks: end the device's use of the data, then hand the requests back to their owners. */
 static void list_finish(struct gio_blk *blk, struct req_list *list)
 {
 	struct gio_blk_req *req, *next;
 
 	for (req = list->first; req; req = next) {
 		next = req->next; /* `done` may free it or submit it again */
-		if (req->segments)
-			gio_dma_unmap_sg(&blk->dma, req->sg, req->segments);
+		gio_blk_data_finish(blk, req);
 		req->done(req);
 	}
 }
@@ -323,7 +298,7 @@ static int queue_reap(struct blk_queue *q, bool arm, struct req_list *list)
 		if (err)
 			return err;
 		/* The status is read once, here, before the slot can be used by another request. */
-		slot_finish(q, slot, status_result(shared_load8(&q->statuses[slot])), list);
+		slot_finish(q, slot, status_result(shared_load8(status_of(q, slot))), list);
 	}
 }
 

@@ -2,23 +2,25 @@
 /*
  * A virtio-blk driver over virtio-mmio version 2 and grants (virtio 1.2, sections 4.2 and 5.2).
  *
- * Every buffer the device sees is mapped by grantio/dma.h; the device must offer VERSION_1 and ACCESS_PLATFORM, or it
- * is refused (-GIO_ENODEV): there is no falling back to guest addresses.
+ * Every buffer the device sees is mapped by grantio/dma.h, or copied through a pool (grantio/pool.h); the device must
+ * offer VERSION_1 and ACCESS_PLATFORM, or it is refused (-GIO_ENODEV): there is no falling back to guest addresses.
  *
  * Threads: gio_blk_submit/kick/poll may be called at once on any queue; each queue has one lock. gio_blk_interrupt is
  * for one thread (the interrupt handler). `done` runs in the thread that reaps, without locks held.
  * Errors: 0 or -GIO_E*. What the device writes is never trusted: a used entry that is wrong marks the device broken,
  * and every request in flight completes with -GIO_EPROTO.
  * What the backend sees: its rings, headers, status bytes and indirect tables, in pages that hold nothing else and stay
- * granted while the device is open; and data buffers, from submit until completion (before `done` runs their grants
- * have ended), read-only if the device is to read. Bytes beside a buffer in its first and last 4 KiB unit are visible
- * with it (grantio/dma.h).
+ * granted while the device is open; and data buffers. With a pool these are copies that lie in the pool, and nothing
+ * else is granted; a read is copied out when it has succeeded. Without, they are the caller's own pages, from submit
+ * until completion (before `done` runs their grants have ended), read-only if the device is to read; bytes beside a
+ * buffer in its first and last 4 KiB unit are visible with it (grantio/dma.h).
  * Not defended: the device owns the disk. It may lie about what it has read or written, and may never answer.
  */
 #ifndef GRANTIO_VIRTIO_BLK_H
 #define GRANTIO_VIRTIO_BLK_H
 
 #include <grantio/dma.h>
+#include <grantio/pool.h>
 #include <grantio/types.h>
 
 #define GIO_BLK_SECTOR	 512u
@@ -27,10 +29,11 @@
 struct gio_blk_config {
 	struct gio_os *os;
 	struct gio_grants *grants;
-	gio_domid_t backend; /* the domain that serves the device */
-	uint64_t base;	     /* guest-physical address of the virtio-mmio registers */
-	unsigned queues;     /* wanted; the device may have fewer. 0: one */
-	unsigned queue_size; /* wanted, a power of two from 4 on; the device may have fewer. 0: its own, up to 1024 */
+	struct gio_pool *pool; /* of this device alone, for the same backend; outlives it. NULL: direct grants */
+	gio_domid_t backend;   /* the domain that serves the device */
+	uint64_t base;	       /* guest-physical address of the virtio-mmio registers */
+	unsigned queues;       /* wanted; the device may have fewer. 0: one */
+	unsigned queue_size;   /* wanted, a power of two from 4 on; the device may have fewer. 0: its own, up to 1024 */
 	bool indirect;	   /* use indirect descriptors if offered (small requests; tables are granted once, at open) */
 	bool no_event_idx; /* do not accept VIRTIO_F_EVENT_IDX */
 };
@@ -40,6 +43,7 @@ struct gio_blk_info {
 	uint32_t block_size;	   /* logical block size in bytes */
 	uint32_t size_max;	   /* largest segment in bytes, 0: no limit */
 	uint32_t seg_max;	   /* most segments in a request, at least 1 */
+	uint32_t pages_max;	   /* with a pool: most pages in a request; each segment counts as whole ones */
 	uint32_t max_discard;	   /* sectors per DISCARD, 0: not offered */
 	uint32_t max_write_zeroes; /* sectors per WRITE_ZEROES, 0: not offered */
 	uint8_t physical_exp;	   /* log2 of logical blocks per physical block */
@@ -76,7 +80,8 @@ struct gio_blk;
 /*
  * Find the device, agree on features, set its queues up and start it (virtio 1.2, 3.1.1 and 5.2.5). `config` is copied.
  * -GIO_ENODEV: no virtio-blk device of version 2, a required feature missing, or a ring too small for a request;
- * -GIO_EINVAL: `queue_size`; -GIO_EPROTO: the device misbehaves; -GIO_ENOMEM, -GIO_ENOSPC. On failure nothing is left
+ * -GIO_EINVAL: `queue_size`; -GIO_EPROTO: the device misbehaves; -GIO_ENOMEM (a pool too small for the queues' headers
+ * as well), -GIO_ENOSPC. On failure nothing is left
  * allocated or granted, and the device is reset, or FAILED if it was refused.
  */
 int gio_blk_open(struct gio_blk **blk, const struct gio_blk_config *config);
@@ -91,9 +96,9 @@ void gio_blk_info(struct gio_blk *blk, struct gio_blk_info *info);
 
 /*
  * Queue a request; the device learns of it by gio_blk_kick(). On failure it is not queued and `done` is not called:
- * -GIO_ENOSPC, -GIO_ENOMEM: ring or references are full, try after a completion; -GIO_EINVAL: the queue, or segments
- * that are empty, too large, too many or not whole sectors; -GIO_ERANGE: beyond the capacity, or more sectors than the
- * device takes at once; -GIO_EROFS; -GIO_EOPNOTSUPP: not offered; -GIO_EPROTO: the device is broken.
+ * -GIO_ENOSPC, -GIO_ENOMEM: ring, references or pool are full, try after a completion; -GIO_EINVAL: the queue, or
+ * segments that are empty, too large, too many or not whole sectors; -GIO_ERANGE: beyond the capacity, or more sectors
+ * than the device takes at once; -GIO_EROFS; -GIO_EOPNOTSUPP: not offered; -GIO_EPROTO: the device is broken.
  */
 int gio_blk_submit(struct gio_blk *blk, unsigned queue, struct gio_blk_req *req);
 /* Tell the device of what was submitted, unless it asked not to be told. Once a batch. */

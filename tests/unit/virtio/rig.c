@@ -13,6 +13,18 @@ void rig_init(struct blk_rig *rig, uint32_t grant_version)
 		.os = rig->os, .grants = rig->grants, .backend = FAKE_DEV_DOMID, .base = FAKE_DEV_BASE};
 }
 
+void rig_pool(struct blk_rig *rig, uint32_t pages)
+{
+	const struct gio_pool_config config = {.os = rig->os,
+					       .grants = rig->grants,
+					       .backend = FAKE_DEV_DOMID,
+					       .read_pages = pages,
+					       .write_pages = pages};
+
+	assert_int_equal(gio_pool_open(&rig->pool, &config), 0);
+	rig->config.pool = rig->pool;
+}
+
 void rig_open(struct blk_rig *rig)
 {
 	assert_int_equal(gio_blk_open(&rig->blk, &rig->config), 0);
@@ -20,9 +32,16 @@ void rig_open(struct blk_rig *rig)
 
 void rig_close_with(struct blk_rig *rig, unsigned faults)
 {
+	struct gio_pool_stats stats = {0};
+
 	gio_blk_close(rig->blk);
 	assert_int_equal(rig->dev->faults, faults);
 	fake_dev_delete(rig->dev);
+	if (rig->pool)
+		gio_pool_stats(rig->pool, &stats);
+	assert_int_equal(stats.used + stats.misuses, 0);
+	assert_int_equal(gio_pool_close(rig->pool), 0);
+	rig->pool = NULL;
 	gio_grants_reap(rig->grants);
 	assert_int_equal(rig_grants(rig), 0);
 	assert_int_equal(gio_grants_close(rig->grants), 0);
@@ -36,12 +55,14 @@ void rig_close(struct blk_rig *rig)
 
 void rig_over_modes(void (*test)(struct blk_rig *rig))
 {
-	for (unsigned mode = 0; mode < 8; mode++) {
+	for (unsigned mode = 0; mode < 16; mode++) {
 		struct blk_rig rig;
 
 		rig_init(&rig, mode & 4 ? 2 : 1);
 		rig.config.indirect = mode & 1;
 		rig.config.no_event_idx = mode & 2;
+		if (mode & 8)
+			rig_pool(&rig, 192);
 		rig_open(&rig);
 		test(&rig);
 		rig_close(&rig);
@@ -118,9 +139,12 @@ int rig_io(struct blk_rig *rig, enum gio_blk_op op, uint64_t sector, void *p, si
 
 uint32_t rig_grants(struct blk_rig *rig)
 {
+	struct gio_pool_stats pool = {0};
 	struct gio_grants_stats s;
 
 	gio_grants_stats(rig->grants, &s);
 	assert_int_equal(s.misuses, 0);
-	return s.used;
+	if (rig->pool)
+		gio_pool_stats(rig->pool, &pool);
+	return s.used - pool.pages + pool.used;
 }

@@ -22,6 +22,7 @@
 struct blk_rig {
 	struct gio_os *os;
 	struct gio_grants *grants;
+	struct gio_pool *pool; /* by rig_pool() */
 	struct fake_dev *dev;
 	struct gio_blk *blk;
 	struct gio_blk_config config; /* changed before rig_open, if at all */
@@ -37,6 +38,8 @@ struct rig_req {
 
 /* Everything but the driver. `grant_version` 1 or 2. */
 void rig_init(struct blk_rig *rig, uint32_t grant_version);
+/* Give the driver a pool, before rig_open(): `pages` in each area. */
+void rig_pool(struct blk_rig *rig, uint32_t pages);
 /* Open the driver, which must work. */
 void rig_open(struct blk_rig *rig);
 /* Close the driver if it is open, then check for leaks and mistakes, of which `faults` are the device's. */
@@ -44,8 +47,8 @@ void rig_close_with(struct blk_rig *rig, unsigned faults);
 void rig_close(struct blk_rig *rig);
 
 /*
- * Run `test` on an open rig with both versions of the grant table, indirect on and off, event index on and off; the rig
- * is closed after each.
+ * Run `test` on an open rig with both versions of the grant table, indirect on and off, event index on and off, with a
+ * pool and without; the rig is closed after each.
  */
 void rig_over_modes(void (*test)(struct blk_rig *rig));
 
@@ -65,7 +68,7 @@ int rig_submit(struct blk_rig *rig, struct rig_req *r);
 /* Take the interrupt while there is one; returns the causes. */
 unsigned rig_interrupt(struct blk_rig *rig);
 
-/* References in use now, those in quarantine included. */
+/* References in use now, those in quarantine included; of a pool those whose pages are in use. */
 uint32_t rig_grants(struct blk_rig *rig);
 
 #endif

@@ -149,8 +149,8 @@ static void test_shared_scribbled(void **state)
 		assert_int_equal(rig_submit(&rig, &r), 0);
 		assert_true(fake_dev_take(rig.dev, 0, &chain));
 		assert_int_equal(fake_dev_serve(rig.dev, &chain), 1);
-		assert_int_equal(q->statuses[r.req.slot], 0);
-		memset(q->shared, 0xff, (size_t)(q->statuses - (uint8_t *)q->shared));
+		assert_int_equal(q->statuses.va[r.req.slot], 0);
+		memset(q->shared, 0xff, (size_t)(q->statuses.va - (uint8_t *)q->shared));
 		fake_dev_complete(rig.dev, 0, chain.head, 1);
 		assert_int_equal(gio_blk_poll(rig.blk, 0), 1);
 		assert_int_equal(r.req.result, 0);
