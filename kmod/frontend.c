@@ -230,6 +230,45 @@ static bool backend_valid(const struct xenbus_device *xbdev)
 	return (u32)xbdev->otherend_id <= GIO_DOMID_MAX;
 }
 
+/*
+ * What type the device must have is the toolstack's word: the name of the directory, or the key `type` in our own
+ * directory, to which the backend cannot write. Without either it is a disk. The key is read with the backend's offer,
+ * and not before, since what writes it for xl does so after xl has made the directory.
+ */
+static int type_read(const struct xenbus_device *xbdev, u32 *type)
+{
+	char *text;
+	int err;
+
+	*type = VIRTIO_ID_BLOCK;
+	if (strcmp(xbdev->devicetype, "virtio"))
+		return 0;
+	text = xenbus_read(XBT_NIL, xbdev->nodename, GIO_XENBUS_KEY_TYPE, NULL);
+	if (IS_ERR(text))
+		return 0;
+	err = gk_tree_type(text, type);
+	kfree(text);
+	return err;
+}
+
+/* A driver that was frozen goes on with a device of its own type only. */
+static int type_take(struct gk_front *front)
+{
+	u32 type;
+
+	if (type_read(front->xbdev, &type)) {
+		complain(front, -EINVAL, "type: must be virtio,deviceN, N the hexadecimal number of a type of device");
+		return -EINVAL;
+	}
+	if (front->pdev && type != front->type) {
+		complain(front, -EINVAL, "type: was %u before this guest was saved, and must be, not %u", front->type,
+			 type);
+		return -EINVAL;
+	}
+	front->type = type;
+	return 0;
+}
+
 /* What the backend has published; says what is wrong with it. */
 static int offer_read(struct gk_front *front)
 {
@@ -247,6 +286,8 @@ static int offer_read(struct gk_front *front)
 		complain(front, -EPROTO, "transport: must be mmio");
 		return -EPROTO;
 	}
+	if (type_take(front))
+		return -EINVAL;
 	if (number_read(front->xbdev, GIO_XENBUS_KEY_MMIO_BASE, 10, &base) || !base_valid(base)) {
 		complain(front, -EPROTO, "mmio-base: must be %#x to %#x, by %#x, and no memory", GIO_XENBUS_MMIO_BASE,
 			 GIO_XENBUS_MMIO_END - GIO_XENBUS_MMIO_STEP, GIO_XENBUS_MMIO_STEP);
@@ -445,26 +486,6 @@ static int front_resume(struct xenbus_device *xbdev)
 	return 0;
 }
 
-/*
- * What the device must be is the toolstack's word: the name of the directory, or a `type` in our own directory, which
- * the backend cannot write; by itself a device is a disk.
- */
-static int type_read(const struct xenbus_device *xbdev, u32 *type)
-{
-	char *text;
-	int err;
-
-	*type = VIRTIO_ID_BLOCK;
-	if (strcmp(xbdev->devicetype, "virtio"))
-		return 0;
-	text = xenbus_read(XBT_NIL, xbdev->nodename, "type", NULL);
-	if (IS_ERR(text))
-		return 0;
-	err = gk_tree_type(text, type);
-	kfree(text);
-	return err;
-}
-
 /* The toolstack has placed its registers: it is in the device tree, and not ours to bring up. */
 static bool placed(const struct xenbus_device *xbdev)
 {
@@ -479,7 +500,6 @@ static bool placed(const struct xenbus_device *xbdev)
 static int front_probe(struct xenbus_device *xbdev, const struct xenbus_device_id *id)
 {
 	struct gk_front *front;
-	u32 type;
 	int err;
 
 	if (!backend_valid(xbdev)) {
@@ -490,17 +510,10 @@ static int front_probe(struct xenbus_device *xbdev, const struct xenbus_device_i
 	/* Were it bound to us, registering the driver would wait for it to connect, and it would hold the module. */
 	if (placed(xbdev))
 		return -ENODEV;
-	err = type_read(xbdev, &type);
-	if (err) {
-		xenbus_dev_error(xbdev, err,
-				 "type: must be virtio,deviceN, N the hexadecimal number of a kind of device");
-		return err;
-	}
 	front = kzalloc(sizeof(*front), GFP_KERNEL);
 	if (!front)
 		return -ENOMEM;
 	front->xbdev = xbdev;
-	front->type = type;
 	front->look = front_look;
 	INIT_DELAYED_WORK(&front->work, step_work);
 	gk_dma_init(&front->dma);

@@ -27,6 +27,9 @@
 /* Keys of the guest's directory. */
 #define GIO_XENBUS_KEY_DMA  "dma"	    /* GIO_XENBUS_DMA_GRANT */
 #define GIO_XENBUS_KEY_PORT "event-channel" /* decimal: the guest's port, unbound, for the backend's domain */
+/* The toolstack's, of a device of its list `virtio`: GIO_XENBUS_TYPE, and the type's number in hexadecimal. */
+#define GIO_XENBUS_KEY_TYPE "type"
+#define GIO_XENBUS_TYPE	    "virtio,device"
 
 #define GIO_XENBUS_DMA_GRANT "grant" /* each address that the device gets is made of grants */
 #define GIO_XENBUS_DMA_POOL  "pool"  /* and those in descriptors are addresses in the pool */

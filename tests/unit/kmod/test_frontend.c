@@ -136,9 +136,28 @@ static void test_a_type_that_is_none(void **state)
 	(void)state;
 	world_new();
 	strcpy(world.type, "keyboard");
-	assert_int_equal(gk_front_register(), 0);
-	assert_int_equal(world.driver->probe(&xbdev, NULL), -EINVAL);
-	gk_front_unregister();
+	begin(&xbdev);
+	connect(&xbdev);
+	assert_int_equal(xbdev.state, XenbusStateClosed);
+	assert_int_equal(world.devices, 0);
+	assert_string_equal(world.said, "type: must be virtio,deviceN, N the hexadecimal number of a type of device");
+	end(&xbdev);
+}
+
+/* The toolstack says the type after the directory has been made, and before the backend makes its offer. */
+static void test_type_that_comes_later(void **state)
+{
+	struct xenbus_device xbdev = disk("virtio");
+
+	(void)state;
+	world_new();
+	world.device_id = 4;
+	begin(&xbdev);
+	strcpy(world.type, "virtio,device4");
+	connect(&xbdev);
+	assert_int_equal(xbdev.state, XenbusStateConnected);
+	assert_int_equal(gk_dma_of(&world.device->dev)->type, 4);
+	end(&xbdev);
 }
 
 /* ---- save and restore ------------------------------------------------------------------------------------------- */
@@ -217,6 +236,34 @@ static void test_restore_with_other_registers(void **state)
 	assert_int_equal(xbdev.state, XenbusStateConnected);
 	assert_int_equal(world.restores, 1);
 	assert_int_equal(world.made, 1);
+	end(&xbdev);
+}
+
+/* A frozen driver is one of its type only, whatever the toolstack says where the guest goes on. */
+static void test_restore_with_another_type(void **state)
+{
+	struct xenbus_device xbdev = disk("virtio");
+
+	(void)state;
+	world_new();
+	strcpy(world.type, "virtio,device4");
+	world.device_id = 4;
+	begin(&xbdev);
+	connect(&xbdev);
+	assert_int_equal(saves(), 0);
+	world_restore(&xbdev);
+	strcpy(world.type, "virtio,device12");
+	world.device_id = 18;
+	goes_on();
+	connect(&xbdev);
+	assert_int_equal(xbdev.state, XenbusStateClosed);
+	assert_string_equal(world.said, "type: was 4 before this guest was saved, and must be, not 18");
+	assert_int_equal(world.restores, 0);
+	strcpy(world.type, "virtio,device4");
+	world.device_id = 4;
+	connect(&xbdev);
+	assert_int_equal(xbdev.state, XenbusStateConnected);
+	assert_int_equal(world.restores, 1);
 	end(&xbdev);
 }
 
@@ -486,6 +533,8 @@ int main(void)
 		cmocka_unit_test(test_connects_and_holds_the_module),
 		cmocka_unit_test(test_the_type_is_the_toolstacks),
 		cmocka_unit_test(test_a_type_that_is_none),
+		cmocka_unit_test(test_type_that_comes_later),
+		cmocka_unit_test(test_restore_with_another_type),
 		cmocka_unit_test(test_cancelled_save),
 		cmocka_unit_test(test_restore),
 		cmocka_unit_test(test_restore_with_other_registers),
