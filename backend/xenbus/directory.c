@@ -144,6 +144,47 @@ static int key_remove(struct gd_store *store, xs_transaction_t transaction, cons
 	return gd_errno_or(EIO);
 }
 
+static void front_path(const struct gd_device_id *id, const char *key, char path[GD_STORE_PATH])
+{
+	snprintf(path, GD_STORE_PATH, "/local/domain/%u/device/%s/%" PRIu32 "/%s", id->domid, gd_class_names[id->class],
+		 id->devid, key);
+}
+
+/* Whether the guest's directory has this key: 1, 0 or -errno. */
+static int front_has(struct gd_store *store, xs_transaction_t transaction, const struct gd_device_id *id,
+		     const char *key)
+{
+	char path[GD_STORE_PATH], *value;
+	bool there;
+	int err;
+
+	front_path(id, key, path);
+	err = gd_store_node_read(store, transaction, path, &value);
+	there = value;
+	free(value);
+	return err ? err : there;
+}
+
+/* Without `state` there is no directory: the guest may have removed it, and we must not make another one. */
+static int front_type_write(struct gd_store *store, xs_transaction_t transaction, const struct gd_device_id *id,
+			    uint32_t type)
+{
+	char path[GD_STORE_PATH], text[sizeof(GIO_XENBUS_TYPE) + 8];
+	int there = front_has(store, transaction, id, gd_front_key_names[GD_FRONT_KEY_STATE]);
+
+	if (there != 1)
+		return there;
+	there = front_has(store, transaction, id, GIO_XENBUS_KEY_TYPE);
+	if (there)
+		return there < 0 ? there : 0;
+	front_path(id, GIO_XENBUS_KEY_TYPE, path);
+	snprintf(text, sizeof(text), GIO_XENBUS_TYPE "%" PRIx32, type);
+	errno = 0;
+	if (xs_write(store->xs, transaction, path, text, (unsigned)strlen(text)))
+		return 0;
+	return gd_errno_or(EIO);
+}
+
 static int note_write(struct gd_store *store, xs_transaction_t transaction, const struct gd_device_id *id,
 		      const struct gd_store_note *note)
 {
@@ -157,6 +198,8 @@ static int note_write(struct gd_store *store, xs_transaction_t transaction, cons
 		err = key_write(store, transaction, id, GD_KEY_VERSION, GIO_XENBUS_VERSION);
 	if (!err && note->base)
 		err = key_write(store, transaction, id, GD_KEY_MMIO_BASE, note->base);
+	if (!err && note->type && store->domid == 0)
+		err = front_type_write(store, transaction, id, note->type);
 	return err;
 }
 
@@ -235,12 +278,6 @@ static void front_token(const struct gd_device_id *id, char token[GD_STORE_PATH]
 {
 	snprintf(token, GD_STORE_PATH, GD_STORE_FRONT "%s/%u/%" PRIu32, gd_class_names[id->class], id->domid,
 		 id->devid);
-}
-
-static void front_path(const struct gd_device_id *id, const char *key, char path[GD_STORE_PATH])
-{
-	snprintf(path, GD_STORE_PATH, "/local/domain/%u/device/%s/%" PRIu32 "/%s", id->domid, gd_class_names[id->class],
-		 id->devid, key);
 }
 
 int gd_store_front_watch(struct gd_store *store, const struct gd_device_id *id)

@@ -326,6 +326,12 @@ static void served_say(struct gd_served *device)
 		       device->former);
 }
 
+/* A device of xl's list `virtio` that has no address of xl's: its guest is told the type (store.h). 0: it is not. */
+static uint32_t type_told(const struct gd_served *device)
+{
+	return device->id.class == GD_VIRTIO && !device->keys.base ? device->keys.type : 0;
+}
+
 /*
  * Say in the directory that the device is SERVED. If that cannot be done, as xenstored has gone or others write there
  * all the time, it is done when the directory is looked at next: that is no reason to stop a device.
@@ -335,6 +341,7 @@ static void announce(struct gd_step *step, struct gd_served *device)
 	const struct gd_store_note note = {.server = gd_served_server(device),
 					   .ledger = device->ledger,
 					   .base = device->keys.base ? 0 : (uint32_t)device->base,
+					   .type = type_told(device),
 					   .others = device->others || device->note.others};
 	unsigned state = device->former;
 	int err = gd_store_state(step->store, &device->id, state, device->resumed ? state : GD_STATE_INIT_WAIT, &note);

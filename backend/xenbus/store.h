@@ -51,11 +51,16 @@ int gd_store_read(struct gd_store *store, const struct gd_device_id *id, struct 
 /*
  * Change a device's `state` if it still is `from`: the toolstack may have asked for the device's removal meanwhile
  * (-EBUSY), or may have removed it (-ENOENT), and our write must not undo that. `note` is written with it; may be NULL.
+ *
+ * The guest believes the type of a device only from its own directory, where xl writes none, and to which no backend
+ * but one in the toolstack's domain can write. In domain 0 we copy there what xl has written into our directory, unless
+ * the guest's directory has a type already. In any other domain the type is not written.
  */
 struct gd_store_note {
 	uint16_t server; /* the ioreq server's number, for our successor */
 	uint64_t ledger; /* the ledger's cookie, for our successor; 0: not written */
 	uint32_t base;	 /* the address of the registers, for the guest (xenbus/front.h); 0: not written */
+	uint32_t type;	 /* of the device, for the guest: gd_store_state(); 0: not written */
 	bool others;	 /* the note of gd_store_others() is removed */
 };
 int gd_store_state(struct gd_store *store, const struct gd_device_id *id, unsigned from, unsigned to,

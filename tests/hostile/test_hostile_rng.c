@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A device of xl's `virtio` list that gives random numbers, by the whole grantiod: its guest writes rings and registers
- * by hand, as no driver of ours knows this device, and asks for what it may not have.
+ * by hand, as no driver of ours knows this device, and asks for what it may not have. Where xl gives the device no
+ * address, the guest is told what type of device it is.
  */
 #include "tests/hostile/guest.h"
 
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 
@@ -193,10 +195,102 @@ static void refused(void **state)
 	th_grantiod_end(host, guests);
 }
 
+#define FRONT "/local/domain/1/device/virtio/0"
+
+static void key_write(struct th_host *host, const char *dir, const char *key, const char *value)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/%s", dir, key);
+	assert_true(xs_write(host->xs, XBT_NULL, path, value, (unsigned)strlen(value)));
+}
+
+/* As xl writes it on x86, for a backend in domain `backend`. */
+static void unplaced_write(struct th_host *host, const char *backend)
+{
+	static const struct th_key keys[] = {
+		{"frontend", FRONT},  {"frontend-id", "1"},	  {"online", "1"},	 {"irq", "0"},	 {"base", "0"},
+		{"grant_usage", "0"}, {"type", "virtio,device4"}, {"transport", "mmio"}, {"state", "1"},
+	};
+
+	for (unsigned i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		key_write(host, backend, keys[i].key, keys[i].value);
+}
+
+/*
+ * xl says the type in the backend's directory only, which the guest must not believe. grantiod in domain 0 copies it
+ * with its offer; it leaves alone what stands there, and makes no directory for a guest that has removed its own.
+ */
+static void tells_the_type(void **state)
+{
+	static const struct {
+		const char *before, *after; /* the guest's `type`; NULL: there is none */
+		bool directory;
+	} cases[] = {{NULL, "virtio,device4", true}, {"virtio,device2", "virtio,device2", true}, {NULL, NULL, false}};
+	static const char back[] = "/local/domain/0/backend/virtio/1/0";
+	struct th_host *host = *state;
+	char *type;
+
+	th_grantiod_start(host, NULL);
+	th_domain_create(host, 1);
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		if (cases[i].directory)
+			key_write(host, FRONT, "state", "1");
+		if (cases[i].before)
+			key_write(host, FRONT, "type", cases[i].before);
+		unplaced_write(host, back);
+		th_store_wait(host, "/local/domain/0/backend/virtio/1/0/state", "2");
+		type = th_store_read(host, FRONT "/type");
+		assert_true(cases[i].after ? type && !strcmp(type, cases[i].after) : !type);
+		free(type);
+		xs_rm(host->xs, XBT_NULL, FRONT); /* the guest may, and then it is told nothing */
+		assert_true(xs_rm(host->xs, XBT_NULL, back));
+		th_log_wait(host, "<6>d1/virtio0: stopped", i + 1);
+	}
+	assert_int_equal(th_log_count(host, "<4>"), 0);
+	th_domain_destroy(host, 1);
+	th_grantiod_end(host, guests);
+}
+
+/* A backend in another domain cannot write there, and must not try: its device is served all the same. */
+static void tells_nothing_from_another_domain(void **state)
+{
+	static const uint16_t both[] = {1, 2, 0};
+	static const char back[] = "/local/domain/2/backend/virtio/1/0";
+	struct xs_permissions permissions[] = {{.id = 2, .perms = XS_PERM_NONE}, {.id = 1, .perms = XS_PERM_READ}};
+	struct th_host *host = *state;
+	char store[96], usual[96];
+
+	th_domain_create(host, 1);
+	th_domain_create(host, 2);
+	assert_int_equal(gm_domain_set_target(host->machine, 2, 1), 0);
+	key_write(host, "/local/domain/2", "domid", "2");
+	assert_true(xs_mkdir(host->xs, XBT_NULL, "/local/domain/2/backend"));
+	assert_true(xs_set_permissions(host->xs, XBT_NULL, "/local/domain/2/backend", permissions, 2));
+	snprintf(usual, sizeof(usual), "%s/store", host->dir);
+	snprintf(store, sizeof(store), "%s/store.2", host->dir);
+	setenv("GRANTIO_DOMID", "2", 1);
+	setenv("XENSTORED_PATH", store, 1);
+	th_grantiod_start(host, NULL);
+	unsetenv("GRANTIO_DOMID");
+	setenv("XENSTORED_PATH", usual, 1);
+	key_write(host, FRONT, "state", "1");
+	unplaced_write(host, back);
+	th_store_wait(host, "/local/domain/2/backend/virtio/1/0/state", "2");
+	assert_null(th_store_read(host, FRONT "/type"));
+	assert_int_equal(th_log_count(host, "<4>"), 0);
+	assert_true(xs_rm(host->xs, XBT_NULL, back));
+	th_log_wait(host, "<6>d1/virtio0: stopped", 1);
+	th_domain_destroy(host, 1);
+	th_grantiod_end(host, both);
+	th_domain_destroy(host, 2);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {HG_TEST(served), HG_TEST(restarted), HG_TEST(bad_requests),
-					   HG_TEST(refused)};
+	const struct CMUnitTest tests[] = {HG_TEST(served),	    HG_TEST(restarted),
+					   HG_TEST(bad_requests),   HG_TEST(refused),
+					   HG_TEST(tells_the_type), HG_TEST(tells_nothing_from_another_domain)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
