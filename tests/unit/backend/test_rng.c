@@ -2,8 +2,10 @@
 /* The device that gives random numbers: what it writes and how much of it, what it refuses, and how it keeps its rate.
  */
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/random.h>
+#include <time.h>
 
 #include "tests/unit/backend/fake.h"
 
@@ -30,6 +32,98 @@ ssize_t __wrap_getrandom(void *bytes, size_t length, unsigned flags)
 		return __real_getrandom(bytes, length, flags);
 	errno = ENOSYS;
 	return -1;
+}
+
+/* The queue's thread, as the tests of the rate see it. All but `test` and `ops` are atomic. */
+static struct {
+	pthread_t test;
+	uint64_t clock_us;	 /* its clock stands at this; 0: it has the system's */
+	uint64_t looks;		 /* how often it has begun to look at its ring, */
+	uint64_t timers;	 /* and how many of its timers have ended */
+	struct gd_class_ops ops; /* the class's own, but for two that count these */
+	const struct gd_class_ops *real;
+} thread;
+
+int __real_clock_gettime(clockid_t id, struct timespec *now);
+int __wrap_clock_gettime(clockid_t id, struct timespec *now);
+int __wrap_clock_gettime(clockid_t id, struct timespec *now)
+{
+	uint64_t us = __atomic_load_n(&thread.clock_us, __ATOMIC_SEQ_CST);
+
+	if (!us || pthread_equal(pthread_self(), thread.test))
+		return __real_clock_gettime(id, now);
+	*now = (struct timespec){.tv_sec = (time_t)(us / 1000000), .tv_nsec = (long)(us % 1000000) * 1000};
+	return 0;
+}
+
+static int counted_take(struct gd_class_queue *queue)
+{
+	__atomic_fetch_add(&thread.looks, 1, __ATOMIC_SEQ_CST);
+	return thread.real->take(queue);
+}
+
+static void counted_cqe(struct gd_class_queue *queue, struct io_uring_cqe *cqe)
+{
+	__atomic_fetch_add(&thread.timers, 1, __ATOMIC_SEQ_CST);
+	thread.real->cqe(queue, cqe);
+}
+
+int __real_gd_rng_open(struct gd_class_device **device, const struct gd_device_config *config, uint32_t rate,
+		       char *error, size_t size);
+int __wrap_gd_rng_open(struct gd_class_device **device, const struct gd_device_config *config, uint32_t rate,
+		       char *error, size_t size);
+int __wrap_gd_rng_open(struct gd_class_device **device, const struct gd_device_config *config, uint32_t rate,
+		       char *error, size_t size)
+{
+	int err = __real_gd_rng_open(device, config, rate, error, size);
+
+	if (err)
+		return err;
+	thread.real = (*device)->ops;
+	thread.ops = *thread.real;
+	thread.ops.take = counted_take;
+	thread.ops.cqe = counted_cqe;
+	(*device)->ops = &thread.ops;
+	return 0;
+}
+
+/* From here on the queue's thread sees the time move only by clock_forward(). */
+static void clock_stop(void)
+{
+	struct timespec now;
+
+	__real_clock_gettime(CLOCK_MONOTONIC, &now);
+	__atomic_store_n(&thread.clock_us, (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000,
+			 __ATOMIC_SEQ_CST);
+}
+
+static void clock_forward(uint64_t us)
+{
+	__atomic_fetch_add(&thread.clock_us, us, __ATOMIC_SEQ_CST);
+}
+
+static int clock_teardown(void **state)
+{
+	int err = fake_teardown(state);
+
+	__atomic_store_n(&thread.clock_us, 0, __ATOMIC_SEQ_CST);
+	return err;
+}
+
+/* Wait until the thread has looked at its ring, from beginning to end, and has answered what it then took. */
+static void looked(void)
+{
+	uint64_t before = __atomic_load_n(&thread.looks, __ATOMIC_SEQ_CST);
+
+	fake_until(__atomic_load_n(&thread.looks, __ATOMIC_SEQ_CST) >= before + 2);
+}
+
+/* How often it has looked at its ring for another reason than the end of a timer. */
+static int64_t looks_without_timer(void)
+{
+	uint64_t looks = __atomic_load_n(&thread.looks, __ATOMIC_SEQ_CST);
+
+	return (int64_t)(looks - __atomic_load_n(&thread.timers, __ATOMIC_SEQ_CST));
 }
 
 static struct gio_virtq_used_elem serve(const struct fake_buf *bufs, unsigned count)
@@ -191,32 +285,38 @@ static void one_head_twice(void **state)
 	assert_int_equal(different(fake_page(page), FAKE_PAGE, 0xee), 0);
 }
 
-static uint64_t syscalls(void)
-{
-	struct gd_vdev_stats stats = {0};
-
-	gd_vdev_stats(fake_guest.vdev, &stats);
-	return stats.syscalls;
-}
-
-/* What is more than the rate waits in the ring, and costs nothing meanwhile. A request costs 64 bytes at least. */
+/*
+ * What is more than the rate waits in the ring, and costs nothing meanwhile: the thread looks there only when a timer
+ * has ended. A request costs 64 bytes at least.
+ */
 static void keeps_its_rate(void **state)
 {
-	uint64_t begun = fake_now_ms(), calls;
+	const uint64_t each_us = UINT64_C(1000000) * GD_RNG_REQUEST_LEAST / SLOW;
+	const unsigned count = 8;
 	uint32_t page;
+	int64_t before;
 
 	(void)state;
 	fake_start(&slow);
+	clock_stop();
 	page = fake_alloc(1);
 	assert_int_equal(serve_page(page, 4096), 4096);
-	calls = syscalls();
-	for (unsigned i = 0; i < 16; i++)
+	before = looks_without_timer();
+	for (unsigned i = 0; i < count; i++)
 		fake_avail(&fake_guest.vq[0],
 			   fake_chain(&fake_guest.vq[0], &(struct fake_buf){fake_addr(page, 0), 1, WRITE}, 1));
 	fake_kick(0);
-	fake_used(&fake_guest.vq[0], 16);
-	assert_true(fake_now_ms() - begun >= 999); /* 16 * 64 bytes at 1024 per second: never sooner */
-	assert_true(syscalls() - calls < 200);
+	for (unsigned i = 0; i < count; i++) {
+		looked();
+		assert_false(fake_used_now(&fake_guest.vq[0]));
+		clock_forward(each_us - 1000);
+		looked();
+		assert_false(fake_used_now(&fake_guest.vq[0]));
+		clock_forward(1000);
+		fake_used(&fake_guest.vq[0], 1);
+	}
+	/* It was looked at four times for each, and without a timer for the kick and little else. */
+	assert_true(looks_without_timer() - before <= count);
 }
 
 /* A reset, and the end of the device, while a request waits for the rate: neither waits for the timer. */
@@ -226,6 +326,7 @@ static void reset_while_it_waits(void **state)
 
 	(void)state;
 	fake_start(&slow);
+	clock_stop();
 	page = fake_alloc(2);
 	assert_int_equal(serve_page(page, 4096), 4096);
 	for (unsigned round = 0; round < 2; round++) {
@@ -239,6 +340,7 @@ static void reset_while_it_waits(void **state)
 		fake_queue_ready(0, 256);
 		fake_driver_ok();
 	}
+	clock_forward(UINT64_C(1000000) * 64 / SLOW);
 	assert_int_equal(serve_page(page + 1, 64), 64);
 	assert_int_equal(different(fake_page(page), FAKE_PAGE, 0xee), 0);
 	fake_avail(&fake_guest.vq[0],
@@ -334,12 +436,13 @@ int main(void)
 		cmocka_unit_test_setup_teardown(bounds_a_request, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(refuses, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(one_head_twice, fake_setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(keeps_its_rate, fake_setup, fake_teardown),
-		cmocka_unit_test_setup_teardown(reset_while_it_waits, fake_setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(keeps_its_rate, fake_setup, clock_teardown),
+		cmocka_unit_test_setup_teardown(reset_while_it_waits, fake_setup, clock_teardown),
 		cmocka_unit_test_setup_teardown(serves_what_was_left, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(notes_what_it_takes, fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(kernel_has_none, fake_setup, fake_teardown),
 	};
 
+	thread.test = pthread_self();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
