@@ -14,11 +14,13 @@
 #define GC_DISK_TARGET_MAX 1024
 #define GC_DISK_WAIT_MS	   10000 /* libxl's LIBXL_HOTPLUG_TIMEOUT and LIBXL_INIT_TIMEOUT */
 
+/* A virtio disk; or a device of xl's `virtio` list, which may be of another type. */
 struct gc_disk {
 	const char *class; /* "virtio_disk", or "virtio" for what xl's virtio= has made */
+	uint32_t type;	   /* virtio's device type (GIO_VIRTIO_ID_*); 0: not known */
 	unsigned domid, backend;
 	uint32_t devid;
-	char name[GC_DISK_NAME_MAX]; /* as the user named it: "xvda" */
+	char name[GC_DISK_NAME_MAX]; /* as the user named it: "xvda"; or as grantiod does: "virtio0" */
 	const char *target;
 	bool readonly, grants, discard, direct_io_safe;
 	bool placed; /* by the toolstack: base and irq are the device's; else they are 0, and the backend chooses */

@@ -7,6 +7,9 @@
 
 #include "cli/vdev.h"
 
+#include <abi/virtio.h>
+#include <abi/xenbus.h>
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -19,23 +22,49 @@ static bool name_number(const char *name, uint32_t *out)
 	return *name >= '0' && *name <= '9' && gc_vdev_parse(name, out) == 0;
 }
 
+/* In the directory of a disk the key `type` says something else: which program serves it. */
+static uint32_t type_load(struct xs_handle *xs, const char *dir, const char *class)
+{
+	char *text;
+	uint32_t type = 0;
+
+	if (strcmp(class, "virtio") != 0)
+		return GIO_VIRTIO_ID_BLOCK;
+	text = gc_store_read(xs, "%s/" GIO_XENBUS_KEY_TYPE, dir);
+	if (text && sscanf(text, GIO_XENBUS_TYPE "%4" SCNx32, &type) != 1)
+		type = 0;
+	free(text);
+	return type;
+}
+
+/* A device of xl's `virtio` list has no name in xenstore: it is called as grantiod's messages call it. */
+static void name_load(struct xs_handle *xs, const char *dir, struct gc_disk *disk)
+{
+	char *name = gc_store_read(xs, "%s/dev", dir);
+
+	if (!name && strcmp(disk->class, "virtio") == 0)
+		snprintf(disk->name, sizeof(disk->name), "virtio%" PRIu32, disk->devid);
+	else
+		snprintf(disk->name, sizeof(disk->name), "%s", name ? name : "-");
+	free(name);
+}
+
 /* What libxl's directory says of one disk. */
 static void disk_load(struct xs_handle *xs, struct gc_disk *disk)
 {
-	char dir[GC_PATH_MAX], *backend, *name;
+	char dir[GC_PATH_MAX], *backend;
 
 	snprintf(dir, sizeof(dir), "/libxl/%u/device/%s/%" PRIu32, disk->domid, disk->class, disk->devid);
 	backend = gc_store_read(xs, "%s/backend", dir);
 	if (!backend || sscanf(backend, "/local/domain/%u/", &disk->backend) != 1)
 		disk->backend = 0;
-	name = gc_store_read(xs, "%s/dev", dir);
-	snprintf(disk->name, sizeof(disk->name), "%s", name ? name : "-");
+	disk->type = type_load(xs, dir, disk->class);
+	name_load(xs, dir, disk);
 	disk->base = gc_store_number(xs, 0, "%s/base", dir);
 	disk->irq = (unsigned)gc_store_number(xs, 0, "%s/irq", dir);
 	disk->placed = disk->base != 0;
 	disk->grants = !disk->placed || gc_store_number(xs, 0, "%s/grant_usage", dir) != 0;
 	free(backend);
-	free(name);
 }
 
 /* The list is taken once. A disk that is removed meanwhile is shown with what is left of it. */

@@ -9,6 +9,8 @@
 #include "cli/domain.h"
 #include "cli/json.h"
 
+#include <abi/virtio.h>
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -61,6 +63,22 @@ static const char *guest_word(const struct gc_disk *disk, const struct gc_disk_s
 	return shown->backend_state == 4 ? "has used it" : "-";
 }
 
+/*
+ * The image; or, of a device that has none, what it is. A disk of xl's `virtio` list has its image in grantiod's
+ * settings, which are not looked at here.
+ */
+static char *target_load(struct xs_handle *xs, const struct gc_disk *disk, const struct gc_disk_paths *paths)
+{
+	char text[48];
+
+	if (disk->type == GIO_VIRTIO_ID_BLOCK)
+		return gc_store_read(xs, "%s/params", paths->libxl);
+	if (disk->type == GIO_VIRTIO_ID_RNG)
+		return strdup("random numbers");
+	snprintf(text, sizeof(text), "a device of type %" PRIu32, disk->type);
+	return disk->type ? strdup(text) : NULL;
+}
+
 /* grantiod at this control socket knows the disks of its own domain only: of others nothing is said. */
 static void shown_load(struct xs_handle *xs, const struct gc_disk *disk, const struct gc_grantiod *grantiod,
 		       struct shown *shown)
@@ -77,7 +95,7 @@ static void shown_load(struct xs_handle *xs, const struct gc_disk *disk, const s
 	shown->frontend_state = (unsigned)gc_store_number(xs, 0, "%s/state", paths.frontend);
 	shown->name = gc_domain_name(xs, disk->domid);
 	shown->mode = gc_store_read(xs, "%s/mode", paths.libxl);
-	shown->target = gc_store_read(xs, "%s/params", paths.libxl);
+	shown->target = target_load(xs, disk, &paths);
 	shown->served = served_word(grantiod, &of, shown);
 	if (of.phase[0] == '\0' && disk->backend != 0)
 		shown->served = "?";
@@ -119,7 +137,7 @@ static int row_print(struct xs_handle *xs, const struct gc_disk *disk, void *arg
 		snprintf(place, sizeof(place), "0x%08" PRIx64, disk->base);
 		snprintf(irq, sizeof(irq), "%u", disk->irq);
 	}
-	printf("%-5u %-12s %-6s %-7" PRIu32 " %-7u %-12s %-6s %-12s %-4s %-6s %-10s %-3s %s\n", disk->domid,
+	printf("%-5u %-12s %-7s %-7" PRIu32 " %-7u %-12s %-6s %-12s %-4s %-6s %-10s %-3s %s\n", disk->domid,
 	       shown.name ? shown.name : "-", disk->name, disk->devid, disk->backend,
 	       gc_disk_state_name(shown.backend_state), shown.served, shown.guest, shown.mode ? shown.mode : "-",
 	       disk->grants ? "yes" : "no", place, irq, shown.target ? shown.target : "-");
@@ -151,8 +169,8 @@ static int row_json(struct xs_handle *xs, const struct gc_disk *disk, void *arg)
 	json_member("served", shown.served);
 	json_member("guest", shown.guest);
 	json_member("mode", shown.mode);
-	printf(", \"grants\": %s, \"base\": %" PRIu64 ", \"irq\": %u", disk->grants ? "true" : "false", disk->base,
-	       disk->irq);
+	printf(", \"type\": %" PRIu32 ", \"grants\": %s, \"base\": %" PRIu64 ", \"irq\": %u", disk->type,
+	       disk->grants ? "true" : "false", disk->base, disk->irq);
 	json_member("target", shown.target);
 	if (shown.error)
 		json_member("error", shown.error);
@@ -170,7 +188,7 @@ int gc_disk_table(struct xs_handle *xs, int domid, const char *control)
 	int err;
 
 	gc_grantiod_look(&grantiod, control);
-	printf("%-5s %-12s %-6s %-7s %-7s %-12s %-6s %-12s %-4s %-6s %-10s %-3s %s\n", "DOMID", "NAME", "VDEV", "DEVID",
+	printf("%-5s %-12s %-7s %-7s %-7s %-12s %-6s %-12s %-4s %-6s %-10s %-3s %s\n", "DOMID", "NAME", "VDEV", "DEVID",
 	       "BACKEND", "STATE", "SERVED", "GUEST", "MODE", "GRANTS", "BASE", "IRQ", "TARGET");
 	err = gc_disk_each(xs, domid, row_print, &job);
 	gc_grantiod_free(&grantiod);
@@ -241,7 +259,7 @@ const struct gc_command gc_disk_list_command = {
 		   "or whether\n"
 		   "the guest's driver uses the disk. Below a disk that the backend refuses or has trouble with, a "
 		   "line 'error:'\n"
-		   "has the reason.\n",
+		   "has the reason. Devices of xl's virtio list are shown as well: virtio0, virtio1, ...\n",
 	.run = list_run,
 };
 

@@ -23,12 +23,13 @@
                                                                              \
 		cli_refused(refused_, code, line, "line " STRING(__LINE__)); \
 	} while (0)
-#define DISK(...)                                                           \
+#define DONE(...)                                                           \
 	do {                                                                \
-		if (RUN(&root, "disk", __VA_ARGS__))                        \
+		if (RUN(&root, __VA_ARGS__))                                \
 			fail_msg("line " STRING(__LINE__) ": %s", cli_err); \
 	} while (0)
 
+#define DISK(...)	  DONE("disk", __VA_ARGS__)
 #define USAGE(text, ...)  REFUSED(2, "grantio: disk " text "\n", "disk", __VA_ARGS__)
 #define FAILED(text, ...) REFUSED(1, "grantio: disk " text "\n", "disk", __VA_ARGS__)
 
@@ -122,7 +123,7 @@ static void backend_start(unsigned domid, const char *opened, const char *error)
 {
 	char path[64];
 
-	snprintf(path, sizeof(path), "/local/domain/%u/backend/virtio_disk", domid);
+	snprintf(path, sizeof(path), "/local/domain/%u/backend", domid);
 	backend = (struct backend){
 		.xs = xs_open_as(0), .stop_fd = eventfd(0, EFD_CLOEXEC), .opened = opened, .error = error};
 	assert_non_null(backend.xs);
@@ -203,7 +204,7 @@ static void test_as_xl_driver_domain(void **state)
 	DISK("attach", "2", "/run/disk/a.raw", "--backend=1");
 	dump_compare(FIXTURES "/xl-4.20-arm-driverdomain.txt");
 	DISK("list");
-	assert_non_null(strstr(cli_out, "\n2     web          xvda   51712   1       InitWait "));
+	assert_non_null(strstr(cli_out, "\n2     web          xvda    51712   1       InitWait "));
 	DISK("detach", "2", "xvda");
 	backend_stop();
 }
@@ -403,10 +404,10 @@ static void test_list(void **state)
 	DISK("attach", "2", "/b", "--no-wait", "--vdev", "xvdc", "--mode", "r", "--no-grants");
 	DISK("list");
 	assert_non_null(strstr(cli_out,
-			       "1     db           xvda   51712   0       Initialising ?      -            w    "
+			       "1     db           xvda    51712   0       Initialising ?      -            w    "
 			       "yes    0x02000000 33  /tmp/a"));
 	assert_non_null(strstr(cli_out,
-			       "\n2     web          xvdc   51744   0       Initialising ?      -            r    "
+			       "\n2     web          xvdc    51744   0       Initialising ?      -            r    "
 			       "no     0x02000000 33  /b\n"));
 	DISK("list", "2");
 	assert_null(strstr(cli_out, "xvda"));
@@ -417,11 +418,11 @@ static void test_list(void **state)
 	assert_true(xs_rm(xs, XBT_NULL, "/local/domain/0/error"));
 	DISK("list", "--json");
 	assert_non_null(strstr(cli_out, "quoted\\\"\"},\n  {\"domid\": 2, \"domain\": \"web\", \"vdev\": \"xvdc\", "));
-	assert_non_null(strstr(cli_out, "\"mode\": \"r\", \"grants\": false, "));
+	assert_non_null(strstr(cli_out, "\"mode\": \"r\", \"type\": 2, \"grants\": false, "));
 	DISK("list", "1", "--json");
 	assert_string_equal(cli_out, "[\n  {\"domid\": 1, \"domain\": \"db\", \"vdev\": \"xvda\", \"devid\": 51712, "
 				     "\"backend\": 0, \"backend_state\": 1, \"frontend_state\": 1, \"served\": \"?\", "
-				     "\"guest\": \"-\", \"mode\": \"w\", \"grants\": true, "
+				     "\"guest\": \"-\", \"mode\": \"w\", \"type\": 2, \"grants\": true, "
 				     "\"base\": 33554432, \"irq\": 33, \"target\": \"/tmp/a \\\"quoted\\\"\"}\n]\n");
 	FAILED("list: domain 7: no such domain", "list", "7", "--json");
 	FAILED("list: domain 'db2': no such domain", "list", "db2");
@@ -442,16 +443,28 @@ static void test_list_of_others(void **state)
 	put("/libxl/1/device/virtio/3/base", "0x2000200");
 	put("/libxl/1/device/virtio/3/irq", "34");
 	put("/libxl/1/device/virtio/3/grant_usage", "1");
+	put("/libxl/1/device/virtio/4/type", "virtio,device4");
+	put("/libxl/1/device/virtio/5/type", "virtio,device1a");
+	put("/libxl/1/device/virtio/6/type", "virtio,device2");
 	put("/libxl/1/device/virtio_disk/xvdp/base", "0x2000400");
 	DISK("attach", "1", "/a", "--no-wait");
 	put("/local/domain/0/backend/virtio_disk/1/51712/state", "9");
 	DISK("list", "1");
 	assert_non_null(
-		strstr(cli_out, "\n1     db           xvda   51712   0       ?            ?      -            w "));
+		strstr(cli_out, "\n1     db           xvda    51712   0       ?            ?      -            w "));
 	assert_non_null(strstr(cli_out,
-			       "\n1     db           -      3       0       -            ?      -            -    "
+			       "\n1     db           virtio3 3       0       -            ?      -            -    "
 			       "yes    0x02000200 34  -\n"));
+	assert_non_null(strstr(cli_out,
+			       "\n1     db           virtio4 4       0       -            ?      -            -    "
+			       "yes    -          -   random numbers\n"));
+	assert_non_null(strstr(cli_out, "   a device of type 26\n"));
+	assert_non_null(strstr(cli_out, "virtio6 6 "));
 	assert_null(strstr(cli_out, "51952")); /* xvdp */
+	DISK("list", "1", "--json");
+	assert_non_null(strstr(cli_out, "\"vdev\": \"virtio4\", \"devid\": 4, "));
+	assert_non_null(strstr(cli_out, "\"type\": 4, "));
+	assert_non_null(strstr(cli_out, "\"target\": \"random numbers\"}"));
 }
 
 static void test_bad_input(void **state)
