@@ -10,6 +10,7 @@
 #include "cli/doctor/doctor.h"
 #include "cli/dt/dt.h"
 #include "cli/model/machine.h"
+#include "cli/rng/rng.h"
 
 #include <stdio.h>
 
@@ -30,7 +31,13 @@ static int root_run(int argc, char **argv)
 }
 
 static const struct gc_command *const commands[] = {
-	&gc_bench_command, &gc_disk_command, &gc_doctor_command, &gc_dt_command, &gc_model_command, NULL,
+	&gc_bench_command,
+	&gc_disk_command,
+	&gc_doctor_command,
+	&gc_dt_command,
+	&gc_model_command,
+	&gc_rng_command,
+	NULL,
 };
 
 static const struct gc_command root = {

@@ -9,6 +9,8 @@
 #include "cli/domain.h"
 #include "cli/vdev.h"
 
+#include <abi/virtio.h>
+
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -124,8 +126,12 @@ static int attach_failed(struct xs_handle *xs, const struct gc_disk *disk, int e
 		return gc_fail("vdev '%s': domain %u has device %" PRIu32 " already", disk->name, disk->domid,
 			       disk->devid);
 	case -ENOSPC:
-		return disk->placed ? gc_fail("domain %u: no virtio-mmio device is free, there are 11", disk->domid)
-				    : gc_fail("domain %u: no name from xvda to xvdz is free (see --vdev)", disk->domid);
+		if (disk->placed)
+			return gc_fail("domain %u: no virtio-mmio device is free, there are 11", disk->domid);
+		if (disk->type != GIO_VIRTIO_ID_BLOCK)
+			return gc_fail("domain %u: it has %u devices of xl's virtio list already", disk->domid,
+				       GC_DISK_NUMBERS);
+		return gc_fail("domain %u: no name from xvda to xvdz is free (see --vdev)", disk->domid);
 	case -EOPNOTSUPP:
 		return gc_fail("domain %u: a guest on x86 has its disks by grants, --no-grants is for Arm",
 			       disk->domid);
@@ -189,27 +195,37 @@ static int attach_wait(struct xs_handle *xs, const struct gc_disk *disk)
 }
 
 /* The name is printed last, on standard output alone: scripts use it. */
+int gc_disk_attach(struct xs_handle *xs, struct gc_disk *disk, bool wait)
+{
+	int rc = GC_OK, err;
+
+	if (wait)
+		interrupts_catch();
+	err = gc_disk_write(xs, disk);
+	if (err)
+		return attach_failed(xs, disk, err);
+	if (wait)
+		rc = attach_wait(xs, disk);
+	if (rc == GC_OK)
+		printf("%s\n", disk->name);
+	return rc;
+}
+
 static int attach_run(int argc, char **argv)
 {
-	struct gc_disk disk = {.class = "virtio_disk"};
+	struct gc_disk disk = {.class = "virtio_disk", .type = GIO_VIRTIO_ID_BLOCK};
 	struct xs_handle *xs;
 	struct gc_args args;
-	int rc, err;
+	int rc;
 
 	if (!attach_parse(argc, argv, &args, &disk))
 		return GC_USAGE;
 	xs = gc_store_open(args.option[MACHINE]);
 	if (!xs)
 		return GC_FAILED;
-	if (!args.option[NO_WAIT])
-		interrupts_catch();
 	rc = attach_find(xs, &args, &disk);
-	if (!rc && (err = gc_disk_write(xs, &disk)))
-		rc = attach_failed(xs, &disk, err);
-	if (!rc && !args.option[NO_WAIT])
-		rc = attach_wait(xs, &disk);
-	if (rc == GC_OK)
-		printf("%s\n", disk.name);
+	if (!rc)
+		rc = gc_disk_attach(xs, &disk, !args.option[NO_WAIT]);
 	xs_close(xs);
 	return rc;
 }
@@ -269,14 +285,17 @@ static int detach_allowed(struct xs_handle *xs, const struct gc_disk *disk, cons
 }
 
 /*
- * The directories are removed only after the backend has let go, or by --force: a backend that finds them gone cannot
+ * The directories are removed only after the backend has let go, or by force: a backend that finds them gone cannot
  * say what it still holds.
  */
-static int detach(struct xs_handle *xs, const struct gc_disk *disk, bool force)
+int gc_disk_detach(struct xs_handle *xs, const struct gc_disk *disk, const char *control, bool force)
 {
 	unsigned state = 0;
-	int err = gc_disk_close(xs, disk);
+	int rc = force ? GC_OK : detach_allowed(xs, disk, control), err;
 
+	if (rc)
+		return rc;
+	err = gc_disk_close(xs, disk);
 	if (!err && !force)
 		err = gc_disk_wait_closed(xs, disk, GC_DISK_WAIT_MS, &state);
 	if (err == -ETIMEDOUT)
@@ -294,22 +313,19 @@ static int detach_run(int argc, char **argv)
 	struct gc_disk disk = {.class = "virtio_disk"};
 	struct xs_handle *xs;
 	struct gc_args args;
-	bool force;
 	int rc;
 
 	if (!gc_args_parse(&args, detach_options, argc, argv, 2, 2) || !vdev_check(args.arg[1], &disk))
 		return GC_USAGE;
-	force = args.option[FORCE] != NULL;
 	xs = gc_store_open(args.option[DETACH_MACHINE]);
 	if (!xs)
 		return GC_FAILED;
 	rc = gc_domain_find(xs, "domain", args.arg[0], 1, &disk.domid);
 	if (!rc && gc_disk_find(xs, disk.domid, disk.devid, &disk))
 		rc = gc_fail("vdev '%s': domain %u has no such virtio disk", args.arg[1], disk.domid);
-	if (!rc && !force)
-		rc = detach_allowed(xs, &disk, gc_grantiod_path(args.option[CONTROL], args.option[DETACH_MACHINE]));
 	if (!rc)
-		rc = detach(xs, &disk, force);
+		rc = gc_disk_detach(xs, &disk, gc_grantiod_path(args.option[CONTROL], args.option[DETACH_MACHINE]),
+				    args.option[FORCE] != NULL);
 	xs_close(xs);
 	return rc;
 }

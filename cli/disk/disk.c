@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Virtio disks in xenstore: where they are, how they are written, closed and removed. The keys and their order are xl's
- * (recordings in tests/unit/cli/fixtures), so that any backend which serves xl's disks serves these. Each change is one
- * transaction: a backend never sees half of a disk.
+ * Virtio disks in xenstore: where they are, how they are written, closed and removed; the same for random numbers. The
+ * keys and their order are xl's (recordings in tests/unit/cli/fixtures), so that any backend which serves xl's disks
+ * serves these. Each change is one transaction: a backend never sees half of a disk.
  */
 #include "cli/disk/disk.h"
 
 #include "cli/domain.h"
 #include "cli/vdev.h"
 
+#include <abi/virtio.h>
 #include <abi/virtio_mmio.h>
 #include <abi/xen.h>
 #include <abi/xenbus.h>
@@ -133,6 +134,20 @@ static void place_choose(struct gc_tx *tx, struct gc_disk *disk)
 		gc_tx_fail(tx, -EOPNOTSUPP);
 }
 
+/* Devices of xl's `virtio` list are numbered from 0. They are called as grantiod calls them. */
+static void number_choose(struct gc_tx *tx, struct gc_disk *disk)
+{
+	struct gc_disk_paths paths;
+
+	for (disk->devid = 0; disk->devid < GC_DISK_NUMBERS && !tx->error; disk->devid++) {
+		snprintf(disk->name, sizeof(disk->name), "virtio%" PRIu32, disk->devid);
+		gc_disk_paths(disk, &paths);
+		if (!gc_tx_exists(tx, paths.libxl))
+			return;
+	}
+	gc_tx_fail(tx, -ENOSPC);
+}
+
 /* The first name, xvda to xvdz, that the domain has no disk of. */
 static void name_choose(struct gc_tx *tx, struct gc_disk *disk)
 {
@@ -176,13 +191,30 @@ static void keys_write(struct gc_tx *tx, const struct gc_disk *disk, const char 
 		gc_tx_key(tx, dir, "grant_usage", "%d", disk->grants);
 }
 
-/* Owned by the guest, as with xl: its frontend writes its state there. All keys are xl's. */
+/* The same for a device of xl's `virtio` list. xl writes this base in hexadecimal, but 0 as a single digit. */
+static void rng_keys_write(struct gc_tx *tx, const struct gc_disk *disk, const char *dir)
+{
+	gc_tx_key(tx, dir, "frontend-id", "%u", disk->domid);
+	gc_tx_key(tx, dir, "online", "1");
+	gc_tx_key(tx, dir, "state", "1");
+	gc_tx_key(tx, dir, "irq", "%u", disk->irq);
+	gc_tx_key(tx, dir, "base", "%#" PRIx64, disk->base);
+	gc_tx_key(tx, dir, GIO_XENBUS_KEY_TYPE, GIO_XENBUS_TYPE "%" PRIx32, disk->type);
+	gc_tx_key(tx, dir, GIO_XENBUS_KEY_TRANSPORT, GIO_XENBUS_TRANSPORT_MMIO);
+	gc_tx_key(tx, dir, "grant_usage", "%d", disk->grants);
+}
+
+/* Owned by the guest, as with xl: its frontend writes its state there. All keys are xl's, but for `type`. */
 static void frontend_write(struct gc_tx *tx, const struct gc_disk *disk, const struct gc_disk_paths *paths)
 {
 	gc_tx_dir(tx, paths->frontend, disk->domid, disk->backend);
 	gc_tx_key(tx, paths->frontend, "backend", "%s", paths->backend);
 	gc_tx_key(tx, paths->frontend, "backend-id", "%u", disk->backend);
 	gc_tx_key(tx, paths->frontend, "state", "1");
+	if (disk->type == GIO_VIRTIO_ID_RNG) { /* the guest believes the type only here: docs/xenbus.md */
+		gc_tx_key(tx, paths->frontend, GIO_XENBUS_KEY_TYPE, GIO_XENBUS_TYPE "%" PRIx32, disk->type);
+		return;
+	}
 	gc_tx_key(tx, paths->frontend, "virtual-device", "%" PRIu32, disk->devid);
 	gc_tx_key(tx, paths->frontend, "device-type", "disk");
 	gc_tx_key(tx, paths->frontend, "trusted", "1");
@@ -210,12 +242,15 @@ static void disk_write(struct gc_tx *tx, void *arg)
 {
 	const struct write_job *job = arg;
 	struct gc_disk *disk = job->disk;
+	bool rng = disk->type == GIO_VIRTIO_ID_RNG;
 	struct gc_disk_paths paths;
 	char error[GC_PATH_MAX];
 
 	if (!domain_exists(tx, disk->domid) || !domain_exists(tx, disk->backend))
 		gc_tx_fail(tx, -ENODEV);
-	if (job->choose)
+	if (job->choose && rng)
+		number_choose(tx, disk);
+	else if (job->choose)
 		name_choose(tx, disk);
 	place_choose(tx, disk);
 	gc_disk_paths(disk, &paths);
@@ -229,8 +264,8 @@ static void disk_write(struct gc_tx *tx, void *arg)
 	gc_tx_rm(tx, error); /* of an earlier disk */
 	gc_tx_dir(tx, paths.backend, disk->backend, disk->domid);
 	gc_tx_key(tx, paths.backend, "frontend", "%s", paths.frontend);
-	keys_write(tx, disk, paths.backend);
-	keys_write(tx, disk, paths.libxl);
+	(rng ? rng_keys_write : keys_write)(tx, disk, paths.backend);
+	(rng ? rng_keys_write : keys_write)(tx, disk, paths.libxl);
 }
 
 /*

@@ -14,6 +14,8 @@
 #define GC_DISK_TARGET_MAX 1024
 #define GC_DISK_WAIT_MS	   10000 /* libxl's LIBXL_HOTPLUG_TIMEOUT and LIBXL_INIT_TIMEOUT */
 
+#define GC_DISK_NUMBERS 26u /* devices of random numbers of a guest's: as many as there are names of disks */
+
 /* A virtio disk; or a device of xl's `virtio` list, which may be of another type. */
 struct gc_disk {
 	const char *class; /* "virtio_disk", or "virtio" for what xl's virtio= has made */
@@ -41,7 +43,8 @@ void gc_disk_paths(const struct gc_disk *disk, struct gc_disk_paths *paths);
 void gc_disk_error_path(const struct gc_disk *disk, char path[GC_PATH_MAX]);
 
 /*
- * Write all that xl writes, in one transaction. Fills in placed, base and irq; and devid and name if the name is empty.
+ * Write all that xl writes for a disk, or for random numbers (type GIO_VIRTIO_ID_RNG), in one transaction. Fills in
+ * placed, base and irq; and devid and name if the name is empty.
  * -ENODEV: no such domain, -EEXIST: it has that disk, -ENOSPC: no interrupt or name is free, -EOPNOTSUPP: not without
  * grants, on x86.
  */
@@ -52,6 +55,14 @@ int gc_disk_remove(struct xs_handle *xs, const struct gc_disk *disk);
 int gc_disk_close(struct xs_handle *xs, const struct gc_disk *disk);
 /* Wait until it has: 0, -ETIMEDOUT with the backend's last state. */
 int gc_disk_wait_closed(struct xs_handle *xs, const struct gc_disk *disk, int wait_ms, unsigned *state);
+
+/*
+ * Attach: write it, wait until it is served (else it is removed again), and print its name. Detach: close it, wait, and
+ * remove it; grantiod at `control` is asked whether the guest uses it. `grantio rng` does the same for its devices.
+ * They return exit codes, after an error line.
+ */
+int gc_disk_attach(struct xs_handle *xs, struct gc_disk *disk, bool wait);
+int gc_disk_detach(struct xs_handle *xs, const struct gc_disk *disk, const char *control, bool force);
 
 /* Find a disk of the domain by its device number (cli/vdev.h). -ENOENT. */
 int gc_disk_find(struct xs_handle *xs, unsigned domid, uint32_t devid, struct gc_disk *disk);

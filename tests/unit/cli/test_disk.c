@@ -5,6 +5,7 @@
 
 #include "cli/disk/disk.h"
 #include "cli/domain.h"
+#include "cli/rng/rng.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -33,7 +34,7 @@
 #define USAGE(text, ...)  REFUSED(2, "grantio: disk " text "\n", "disk", __VA_ARGS__)
 #define FAILED(text, ...) REFUSED(1, "grantio: disk " text "\n", "disk", __VA_ARGS__)
 
-static const struct gc_command *const commands[] = {&gc_disk_command, NULL};
+static const struct gc_command *const commands[] = {&gc_disk_command, &gc_rng_command, NULL};
 static const struct gc_command root = {.name = "grantio", .summary = "a test", .commands = commands};
 static struct xs_handle *xs;
 
@@ -467,6 +468,70 @@ static void test_list_of_others(void **state)
 	assert_non_null(strstr(cli_out, "\"target\": \"random numbers\"}"));
 }
 
+/* ---- random numbers ---- */
+
+#define RNG(...)		     DONE("rng", __VA_ARGS__)
+#define RNG_REFUSED(code, text, ...) REFUSED(code, "grantio: rng " text "\n", "rng", __VA_ARGS__)
+
+/* The keys of xl's `virtio` list; and the type where the guest believes it, which xl leaves out. */
+static void rng_expect(const char *dir)
+{
+	static const char *const keys[][2] = {
+		{"frontend", "/local/domain/1/device/virtio/0"},
+		{"frontend-id", "1"},
+		{"irq", "33"},
+		{"base", "0x2000000"},
+		{"type", "virtio,device4"},
+		{"transport", "mmio"},
+		{"grant_usage", "1"},
+		{"params", NULL},
+	};
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		expect(dir, keys[i][0], keys[i][1]);
+}
+
+static void test_rng(void **state)
+{
+	(void)state;
+	backend_start(0, "2", NULL);
+	RNG("attach", "db");
+	assert_string_equal(cli_out, "virtio0\n");
+	rng_expect("/local/domain/0/backend/virtio/1/0");
+	rng_expect("/libxl/1/device/virtio/0");
+	expect("/local/domain/1/device/virtio/0", "backend", "/local/domain/0/backend/virtio/1/0");
+	expect("/local/domain/1/device/virtio/0", "type", "virtio,device4");
+	RNG("attach", "1");
+	DISK("attach", "1", "/a");
+	expect("/libxl/1/device/virtio_disk/51712", "irq", "35");
+	DISK("list", "db");
+	assert_non_null(strstr(cli_out,
+			       "db           virtio1 1       0       InitWait     ?      -            -    yes "
+			       "   0x02000200 34  random numbers\n"));
+	RNG("detach", "db", "virtio0");
+	RNG("detach", "1", "1");
+	expect("/local/domain/0/backend", "virtio", NULL);
+	backend_stop();
+}
+
+/* On x86, by a driver domain; and what is refused. */
+static void test_rng_elsewhere(void **state)
+{
+	(void)state;
+	domain_make(3, "x86");
+	RNG("attach", "3", "--no-wait", "--backend", "1");
+	expect("/local/domain/1/backend/virtio/3/0", "base", "0");
+	expect("/local/domain/3/device/virtio/0", "type", "virtio,device4");
+	for (int i = 1; i < 26; i++)
+		RNG("attach", "3", "--no-wait");
+	RNG_REFUSED(1, "attach: domain 3: it has 26 devices of xl's virtio list already", "attach", "3", "--no-wait");
+	put("/libxl/1/device/virtio/3/type", "virtio,device1a");
+	RNG_REFUSED(2, "detach: device 'xvda': must be a name as virtio0, or a number", "detach", "1", "xvda");
+	RNG_REFUSED(1, "detach: device 'virtio3': domain 1 has no such device of random numbers", "detach", "1",
+		    "virtio3");
+	RNG_REFUSED(1, "attach: domain 7: no such domain", "attach", "7");
+}
+
 static void test_bad_input(void **state)
 {
 	char longest[2048];
@@ -524,6 +589,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_backend_does_not_serve, disk_setup, disk_teardown),
 		cmocka_unit_test_setup_teardown(test_list, disk_setup, disk_teardown),
 		cmocka_unit_test_setup_teardown(test_list_of_others, disk_setup, disk_teardown),
+		cmocka_unit_test_setup_teardown(test_rng, disk_setup, disk_teardown),
+		cmocka_unit_test_setup_teardown(test_rng_elsewhere, disk_setup, disk_teardown),
 		cmocka_unit_test_setup_teardown(test_bad_input, disk_setup, disk_teardown),
 	};
 
