@@ -57,4 +57,5 @@ void gd_serve_flush(struct gd_class_queue *queue)
 	serve->base.inflight++;
 	gd_count_add(&serve->base.taken, 1);
 	gd_disk_submit(serve->disk, &serve->flush);
+	gd_disk_queue_send(serve->disk);
 }

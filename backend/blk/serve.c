@@ -402,6 +402,7 @@ int gd_serve_take(struct gd_class_queue *queue)
 	copies_run(serve);
 	for (unsigned i = 0; i < fetched; i++)
 		request_start(serve, serve->batch[i], chain_at(serve, i));
+	gd_disk_queue_send(serve->disk);
 	if (fetched > 0)
 		gd_count_add(&serve->base.stats.batches, 1);
 	return (int)fetched;
@@ -495,6 +496,7 @@ static struct gd_request *answers_gather(struct gd_serve *serve, struct gd_reque
 static struct gd_request *done_sort(struct gd_serve *serve)
 {
 	struct gd_request *r, *next, *over = NULL, **tail = &over, *list = serve->done;
+	bool again = false;
 
 	serve->done = NULL;
 	serve->done_tail = &serve->done;
@@ -503,11 +505,14 @@ static struct gd_request *done_sort(struct gd_serve *serve)
 		r->next = NULL;
 		if (r->io.done && serve->base.ring && gd_blk_next(serve->blk, r)) {
 			request_submit(serve, r);
+			again = true;
 			continue;
 		}
 		*tail = r;
 		tail = &r->next;
 	}
+	if (again)
+		gd_disk_queue_send(serve->disk);
 	return over;
 }
 

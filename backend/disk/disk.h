@@ -145,10 +145,12 @@ void gd_disk_queue_cancel(struct gd_disk_queue *queue);
 void gd_disk_queue_close(struct gd_disk_queue *queue);
 
 /*
- * Prepare an I/O; the caller submits the ring afterwards, once per batch. An I/O is always accepted: failures arrive
- * through `done`. If the ring has no free SQE, it is submitted once.
+ * Prepare an I/O. After the last one of a batch the caller calls gd_disk_queue_send(), and then submits the ring. An
+ * I/O is always accepted: failures arrive through `done`. If the ring has no free SQE, it is submitted once.
  */
 void gd_disk_submit(struct gd_disk_queue *queue, struct gd_disk_io *io);
+/* The batch is complete: an engine that sends all of it by one system call does so now. */
+void gd_disk_queue_send(struct gd_disk_queue *queue);
 void gd_disk_queue_cqe(struct gd_disk_queue *queue, struct io_uring_cqe *cqe);
 unsigned gd_disk_queue_busy(const struct gd_disk_queue *queue); /* in flight */
 /*

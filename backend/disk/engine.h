@@ -55,7 +55,7 @@ struct gd_disk_engine {
 	/* Called for each completion of the engine's. `slot` is NULL for kinds other than GD_KIND_IO. */
 	void (*cqe)(struct gd_disk_queue *queue, enum gd_disk_kind kind, uint32_t generation, struct gd_disk_slot *slot,
 		    int result);
-	/* Called after I/O was started or a completion came: finish I/O, arm what is waited for. NULL: not needed. */
+	/* Called when a batch or a completion is over: send, finish I/O, arm what is waited for. NULL: not needed. */
 	void (*settle)(struct gd_disk_queue *queue);
 	void (*cancel)(struct gd_disk_queue *queue); /* NULL: I/O in flight runs to its end */
 };

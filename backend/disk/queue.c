@@ -152,8 +152,11 @@ void gd_queue_pump(struct gd_disk_queue *queue)
 	}
 }
 
-/* Call `done` of what is finished. Only the outermost call does that: `done` may submit I/O, which may finish more. */
-static void queue_drain(struct gd_disk_queue *queue)
+/*
+ * Call `done` of what is finished. Only the outermost call does that: `done` may submit I/O, which may finish more.
+ * `more`: the batch is not complete, so that the engine need not settle yet.
+ */
+static void queue_drain(struct gd_disk_queue *queue, bool more)
 {
 	struct gd_disk_io *io;
 
@@ -166,7 +169,7 @@ static void queue_drain(struct gd_disk_queue *queue)
 			io->done(io);
 		}
 		gd_queue_pump(queue);
-		if (queue->disk->engine->settle)
+		if (queue->disk->engine->settle && !more)
 			queue->disk->engine->settle(queue);
 	} while (queue->finished.first);
 	queue->draining = false;
@@ -184,7 +187,12 @@ void gd_disk_submit(struct gd_disk_queue *queue, struct gd_disk_io *io)
 		io_finish(queue, io, -EROFS);
 	else
 		list_append(&queue->waiting, io);
-	queue_drain(queue);
+	queue_drain(queue, true);
+}
+
+void gd_disk_queue_send(struct gd_disk_queue *queue)
+{
+	queue_drain(queue, false);
 }
 
 void gd_disk_queue_cqe(struct gd_disk_queue *queue, struct io_uring_cqe *cqe)
@@ -204,7 +212,7 @@ void gd_disk_queue_cqe(struct gd_disk_queue *queue, struct io_uring_cqe *cqe)
 		slot = &queue->slots[index];
 	}
 	queue->disk->engine->cqe(queue, kind, generation, slot, cqe->res);
-	queue_drain(queue);
+	queue_drain(queue, false);
 }
 
 unsigned gd_disk_queue_busy(const struct gd_disk_queue *queue)
@@ -222,7 +230,7 @@ void gd_disk_queue_cancel(struct gd_disk_queue *queue)
 	queue->cancelled = true;
 	if (queue->disk->engine->cancel)
 		queue->disk->engine->cancel(queue);
-	queue_drain(queue);
+	queue_drain(queue, false);
 }
 
 static int slots_alloc(struct gd_disk_queue *queue)

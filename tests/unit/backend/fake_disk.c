@@ -23,7 +23,7 @@ struct gd_disk {
 struct gd_disk_queue {
 	struct io_uring *ring;
 	uint64_t tag;
-	unsigned depth, busy;
+	unsigned depth, busy, unsent; /* unsent: gd_disk_queue_send() is to come for so many */
 	int eventfd;
 	uint64_t count;
 	bool armed, cancelled;
@@ -229,6 +229,7 @@ void gd_disk_submit(struct gd_disk_queue *q, struct gd_disk_io *io)
 	if (io->op == GD_DISK_READ || io->op == GD_DISK_WRITE)
 		assert_int_equal((uintptr_t)io->buf % fake_disk.info.align, 0);
 	q->busy++;
+	q->unsent++;
 	if (__atomic_load_n(&fake_disk.hold, __ATOMIC_SEQ_CST)) {
 		io->next = q->waiting;
 		q->waiting = io;
@@ -247,10 +248,16 @@ void gd_disk_submit(struct gd_disk_queue *q, struct gd_disk_io *io)
 	io_uring_sqe_set_data64(sqe, q->tag | (uintptr_t)io);
 }
 
+void gd_disk_queue_send(struct gd_disk_queue *q)
+{
+	q->unsent = 0;
+}
+
 void gd_disk_queue_cqe(struct gd_disk_queue *q, struct io_uring_cqe *cqe)
 {
 	uint64_t data = io_uring_cqe_get_data64(cqe) & ~(UINT64_C(0xff) << 56);
 
+	assert_int_equal(q->unsent, 0); /* else an I/O was submitted, and the thread waited without sending it */
 	if (data != RELEASED) {
 		io_complete(q, (struct gd_disk_io *)(uintptr_t)data);
 		return;

@@ -219,6 +219,7 @@ void rig_poll(struct disk_rig *rig, unsigned milliseconds)
 	struct __kernel_timespec limit = {.tv_sec = milliseconds / 1000, .tv_nsec = milliseconds % 1000 * 1000000ll};
 	struct io_uring_cqe *cqe;
 
+	gd_disk_queue_send(rig->queue);
 	io_uring_submit_and_wait_timeout(&rig->ring, &cqe, 1, &limit, NULL);
 	while (!io_uring_peek_cqe(&rig->ring, &cqe)) {
 		struct io_uring_cqe copy;
@@ -245,6 +246,7 @@ void rig_submit(struct disk_rig *rig, struct gd_disk_io *io)
 {
 	io->done = rig_done;
 	gd_disk_submit(rig->queue, io);
+	gd_disk_queue_send(rig->queue);
 	io_uring_submit(&rig->ring);
 }
 
