@@ -22,7 +22,7 @@
 #define GD_DISK_ZEROES	    (256u << 10) /* bytes of gd_disk_zeroes */
 #define GD_DISK_MAX_DISCARD (1ull << 30) /* longest discard and write-zeroes that are offered; engines may cut them */
 
-enum gd_disk_kind { GD_KIND_IO = 1, GD_KIND_POLL_IN, GD_KIND_POLL_OUT, GD_KIND_TIMER, GD_KIND_CANCEL };
+enum gd_disk_kind { GD_KIND_IO = 1, GD_KIND_POLL_IN, GD_KIND_POLL_OUT, GD_KIND_TIMER, GD_KIND_CANCEL, GD_KIND_RECEIVE };
 
 struct gd_disk_slot {
 	struct gd_disk_io *io;	   /* NULL: free */
@@ -32,9 +32,8 @@ struct gd_disk_slot {
 	uint16_t index;
 	uint8_t mode; /* the engine's: what the submission in flight does */
 	uint8_t retries;
-	int error; /* this and the rest are the engine's */
+	bool asked; /* this and the rest are NBD's: the request has no answer yet */
 	uint64_t mark, sent;
-	struct gd_disk_queue *owner; /* set while the command is with libnbd */
 };
 
 struct gd_disk_engine {

@@ -7,10 +7,10 @@
 
 #include "backend/base/clock.h"
 
-static int blocks_describe(struct gd_disk_info *info, const struct gd_disk_opening *opening, struct nbd_handle *handle,
+static int blocks_describe(struct gd_disk_info *info, const struct gd_disk_opening *opening,
 			   const struct gd_nbd_abilities *can)
 {
-	uint64_t best = gd_nbd_size_told(handle, LIBNBD_SIZE_PREFERRED);
+	uint64_t best = can->best;
 
 	if (can->least > 65536 || can->least & (can->least - 1))
 		return gd_disk_refuse(opening, -EINVAL, "minimum block size %u is not a power of two up to 65536",
@@ -21,16 +21,14 @@ static int blocks_describe(struct gd_disk_info *info, const struct gd_disk_openi
 		info->physical_size = (uint32_t)best;
 	if (!can->payload)
 		return gd_disk_refuse(opening, -EINVAL, "maximum block size %llu is less than one block of %u",
-				      (unsigned long long)gd_nbd_size_told(handle, LIBNBD_SIZE_MAXIMUM),
-				      info->block_size);
+				      (unsigned long long)can->most, info->block_size);
 	info->max_transfer = can->payload;
 	return 0;
 }
 
-static int size_describe(struct gd_nbd_disk *disk, const struct gd_disk_opening *opening, struct nbd_handle *handle)
+static int size_describe(struct gd_nbd_disk *disk, const struct gd_disk_opening *opening, int64_t size)
 {
 	struct gd_disk_info *info = &disk->disk.info;
-	int64_t size = nbd_get_size(handle);
 	uint64_t odd;
 
 	if (size < 0)
@@ -47,25 +45,24 @@ static int size_describe(struct gd_nbd_disk *disk, const struct gd_disk_opening 
 	return 0;
 }
 
-static int disk_describe(struct gd_nbd_disk *disk, const struct gd_disk_opening *opening, struct nbd_handle *handle)
+static int disk_describe(struct gd_nbd_disk *disk, const struct gd_disk_opening *opening,
+			 const struct gd_nbd_abilities *can)
 {
 	struct gd_disk_info *info = &disk->disk.info;
-	struct gd_nbd_abilities can;
 	int result;
 
-	gd_nbd_abilities_ask(handle, &can);
-	info->readonly = nbd_is_read_only(handle) > 0;
+	info->readonly = can->readonly;
 	if (info->readonly && !opening->config->readonly)
 		return gd_disk_refuse(opening, -EROFS, "cannot open for writing: the export is read-only");
-	result = blocks_describe(info, opening, handle, &can);
+	result = blocks_describe(info, opening, can);
 	if (!result)
-		result = size_describe(disk, opening, handle);
+		result = size_describe(disk, opening, can->size);
 	if (result)
 		return result;
-	info->flush = can.flush;
-	info->multi_queue = can.multi_conn;
+	info->flush = can->flush;
+	info->multi_queue = can->multi_conn;
 	info->align = 1;
-	info->max_discard = can.trim ? GD_DISK_MAX_DISCARD : 0;
+	info->max_discard = can->trim ? GD_DISK_MAX_DISCARD : 0;
 	info->discard_align = info->physical_size;
 	info->max_write_zeroes = GD_DISK_MAX_DISCARD;
 	gd_disk_serial(info, opening->config->target);
@@ -73,27 +70,28 @@ static int disk_describe(struct gd_nbd_disk *disk, const struct gd_disk_opening 
 }
 
 /* Find the server, and connect. -ENOTCONN: it is not there, whatever else `why` says of it. */
-static int first_connect(struct gd_nbd_disk *disk, struct nbd_handle **handle, char *why, size_t size)
+static int first_connect(struct gd_nbd_disk *disk, char *why, size_t size)
 {
 	uint64_t until = gd_clock_ms() + GD_NBD_FIRST_MS, now;
 	int result = gd_nbd_server_resolve(&disk->server, GD_NBD_FIRST_MS / 2, why, size);
 
 	now = gd_clock_ms();
 	if (!result)
-		result = gd_nbd_connect(handle, &disk->server, (unsigned)(until > now ? until - now : 1), why, size);
+		result = gd_nbd_connect(&disk->spare, &disk->server, (unsigned)(until > now ? until - now : 1), why,
+					size);
 	return result && result != -ENOMEM ? -ENOTCONN : result;
 }
 
 int gd_nbd_open(struct gd_disk **out, const struct gd_disk_opening *opening)
 {
 	struct gd_nbd_disk *disk = calloc(1, sizeof(*disk));
-	struct nbd_handle *handle;
 	char why[256] = "";
 	int result;
 
 	if (!disk)
 		return gd_disk_refuse(opening, -ENOMEM, "%s", gd_log_errno(ENOMEM));
 	disk->doubt = &disk->doubt_own;
+	disk->spare.fd = -1;
 	disk->open_until = gd_clock_ms() + GD_NBD_CONNECT_MS;
 	disk->timeout_ms = opening->config->nbd_timeout_ms;
 	disk->reconnect_ms = opening->config->nbd_reconnect_ms;
@@ -102,22 +100,21 @@ int gd_nbd_open(struct gd_disk **out, const struct gd_disk_opening *opening)
 	if (!result)
 		result = gd_nbd_allowed(&disk->server, opening->config->nbd_allow, why, sizeof(why));
 	if (!result)
-		result = first_connect(disk, &handle, why, sizeof(why));
+		result = first_connect(disk, why, sizeof(why));
 	if (result) {
 		gd_disk_refuse(opening, result, "%s", why);
 		goto close_server;
 	}
-	result = disk_describe(disk, opening, handle);
+	result = disk_describe(disk, opening, &disk->spare.can);
 	if (result)
-		goto close_handle;
+		goto end_link;
 	pthread_mutex_init(&disk->lock, NULL); /* cannot fail with default attributes */
-	disk->spare = handle;
 	disk->disk.engine = &gd_nbd_engine;
 	*out = &disk->disk;
 	return 0;
 
-close_handle:
-	gd_nbd_end(handle);
+end_link:
+	gd_nbd_link_end(&disk->spare, true);
 close_server:
 	gd_nbd_server_close(&disk->server);
 	free(disk);

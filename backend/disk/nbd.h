@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * An NBD server: its address, and connections to it (libnbd handles). nbd_uri.c reads the URI, nbd_server.c connects,
- * nbd.c is the disk, nbd_queue.h its queues. Only plain NBD: no TLS, no URI parameter but the socket.
+ * An NBD server: its address, and connections to it. nbd_uri.c reads the URI. nbd_server.c connects: it has libnbd do
+ * the handshake, and nbd_link.c takes the socket from it then. nbd.c is the disk, nbd_queue.h its queues. Only plain
+ * NBD: no TLS, no URI parameter but the socket.
  */
 #ifndef GD_DISK_NBD_H
 #define GD_DISK_NBD_H
 
 #include "backend/disk/engine.h"
 
-#include <libnbd.h>
 #include <pthread.h>
 #include <sys/socket.h>
 
@@ -25,6 +25,7 @@
 #define GD_NBD_RETRY_FIRST_MS 100
 
 struct gd_nbd_lookup;
+struct nbd_handle;
 
 struct gd_nbd_server {
 	char *export; /* "": the server's default export */
@@ -39,11 +40,19 @@ struct gd_nbd_server {
 	struct gd_nbd_lookup *lookup;
 };
 
-/* What a server can do, as it said when a connection was made. */
+/* What a server has and can do, as it said when a connection was made. */
 struct gd_nbd_abilities {
-	bool flush, fua, zero, trim, multi_conn;
-	uint32_t least;	  /* minimum block size; 0: it does not say */
-	uint32_t payload; /* longest read or write */
+	int64_t size; /* -1: it does not say */
+	bool readonly, flush, fua, zero, trim, multi_conn;
+	uint32_t least;	     /* minimum block size; 0: it does not say */
+	uint64_t best, most; /* preferred and maximum block size; 0: it does not say */
+	uint32_t payload;    /* longest read or write */
+};
+
+/* A connection after its handshake. */
+struct gd_nbd_link {
+	int fd; /* -1: there is none */
+	struct gd_nbd_abilities can;
 };
 
 struct gd_nbd_disk {
@@ -57,7 +66,7 @@ struct gd_nbd_disk {
 	uint32_t *doubt,
 		doubt_own; /* nbd_doubt.c; `doubt` points to `doubt_own` or to memory that outlives the process */
 	pthread_mutex_t lock;
-	struct nbd_handle *spare; /* a connection that no queue uses: open's, or a closed queue's; under `lock` */
+	struct gd_nbd_link spare; /* a connection that no queue uses: open's, or a closed queue's; under `lock` */
 };
 
 /*
@@ -80,15 +89,12 @@ bool gd_nbd_doubt_unflushed(const struct gd_disk *disk);
 extern const struct gd_disk_engine gd_nbd_engine;
 void gd_nbd_disk_close(struct gd_disk *disk);
 uint64_t gd_nbd_measure(struct gd_disk *disk);
-/* A block size of the server's (LIBNBD_SIZE_*); 0: it does not say. */
-uint64_t gd_nbd_size_told(struct nbd_handle *handle, int which);
-void gd_nbd_abilities_ask(struct nbd_handle *handle, struct gd_nbd_abilities *can);
 /* How many milliseconds the connection of a queue that is opened now may take. */
 unsigned gd_nbd_queue_ms(const struct gd_nbd_disk *disk);
-/* Take a connection that is there already, and still works; the caller's. NULL: there is none. */
-struct nbd_handle *gd_nbd_spare_take(struct gd_nbd_disk *disk);
+/* Take a connection that is there already, and still works; the caller's. Its fd is -1 if there is none. */
+struct gd_nbd_link gd_nbd_spare_take(struct gd_nbd_disk *disk);
 /* Keep an idle connection for the next queue, or end it; consumed. */
-void gd_nbd_spare_put(struct gd_nbd_disk *disk, struct nbd_handle *handle);
+void gd_nbd_spare_put(struct gd_nbd_disk *disk, struct gd_nbd_link *link);
 
 /* Read a URI; on failure `why` says what is wrong. gd_nbd_server_close() is to be called also after a failure. */
 int gd_nbd_uri_parse(struct gd_nbd_server *server, const char *uri, char *why, size_t size);
@@ -109,13 +115,17 @@ void gd_nbd_server_close(struct gd_nbd_server *server);
 /* Begin to connect; does not block. `attempt` chooses among the addresses. NULL: see nbd_get_error(). */
 struct nbd_handle *gd_nbd_start(struct gd_nbd_server *server, unsigned attempt);
 /* Try to connect to each address in turn, for at most `milliseconds` in all, of which each has its share. */
-int gd_nbd_connect(struct nbd_handle **handle, struct gd_nbd_server *server, unsigned milliseconds, char *why,
+int gd_nbd_connect(struct gd_nbd_link *link, struct gd_nbd_server *server, unsigned milliseconds, char *why,
 		   size_t size);
-/* Say goodbye and close; takes NULL. No callback runs for what is in flight: libnbd forgets it. */
-void gd_nbd_end(struct nbd_handle *handle);
-/* True when an idle connection still works. Does not block. */
-bool gd_nbd_alive(struct nbd_handle *handle);
 /* Say in `why` what libnbd said last in this thread, or that the server closed the connection. `handle` may be NULL. */
 void gd_nbd_why(struct nbd_handle *handle, char *why, size_t size);
+
+/* Take the connection of a handle that is ready (nbd_aio_is_ready()), which is closed in any case. 0, or -errno with
+ * `why`: there is no connection. */
+int gd_nbd_link_take(struct gd_nbd_link *link, struct nbd_handle *handle, char *why, size_t size);
+/* True when an idle connection still works. Does not block. */
+bool gd_nbd_link_alive(const struct gd_nbd_link *link);
+/* Close it, if there is one. With `goodbye` the server is told, which is allowed between two requests. */
+void gd_nbd_link_end(struct gd_nbd_link *link, bool goodbye);
 
 #endif

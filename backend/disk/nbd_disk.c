@@ -1,42 +1,37 @@
 /* SPDX-License-Identifier: MIT */
-/* An NBD disk that is open: the connection that no queue uses, its size, and what its server can do. */
+/* An NBD disk that is open: the connection that no queue uses, and its size. */
 #include "backend/base/clock.h"
 #include "backend/disk/nbd.h"
 
 #include <stdlib.h>
-
-#define PAYLOAD_MAX \
-	(32u << 20) /* longest request that every server takes (the NBD protocol, "Block size constraints") */
 
 static struct gd_nbd_disk *disk_of(struct gd_disk *disk)
 {
 	return (struct gd_nbd_disk *)disk;
 }
 
-struct nbd_handle *gd_nbd_spare_take(struct gd_nbd_disk *disk)
+struct gd_nbd_link gd_nbd_spare_take(struct gd_nbd_disk *disk)
 {
-	struct nbd_handle *handle;
+	struct gd_nbd_link link;
 
 	pthread_mutex_lock(&disk->lock);
-	handle = disk->spare;
-	disk->spare = NULL;
+	link = disk->spare;
+	disk->spare.fd = -1;
 	pthread_mutex_unlock(&disk->lock);
-	if (handle && !gd_nbd_alive(handle)) {
-		nbd_close(handle);
-		handle = NULL;
-	}
-	return handle;
+	if (link.fd >= 0 && !gd_nbd_link_alive(&link))
+		gd_nbd_link_end(&link, false);
+	return link;
 }
 
-void gd_nbd_spare_put(struct gd_nbd_disk *disk, struct nbd_handle *handle)
+void gd_nbd_spare_put(struct gd_nbd_disk *disk, struct gd_nbd_link *link)
 {
 	pthread_mutex_lock(&disk->lock);
-	if (!disk->spare) {
-		disk->spare = handle;
-		handle = NULL;
+	if (disk->spare.fd < 0) {
+		disk->spare = *link;
+		link->fd = -1;
 	}
 	pthread_mutex_unlock(&disk->lock);
-	gd_nbd_end(handle);
+	gd_nbd_link_end(link, true);
 }
 
 uint64_t gd_nbd_measure(struct gd_disk *disk)
@@ -50,33 +45,10 @@ void gd_nbd_disk_close(struct gd_disk *base)
 {
 	struct gd_nbd_disk *disk = disk_of(base);
 
-	gd_nbd_end(disk->spare);
+	gd_nbd_link_end(&disk->spare, true);
 	pthread_mutex_destroy(&disk->lock);
 	gd_nbd_server_close(&disk->server);
 	free(disk);
-}
-
-uint64_t gd_nbd_size_told(struct nbd_handle *handle, int which)
-{
-	int64_t size = nbd_get_block_size(handle, which);
-
-	return size > 0 ? (uint64_t)size : 0;
-}
-
-void gd_nbd_abilities_ask(struct nbd_handle *handle, struct gd_nbd_abilities *can)
-{
-	uint64_t least = gd_nbd_size_told(handle, LIBNBD_SIZE_MINIMUM),
-		 most = gd_nbd_size_told(handle, LIBNBD_SIZE_MAXIMUM);
-
-	can->flush = nbd_can_flush(handle) > 0;
-	can->fua = nbd_can_fua(handle) > 0;
-	can->zero = nbd_can_zero(handle) > 0;
-	can->trim = nbd_can_trim(handle) > 0;
-	can->multi_conn = nbd_can_multi_conn(handle) > 0;
-	can->least = least < UINT32_MAX ? (uint32_t)least : UINT32_MAX;
-	if (!most || most > PAYLOAD_MAX)
-		most = PAYLOAD_MAX;
-	can->payload = (uint32_t)most & ~((least > 512 && least <= 65536 ? (uint32_t)least : 512) - 1);
 }
 
 unsigned gd_nbd_queue_ms(const struct gd_nbd_disk *disk)

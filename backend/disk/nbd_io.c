@@ -13,7 +13,6 @@
 #include "backend/disk/nbd_queue.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 
 #define AGAIN_MOST                                                                                                    \
@@ -24,29 +23,18 @@ enum mode { MODE_DATA, MODE_ZERO, MODE_TRIM, MODE_SYNC };
 
 /* --- requests --- */
 
-static int slot_answered(void *opaque, int *error)
-{
-	struct gd_disk_slot *slot = opaque;
-	struct gd_nbd_queue *queue = (struct gd_nbd_queue *)slot->owner;
-
-	slot->error = *error;
-	slot->next = queue->answered;
-	queue->answered = slot;
-	return 1; /* libnbd may forget the command */
-}
-
 static enum mode mode_choose(const struct gd_nbd_queue *queue, const struct gd_disk_io *io)
 {
 	if (!gd_io_unfinished(io))
 		return MODE_SYNC;
 	if (io->op == GD_DISK_DISCARD)
 		return MODE_TRIM;
-	return io->op == GD_DISK_WRITE_ZEROES && queue->can.zero ? MODE_ZERO : MODE_DATA;
+	return io->op == GD_DISK_WRITE_ZEROES && queue->link.can.zero ? MODE_ZERO : MODE_DATA;
 }
 
 static uint32_t chunk_length(const struct gd_nbd_queue *queue, const struct gd_disk_io *io, enum mode mode)
 {
-	uint64_t left = io->length - io->progress, most = queue->can.payload;
+	uint64_t left = io->length - io->progress, most = queue->link.can.payload;
 
 	if (mode != MODE_DATA)
 		most = GD_DISK_MAX_DISCARD;
@@ -55,70 +43,64 @@ static uint32_t chunk_length(const struct gd_nbd_queue *queue, const struct gd_d
 	return (uint32_t)(left < most ? left : most);
 }
 
-static int64_t data_send(const struct gd_nbd_queue *queue, struct gd_disk_slot *slot)
+/* The request for the next part of the slot's I/O. */
+static struct gd_nbd_ask slot_request(const struct gd_nbd_queue *queue, const struct gd_disk_slot *slot)
 {
-	const nbd_completion_callback answered = {.callback = slot_answered, .user_data = slot};
 	const struct gd_disk_io *io = slot->io;
-	uint64_t at = io->offset + io->progress;
-
-	if (io->op == GD_DISK_READ)
-		return nbd_aio_pread(queue->handle, (char *)io->buf + io->progress, slot->chunk, at, answered, 0);
-	return nbd_aio_pwrite(queue->handle, io->op == GD_DISK_WRITE ? (char *)io->buf + io->progress : gd_disk_zeroes,
-			      slot->chunk, at, answered, io->fua && queue->can.fua ? LIBNBD_CMD_FLAG_FUA : 0);
-}
-
-static int64_t command_send(const struct gd_nbd_queue *queue, struct gd_disk_slot *slot)
-{
-	const nbd_completion_callback answered = {.callback = slot_answered, .user_data = slot};
-	const struct gd_disk_io *io = slot->io;
-	uint64_t at = io->offset + io->progress;
-	uint32_t flags;
+	struct gd_nbd_ask ask = {.offset = io->offset + io->progress, .length = slot->chunk};
 
 	switch (slot->mode) {
 	case MODE_ZERO:
-		flags = io->fua && queue->can.fua ? LIBNBD_CMD_FLAG_FUA : 0;
+		ask.type = GD_NBD_ZERO;
 		if (!io->unmap || !queue->base.disk->discard)
-			flags |= LIBNBD_CMD_FLAG_NO_HOLE;
-		return nbd_aio_zero(queue->handle, slot->chunk, at, answered, flags);
+			ask.flags = GD_NBD_FLAG_NO_HOLE;
+		break;
 	case MODE_TRIM:
-		return nbd_aio_trim(queue->handle, slot->chunk, at, answered, 0);
-	case MODE_SYNC:
-		return nbd_aio_flush(queue->handle, answered, 0);
+		ask.type = GD_NBD_TRIM;
+		break;
+	case MODE_SYNC: /* "offset and length MUST be zero" */
+		return (struct gd_nbd_ask){.type = GD_NBD_FLUSH};
 	default:
-		return data_send(queue, slot);
+		ask.type = io->op == GD_DISK_READ ? GD_NBD_READ : GD_NBD_WRITE;
+		ask.data = io->op == GD_DISK_WRITE_ZEROES ? gd_disk_zeroes : (char *)io->buf + io->progress;
 	}
+	if (io->fua && queue->link.can.fua && ask.type != GD_NBD_READ && ask.type != GD_NBD_TRIM)
+		ask.flags |= GD_NBD_FLAG_FUA;
+	return ask;
+}
+
+static void slot_ask(struct gd_nbd_queue *queue, struct gd_disk_slot *slot)
+{
+	struct gd_nbd_ask ask;
+
+	slot->chunk = slot->mode == MODE_SYNC ? 0 : chunk_length(queue, slot->io, (enum mode)slot->mode);
+	slot->asked = true;
+	slot->sent = gd_clock_ms();
+	ask = slot_request(queue, slot);
+	gd_nbd_frame_ask(&queue->frame, slot->index, &ask);
 }
 
 /*
- * Whether libnbd has given the command back. If the connection ends while the command is sent, it has done so already;
- * the cookie that it returns then means nothing, as it comes from memory that has been freed.
+ * The export may have become smaller, or read-only, since the disk was described to the guest. What it does not have or
+ * take is not asked of the server. True: the I/O can be asked for.
  */
-static bool is_answered(const struct gd_nbd_queue *queue, const struct gd_disk_slot *slot)
+static bool slot_possible(struct gd_nbd_queue *queue, const struct gd_disk_slot *slot)
 {
-	const struct gd_disk_slot *answered = queue->answered;
+	const struct gd_nbd_abilities *can = &queue->link.can;
+	const struct gd_disk_io *io = slot->io;
+	char why[64];
 
-	while (answered && answered != slot)
-		answered = answered->next;
-	return answered;
-}
-
-/* Give the I/O to libnbd. 0: libnbd has it, or has given it back already. */
-static int slot_send(struct gd_nbd_queue *queue, struct gd_disk_slot *slot)
-{
-	char why[160];
-
-	slot->chunk = slot->mode == MODE_SYNC ? 0 : chunk_length(queue, slot->io, (enum mode)slot->mode);
-	slot->owner = &queue->base;
-	slot->sent = gd_clock_ms();
-	if (command_send(queue, slot) >= 0 || is_answered(queue, slot))
-		return 0;
-	slot->owner = NULL;
-	gd_nbd_why(queue->handle, why, sizeof(why));
-	if (nbd_aio_is_dead(queue->handle)) /* the line about the lost connection will say why */
-		snprintf(queue->why, sizeof(queue->why), "%s", why);
-	else
-		gd_io_complain(&queue->base, slot->io, why);
-	return -EIO;
+	if (slot->mode == MODE_SYNC)
+		return true;
+	if (can->readonly && io->op != GD_DISK_READ) {
+		gd_io_complain(&queue->base, io, "the export is read-only now");
+		return false;
+	}
+	if (io->offset + io->length <= (uint64_t)can->size)
+		return true;
+	snprintf(why, sizeof(why), "the export ends at %lld now", (long long)can->size);
+	gd_io_complain(&queue->base, io, why);
+	return false;
 }
 
 int gd_nbd_io_start(struct gd_disk_queue *base, struct gd_disk_slot *slot)
@@ -131,10 +113,12 @@ int gd_nbd_io_start(struct gd_disk_queue *base, struct gd_disk_slot *slot)
 		return 0;
 	}
 	slot->mode = (uint8_t)mode_choose(queue, slot->io);
-	if (slot->mode == MODE_TRIM && !queue->can.trim)
+	if (slot->mode == MODE_TRIM && !queue->link.can.trim)
 		return -EOPNOTSUPP;
+	if (!slot_possible(queue, slot))
+		return -EIO;
 	if (slot->mode == MODE_SYNC) {
-		if (!queue->can.flush) { /* the server has no cache that could be flushed */
+		if (!queue->link.can.flush) { /* the server has no cache that could be flushed */
 			gd_queue_finish(base, slot, 0);
 			return 0;
 		}
@@ -145,43 +129,17 @@ int gd_nbd_io_start(struct gd_disk_queue *base, struct gd_disk_slot *slot)
 		}
 		slot->mark = gd_nbd_doubt_mark(disk);
 	}
-	return slot_send(queue, slot);
+	slot_ask(queue, slot);
+	return 0;
 }
 
 /* --- answers --- */
-
-/*
- * Is there more to read? The socket is asked, as libnbd must not be told to read when there is nothing: it would take
- * it for the beginning of an answer, and would send nothing until that has come.
- */
-static bool answers_more(const struct gd_nbd_queue *queue)
-{
-	struct pollfd socket = {.fd = nbd_aio_get_fd(queue->handle), .events = POLLIN};
-
-	return nbd_aio_get_direction(queue->handle) & LIBNBD_AIO_DIRECTION_READ &&
-	       nbd_aio_in_flight(queue->handle) > 0 && poll(&socket, 1, 0) > 0;
-}
-
-/* libnbd returns after each answer: it is told to read until there is no complete answer left. */
-int gd_nbd_answers_read(struct gd_nbd_queue *queue)
-{
-	const struct gd_disk_slot *before;
-
-	if (!(nbd_aio_get_direction(queue->handle) & LIBNBD_AIO_DIRECTION_READ))
-		return 0;
-	do {
-		before = queue->answered;
-		if (nbd_aio_notify_read(queue->handle))
-			return -1;
-	} while (queue->answered != before && answers_more(queue));
-	return 0;
-}
 
 static void slot_proceed(struct gd_nbd_queue *queue, struct gd_disk_slot *slot)
 {
 	struct gd_nbd_disk *disk = gd_nbd_disk_of(queue->base.disk);
 	struct gd_disk_io *io = slot->io;
-	bool stable = io->fua && queue->can.fua;
+	bool stable = io->fua && queue->link.can.fua;
 
 	queue->backoff = GD_NBD_RETRY_FIRST_MS; /* the server works: a later attempt need not wait long */
 	if (slot->mode == MODE_SYNC) {
@@ -198,71 +156,44 @@ static void slot_proceed(struct gd_nbd_queue *queue, struct gd_disk_slot *slot)
 		gd_queue_finish(&queue->base, slot, 0);
 }
 
-static struct gd_disk_slot *answered_next(struct gd_nbd_queue *queue)
+void gd_nbd_io_answered(struct gd_nbd_queue *queue, const struct gd_nbd_answer *answer)
 {
-	struct gd_disk_slot *slot = queue->answered;
+	struct gd_disk_slot *slot = &queue->base.slots[answer->slot];
 
-	if (slot) {
-		queue->answered = slot->next;
-		slot->next = NULL;
-		slot->owner = NULL;
+	slot->asked = false;
+	if (!answer->error) {
+		slot_proceed(queue, slot);
+		return;
 	}
-	return slot;
-}
-
-/* Only while there is a connection: at its end libnbd gives back all commands, of which some were not answered. */
-void gd_nbd_answers_take(struct gd_nbd_queue *queue)
-{
-	struct gd_disk_slot *slot;
-	bool any = false;
-
-	while (queue->answered && gd_nbd_serving(queue)) {
-		slot = answered_next(queue);
-		any = true;
-		if (!slot->error) {
-			slot_proceed(queue, slot);
-		} else {
-			gd_io_complain(&queue->base, slot->io, gd_log_errno(slot->error));
-			gd_queue_finish(&queue->base, slot, -slot->error);
-		}
-	}
-	if (any)
-		gd_nbd_silence_end(queue);
+	gd_io_complain(&queue->base, slot->io, gd_log_errno(answer->error));
+	gd_queue_finish(&queue->base, slot, -answer->error);
 }
 
 /* --- a connection that is gone --- */
 
-static void slot_lose(struct gd_nbd_queue *queue, struct gd_disk_slot *slot, int result, bool again,
-		      struct gd_nbd_lost *lost)
+/* True if the server has not seen the request, or what it did for it changes nothing. */
+static bool slot_harmless(const struct gd_nbd_queue *queue, const struct gd_disk_slot *slot)
 {
-	struct gd_disk_io *io = slot->io;
-
-	if (again && (io->op == GD_DISK_READ || io->op == GD_DISK_FLUSH) && io->again++ < AGAIN_MOST) {
-		gd_queue_later(&queue->base, slot);
-		lost->again++;
-		return;
-	}
-	gd_queue_finish(&queue->base, slot, result);
-	lost->failed++;
+	return slot->io->op == GD_DISK_READ || slot->io->op == GD_DISK_FLUSH ||
+	       gd_nbd_frame_untouched(&queue->frame, slot->index);
 }
 
 struct gd_nbd_lost gd_nbd_io_lose(struct gd_nbd_queue *queue, int result, bool again)
 {
 	struct gd_nbd_lost lost = {0, 0};
-	struct gd_disk_slot *slot;
-	unsigned i;
 
-	while ((slot = answered_next(queue))) { /* answered, or given back by libnbd when the connection broke */
-		if (slot->error)
-			slot_lose(queue, slot, result, again, &lost);
-		else
-			slot_proceed(queue, slot);
-	}
-	for (i = 0; i < queue->base.depth; i++) { /* the commands that libnbd has forgotten with the connection */
-		slot = &queue->base.slots[i];
-		if (slot->io && slot->owner) {
-			slot->owner = NULL;
-			slot_lose(queue, slot, result, again, &lost);
+	for (unsigned i = queue->base.depth; i-- > 0;) {
+		struct gd_disk_slot *slot = &queue->base.slots[i];
+
+		if (!slot->io || !slot->asked)
+			continue;
+		slot->asked = false;
+		if (again && slot_harmless(queue, slot) && slot->io->again++ < AGAIN_MOST) {
+			gd_queue_later(&queue->base, slot);
+			lost.again++;
+		} else {
+			gd_queue_finish(&queue->base, slot, result);
+			lost.failed++;
 		}
 	}
 	queue->silent_since = 0;

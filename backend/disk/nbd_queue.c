@@ -3,6 +3,7 @@
 #include "backend/disk/nbd_queue.h"
 
 #include <errno.h>
+#include <libnbd.h>
 #include <stdio.h>
 
 #include "backend/base/clock.h"
@@ -12,15 +13,12 @@
 
 /* --- losing the connection and making it again --- */
 
-/* Close the handle. What was in flight: see gd_nbd_io_lose(). */
-static struct gd_nbd_lost handle_close(struct gd_nbd_queue *queue, int result, bool again)
+/* Close a handle that was to become a connection. */
+static void handle_close(struct gd_nbd_queue *queue)
 {
-	struct nbd_handle *handle = queue->handle;
-
 	gd_nbd_polls_cancel(queue);
+	nbd_close(queue->handle);
 	queue->handle = NULL;
-	gd_nbd_end(handle);
-	return gd_nbd_io_lose(queue, result, again);
 }
 
 static void retry_later(struct gd_nbd_queue *queue)
@@ -40,9 +38,8 @@ static void connection_lost(struct gd_nbd_queue *queue, bool again)
 	queue->away = false;
 	queue->given_up = false;
 	queue->state = GD_NBD_WAITING;
-	if (!queue->why[0])
-		gd_nbd_why(queue->handle, queue->why, sizeof(queue->why));
-	lost = handle_close(queue, -EIO, again);
+	gd_nbd_stream_end(queue);
+	lost = gd_nbd_io_lose(queue, -EIO, again);
 	gd_nbd_doubt_begin(gd_nbd_disk_of(disk));
 	retry_later(queue);
 	/* Each queue has its connection: of those that were idle nobody need be warned. */
@@ -56,16 +53,17 @@ static bool server_same(struct gd_nbd_queue *queue)
 {
 	const struct gd_nbd_disk *disk = gd_nbd_disk_of(queue->base.disk);
 	const struct gd_disk_info *info = &disk->disk.info;
+	const struct gd_nbd_abilities *can = &queue->link.can;
 	unsigned queues = __atomic_load_n(&disk->queues, __ATOMIC_RELAXED);
 	char *why = queue->why;
 
-	if (queues > 1 && !queue->can.multi_conn)
+	if (queues > 1 && !can->multi_conn)
 		snprintf(why, sizeof(queue->why), "the export no longer allows more than one connection (multi-conn)");
-	else if (info->flush && !queue->can.flush)
+	else if (info->flush && !can->flush)
 		snprintf(why, sizeof(queue->why), "the export can no longer be flushed");
-	else if (queue->can.least > info->block_size || queue->can.payload < info->block_size)
+	else if (can->least > info->block_size || can->payload < info->block_size)
 		snprintf(why, sizeof(queue->why), "the export no longer takes blocks of %u bytes", info->block_size);
-	else if (nbd_get_size(queue->handle) < 0)
+	else if (can->size < 0)
 		snprintf(why, sizeof(queue->why), "the server does not say the size");
 	else
 		return true;
@@ -73,9 +71,11 @@ static bool server_same(struct gd_nbd_queue *queue)
 }
 
 /* What is different, but can be lived with. */
-static void difference_tell(const struct gd_nbd_disk *disk, struct nbd_handle *handle, uint64_t size)
+static void difference_tell(const struct gd_nbd_disk *disk, const struct gd_nbd_abilities *can)
 {
-	if (!disk->disk.info.readonly && nbd_is_read_only(handle) > 0)
+	uint64_t size = (uint64_t)can->size;
+
+	if (!disk->disk.info.readonly && can->readonly)
 		gd_log_guest(disk->disk.log, GD_ERR, "%s: the export is read-only now: writes fail", disk->disk.target);
 	if (size < gd_disk_size(&disk->disk))
 		gd_log_guest(disk->disk.log, GD_ERR,
@@ -86,29 +86,32 @@ static void difference_tell(const struct gd_nbd_disk *disk, struct nbd_handle *h
 
 static void connect_failed(struct gd_nbd_queue *queue)
 {
-	handle_close(queue, -EIO, true);
+	if (queue->handle)
+		handle_close(queue);
+	gd_nbd_link_end(&queue->link, true);
 	retry_later(queue);
 }
 
 static void connection_made(struct gd_nbd_queue *queue)
 {
 	struct gd_nbd_disk *disk = gd_nbd_disk_of(queue->base.disk);
-	uint64_t size;
+	struct nbd_handle *handle = queue->handle;
 
-	gd_nbd_abilities_ask(queue->handle, &queue->can);
-	if (!server_same(queue)) {
+	gd_nbd_polls_cancel(queue);
+	queue->handle = NULL;
+	if (gd_nbd_link_take(&queue->link, handle, queue->why, sizeof(queue->why)) || !server_same(queue)) {
 		connect_failed(queue);
 		return;
 	}
-	size = (uint64_t)nbd_get_size(queue->handle);
+	gd_nbd_stream_begin(queue);
 	queue->state = GD_NBD_SERVING;
 	queue->why[0] = 0;
 	gd_nbd_timer_cancel(queue); /* it stands for the connecting: silence may be due before that */
-	__atomic_store_n(&disk->latest, size, __ATOMIC_RELAXED);
+	__atomic_store_n(&disk->latest, (uint64_t)queue->link.can.size, __ATOMIC_RELAXED);
 	__atomic_store_n(&disk->away, false, __ATOMIC_RELAXED);
 	gd_log_guest(disk->disk.log, GD_NOTICE, "%s: connected again after %llu ms", disk->disk.target,
 		     (unsigned long long)(gd_clock_ms() - queue->lost_at));
-	difference_tell(disk, queue->handle, size);
+	difference_tell(disk, &queue->link.can);
 	gd_queue_pump(&queue->base);
 }
 
@@ -198,24 +201,35 @@ static int nbd_ready(struct gd_disk_queue *base)
 	return queue->state != GD_NBD_SERVING && queue->given_up ? -EIO : -EAGAIN;
 }
 
+static void connecting_look(struct gd_nbd_queue *queue)
+{
+	if (nbd_aio_is_ready(queue->handle))
+		connection_made(queue);
+	else if (nbd_aio_is_dead(queue->handle) || nbd_aio_is_closed(queue->handle))
+		connect_failed(queue);
+}
+
+/* Have the ring wait for what the server says. False: there is no room in it. */
+static bool server_await(struct gd_nbd_queue *queue)
+{
+	if (queue->state == GD_NBD_CONNECTING)
+		return gd_nbd_polls_arm(queue);
+	return queue->state != GD_NBD_SERVING || gd_nbd_stream_arm(queue);
+}
+
 static void nbd_settle(struct gd_disk_queue *base)
 {
 	struct gd_nbd_queue *queue = gd_nbd_queue_of(base);
-	bool armed = true;
 
 	if (base->cancelled)
 		return;
-	if (queue->state == GD_NBD_CONNECTING && nbd_aio_is_ready(queue->handle))
-		connection_made(queue);
-	else if (queue->state == GD_NBD_CONNECTING &&
-		 (nbd_aio_is_dead(queue->handle) || nbd_aio_is_closed(queue->handle)))
-		connect_failed(queue);
-	gd_nbd_answers_take(queue);
+	if (queue->state == GD_NBD_CONNECTING)
+		connecting_look(queue);
+	if (gd_nbd_serving(queue))
+		gd_nbd_stream_send(queue);
 	if (queue->state == GD_NBD_SERVING && !gd_nbd_serving(queue)) /* perhaps by what was sent just now */
 		connection_lost(queue, true);
-	if (queue->handle)
-		armed = gd_nbd_polls_arm(queue);
-	if (!armed) { /* no answer would be seen: nothing may wait for one */
+	if (!server_await(queue)) { /* no answer would be seen: nothing may wait for one */
 		snprintf(queue->why, sizeof(queue->why), "the ring takes no more");
 		connection_drop(queue);
 	}
@@ -223,28 +237,35 @@ static void nbd_settle(struct gd_disk_queue *base)
 		queue->given_up = true; /* nothing would end the wait; the next call here tries to arm it again */
 }
 
+/* Tell libnbd, which connects, what its socket can do, if it waits for that. It asks the socket itself for more. */
+static void handle_notify(struct gd_nbd_queue *queue, unsigned direction, int (*notify)(struct nbd_handle *handle))
+{
+	if (queue->state == GD_NBD_CONNECTING && nbd_aio_get_direction(queue->handle) & direction &&
+	    notify(queue->handle))
+		gd_nbd_why(queue->handle, queue->why, sizeof(queue->why));
+}
+
 static void nbd_cqe(struct gd_disk_queue *base, enum gd_disk_kind kind, uint32_t generation, struct gd_disk_slot *slot,
 		    int result)
 {
 	struct gd_nbd_queue *queue = gd_nbd_queue_of(base);
-	int failed = 0;
+	bool current = generation == queue->epoch;
 
 	(void)slot;
-	(void)result; /* whatever it is, libnbd asks the socket itself */
-	if (kind == GD_KIND_TIMER && generation == queue->timer && queue->timer_armed) {
+	if (kind == GD_KIND_RECEIVE) {
+		gd_nbd_stream_received(queue, generation, result);
+	} else if (kind == GD_KIND_TIMER && generation == queue->timer && queue->timer_armed) {
 		queue->timer_armed = false;
 		queue->timer++;
 		timer_fired(queue);
-	} else if (kind == GD_KIND_POLL_IN && generation == queue->link && queue->in_armed) {
+	} else if (kind == GD_KIND_POLL_IN && current && queue->in_armed) {
 		queue->in_armed = false;
-		failed = gd_nbd_answers_read(queue);
-	} else if (kind == GD_KIND_POLL_OUT && generation == queue->link && queue->out_armed) {
+		handle_notify(queue, LIBNBD_AIO_DIRECTION_READ, nbd_aio_notify_read);
+	} else if (kind == GD_KIND_POLL_OUT && current && queue->out_armed) {
 		queue->out_armed = false;
-		if (nbd_aio_get_direction(queue->handle) & LIBNBD_AIO_DIRECTION_WRITE)
-			failed = nbd_aio_notify_write(queue->handle);
+		queue->full = false;
+		handle_notify(queue, LIBNBD_AIO_DIRECTION_WRITE, nbd_aio_notify_write);
 	}
-	if (failed)
-		gd_nbd_why(queue->handle, queue->why, sizeof(queue->why));
 }
 
 /* 0, or -errno with the reason in `why`. */
@@ -252,19 +273,18 @@ static int queue_connect(struct gd_nbd_queue *queue)
 {
 	struct gd_nbd_disk *disk = gd_nbd_disk_of(queue->base.disk);
 
-	queue->handle = gd_nbd_spare_take(disk);
-	if (queue->handle)
+	queue->link = gd_nbd_spare_take(disk);
+	if (queue->link.fd >= 0)
 		return 0;
-	return gd_nbd_connect(&queue->handle, &disk->server, gd_nbd_queue_ms(disk), queue->why, sizeof(queue->why));
+	return gd_nbd_connect(&queue->link, &disk->server, gd_nbd_queue_ms(disk), queue->why, sizeof(queue->why));
 }
 
 /* The server may tell this connection something else than the first one, by which the disk was described. */
 static int queue_judge(struct gd_nbd_queue *queue)
 {
-	gd_nbd_abilities_ask(queue->handle, &queue->can);
 	if (!server_same(queue))
 		return -ENOTCONN;
-	difference_tell(gd_nbd_disk_of(queue->base.disk), queue->handle, (uint64_t)nbd_get_size(queue->handle));
+	difference_tell(gd_nbd_disk_of(queue->base.disk), &queue->link.can);
 	return 0;
 }
 
@@ -274,8 +294,14 @@ static int nbd_queue_open(struct gd_disk_queue *base)
 	struct gd_nbd_disk *disk = gd_nbd_disk_of(base->disk);
 	int err;
 
-	queue->link = base->slots[0].generation; /* as far from other queues' as that is */
-	queue->timer = queue->link;
+	queue->epoch = base->slots[0].generation; /* as far from other queues' as that is */
+	queue->timer = queue->epoch;
+	queue->link.fd = -1;
+	err = gd_nbd_stream_open(queue);
+	if (err) {
+		gd_nbd_stream_close(queue);
+		return err;
+	}
 	queue->backoff = GD_NBD_RETRY_FIRST_MS;
 	__atomic_fetch_add(&disk->queues, 1, __ATOMIC_RELAXED);
 	err = queue_connect(queue);
@@ -283,12 +309,14 @@ static int nbd_queue_open(struct gd_disk_queue *base)
 		err = queue_judge(queue);
 	if (err) {
 		gd_log(disk->disk.log, GD_ERR, "%s: %s", disk->disk.target, queue->why);
-		gd_nbd_end(queue->handle);
+		gd_nbd_link_end(&queue->link, true);
+		gd_nbd_stream_close(queue);
 		__atomic_fetch_sub(&disk->queues, 1, __ATOMIC_RELAXED);
 		return err == -ENOMEM ? err : -ENOTCONN;
 	}
 	queue->state = GD_NBD_SERVING;
-	nbd_settle(base); /* arms the polls: the server's going is seen even while nothing is asked of it */
+	gd_nbd_stream_begin(queue);
+	nbd_settle(base); /* receives: the server's going is seen even while nothing is asked of it */
 	return 0;
 }
 
@@ -297,23 +325,28 @@ static void nbd_cancel(struct gd_disk_queue *base)
 	struct gd_nbd_queue *queue = gd_nbd_queue_of(base);
 
 	gd_nbd_timer_cancel(queue);
-	if (queue->handle && (base->active || queue->state != GD_NBD_SERVING))
-		handle_close(queue, -ECANCELED, false);
+	if (queue->handle)
+		handle_close(queue);
+	if (base->active)
+		gd_nbd_stream_end(queue);
+	gd_nbd_io_lose(queue, -ECANCELED, false);
 }
 
 static void nbd_queue_close(struct gd_disk_queue *base)
 {
 	struct gd_nbd_queue *queue = gd_nbd_queue_of(base);
-	struct nbd_handle *handle = queue->handle;
 
+	if (queue->handle)
+		handle_close(queue);
 	gd_nbd_timer_cancel(queue);
+	gd_nbd_stream_leave(queue);
 	gd_nbd_polls_cancel(queue);
 	io_uring_submit(base->ring); /* nothing of ours may be in the ring but what it has read */
 	__atomic_fetch_sub(&gd_nbd_disk_of(base->disk)->queues, 1, __ATOMIC_RELAXED);
-	if (handle && queue->state == GD_NBD_SERVING)
-		gd_nbd_spare_put(gd_nbd_disk_of(base->disk), handle);
-	else
-		gd_nbd_end(handle);
+	if (gd_nbd_serving(queue) && gd_nbd_frame_idle(&queue->frame))
+		gd_nbd_spare_put(gd_nbd_disk_of(base->disk), &queue->link);
+	gd_nbd_link_end(&queue->link, false);
+	gd_nbd_stream_close(queue);
 }
 
 const struct gd_disk_engine gd_nbd_engine = {

@@ -3,6 +3,7 @@
 #include "backend/disk/nbd.h"
 
 #include <errno.h>
+#include <libnbd.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -229,11 +230,12 @@ struct nbd_handle *gd_nbd_start(struct gd_nbd_server *server, unsigned attempt)
 	if (!handle)
 		return NULL;
 	/*
-	 * Simple replies take half as many calls to read. With them, a read that the server calls successful has all of
-	 * its data, so that the buffer need not be cleared before.
+	 * After the handshake the socket is taken from libnbd (nbd_link.c), which is possible without TLS, and simple
+	 * replies are all that is spoken (nbd_frame.c). With them, a read that the server calls successful has all of
+	 * its data.
 	 */
 	if (nbd_set_export_name(handle, server->export) || nbd_set_tls(handle, LIBNBD_TLS_DISABLE) ||
-	    nbd_set_request_structured_replies(handle, false) || nbd_set_pread_initialize(handle, false))
+	    nbd_set_request_structured_replies(handle, false))
 		goto close_handle;
 	if (server->socket) {
 		result = nbd_aio_connect_unix(handle, server->socket);
@@ -309,16 +311,12 @@ static int handle_await(struct nbd_handle *handle, uint64_t until, char *why, si
 	return 0;
 }
 
-bool gd_nbd_alive(struct nbd_handle *handle)
-{
-	return !handle_poll(handle, 0) && nbd_aio_is_ready(handle);
-}
-
-int gd_nbd_connect(struct nbd_handle **handle, struct gd_nbd_server *server, unsigned milliseconds, char *why,
+int gd_nbd_connect(struct gd_nbd_link *link, struct gd_nbd_server *server, unsigned milliseconds, char *why,
 		   size_t size)
 {
 	uint64_t until = gd_clock_ms() + milliseconds;
 	struct sockaddr_storage address;
+	struct nbd_handle *handle;
 	socklen_t length;
 	unsigned attempt = 0, count = address_choose(server, 0, &address, &length);
 	int result;
@@ -327,26 +325,17 @@ int gd_nbd_connect(struct nbd_handle **handle, struct gd_nbd_server *server, uns
 		uint64_t now = gd_clock_ms(), left = until > now ? until - now : 0;
 		unsigned addresses = count > attempt ? count - attempt : 1;
 
-		*handle = gd_nbd_start(server, attempt);
-		if (!*handle) {
+		handle = gd_nbd_start(server, attempt);
+		if (!handle) {
 			result = nbd_get_errno() > 0 ? -nbd_get_errno() : -EIO;
 			gd_nbd_why(NULL, why, size);
 			continue;
 		}
-		result = handle_await(*handle, now + left / addresses, why, size);
+		result = handle_await(handle, now + left / addresses, why, size);
 		if (!result)
-			return 0;
-		nbd_close(*handle);
+			return gd_nbd_link_take(link, handle, why, size);
+		nbd_close(handle);
 	} while (++attempt < count);
-	*handle = NULL;
+	link->fd = -1;
 	return result;
-}
-
-void gd_nbd_end(struct nbd_handle *handle)
-{
-	if (!handle)
-		return;
-	if (nbd_aio_is_ready(handle))
-		nbd_aio_disconnect(handle, 0); /* best effort: the server sees the end either way */
-	nbd_close(handle);
 }

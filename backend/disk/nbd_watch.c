@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What an NBD queue waits for, in the thread's io_uring: one-shot polls of the socket, for the events that libnbd waits
- * for, and one timer.
+ * What an NBD queue waits for, in the thread's io_uring, besides answers: one-shot polls of the socket, for the events
+ * that libnbd waits for while it connects, and for room to send; and one timer.
  *
  * Silence is how long the oldest request in flight has had no answer. The timer is armed when there is a request and
  * the timer is not armed yet; when it expires, it looks at the requests that are in flight then. So watching costs
@@ -10,33 +10,42 @@
 #include "backend/base/clock.h"
 #include "backend/disk/nbd_queue.h"
 
+#include <libnbd.h>
 #include <poll.h>
 #include <stdio.h>
 
-static bool poll_arm(struct gd_nbd_queue *queue, enum gd_disk_kind kind, unsigned events)
+static bool poll_arm(struct gd_nbd_queue *queue, enum gd_disk_kind kind, int fd, unsigned events)
 {
 	struct io_uring_sqe *sqe = gd_queue_sqe(&queue->base);
 
 	if (!sqe)
 		return false;
-	io_uring_prep_poll_add(sqe, nbd_aio_get_fd(queue->handle), events);
-	io_uring_sqe_set_data64(sqe, gd_queue_user_data(&queue->base, kind, queue->link, 0));
+	io_uring_prep_poll_add(sqe, fd, events);
+	io_uring_sqe_set_data64(sqe, gd_queue_user_data(&queue->base, kind, queue->epoch, 0));
 	return true;
 }
 
 bool gd_nbd_polls_arm(struct gd_nbd_queue *queue)
 {
 	unsigned direction = nbd_aio_get_direction(queue->handle);
+	int fd = nbd_aio_get_fd(queue->handle);
 
 	if (direction & LIBNBD_AIO_DIRECTION_READ && !queue->in_armed)
-		queue->in_armed = poll_arm(queue, GD_KIND_POLL_IN, POLLIN);
+		queue->in_armed = poll_arm(queue, GD_KIND_POLL_IN, fd, POLLIN);
 	if (direction & LIBNBD_AIO_DIRECTION_WRITE && !queue->out_armed)
-		queue->out_armed = poll_arm(queue, GD_KIND_POLL_OUT, POLLOUT);
+		queue->out_armed = poll_arm(queue, GD_KIND_POLL_OUT, fd, POLLOUT);
 	return (queue->in_armed || !(direction & LIBNBD_AIO_DIRECTION_READ)) &&
 	       (queue->out_armed || !(direction & LIBNBD_AIO_DIRECTION_WRITE));
 }
 
-static void ring_cancel(struct gd_nbd_queue *queue, enum gd_disk_kind kind, uint32_t generation)
+bool gd_nbd_poll_out_arm(struct gd_nbd_queue *queue)
+{
+	if (!queue->out_armed)
+		queue->out_armed = poll_arm(queue, GD_KIND_POLL_OUT, queue->link.fd, POLLOUT);
+	return queue->out_armed;
+}
+
+void gd_nbd_ring_cancel(struct gd_nbd_queue *queue, enum gd_disk_kind kind, uint32_t generation)
 {
 	struct io_uring_sqe *sqe = gd_queue_sqe(&queue->base);
 	uint64_t user_data = gd_queue_user_data(&queue->base, kind, generation, 0);
@@ -53,18 +62,18 @@ static void ring_cancel(struct gd_nbd_queue *queue, enum gd_disk_kind kind, uint
 void gd_nbd_polls_cancel(struct gd_nbd_queue *queue)
 {
 	if (queue->in_armed)
-		ring_cancel(queue, GD_KIND_POLL_IN, queue->link);
+		gd_nbd_ring_cancel(queue, GD_KIND_POLL_IN, queue->epoch);
 	if (queue->out_armed)
-		ring_cancel(queue, GD_KIND_POLL_OUT, queue->link);
+		gd_nbd_ring_cancel(queue, GD_KIND_POLL_OUT, queue->epoch);
 	queue->in_armed = false;
 	queue->out_armed = false;
-	queue->link++;
+	queue->epoch++;
 }
 
 void gd_nbd_timer_cancel(struct gd_nbd_queue *queue)
 {
 	if (queue->timer_armed)
-		ring_cancel(queue, GD_KIND_TIMER, queue->timer);
+		gd_nbd_ring_cancel(queue, GD_KIND_TIMER, queue->timer);
 	queue->timer_armed = false;
 	queue->timer++;
 }
@@ -114,7 +123,7 @@ static uint64_t oldest_sent(const struct gd_nbd_queue *queue, unsigned *count)
 	for (i = 0; i < queue->base.depth; i++) {
 		const struct gd_disk_slot *slot = &queue->base.slots[i];
 
-		if (!slot->io || !slot->owner)
+		if (!slot->io || !slot->asked)
 			continue;
 		++*count;
 		if (!oldest || slot->sent < oldest)

@@ -68,7 +68,7 @@ static struct gd_disk_slot *slot_take(struct gd_disk_queue *queue, struct gd_dis
 	slot->io = io;
 	slot->generation++;
 	slot->retries = 0;
-	slot->error = 0;
+	slot->asked = false;
 	io->cookie = slot->index;
 	return slot;
 }

@@ -331,6 +331,7 @@ static void test_connecting_has_a_limit(void **state)
 {
 	struct disk_rig *rig = *state;
 	struct gd_nbd_disk *disk;
+	struct gd_nbd_link link;
 
 	_Static_assert(GD_NBD_FIRST_MS + GD_NBD_LATER_MS <= GD_NBD_CONNECT_MS && GD_NBD_CONNECT_MS <= 8000,
 		       "connecting takes 8 s at the most");
@@ -340,7 +341,8 @@ static void test_connecting_has_a_limit(void **state)
 	assert_true(gd_nbd_queue_ms(disk) <= GD_NBD_CONNECT_MS);
 	disk->open_until = gd_clock_ms() + 200;
 	peer_silent(&peer, true);
-	gd_nbd_end(gd_nbd_spare_take(disk));
+	link = gd_nbd_spare_take(disk);
+	gd_nbd_link_end(&link, true);
 	assert_int_equal(io_uring_queue_init(8, &rig->ring, 0), 0);
 	assert_int_equal(gd_disk_queue_open(&rig->queue, rig->disk, &rig->ring, RIG_TAG, 8), -ENOTCONN);
 	assert_int_equal(rig_logged(rig, "no answer in time"), 1);
