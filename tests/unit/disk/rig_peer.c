@@ -245,6 +245,45 @@ struct peer_request peer_next(struct peer *peer, unsigned connection)
 	return request;
 }
 
+void peer_read(struct peer *peer, struct disk_rig *rig, unsigned connection, void *out, size_t size)
+{
+	double end = rig_now() + RIG_LIMIT;
+	int fd = socket_of(peer, connection);
+	size_t have = 0;
+
+	while (have < size) {
+		ssize_t n = recv(fd, (char *)out + have, size - have, MSG_DONTWAIT);
+
+		assert_true(n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)));
+		if (n > 0)
+			have += (size_t)n;
+		else
+			rig_poll(rig, 20);
+		if (rig_now() > end)
+			fail_msg("%zu of %zu bytes", have, size);
+	}
+}
+
+size_t peer_read_rest(struct peer *peer, unsigned connection, unsigned char *last)
+{
+	int fd = socket_of(peer, connection);
+	unsigned char data[4096];
+	size_t have = 0;
+	ssize_t n;
+
+	while ((n = recv(fd, data, sizeof(data), 0)) > 0) {
+		have += (size_t)n;
+		*last = data[n - 1];
+	}
+	assert_int_equal(n, 0);
+	return have;
+}
+
+void peer_write(struct peer *peer, unsigned connection, const void *from, size_t size)
+{
+	assert_true(all_written(socket_of(peer, connection), from, size));
+}
+
 void peer_reply(struct peer *peer, unsigned connection, const struct peer_request *request, uint32_t error, int fill)
 {
 	struct __attribute__((packed)) {

@@ -53,6 +53,12 @@ void peer_deaf(struct peer *peer, bool deaf);
 void peer_await(struct peer *peer, struct disk_rig *rig, unsigned accepted, unsigned agreed);
 /* The next request of a connection, with its payload read; waits for it, up to RIG_LIMIT. */
 struct peer_request peer_next(struct peer *peer, unsigned connection);
+/* Read so many bytes of a connection, whatever they are, while the disk's queue works. */
+void peer_read(struct peer *peer, struct disk_rig *rig, unsigned connection, void *out, size_t size);
+/* How many bytes there are up to the end of the connection, which the other side has closed; the last byte of them. */
+size_t peer_read_rest(struct peer *peer, unsigned connection, unsigned char *last);
+/* Write so many bytes of anything. */
+void peer_write(struct peer *peer, unsigned connection, const void *from, size_t size);
 /* Answer one; a read that succeeds gets `length` bytes of `fill`. */
 void peer_reply(struct peer *peer, unsigned connection, const struct peer_request *request, uint32_t error, int fill);
 void peer_hang_up(struct peer *peer, unsigned connection);
