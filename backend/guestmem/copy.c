@@ -9,6 +9,8 @@
 #include <abi/dma_addr.h>
 
 #include "backend/base/count.h"
+#include "backend/guestmem/pool.h"
+#include "backend/guestmem/shared.h"
 #include "backend/guestmem/way.h"
 
 #define STAGE_BYTES (64 * GIO_PAGE_SIZE) /* for joined segments; when it is full, pieces go one by one */
@@ -43,6 +45,7 @@ struct list {
 
 struct gd_copy {
 	struct gd_guestmem *mem;
+	const struct gd_pool *pool; /* NULL: none */
 	unsigned capacity; /* of each list, and of `small`: pieces and segments together never exceed it */
 	struct list now;   /* what the next call does */
 	struct list again; /* what is to be tried again */
@@ -127,6 +130,12 @@ const struct gd_copy_stats *gd_copy_counters(const struct gd_copy *copy)
 	return &copy->stats;
 }
 
+void gd_copy_use_pool(struct gd_copy *copy, const struct gd_pool *pool)
+{
+	/* References mean nothing to another way. */
+	copy->pool = copy->mem->way == &gd_way_grants ? pool : NULL;
+}
+
 /* Add a piece to a list, as a segment of its own. Returns its owner, which is the piece alone. */
 static struct owner *segment_add(struct gd_copy *copy, struct list *list, const struct piece *p)
 {
@@ -187,16 +196,41 @@ static void piece_add(struct gd_copy *copy, const struct piece *p, bool small)
 	segment_add(copy, &copy->now, p);
 }
 
+/* Find the place of a piece in the mapped pool; NULL: the way has to copy it. */
+static int place_find(struct gd_copy *copy, enum gd_copy_dir dir, gio_dma_t addr, uint32_t length, void **place)
+{
+	*place = NULL;
+	if (!gd_guestmem_range_valid(copy->mem->way, addr, length))
+		return -EFAULT;
+	if (!copy->pool)
+		return 0;
+	return gd_pool_find(copy->pool, addr, length, dir == GD_COPY_FETCH ? GD_ACCESS_READ : GD_ACCESS_WRITE, place);
+}
+
+static void place_copy(struct gd_copy *copy, enum gd_copy_dir dir, void *place, void *local, uint32_t length)
+{
+	if (dir == GD_COPY_FETCH)
+		gd_shared_read(local, place, length);
+	else
+		gd_shared_write(place, local, length);
+	gd_count_add(&copy->stats.pool_bytes, length);
+}
+
 int gd_copy_add(struct gd_copy *copy, enum gd_copy_dir dir, gio_dma_t addr, void *local, uint32_t length, int *fault)
 {
 	bool small = length <= GD_COPY_SMALL;
 	struct piece p = {.local = local, .fault = fault, .dir = dir};
+	void *place;
 
 	if (length == 0)
 		return 0;
-	if (!gd_guestmem_range_valid(copy->mem->way, addr, length)) {
+	if (place_find(copy, dir, addr, length, &place)) {
 		*fault = -EFAULT;
 		return -EFAULT;
+	}
+	if (place) {
+		place_copy(copy, dir, place, local, length);
+		return 0;
 	}
 	if (gd_copy_cost(addr, length) > gd_copy_room(copy))
 		return -ENOSPC;
@@ -207,6 +241,25 @@ int gd_copy_add(struct gd_copy *copy, enum gd_copy_dir dir, gio_dma_t addr, void
 		piece_add(copy, &p, small);
 	}
 	return 0;
+}
+
+bool gd_copy_now(struct gd_copy *copy, enum gd_copy_dir dir, gio_dma_t addr, void *local, uint32_t length)
+{
+	void *place;
+
+	if (place_find(copy, dir, addr, length, &place) || !place)
+		return false;
+	place_copy(copy, dir, place, local, length);
+	return true;
+}
+
+void *gd_copy_place(struct gd_copy *copy, enum gd_copy_dir dir, gio_dma_t addr, uint32_t length)
+{
+	void *place;
+
+	if (!copy->pool || !gd_pool_straight(copy->pool) || place_find(copy, dir, addr, length, &place))
+		return NULL;
+	return place;
 }
 
 /* ---- joining small pieces --------------------------------------------------------------------------------------- */

@@ -10,7 +10,9 @@
 #ifndef GD_SHARED_H
 #define GD_SHARED_H
 
+#include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 static inline uint16_t gd_shared_load16(const void *field)
 {
@@ -50,6 +52,22 @@ static inline uint32_t gd_shared_load32_acquire(const void *field)
 static inline void gd_shared_store32_release(void *field, uint32_t value)
 {
 	__atomic_store_n((uint32_t *)field, value, __ATOMIC_RELEASE);
+}
+
+/*
+ * Copy bytes out of shared memory, and into it. The compiler must not take the shared memory for a second copy of the
+ * bytes: it might read them there again, when the guest has changed them. So it is told that memory has changed.
+ */
+static inline void gd_shared_read(void *copy, const void *shared, size_t length)
+{
+	memcpy(copy, shared, length);
+	__asm__ volatile("" ::: "memory");
+}
+
+static inline void gd_shared_write(void *shared, const void *bytes, size_t length)
+{
+	memcpy(shared, bytes, length);
+	__asm__ volatile("" ::: "memory");
 }
 
 /* A full barrier between this thread's accesses before and after it; callers say which two they mean. */
