@@ -140,7 +140,18 @@ struct gd_ring_layout gd_vdev_ring_layout(const struct gd_vdev *vdev, unsigned i
 				       .size = layout->size,
 				       .event_idx = vdev->features & GIO_VIRTIO_F_EVENT_IDX,
 				       .indirect = vdev->features & GIO_VIRTIO_F_INDIRECT_DESC,
-				       .ledger = gd_ledger_queue(vdev->config.ledger, index)};
+				       .ledger = gd_ledger_queue(vdev->config.ledger, index),
+				       .pool = vdev->pool};
+}
+
+void gd_vdev_use_pool(struct gd_vdev *vdev, const struct gd_pool *pool)
+{
+	vdev->pool = pool;
+}
+
+unsigned gd_vdev_orphans(const struct gd_vdev *vdev)
+{
+	return __atomic_load_n(&vdev->status.orphans, __ATOMIC_ACQUIRE);
 }
 
 void gd_vdev_queue_start(struct gd_vdev *vdev, uint32_t index)

@@ -37,7 +37,8 @@ static int queue_map(struct gd_ring *ring, struct gd_guestmem *mem, const struct
 	*ring = (struct gd_ring){.size = (uint16_t)layout->size,
 				 .event_idx = layout->event_idx,
 				 .indirect = layout->indirect,
-				 .ledger = layout->ledger};
+				 .ledger = layout->ledger,
+				 .pool = layout->pool};
 	err = gd_guestmem_map(mem, layout->desc, gio_virtq_desc_bytes(layout->size), GD_ACCESS_READ, &ring->desc);
 	if (err)
 		return err;

@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "backend/guestmem/guestmem.h"
+#include "backend/guestmem/pool.h"
 #include "backend/virtio/ledger.h"
 
 /* What the driver wrote into the queue's registers. Nothing of it is checked yet. */
@@ -24,6 +25,7 @@ struct gd_ring_layout {
 	uint32_t size;			/* entries */
 	bool event_idx, indirect;	/* negotiated */
 	struct gd_ledger_queue *ledger; /* the caller's, outlives the queue */
+	const struct gd_pool *pool;	/* where the chains' buffers lie; NULL: anywhere. It outlives the ring's I/O */
 };
 
 struct gd_ring {
@@ -35,6 +37,7 @@ struct gd_ring {
 	uint16_t next_used;  /* the next used entry to write */
 	uint16_t published;  /* the used index that the guest sees */
 	struct gd_ledger_queue *ledger;
+	const struct gd_pool *pool;
 	uint16_t answered[GD_LEDGER_HEADS]; /* the heads of the entries from `published` to `next_used` */
 
 	/* Heads that a former process left: they are taken before those in the available ring. */

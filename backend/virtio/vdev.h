@@ -147,6 +147,17 @@ bool gd_vdev_queue_ready(const struct gd_vdev *vdev, uint32_t index);
 struct gd_vdev_layout gd_vdev_queue_layout(const struct gd_vdev *vdev, uint32_t index);
 /* Set the layout of a queue. It has no effect on a queue that is started or does not exist. */
 void gd_vdev_queue_lay_out(struct gd_vdev *vdev, uint32_t index, const struct gd_vdev_layout *layout);
+/*
+ * The guest's pool (guestmem/pool.h) of all queues that start from now on, gd_vdev_resume() included; NULL: none. It
+ * stays the transport's, who calls this while no queue is started. It may be unmapped when all queues are stopped and
+ * gd_vdev_orphans() is 0, or after gd_vdev_close().
+ */
+void gd_vdev_use_pool(struct gd_vdev *vdev, const struct gd_pool *pool);
+/*
+ * How many I/Os are in flight that belong to queues which were stopped. As long as there are any, the disk may still
+ * read and write the guest's pool; queues take nothing new meanwhile. Any thread.
+ */
+unsigned gd_vdev_orphans(const struct gd_vdev *vdev);
 /* Map the queue's rings. It works after gd_vdev_commit() and DRIVER_OK. No effect before FEATURES_OK. */
 void gd_vdev_queue_start(struct gd_vdev *vdev, uint32_t index);
 /*

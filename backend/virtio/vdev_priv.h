@@ -39,6 +39,7 @@ struct gd_vdev {
 	struct gd_status status;
 	struct gd_class_device *class;
 	struct gd_guestmem *mem; /* maps the rings; only the transport's thread uses it */
+	const struct gd_pool *pool; /* the guest's; NULL: none */
 	struct gd_vdev_queue queues[GD_VDEV_QUEUES];
 	uint64_t offered;
 	uint64_t features; /* as the driver wrote them */

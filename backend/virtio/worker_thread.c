@@ -154,6 +154,7 @@ static bool control_follow(struct gd_worker *w)
 		if (w->attached)
 			ring_detach(w);
 		w->attached = w->wanted;
+		gd_copy_use_pool(w->queue->copy, w->attached ? w->attached->pool : NULL);
 		w->served = w->wanted;
 		pthread_cond_broadcast(&w->settled);
 	}
