@@ -9,6 +9,16 @@
 _Static_assert(GD_BLK_REQUEST_BYTES / GD_ARENA_PAGE + 2 <= GD_SERVE_ARENA_PAGES, "");
 _Static_assert(GD_CHAIN_SEGMENTS * sizeof(struct gd_segment) <= GD_ARENA_PAGE, "");
 
+void gd_buffer_describe(struct gd_request *r, const struct gd_chain *chain)
+{
+	r->writable = chain->writable_bytes > 1;
+	r->length = (uint32_t)(r->writable ? chain->writable_bytes - 1 : chain->readable_bytes - GD_BUFFER_HEADER);
+	r->segment = r->few;
+	r->segments = 0;
+}
+
+/* ---- our own memory --------------------------------------------------------------------------------------------- */
+
 /* Find the data segments: all readable bytes after the header, or all writable ones before the status. */
 static void segments_cut(struct gd_request *r, const struct gd_chain *chain)
 {
@@ -50,10 +60,6 @@ int gd_buffer_get(struct gd_serve *serve, struct gd_request *r, const struct gd_
 {
 	uint32_t offset, most = chain->readable > chain->writable ? chain->readable : chain->writable;
 
-	r->writable = chain->writable_bytes > 1;
-	r->length = (uint32_t)(r->writable ? chain->writable_bytes - 1 : chain->readable_bytes - GD_BUFFER_HEADER);
-	r->segment = r->few;
-	r->segments = 0;
 	if (r->length == 0)
 		return 0;
 	offset = data_offset(serve, chain, r);
@@ -66,4 +72,53 @@ int gd_buffer_get(struct gd_serve *serve, struct gd_request *r, const struct gd_
 		r->segment = (struct gd_segment *)((char *)r->run + (size_t)(r->pages - 1) * GD_ARENA_PAGE);
 	segments_cut(r, chain);
 	return 0;
+}
+
+/* ---- the guest's pool ------------------------------------------------------------------------------------------- */
+
+/*
+ * Whether the disk's I/O may go there. After a crash I/O of this process may still be on its way to the guest's pages,
+ * so the disk must be one that a successor gets only when that has ended. A lock for reading alone does not say so, as
+ * both processes can have it.
+ */
+static bool straight_allowed(const struct gd_serve *serve)
+{
+	return serve->blk->info.fenced && !serve->blk->info.readonly;
+}
+
+/* Where the data begins in the guest, and whether all of it is in consecutive places. */
+static bool data_contiguous(const struct gd_chain *chain, const struct gd_request *r, gio_dma_t *addr)
+{
+	const struct gd_segment *data = chain->segments + (r->writable ? chain->readable : 1);
+	uint32_t left = r->length;
+
+	/* A header that shares a segment with data is nothing that drivers do. */
+	if (!r->writable && chain->segments[0].length != GD_BUFFER_HEADER)
+		return false;
+	*addr = data->addr;
+	for (; left > data->length; data++) {
+		left -= data->length;
+		if (data[0].addr + data[0].length != data[1].addr)
+			return false;
+	}
+	return true;
+}
+
+bool gd_buffer_straight(struct gd_serve *serve, struct gd_request *r, const struct gd_chain *chain)
+{
+	enum gd_copy_dir dir = r->writable ? GD_COPY_PUSH : GD_COPY_FETCH;
+	uint32_t type = r->writable ? GIO_VIRTIO_BLK_T_IN : GIO_VIRTIO_BLK_T_OUT;
+	gio_dma_t addr;
+	void *place;
+
+	if (r->length == 0 || !straight_allowed(serve) || !data_contiguous(chain, r, &addr))
+		return false;
+	place = gd_copy_place(serve->base.copy, dir, addr, r->length);
+	if (!place || (uintptr_t)place % serve->align || chain->segments[0].length < GD_BUFFER_HEADER ||
+	    !gd_copy_now(serve->base.copy, GD_COPY_FETCH, chain->segments[0].addr, &r->header, GD_BUFFER_HEADER))
+		return false;
+	if (r->header.type != type)
+		return false;
+	r->data = place;
+	return true;
 }

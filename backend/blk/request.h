@@ -3,8 +3,9 @@
  * A virtio-blk request on its way, from the chain that a guest made available to its used entry.
  *
  * There is one for each head of the queue, so that no request allocates memory. While it is `busy`, the guest must not
- * use that head again. Its data is in consecutive pages of the queue's arena. If the disk allows it, it begins at the
- * same offset in its page as in the guest's: then a copy never touches two of our pages for one of the guest's.
+ * use that head again. Its data is in consecutive pages of the queue's arena, or in the guest's pool (buffer.h). In the
+ * arena, if the disk allows it, it begins at the same offset in its page as in the guest's: then a copy never touches
+ * two of our pages for one of the guest's.
  */
 #ifndef GD_REQUEST_H
 #define GD_REQUEST_H
@@ -44,7 +45,7 @@ struct gd_request {
 	struct gd_segment *segment; /* points to `few`, or into the last page of the run */
 	struct gd_segment few[GD_REQUEST_INLINE];
 	bool writable; /* the data is device-writable */
-	void *run;     /* of the arena's pages; NULL: there is no data */
+	void *run;     /* of the arena's pages; NULL: there is no data, or it is in the guest's pool */
 	uint32_t pages;
 
 	/* Several I/Os, done one after the other: ranges of DISCARD and WRITE_ZEROES, a flush in writethrough mode. */

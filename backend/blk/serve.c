@@ -271,7 +271,10 @@ static void request_refuse(struct gd_serve *serve, struct gd_request *r, const c
 	request_done(serve, r);
 }
 
-/* Add the copies of a chain's header and data. -ENOMEM, -ENOSPC: there are no buffers, or no room; it can wait. */
+/*
+ * Get a chain's header and data, or add their copies. Here it is chosen which memory the disk reads or writes: the
+ * guest's pool, or our own. -ENOMEM, -ENOSPC: there is no buffer, or no room; it can wait.
+ */
 static int request_fetch(struct gd_serve *serve, struct gd_request *r, struct gd_chain *chain)
 {
 	int err;
@@ -281,6 +284,9 @@ static int request_fetch(struct gd_serve *serve, struct gd_request *r, struct gd
 	r->status_fault = 0;
 	chain->why = chain_fault(serve, chain);
 	if (chain->why)
+		return 0;
+	gd_buffer_describe(r, chain);
+	if (gd_buffer_straight(serve, r, chain))
 		return 0;
 	if (chain_cost(chain) > gd_copy_room(serve->base.copy))
 		return -ENOSPC;

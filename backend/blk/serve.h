@@ -5,6 +5,9 @@
  *   take:   drain the ring -> (one copy: indirect tables) -> one copy: headers and written data -> check -> disk
  *   finish: all that is done -> one copy: read data and status bytes -> used entries, one store of the index
  *
+ * What lies in the guest's pool needs no copy call: it is moved by memcpy, or the disk reads and writes it there
+ * (buffer.h).
+ *
  * A bad request completes with an error status (or with length 0, if no status can be written), and does not affect
  * others. A ring that breaks the protocol stops everything: -EPROTO. When the arena has no room, requests stay in the
  * guest's ring, in their order, until others are done.

@@ -4,7 +4,8 @@
  *
  * A `struct gd_disk` is opened once per device. Each queue thread opens a `struct gd_disk_queue` on it, with that
  * thread's own io_uring, prepares I/O on it and hands it the completions that carry its tag. Nothing here blocks,
- * except open and close. The disk never sees guest memory: all buffers are grantiod's own.
+ * except open and close. Buffers are grantiod's own memory; for reads and writes of a disk that is `fenced` they may
+ * also be a guest's pool (guestmem/pool.h), whose content may change at any time. No engine looks at data.
  *
  * Errors: 0 or -errno; gd_disk_open() also fills in one line that names the image and what is wrong with it. While the
  * disk is served, the engine logs failures itself (limited in rate), with the image, the offset and the size.
