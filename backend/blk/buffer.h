@@ -16,7 +16,8 @@ void gd_buffer_describe(struct gd_request *r, const struct gd_chain *chain);
 /*
  * Have the disk read or write the guest's pool itself, where gd_pool_straight() and the disk allow it and the data lies
  * there in one piece. It is for reads and writes alone: anything else that has data is decided by that data, and so
- * needs a copy of it. On success the header is copied as well, and must not be fetched again. False: nothing is decided.
+ * needs a copy of it. On success the header is copied as well, and must not be fetched again. False: nothing is
+ * decided.
  */
 bool gd_buffer_straight(struct gd_serve *serve, struct gd_request *r, const struct gd_chain *chain);
 /*

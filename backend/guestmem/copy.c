@@ -46,9 +46,9 @@ struct list {
 struct gd_copy {
 	struct gd_guestmem *mem;
 	const struct gd_pool *pool; /* NULL: none */
-	unsigned capacity; /* of each list, and of `small`: pieces and segments together never exceed it */
-	struct list now;   /* what the next call does */
-	struct list again; /* what is to be tried again */
+	unsigned capacity;	    /* of each list, and of `small`: pieces and segments together never exceed it */
+	struct list now;	    /* what the next call does */
+	struct list again;	    /* what is to be tried again */
 	struct piece *small;
 	unsigned smalls;
 	uint64_t *keys, *sorted; /* a key for each small piece; the sort's scratch space */

@@ -14,8 +14,8 @@
  * All this is for the way by grants. Where memory is reached in another way (way.h), a reference is a page number of
  * that way, and the one call per batch is the way's.
  *
- * A piece that lies in the guest's pool (pool.h) takes part in none of this: it is moved by memcpy when it is added, and
- * costs no hypercall.
+ * A piece that lies in the guest's pool (pool.h) takes part in none of this: it is moved by memcpy when it is added,
+ * and costs no hypercall.
  *
  * Faults: each piece names an int. It becomes -EFAULT when the hypervisor refuses a page of the piece (the guest's
  * fault), and -EIO when the whole call failed (ours); otherwise it is left alone. A joined segment that is refused is
@@ -83,8 +83,8 @@ int gd_copy_run(struct gd_copy *copy);
 /* Move a piece at once, if it lies in a mapped pool. False: nothing was moved. `length` is not 0. */
 bool gd_copy_now(struct gd_copy *copy, enum gd_copy_dir dir, gio_dma_t addr, void *local, uint32_t length);
 /*
- * The place of a piece in a mapped pool, for I/O that goes straight from there (GD_COPY_FETCH) or to it. NULL: it has no
- * such place, or such I/O is not allowed (gd_pool_straight()). `length` is not 0. What lies there is the guest's.
+ * The place of a piece in a mapped pool, for I/O that goes straight from there (GD_COPY_FETCH) or to it. NULL: it has
+ * no such place, or such I/O is not allowed (gd_pool_straight()). `length` is not 0. What lies there is the guest's.
  */
 void *gd_copy_place(struct gd_copy *copy, enum gd_copy_dir dir, gio_dma_t addr, uint32_t length);
 

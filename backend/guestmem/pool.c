@@ -140,9 +140,8 @@ int gd_pool_map(struct gd_pool **out, const struct gd_pool_config *config)
 	pool->count = config->count;
 	pool->straight = !gd_domain_maybe_pv();
 	for (unsigned i = 0; i < config->count; i++)
-		pool->areas[i] = (struct area){.first = config->runs[i].first,
-					       .count = config->runs[i].count,
-					       .write = config->runs[i].write};
+		pool->areas[i] = (struct area){
+			.first = config->runs[i].first, .count = config->runs[i].count, .write = config->runs[i].write};
 	areas_map(pool);
 	*out = pool;
 	return 0;

@@ -73,9 +73,9 @@ bool gd_pool_straight(const struct gd_pool *pool);
 
 /*
  * Find a buffer: `length` bytes (not 0) at `addr`, which is a valid address of the way by grants
- * (gd_guestmem_range_valid()). On success `*place` is where it is mapped, for all of its length, or NULL: the way has to
- * copy it. -EFAULT: it is not all in one run; it is to be written, and its run is not; or it is in no run although the
- * guest has promised that.
+ * (gd_guestmem_range_valid()). On success `*place` is where it is mapped, for all of its length, or NULL: the way has
+ * to copy it. -EFAULT: it is not all in one run; it is to be written, and its run is not; or it is in no run although
+ * the guest has promised that.
  */
 int gd_pool_find(const struct gd_pool *pool, gio_dma_t addr, uint32_t length, enum gd_access access, void **place);
 

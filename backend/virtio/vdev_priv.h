@@ -38,7 +38,7 @@ struct gd_vdev {
 	struct gd_vdev_config config;
 	struct gd_status status;
 	struct gd_class_device *class;
-	struct gd_guestmem *mem; /* maps the rings; only the transport's thread uses it */
+	struct gd_guestmem *mem;    /* maps the rings; only the transport's thread uses it */
 	const struct gd_pool *pool; /* the guest's; NULL: none */
 	struct gd_vdev_queue queues[GD_VDEV_QUEUES];
 	uint64_t offered;

@@ -25,6 +25,7 @@
 
 #include "backend/blk/blk.h"
 #include "backend/disk/disk.h"
+#include "backend/guestmem/pool.h"
 #include "backend/mmio/mmio.h"
 #include "backend/rng/rng.h"
 #include "backend/virtio/vdev.h"
@@ -95,6 +96,8 @@ struct fake_disk {
 	uint64_t next_size;	/* what the next refresh finds */
 	bool unflushed;		/* a write has come since the last flush, as far as the disk remembers; atomic */
 	bool remembers;		/* that it does */
+	bool straight_allowed;	/* I/O may go straight from and to the guest's memory; otherwise that fails the test */
+	unsigned straight;	/* I/Os that did; atomic */
 };
 extern struct fake_disk fake_disk;
 
@@ -143,6 +146,7 @@ struct fake_setup {
 	uint64_t disk_size; /* 0: 1 MiB */
 	uint32_t rng_rate;  /* not 0: the device gives random numbers instead */
 	struct gd_ledger *ledger;
+	const struct gd_pool *pool;
 };
 
 /* cmocka's set-up and tear-down: the latter checks that nothing is held of guest, system and disk. */

@@ -122,6 +122,8 @@ int fake_open(const struct fake_setup *setup)
 	assert_int_equal(fake_open_error[0] != '\0', err != 0);
 	if (err)
 		gd_class_close(config.class);
+	else
+		gd_vdev_use_pool(fake_guest.vdev, setup->pool);
 	return err;
 }
 
