@@ -27,7 +27,8 @@ enum {
 	OPT_SEED,
 	OPT_VERIFY,
 	OPT_CONTROL,
-	OPT_JSON
+	OPT_JSON,
+	OPT_PRIMITIVES
 };
 
 const struct gc_option gc_bench_options[] = {
@@ -47,6 +48,7 @@ const struct gc_option gc_bench_options[] = {
 	[OPT_VERIFY] = {"verify", NULL, "compare what is read with what this run wrote, and read all of it back"},
 	[OPT_CONTROL] = {"control", "SOCKET", "grantiod's control socket; with it, system calls are shown"},
 	[OPT_JSON] = {"json", NULL, "print one JSON object instead of a table"},
+	[OPT_PRIMITIVES] = {"primitives", NULL, "drive no disk: say what a hypercall, an event, a copy ... cost here"},
 	{0},
 };
 
@@ -171,13 +173,27 @@ static int guest_take(struct gc_bench_config *config, const char *text)
 
 static int place_take(struct gc_bench_config *config, const struct gc_args *args)
 {
-
 	config->machine = gc_store_machine(args->option[OPT_MACHINE]);
 	config->disk = args->option[OPT_DISK];
 	config->control = args->option[OPT_CONTROL];
+	if (!args->option[OPT_DOMID] && config->primitives)
+		return GC_OK; /* only an ioreq needs a guest */
 	if (!args->option[OPT_DOMID])
 		return gc_usage("option --domid: is missing: the guest whose disk is to be driven");
 	return guest_take(config, args->option[OPT_DOMID]);
+}
+
+/* Options of a load are refused where there is none: they would be ignored without a word. */
+static int primitives_check(const struct gc_args *args)
+{
+	for (int i = 0; gc_bench_options[i].name; i++) {
+		bool used = i == OPT_MACHINE || i == OPT_DOMID || i == OPT_DISK || i == OPT_JSON || i == OPT_PRIMITIVES;
+
+		if (args->option[i] && !used)
+			return gc_usage("option --%s: is for a load, and with --primitives there is none",
+					gc_bench_options[i].name);
+	}
+	return GC_OK;
 }
 
 /* The disk is not opened here: an unknown word is refused before a guest is started. */
@@ -189,13 +205,16 @@ int gc_bench_args(struct gc_bench_config *config, int argc, char **argv)
 	memset(config, 0, sizeof(*config));
 	if (!gc_args_parse(&args, gc_bench_options, argc, argv, 0, 0))
 		return GC_USAGE;
-	rc = place_take(config, &args);
-	if (rc)
+	config->primitives = args.option[OPT_PRIMITIVES] != NULL;
+	config->json = args.option[OPT_JSON] != NULL;
+	rc = config->primitives ? primitives_check(&args) : GC_OK;
+	if (!rc)
+		rc = place_take(config, &args);
+	if (rc || config->primitives)
 		return rc;
 	if (!pattern_take(config, &args) || !shape_take(config, &args) || !limits_take(config, &args))
 		return GC_USAGE;
 	config->verify = args.option[OPT_VERIFY] != NULL;
-	config->json = args.option[OPT_JSON] != NULL;
 	if (config->verify && config->read_percent == 100)
 		return gc_usage("option --verify: compares what this run wrote, and --rw %s writes nothing",
 				config->rw);

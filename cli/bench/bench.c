@@ -4,6 +4,7 @@
  * in the disk's interrupt thread; this thread only waits.
  */
 #include "cli/bench/bench.h"
+#include "cli/bench/primitives.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -256,6 +257,14 @@ static int close_all(struct bench *bench, int code)
 	return code;
 }
 
+static int primitives_run(const struct gc_bench_config *config)
+{
+	const struct gc_primitives_config primitives = {
+		.machine = config->machine, .domid = config->domid, .disk = config->disk, .json = config->json};
+
+	return gc_primitives_run(&primitives);
+}
+
 /* Whatever fails, what was opened is closed: a guest that leaves grants behind would block its domain. */
 static int bench_run(int argc, char **argv)
 {
@@ -266,6 +275,11 @@ static int bench_run(int argc, char **argv)
 		return gc_fail("no memory");
 	bench->signals = bench->timer = -1;
 	code = gc_bench_args(&bench->config, argc, argv);
+	if (!code && bench->config.primitives) {
+		code = primitives_run(&bench->config);
+		free(bench);
+		return code;
+	}
 	if (!code)
 		code = watch_open(bench);
 	if (!code)
@@ -294,6 +308,9 @@ const struct gc_command gc_bench_command = {
 		   "THE --rw MODES THAT WRITE DESTROY WHAT IS ON THE DISK.\n"
 		   "The costs are taken from the machine's counters of both domains: other work on them is counted as "
 		   "well.\n"
-		   "Ctrl-C ends the run and prints the figures so far.\n",
+		   "Ctrl-C ends the run and prints the figures so far.\n"
+		   "--primitives runs in dom0, or in another domain of real Xen, or on the model: 'grantio model exec "
+		   "grantio\n"
+		   "bench --primitives'. With --domid it is also that guest of the model, for an ioreq.\n",
 	.run = bench_run,
 };

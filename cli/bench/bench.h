@@ -34,6 +34,7 @@ struct gc_bench_config {
 	uint64_t size;	   /* use only so much of the disk; 0: all */
 	uint64_t seed;
 	bool verify, json;
+	bool primitives; /* measure these (primitives.h), and drive no disk */
 };
 
 extern const struct gc_option gc_bench_options[];

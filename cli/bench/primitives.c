@@ -109,8 +109,8 @@ static int copies_once(struct bed *bed)
 
 static int map(struct bed *bed, uint32_t pages)
 {
-	volatile uint8_t *at = xengnttab_map_domain_grant_refs(bed->gnttab, pages, bed->self, bed->refs,
-							       PROT_READ | PROT_WRITE);
+	volatile uint8_t *at =
+		xengnttab_map_domain_grant_refs(bed->gnttab, pages, bed->self, bed->refs, PROT_READ | PROT_WRITE);
 
 	if (!at)
 		return -errno;
@@ -299,8 +299,7 @@ static int pages_open(struct bed *bed)
 	bed->shared = xengntshr_share_pages(bed->gntshr, bed->self, PAGES, bed->refs, 1);
 	if (!bed->shared)
 		return gc_fail("granting pages to domain %u, ourselves: %s", bed->self, strerror(errno));
-	bed->mapped =
-		xengnttab_map_domain_grant_refs(bed->gnttab, 1, bed->self, bed->refs, PROT_READ | PROT_WRITE);
+	bed->mapped = xengnttab_map_domain_grant_refs(bed->gnttab, 1, bed->self, bed->refs, PROT_READ | PROT_WRITE);
 	return bed->mapped ? GC_OK : gc_fail("mapping a page of our own: %s", strerror(errno));
 }
 

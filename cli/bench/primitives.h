@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * `grantio bench --primitives`: what the single steps cost of which all I/O of a paravirtualised guest is made, on this
- * machine: a hypercall, an event, a copy, a mapping, an ioreq. It needs no disk. The domain that runs it grants pages to
- * itself and sends events to itself, so that no other domain takes part. Only an ioreq needs a guest, which this command
- * can be on the model alone.
+ * machine: a hypercall, an event, a copy, a mapping, an ioreq. It needs no disk. The domain that runs it grants pages
+ * to itself and sends events to itself, so that no other domain takes part. Only an ioreq needs a guest, which this
+ * command can be on the model alone.
  */
 #ifndef GC_PRIMITIVES_H
 #define GC_PRIMITIVES_H

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The bench: its histogram, its command line, its load over a fake driver, and its reading of counters. */
 #include "cli/bench/bench.h"
+#include "cli/bench/primitives.h"
 #include "tests/unit/client/fake_blk.h"
 
 #include <errno.h>
@@ -80,7 +81,28 @@ static int parse(const char *const *words)
 	return gc_bench_args(&config, argc, argv);
 }
 
+/* It is for real Xen and the model; here it is not run. */
+int gc_primitives_run(const struct gc_primitives_config *primitives)
+{
+	(void)primitives;
+	return GC_FAILED;
+}
+
 #define PARSE(...) parse((const char *const[]){__VA_ARGS__, NULL})
+
+static void test_arguments_of_primitives(void **state)
+{
+	(void)state;
+	assert_int_equal(PARSE("--primitives", "--json"), GC_OK);
+	assert_true(config.primitives && config.json);
+	assert_int_equal(PARSE("--primitives", "--disk=xvdb"), GC_OK);
+	assert_int_equal(config.domid, 1);
+	/* What would have no effect is refused. */
+	assert_int_equal(PARSE("--primitives", "--depth=1"), GC_USAGE);
+	assert_int_equal(PARSE("--primitives", "--verify"), GC_USAGE);
+	assert_int_equal(PARSE("--json"), GC_OK);
+	assert_false(config.primitives);
+}
 
 static void test_arguments_by_default(void **state)
 {
@@ -436,6 +458,7 @@ int main(void)
 		cmocka_unit_test(test_histogram_quantiles),
 		cmocka_unit_test(test_histogram_edges),
 		cmocka_unit_test(test_arguments_by_default),
+		cmocka_unit_test(test_arguments_of_primitives),
 		cmocka_unit_test(test_arguments_given),
 		cmocka_unit_test(test_arguments_refused),
 		cmocka_unit_test_setup(test_load_counts_requests, setup),
