@@ -302,6 +302,7 @@ static const struct gd_class_ops blk_ops = {
 	.queue_close = gd_serve_close,
 	.queue_start = gd_serve_start,
 	.queue_stop = gd_serve_stop,
+	.pool = gd_serve_pool,
 	.take = gd_serve_take,
 	.finish = gd_serve_finish,
 	.cqe = gd_serve_cqe,

@@ -15,12 +15,18 @@ int gd_serve_start(struct gd_class_queue *queue, struct io_uring *ring, uint8_t 
 {
 	struct gd_serve *serve = serve_of(queue);
 
+	gd_fixed_open(&serve->fixed, serve->blk->info.fixed ? ring : NULL);
 	return gd_disk_queue_open(&serve->disk, serve->blk->disk, ring, tag, serve->blk->base.config.queue_size);
 }
 
 void gd_serve_stop(struct gd_class_queue *queue)
 {
 	gd_disk_queue_close(serve_of(queue)->disk);
+}
+
+void gd_serve_pool(struct gd_class_queue *queue, const struct gd_pool *pool)
+{
+	gd_fixed_pool(&serve_of(queue)->fixed, pool);
 }
 
 void gd_serve_cqe(struct gd_class_queue *queue, struct io_uring_cqe *cqe)

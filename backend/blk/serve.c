@@ -118,6 +118,8 @@ static void io_done(struct gd_disk_io *io)
 static void request_submit(struct gd_serve *serve, struct gd_request *r)
 {
 	r->io.done = io_done;
+	if (r->io.buf)
+		r->io.fixed = gd_fixed_find(&serve->fixed, r->io.buf, r->io.length);
 	serve->base.inflight++;
 	serve->base.changing += io_changes(&r->io);
 	if (io_changes(&r->io))
@@ -344,6 +346,7 @@ int gd_serve_take(struct gd_class_queue *queue)
 		gd_ring_keep(serve->base.ring, serve->batch[i]->head);
 	gd_count_add(&serve->base.taken, fetched);
 	copies_run(serve);
+	gd_fixed_own(&serve->fixed, gd_arena_memory(serve->arena), GD_FIXED_OWN_PAGES * GD_ARENA_PAGE);
 	for (unsigned i = 0; i < fetched; i++)
 		request_start(serve, serve->batch[i], chain_at(serve, i));
 	gd_disk_queue_send(serve->disk);

@@ -20,6 +20,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "backend/blk/fixed.h"
 #include "backend/blk/request.h"
 #include "backend/virtio/arena.h"
 #include "backend/virtio/class.h"
@@ -40,7 +41,8 @@ struct gd_serve {
 	struct gd_request **batch;
 	uint8_t *tables; /* the indirect tables of the batch; NULL: they are not offered */
 	struct gd_request *done, **done_tail;
-	uint32_t align;		 /* of a data buffer */
+	uint32_t align; /* of a data buffer */
+	struct gd_fixed fixed;
 	uint32_t finishing;	 /* answered, and not yet shown to the guest */
 	struct gd_disk_io flush; /* of gd_serve_flush() */
 };
@@ -50,6 +52,7 @@ int gd_serve_open(struct gd_class_queue **queue, struct gd_class_device *device,
 void gd_serve_close(struct gd_class_queue *queue);
 int gd_serve_start(struct gd_class_queue *queue, struct io_uring *ring, uint8_t tag);
 void gd_serve_stop(struct gd_class_queue *queue);
+void gd_serve_pool(struct gd_class_queue *queue, const struct gd_pool *pool);
 int gd_serve_take(struct gd_class_queue *queue);
 bool gd_serve_finish(struct gd_class_queue *queue);
 void gd_serve_cqe(struct gd_class_queue *queue, struct io_uring_cqe *cqe);

@@ -73,6 +73,7 @@ struct gd_disk_info {
 	 * an NBD server may still be doing what it got over a connection that has been closed long since.
 	 */
 	bool fenced;
+	bool fixed;	 /* reads and writes may name a registered buffer (struct gd_disk_io) */
 	char serial[21]; /* stable for the image; NUL-terminated */
 };
 
@@ -86,7 +87,9 @@ struct gd_disk_io {
 	bool own;   /* FLUSH: not the guest's, whose next flush must still fail if writes may be lost */
 	uint64_t offset, length; /* bytes; within info.size, multiples of block_size: the caller has checked */
 	void *buf;		 /* READ, WRITE: `length` bytes, aligned to info.align */
-	int result;		 /* 0 or -errno; short reads and writes are continued, or are -EIO at the image's end */
+	/* READ, WRITE, where info.fixed: the buffer registered with the ring in which `buf` lies, from 1 on; 0: none */
+	unsigned fixed;
+	int result; /* 0 or -errno; short reads and writes are continued, or are -EIO at the image's end */
 	void (*done)(struct gd_disk_io *io);
 	/* the engine's */
 	uint64_t progress;

@@ -91,18 +91,29 @@ static void discard_prep(struct io_uring_sqe *sqe, int fd, uint64_t offset, uint
 	sqe->addr3 = length;
 }
 
+static void data_prep(struct io_uring_sqe *sqe, int fd, const struct gd_disk_io *io, uint32_t chunk, uint64_t at)
+{
+	char *buf = (char *)io->buf + io->progress;
+
+	if (io->op == GD_DISK_READ && io->fixed)
+		io_uring_prep_read_fixed(sqe, fd, buf, chunk, at, (int)io->fixed - 1);
+	else if (io->op == GD_DISK_READ)
+		io_uring_prep_read(sqe, fd, buf, chunk, at);
+	else if (io->fixed)
+		io_uring_prep_write_fixed(sqe, fd, buf, chunk, at, (int)io->fixed - 1);
+	else
+		io_uring_prep_write(sqe, fd, buf, chunk, at);
+	if (io->op == GD_DISK_WRITE)
+		sqe->rw_flags = io->fua ? RWF_DSYNC : 0;
+}
+
 static void sqe_prep(struct io_uring_sqe *sqe, int fd, const struct gd_disk_io *io, enum mode mode, uint32_t chunk)
 {
 	uint64_t at = io->offset + io->progress;
 
 	switch (mode) {
 	case MODE_DATA:
-		if (io->op == GD_DISK_READ) {
-			io_uring_prep_read(sqe, fd, (char *)io->buf + io->progress, chunk, at);
-		} else {
-			io_uring_prep_write(sqe, fd, (char *)io->buf + io->progress, chunk, at);
-			sqe->rw_flags = io->fua ? RWF_DSYNC : 0;
-		}
+		data_prep(sqe, fd, io, chunk, at);
 		break;
 	case MODE_SYNC:
 		io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC);
@@ -228,6 +239,9 @@ static void file_fail(struct gd_disk_queue *queue, struct gd_disk_slot *slot, in
 		gd_queue_run(queue, slot);
 	} else if (result == -EINVAL && transfers((enum mode)slot->mode) && undirect(queue, slot)) {
 		gd_queue_run(queue, slot);
+	} else if (result == -EFAULT && slot->io->fixed) { /* the buffer is not registered any more */
+		slot->io->fixed = 0;
+		gd_queue_run(queue, slot);
 	} else if (result == -EINTR && slot->retries++ < RETRIES_MAX) { /* fallocate on tmpfs */
 		gd_queue_run(queue, slot);
 	} else {
@@ -331,6 +345,7 @@ static void file_describe(struct file_disk *file)
 	info->flush = true;
 	info->multi_queue = true;
 	info->fenced = image->locked;
+	info->fixed = true;
 	gd_disk_serial(info, image->path);
 }
 

@@ -106,6 +106,11 @@ void gd_arena_put(struct gd_arena *arena, void *run, unsigned pages)
 		arena->first = start / WORD;
 }
 
+void *gd_arena_memory(const struct gd_arena *arena)
+{
+	return arena->memory;
+}
+
 unsigned gd_arena_used(const struct gd_arena *arena)
 {
 	return arena->used;

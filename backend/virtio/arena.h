@@ -26,6 +26,8 @@ void gd_arena_close(struct gd_arena *arena); /* takes NULL */
 void *gd_arena_get(struct gd_arena *arena, unsigned pages);
 void gd_arena_put(struct gd_arena *arena, void *run, unsigned pages);
 
+/* The memory of all pages. */
+void *gd_arena_memory(const struct gd_arena *arena);
 /* How many pages are given out. */
 unsigned gd_arena_used(const struct gd_arena *arena);
 

@@ -101,6 +101,12 @@ struct gd_class_ops {
 	int (*queue_start)(struct gd_class_queue *queue, struct io_uring *ring, uint8_t tag);
 	void (*queue_stop)(struct gd_class_queue *queue); /* nothing is in flight */
 	/*
+	 * The ring that the queue serves from now on has this pool, which queue->copy knows already; NULL: it has none,
+	 * or there is no ring any more. Then the pool is not used after this call, but by I/O in flight. NULL: nothing
+	 * is done.
+	 */
+	void (*pool)(struct gd_class_queue *queue, const struct gd_pool *pool);
+	/*
 	 * Take chains from queue->ring, at most `batch`, and begin with them; the caller submits the io_uring. Returns
 	 * how many were taken, or -EPROTO: the ring cannot be trusted. Sets `stalled` and `more`.
 	 */

@@ -142,6 +142,16 @@ static void ring_detach(struct gd_worker *w)
 	w->lately = 0;
 }
 
+/* The pool goes and comes with the ring. */
+static void pool_follow(struct gd_worker *w)
+{
+	const struct gd_pool *pool = w->attached ? w->attached->pool : NULL;
+
+	gd_copy_use_pool(w->queue->copy, pool);
+	if (w->ops->pool)
+		w->ops->pool(w->queue, pool);
+}
+
 /* Follow the control side. False: the thread is to end. */
 static bool control_follow(struct gd_worker *w)
 {
@@ -154,7 +164,7 @@ static bool control_follow(struct gd_worker *w)
 		if (w->attached)
 			ring_detach(w);
 		w->attached = w->wanted;
-		gd_copy_use_pool(w->queue->copy, w->attached ? w->attached->pool : NULL);
+		pool_follow(w);
 		w->served = w->wanted;
 		pthread_cond_broadcast(&w->settled);
 	}

@@ -98,6 +98,7 @@ struct fake_disk {
 	bool remembers;		/* that it does */
 	bool straight_allowed;	/* I/O may go straight from and to the guest's memory; otherwise that fails the test */
 	unsigned straight;	/* I/Os that did; atomic */
+	unsigned fixed;		/* the registered buffer of the last read or write; atomic */
 };
 extern struct fake_disk fake_disk;
 

@@ -240,6 +240,8 @@ void gd_disk_submit(struct gd_disk_queue *q, struct gd_disk_io *io)
 	if (io->op == GD_DISK_READ || io->op == GD_DISK_WRITE) {
 		assert_int_equal((uintptr_t)io->buf % fake_disk.info.align, 0);
 		straight_check(io);
+		assert_true(fake_disk.info.fixed || !io->fixed);
+		__atomic_store_n(&fake_disk.fixed, io->fixed, __ATOMIC_SEQ_CST);
 	}
 	q->busy++;
 	q->unsent++;

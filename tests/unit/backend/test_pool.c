@@ -12,9 +12,10 @@
 #include "backend/base/count.h"
 #include "backend/guestmem/copy.h"
 
-#define W    GIO_VIRTQ_DESC_F_WRITE
-#define ROOM 64
-#define ALL  UINT32_MAX /* as many pages as the guest likes */
+#define W		GIO_VIRTQ_DESC_F_WRITE
+#define ROOM		64
+#define POOL_ADDR(page) (GIO_DMA_GRANT_BIT | (uint64_t)(FAKE_GREF_BASE + (page)) << 12)
+#define ALL		UINT32_MAX /* as many pages as the guest likes */
 
 /* The usual pool: pages 4096 to 5119 are readable, and 5120 to 6143 writable. */
 #define R_PAGE 4096u
@@ -554,6 +555,82 @@ static void test_reset_under_io(void **state)
 	assert_int_equal(straight(), 1);
 }
 
+/* ---- registered buffers ----------------------------------------------------------------------------------------- */
+
+/* Whether this system lets us register memory at all: it has a limit for that, and old kernels refuse. */
+static bool registers(void)
+{
+	struct iovec memory = {.iov_base = fake_xen.ram, .iov_len = 2 * PAGES * FAKE_PAGE};
+	struct io_uring ring;
+	bool good;
+
+	assert_int_equal(io_uring_queue_init(2, &ring, 0), 0);
+	good = !io_uring_register_buffers(&ring, &memory, 1);
+	io_uring_queue_exit(&ring);
+	return good;
+}
+
+static unsigned fixed(void)
+{
+	return __atomic_load_n(&fake_disk.fixed, __ATOMIC_SEQ_CST);
+}
+
+static void fixed_start(bool straight)
+{
+	if (!registers())
+		skip();
+	fake_disk.info.fixed = true;
+	device_start(true, straight);
+}
+
+static const struct fake_buf into_pool = {POOL_ADDR(W_PAGE + 1), 512, W};
+static const struct fake_buf out_of_pool = {POOL_ADDR(R_PAGE + 1), 512, 0};
+
+/* The pool's second run is writable, and so it is the third buffer. A run for reading cannot be registered. */
+static void test_registered_in_another_domain(void **state)
+{
+	(void)state;
+	fixed_start(true);
+	assert_int_equal(run(GIO_VIRTIO_BLK_T_IN, 0, into_pool), GIO_VIRTIO_BLK_S_OK);
+	assert_int_equal(fixed(), 3);
+	assert_int_equal(run(GIO_VIRTIO_BLK_T_OUT, 0, out_of_pool), GIO_VIRTIO_BLK_S_OK);
+	assert_int_equal(fixed(), 0);
+	assert_int_equal(straight(), 2);
+}
+
+/* The same device goes on without its pool, whose pages are not kept. */
+static void test_registered_goes_with_the_ring(void **state)
+{
+	(void)state;
+	fixed_start(true);
+	assert_int_equal(run(GIO_VIRTIO_BLK_T_IN, 0, into_pool), GIO_VIRTIO_BLK_S_OK);
+	assert_int_equal(fixed(), 3);
+	fake_reset();
+	gd_vdev_use_pool(fake_guest.vdev, NULL);
+	fake_probe(FAKE_FEATURES & fake_offered());
+	fake_queue_ready(0, 256);
+	fake_driver_ok();
+	assert_int_equal(run(GIO_VIRTIO_BLK_T_IN, 0, into_pool), GIO_VIRTIO_BLK_S_OK);
+	assert_int_equal(fixed(), 1);
+	assert_int_equal(straight(), 1);
+}
+
+/* In a PV domain our own buffers are registered, and nothing else. */
+static void test_registered_in_a_pv_domain(void **state)
+{
+	void *base;
+	uint64_t bytes;
+
+	(void)state;
+	fixed_start(false);
+	for (unsigned i = 0; i <= GD_POOL_RUNS; i++)
+		assert_false(gd_pool_writable(pool, i, &base, &bytes));
+	assert_int_equal(run(GIO_VIRTIO_BLK_T_IN, 0, into_pool), GIO_VIRTIO_BLK_S_OK);
+	assert_int_equal(fixed(), 1);
+	assert_int_equal(run(GIO_VIRTIO_BLK_T_OUT, 0, out_of_pool), GIO_VIRTIO_BLK_S_OK);
+	assert_int_equal(fixed(), 1);
+}
+
 int main(void)
 {
 #define PV(test)  cmocka_unit_test_setup_teardown(test, setup_pv, teardown)
@@ -580,6 +657,9 @@ int main(void)
 		PVH(test_header_changes),
 		PVH(test_grants_end_under_the_mapping),
 		PVH(test_reset_under_io),
+		PVH(test_registered_in_another_domain),
+		PVH(test_registered_goes_with_the_ring),
+		PV(test_registered_in_a_pv_domain),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
