@@ -2,6 +2,7 @@
 #include "backend/guestmem/pool.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -24,10 +25,15 @@ struct gd_pool {
 	unsigned count;
 	bool only, straight;
 	uint16_t domid;
-	uint32_t pages; /* mapped */
+	uint32_t pages; /* mapped; under the lock of all pools */
 	xengnttab_handle *gnttab;
 	struct gd_log *log;
+	struct gd_pool *next; /* of all pools */
 };
+
+/* All pools, so that their pages can be counted. */
+static pthread_mutex_t pools_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct gd_pool *pools;
 
 /* ---- the runs are checked --------------------------------------------------------------------------------------- */
 
@@ -82,7 +88,53 @@ static int runs_check(const struct gd_pool_config *config)
 
 /* ---- mapping ---------------------------------------------------------------------------------------------------- */
 
-static int area_map(struct gd_pool *pool, struct area *area)
+/* Count pages of a pool that are about to be mapped. -EDQUOT: the guest, or all guests, would have too many. */
+static int pages_count(struct gd_pool *pool, uint32_t pages)
+{
+	uint64_t own = pages, all = pages;
+	int err = 0;
+
+	pthread_mutex_lock(&pools_lock);
+	for (const struct gd_pool *other = pools; other; other = other->next) {
+		all += other->pages;
+		if (other->domid == pool->domid)
+			own += other->pages;
+	}
+	if (own > GD_POOL_GUEST_PAGES || all > GD_POOL_ALL_PAGES)
+		err = -EDQUOT;
+	else
+		pool->pages += pages;
+	pthread_mutex_unlock(&pools_lock);
+	return err;
+}
+
+static void pages_uncount(struct gd_pool *pool, uint32_t pages)
+{
+	pthread_mutex_lock(&pools_lock);
+	pool->pages -= pages;
+	pthread_mutex_unlock(&pools_lock);
+}
+
+static void pool_list(struct gd_pool *pool)
+{
+	pthread_mutex_lock(&pools_lock);
+	pool->next = pools;
+	pools = pool;
+	pthread_mutex_unlock(&pools_lock);
+}
+
+static void pool_unlist(struct gd_pool *pool)
+{
+	struct gd_pool **at = &pools;
+
+	pthread_mutex_lock(&pools_lock);
+	while (*at != pool)
+		at = &(*at)->next;
+	*at = pool->next;
+	pthread_mutex_unlock(&pools_lock);
+}
+
+static int run_map(struct gd_pool *pool, struct area *area)
 {
 	uint32_t *refs = calloc(area->count, sizeof(*refs));
 
@@ -94,10 +146,19 @@ static int area_map(struct gd_pool *pool, struct area *area)
 	area->base = xengnttab_map_domain_grant_refs(pool->gnttab, area->count, pool->domid, refs,
 						     area->write ? PROT_READ | PROT_WRITE : PROT_READ);
 	free(refs);
-	if (!area->base)
-		return gd_errno_or(EFAULT);
-	pool->pages += area->count;
-	return 0;
+	return area->base ? 0 : gd_errno_or(EFAULT);
+}
+
+static int area_map(struct gd_pool *pool, struct area *area)
+{
+	int err = pages_count(pool, area->count);
+
+	if (err)
+		return err;
+	err = run_map(pool, area);
+	if (err)
+		pages_uncount(pool, area->count);
+	return err;
 }
 
 /* One line for all runs that cannot be mapped, with the cause of the first. */
@@ -116,7 +177,8 @@ static void areas_map(struct gd_pool *pool)
 	}
 	if (copied)
 		gd_log_guest(pool->log, GD_WARN, "%u of the pool's %u pages cannot be mapped, and are copied: %s",
-			     copied, copied + pool->pages, strerror(-first));
+			     copied, copied + pool->pages,
+			     first == -EDQUOT ? "this guest, or all guests, have as many as may be" : strerror(-first));
 }
 
 int gd_pool_map(struct gd_pool **out, const struct gd_pool_config *config)
@@ -142,6 +204,7 @@ int gd_pool_map(struct gd_pool **out, const struct gd_pool_config *config)
 	for (unsigned i = 0; i < config->count; i++)
 		pool->areas[i] = (struct area){
 			.first = config->runs[i].first, .count = config->runs[i].count, .write = config->runs[i].write};
+	pool_list(pool);
 	areas_map(pool);
 	*out = pool;
 	return 0;
@@ -154,6 +217,7 @@ void gd_pool_unmap(struct gd_pool *pool)
 	for (unsigned i = 0; i < pool->count; i++)
 		if (pool->areas[i].base)
 			xengnttab_unmap(pool->gnttab, pool->areas[i].base, pool->areas[i].count);
+	pool_unlist(pool);
 	xengnttab_close(pool->gnttab);
 	free(pool);
 }

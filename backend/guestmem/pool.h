@@ -19,8 +19,8 @@
  * The order of letting go: no request is taken any more; all I/O that goes straight from or to the pool has ended;
  * registered buffers are given back; gd_pool_unmap(); and only then is the guest told.
  *
- * Threads: mapping and unmapping by one thread, while no other uses the pool. All else by any number of threads at
- * once: a pool does not change while it is mapped. Errors: 0 or -errno.
+ * Threads: any may map and unmap a pool, while no other uses that one. All else by any number of threads at once: a
+ * pool does not change while it is mapped. Errors: 0 or -errno.
  */
 #ifndef GD_POOL_H
 #define GD_POOL_H
@@ -36,6 +36,14 @@
 #define GD_POOL_RUNS	  8u	 /* maximum of runs */
 #define GD_POOL_RUN_PAGES 16384u /* maximum of pages in a run: 64 MiB */
 #define GD_POOL_FIRST	  8u	 /* the first reference that a run may name: those below are Xen's own */
+
+/*
+ * Maximum of pages that are mapped of the pools of one guest, and of all guests: 128 MiB and 1 GiB. Xen has room for a
+ * limited number of mappings of a domain (half a million, by default), and all guests' rings need some of it. Runs
+ * beyond that are copied.
+ */
+#define GD_POOL_GUEST_PAGES 32768u
+#define GD_POOL_ALL_PAGES   262144u
 
 struct gd_pool;
 

@@ -287,6 +287,37 @@ static void test_what_is_not_mapped_is_copied(void **state)
 	gd_copy_close(copy);
 }
 
+/* One guest does not get all the mappings that there are. */
+static void test_a_guest_has_a_bound(void **state)
+{
+	enum { EACH = FAKE_PAGES, FULL = GD_POOL_GUEST_PAGES / EACH };
+	static const struct gd_pool_run all = {FAKE_GREF_BASE, EACH, true};
+	struct gd_pool *first[FULL];
+
+	(void)state;
+	for (unsigned i = 0; i < FULL; i++) {
+		assert_int_equal(try(&all, 1, ALL, true), 0);
+		assert_int_equal(gd_pool_pages(pool), EACH);
+		first[i] = pool;
+	}
+	assert_int_equal(try(&usual[1], 1, ALL, true), 0);
+	assert_int_equal(gd_pool_pages(pool), 0);
+	assert_int_equal(fake_log_lines, 1);
+	assert_non_null(strstr(fake_log_last, "as many as may be"));
+	assert_null(found(fake_addr(W_PAGE, 0), 4096, GD_ACCESS_WRITE)); /* copied, and no error */
+	gd_pool_unmap(pool);
+	/* What is given back may be had again. A mapping that fails is not counted. */
+	gd_pool_unmap(first[0]);
+	fake_xen.fail_map = 1;
+	fake_xen.fail_errno = ENOMEM;
+	assert_int_equal(try(&all, 1, ALL, true), 0);
+	gd_pool_unmap(pool);
+	assert_int_equal(try(&all, 1, ALL, true), 0);
+	assert_int_equal(gd_pool_pages(pool), EACH);
+	for (unsigned i = 1; i < FULL; i++)
+		gd_pool_unmap(first[i]);
+}
+
 /* The numbers of frames are no references, even if they are the same. */
 static void test_another_way_has_no_pool(void **state)
 {
@@ -645,6 +676,7 @@ int main(void)
 		PV(test_copies_in_the_pool_cost_no_call),
 		PV(test_pieces_of_all_kinds),
 		PV(test_what_is_not_mapped_is_copied),
+		PV(test_a_guest_has_a_bound),
 		PV(test_another_way_has_no_pool),
 		PV(test_requests_in_a_pv_domain),
 		PVH(test_requests_in_another_domain),
