@@ -5,11 +5,13 @@
  */
 #include <grantio/os.h>
 #include "guest/os/model.h"
+#include "guest/os/ports.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 struct page {
 	uint32_t holds;
@@ -20,6 +22,7 @@ struct gio_os {
 	struct gm_guest *guest;
 	int patience_ms;
 	bool unanswered; /* atomic */
+	struct ports ports;
 	uint8_t *ram;
 	size_t npages;
 	pthread_mutex_t lock; /* all below */
@@ -46,6 +49,7 @@ int gio_os_model_open(struct gio_os **os, struct gm_guest *guest)
 		return -ENOMEM;
 	}
 	pthread_mutex_init(&o->lock, NULL);
+	gio_os_ports_init(&o->ports, guest);
 	*os = o;
 	return 0;
 }
@@ -54,6 +58,7 @@ void gio_os_model_close(struct gio_os *os)
 {
 	if (!os)
 		return;
+	gio_os_ports_exit(&os->ports);
 	pthread_mutex_destroy(&os->lock);
 	free(os->pages);
 	free(os);
@@ -258,4 +263,45 @@ void gio_os_mmio_write(struct gio_os *os, uint64_t addr, unsigned size, uint32_t
 	uint64_t v = value;
 
 	(void)mmio(os, addr, size, true, &v);
+}
+
+/* ---- event channels and time -------------------------------------------------------------------------------- */
+
+int gio_os_port_open(struct gio_os *os, gio_domid_t remote, uint32_t *port)
+{
+	return gio_os_ports_bind(&os->ports, remote, port) ? -GIO_ENOSPC : 0;
+}
+
+void gio_os_port_close(struct gio_os *os, uint32_t port)
+{
+	gio_os_ports_close(&os->ports, port);
+}
+
+void gio_os_port_send(struct gio_os *os, uint32_t port)
+{
+	gio_os_ports_send(&os->ports, port);
+}
+
+bool gio_os_port_wait(struct gio_os *os, uint32_t port, unsigned ms)
+{
+	return gio_os_ports_wait(&os->ports, port, (int)ms);
+}
+
+int gio_os_model_ports_wait(struct gio_os *os, uint32_t *ports, unsigned max, int timeout_ms)
+{
+	return gio_os_ports_wait_any(&os->ports, ports, max, timeout_ms);
+}
+
+void gio_os_model_ports_wake(struct gio_os *os)
+{
+	gio_os_ports_wake(&os->ports);
+}
+
+uint64_t gio_os_now_ms(struct gio_os *os)
+{
+	struct timespec t;
+
+	(void)os;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }

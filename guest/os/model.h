@@ -4,6 +4,7 @@
 #define GIO_OS_MODEL_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "model/guest.h"
 
@@ -17,6 +18,13 @@ void gio_os_model_close(struct gio_os *os); /* takes NULL */
  * access.
  */
 void gio_os_model_patience(struct gio_os *os, int timeout_ms);
+/*
+ * Wait for an event of any port: the ports that had one are written to `ports`, at most `max`, and their number is
+ * returned. 0: none had in `timeout_ms` (-1: no limit); -EINTR: gio_os_model_ports_wake(), which ends one such wait, or
+ * the next. Only after a port was opened.
+ */
+int gio_os_model_ports_wait(struct gio_os *os, uint32_t *ports, unsigned max, int timeout_ms);
+void gio_os_model_ports_wake(struct gio_os *os);
 /* Pages that are allocated or held now: part of the leak oracle. */
 size_t gio_os_model_pages_used(struct gio_os *os);
 

@@ -76,4 +76,20 @@ int gio_os_grant_table(struct gio_os *os, uint32_t entries, struct gio_os_grant_
 uint32_t gio_os_mmio_read(struct gio_os *os, uint64_t addr, unsigned size);
 void gio_os_mmio_write(struct gio_os *os, uint64_t addr, unsigned size, uint32_t value);
 
+/* ---- event channels and time: for devices without registers (virtio/msg.c) -------------------------------------- */
+
+/* A new port that domain `remote` may bind: 0, or -GIO_ENOSPC when the system has no port. */
+int gio_os_port_open(struct gio_os *os, gio_domid_t remote, uint32_t *port);
+/* The port is free afterwards. The peer's end becomes unbound, and what it sends is lost. */
+void gio_os_port_close(struct gio_os *os, uint32_t port);
+/* Send an event to whoever has bound the port; nobody may have. Never waits. Orders all earlier stores before it. */
+void gio_os_port_send(struct gio_os *os, uint32_t port);
+/*
+ * Wait until an event has come by the port, at most for `ms` milliseconds: true if one has, which is taken then. Events
+ * that came before the call and were not taken end the wait at once. May sleep, and is called without locks.
+ */
+bool gio_os_port_wait(struct gio_os *os, uint32_t port, unsigned ms);
+/* Milliseconds of a clock that never goes back. */
+uint64_t gio_os_now_ms(struct gio_os *os);
+
 #endif

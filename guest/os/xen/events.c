@@ -94,6 +94,47 @@ int gio_xen_port_wait(uint32_t port, unsigned ms)
 	}
 }
 
+/* ---- grantio/os.h ------------------------------------------------------------------------------------------------ */
+
+int gio_os_port_open(struct gio_os *os, gio_domid_t remote, uint32_t *port)
+{
+	int number = gio_xen_port_open(remote);
+
+	(void)os;
+	if (number < 0)
+		return -GIO_ENOSPC;
+	*port = (uint32_t)number;
+	return 0;
+}
+
+void gio_os_port_close(struct gio_os *os, uint32_t port)
+{
+	(void)os;
+	gio_xen_port_close(port);
+	gio_xen_port_take(port); /* the number may be another's next */
+}
+
+/* A full barrier: what was stored before is seen by whoever gets the event. */
+void gio_os_port_send(struct gio_os *os, uint32_t port)
+{
+	(void)os;
+	gio_xen_port_send(port);
+}
+
+bool gio_os_port_wait(struct gio_os *os, uint32_t port, unsigned ms)
+{
+	(void)os;
+	return !gio_xen_port_wait(port, ms) && gio_xen_port_take(port);
+}
+
+uint64_t gio_os_now_ms(struct gio_os *os)
+{
+	(void)os;
+	return gio_xen_now_ms();
+}
+
+/* ---- interrupt lines --------------------------------------------------------------------------------------------- */
+
 int gio_xen_irq_open(unsigned irq)
 {
 	return gio_xen_arch_irq_enable(irq, true) ? 0 : -GIO_EOPNOTSUPP;

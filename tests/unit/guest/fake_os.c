@@ -113,6 +113,8 @@ static void find_leaks(struct gio_os *os)
 		fake_os_mistake(os, "%zu page holds leaked", c.holds);
 	if (c.active)
 		fake_os_mistake(os, "%zu grants are still active", c.active);
+	if (c.ports)
+		fake_os_mistake(os, "%zu ports leaked", c.ports);
 	if (fake_peer_pins(os))
 		fake_os_mistake(os, "the test left %zu grants pinned", fake_peer_pins(os));
 }
@@ -179,6 +181,8 @@ void fake_os_count(struct gio_os *os, struct fake_os_counts *out)
 				       .entries = os->entries};
 	for (size_t i = 0; i < os->config.pages; i++)
 		out->pages += os->pages[i].allocated || os->pages[i].holds;
+	for (uint32_t i = 0; i < FAKE_OS_PORTS; i++)
+		out->ports += os->port[i].open;
 	for (uint32_t i = 0; i < os->entries; i++)
 		out->active += (__atomic_load_n(fake_os_flags(os, i), __ATOMIC_RELAXED) & GIO_GTF_TYPE_MASK) != 0;
 	pthread_mutex_unlock(&os->lock);
@@ -438,4 +442,90 @@ void gio_os_mmio_write(struct gio_os *os, uint64_t addr, unsigned size, uint32_t
 		os->mmio.write(os->mmio.opaque, addr, size, value);
 	else
 		fake_os_mistake(os, "write of register %#llx: no device", (unsigned long long)addr);
+}
+
+/* ---- event channels and time --------------------------------------------------------------------------------- */
+
+void fake_os_set_ports(struct gio_os *os, const struct fake_os_ports *ports)
+{
+	os->ports = *ports;
+}
+
+/* The entry of an open port; NULL, and a mistake, if it is none. */
+static struct fake_port *port_of(struct gio_os *os, uint32_t port, const char *what)
+{
+	if (port && port < FAKE_OS_PORTS && os->port[port].open)
+		return &os->port[port];
+	fake_os_mistake(os, "%s of port %u, which is not open", what, port);
+	return NULL;
+}
+
+int gio_os_port_open(struct gio_os *os, gio_domid_t remote, uint32_t *port)
+{
+	int err = -GIO_ENOSPC;
+
+	may_sleep(os, "gio_os_port_open");
+	pthread_mutex_lock(&os->lock);
+	if (!fails(os, FAKE_PORT))
+		for (uint32_t i = 1; i < FAKE_OS_PORTS && err; i++) {
+			if (os->port[i].open)
+				continue;
+			os->port[i] = (struct fake_port){.open = true, .remote = remote};
+			*port = i;
+			err = 0;
+		}
+	pthread_mutex_unlock(&os->lock);
+	return err;
+}
+
+void gio_os_port_close(struct gio_os *os, uint32_t port)
+{
+	struct fake_port *p = port_of(os, port, "gio_os_port_close");
+
+	if (p)
+		p->open = false;
+}
+
+gio_domid_t fake_os_port_remote(struct gio_os *os, uint32_t port)
+{
+	return port < FAKE_OS_PORTS && os->port[port].open ? os->port[port].remote : UINT16_MAX;
+}
+
+void gio_os_port_send(struct gio_os *os, uint32_t port)
+{
+	if (port_of(os, port, "gio_os_port_send") && os->ports.send)
+		os->ports.send(os->ports.opaque, port);
+}
+
+void fake_os_port_raise(struct gio_os *os, uint32_t port)
+{
+	struct fake_port *p = port_of(os, port, "fake_os_port_raise");
+
+	if (p)
+		__atomic_store_n(&p->pending, 1, __ATOMIC_SEQ_CST);
+}
+
+void fake_os_pass(struct gio_os *os, unsigned ms)
+{
+	__atomic_fetch_add(&os->now_ms, ms, __ATOMIC_SEQ_CST);
+}
+
+bool gio_os_port_wait(struct gio_os *os, uint32_t port, unsigned ms)
+{
+	struct fake_port *p = port_of(os, port, "gio_os_port_wait");
+
+	may_sleep(os, "gio_os_port_wait");
+	if (!p)
+		return false;
+	if (!__atomic_load_n(&p->pending, __ATOMIC_SEQ_CST) && os->ports.wait)
+		os->ports.wait(os->ports.opaque, port, ms);
+	if (__atomic_exchange_n(&p->pending, 0, __ATOMIC_SEQ_CST))
+		return true;
+	fake_os_pass(os, ms);
+	return false;
+}
+
+uint64_t gio_os_now_ms(struct gio_os *os)
+{
+	return __atomic_load_n(&os->now_ms, __ATOMIC_SEQ_CST);
 }

@@ -40,6 +40,7 @@ enum fake_fault {
 	FAKE_ALLOC,	  /* gio_os_alloc */
 	FAKE_PAGES_ALLOC, /* gio_os_pages_alloc */
 	FAKE_GROW,	  /* gio_os_grant_table, when it would have to make the table longer: -GIO_ENOMEM */
+	FAKE_PORT,	  /* gio_os_port_open */
 	FAKE_ANY,	  /* any of these */
 	FAKE_FAULTS
 };
@@ -58,6 +59,7 @@ struct fake_os_counts {
 	unsigned grows;	      /* calls that made the table longer, so far */
 	uint32_t entries;     /* of the grant table */
 	size_t active;	      /* entries whose flags permit something */
+	size_t ports;	      /* gio_os_port_open */
 };
 void fake_os_count(struct gio_os *os, struct fake_os_counts *out);
 
@@ -97,5 +99,27 @@ struct fake_os_mmio {
 	void *opaque;
 };
 void fake_os_set_mmio(struct gio_os *os, const struct fake_os_mmio *mmio);
+
+/* ---- event channels and time ------------------------------------------------------------------------------------ */
+
+#define FAKE_OS_PORTS 32u /* port 0 is none */
+
+/*
+ * Where gio_os_port_send goes; without it nobody has bound the ports, and what is sent is lost. `wait` is called when a
+ * port is waited for that has no event: it may raise one. If it does not, the clock goes on by the whole wait at once,
+ * and nobody really waits.
+ */
+struct fake_os_ports {
+	void (*send)(void *opaque, uint32_t port);
+	void (*wait)(void *opaque, uint32_t port, unsigned ms);
+	void *opaque;
+};
+void fake_os_set_ports(struct gio_os *os, const struct fake_os_ports *ports);
+/* The peer sends an event: the port's. */
+void fake_os_port_raise(struct gio_os *os, uint32_t port);
+/* The clock goes on. */
+void fake_os_pass(struct gio_os *os, unsigned ms);
+/* The domain that may bind the port; UINT16_MAX: the port is not open. */
+gio_domid_t fake_os_port_remote(struct gio_os *os, uint32_t port);
 
 #endif

@@ -22,6 +22,13 @@ struct pins {
 	gio_gfn_t gfn;
 };
 
+/* An event channel's end here. */
+struct fake_port {
+	bool open;
+	gio_domid_t remote;
+	unsigned pending; /* atomic: an event has come and was not taken */
+};
+
 struct gio_os {
 	struct fake_os_config config;
 	pthread_mutex_t lock; /* of everything but the grant table itself */
@@ -49,6 +56,10 @@ struct gio_os {
 	void *hook_opaque;
 
 	struct fake_os_mmio mmio;
+
+	struct fake_os_ports ports; /* the hooks */
+	struct fake_port port[FAKE_OS_PORTS];
+	uint64_t now_ms; /* atomic */
 };
 
 /* Count a mistake of the library or of the test, and print it. */

@@ -164,12 +164,132 @@ static void test_threads(void **state)
 	gio_os_model_close(os);
 }
 
+/* ---- event channels ---------------------------------------------------------------------------------------------- */
+
+static xenevtchn_handle *events_open(void)
+{
+	xenevtchn_handle *xce = xenevtchn_open(NULL, 0);
+
+	assert_non_null(xce);
+	return xce;
+}
+
+/* Domain 0 binds a port of the guest's, and takes the event that comes with it. */
+static evtchn_port_t bind(xenevtchn_handle *xce, struct world *w, uint32_t port)
+{
+	int mine = xenevtchn_bind_interdomain(xce, w->domid, port);
+
+	assert_true(mine > 0);
+	assert_int_equal(xenevtchn_pending(xce), mine);
+	assert_int_equal(xenevtchn_unmask(xce, (evtchn_port_t)mine), 0);
+	return (evtchn_port_t)mine;
+}
+
+static void test_ports(void **state)
+{
+	struct world *w = world_of(state);
+	struct gio_os *os = os_open(w);
+	xenevtchn_handle *xce = events_open();
+	uint32_t a = 0, b = 0, came[4];
+	evtchn_port_t to_a, to_b;
+
+	assert_int_equal(gio_os_port_open(os, 0, &a), 0);
+	assert_int_equal(gio_os_port_open(os, 0, &b), 0);
+	gio_os_port_send(os, a); /* nobody has bound it: lost */
+	to_a = bind(xce, w, a);
+	to_b = bind(xce, w, b);
+	assert_false(gio_os_port_wait(os, a, 0));
+	/* Twice before anybody looks is once. One that comes while another port is waited for is kept. */
+	xenevtchn_notify(xce, to_b);
+	xenevtchn_notify(xce, to_b);
+	assert_false(gio_os_port_wait(os, a, 1));
+	assert_true(gio_os_port_wait(os, b, 0));
+	assert_false(gio_os_port_wait(os, b, 0));
+	xenevtchn_notify(xce, to_a);
+	assert_true(gio_os_port_wait(os, a, LIMIT_MS));
+	xenevtchn_notify(xce, to_a);
+	xenevtchn_notify(xce, to_b);
+	assert_int_equal(gio_os_model_ports_wait(os, came, 4, LIMIT_MS), 2);
+	assert_int_equal(came[0] + came[1], a + b);
+	assert_int_equal(gio_os_model_ports_wait(os, came, 4, 0), 0);
+	gio_os_model_ports_wake(os);
+	assert_int_equal(gio_os_model_ports_wait(os, came, 4, -1), -EINTR);
+	assert_int_equal(gio_os_model_ports_wait(os, came, 4, 0), 0);
+	gio_os_port_send(os, b);
+	assert_int_equal(xenevtchn_pending(xce), to_b);
+	gio_os_port_close(os, a);
+	gio_os_port_close(os, b);
+	xenevtchn_close(xce);
+	gio_os_model_close(os);
+}
+
+#define ROUNDS 500u
+
+struct listener {
+	struct gio_os *os;
+	uint32_t port;
+	uint32_t heard; /* atomic */
+	pthread_t thread;
+};
+
+static void *listener_main(void *opaque)
+{
+	struct listener *l = opaque;
+
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		if (!gio_os_port_wait(l->os, l->port, LIMIT_MS))
+			break;
+		__atomic_fetch_add(&l->heard, 1, __ATOMIC_SEQ_CST);
+		gio_os_port_send(l->os, l->port); /* the next, please */
+	}
+	return NULL;
+}
+
+/* Several threads wait, each for its own port: whichever reads from the pipe, each hears of its own. */
+static void test_ports_of_threads(void **state)
+{
+	struct world *w = world_of(state);
+	struct gio_os *os = os_open(w);
+	xenevtchn_handle *xce = events_open();
+	struct listener l[3] = {{0}};
+	evtchn_port_t to[3];
+
+	for (int i = 0; i < 3; i++) {
+		l[i].os = os;
+		assert_int_equal(gio_os_port_open(os, 0, &l[i].port), 0);
+		to[i] = bind(xce, w, l[i].port);
+	}
+	for (int i = 0; i < 3; i++) {
+		xenevtchn_notify(xce, to[i]);
+		assert_int_equal(pthread_create(&l[i].thread, NULL, listener_main, &l[i]), 0);
+	}
+	for (unsigned i = 0; i < 3 * ROUNDS; i++) {
+		int port = xenevtchn_pending(xce);
+
+		assert_true(port > 0);
+		xenevtchn_unmask(xce, (evtchn_port_t)port);
+		xenevtchn_notify(xce, (evtchn_port_t)port);
+	}
+	for (int i = 0; i < 3; i++) {
+		pthread_join(l[i].thread, NULL);
+		assert_int_equal(l[i].heard, ROUNDS);
+		gio_os_port_close(os, l[i].port);
+	}
+	xenevtchn_close(xce);
+	gio_os_model_close(os);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, world_open, world_close)
 	const struct CMUnitTest tests[] = {
-		T(test_pages),	 T(test_held_pages_are_not_reused), T(test_grant_table), T(test_mmio_without_devices),
+		T(test_pages),
+		T(test_held_pages_are_not_reused),
+		T(test_grant_table),
+		T(test_mmio_without_devices),
 		T(test_threads),
+		T(test_ports),
+		T(test_ports_of_threads),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
