@@ -87,6 +87,7 @@ static int device_setup(struct gio_blk *blk, const struct gio_blk_config *config
 {
 	const uint64_t required = GIO_VIRTIO_F_VERSION_1 | GIO_VIRTIO_F_ACCESS_PLATFORM;
 	unsigned offered, wanted = config->queues ? config->queues : 1;
+	unsigned most = blk->transport->queues;
 	uint64_t features;
 	int err;
 
@@ -96,7 +97,8 @@ static int device_setup(struct gio_blk *blk, const struct gio_blk_config *config
 	err = gio_blk_config_load(blk->transport, features, &blk->info, &offered);
 	if (err)
 		return err;
-	blk->queues_max = wanted < offered ? wanted : offered;
+	most = most < offered ? most : offered;
+	blk->queues_max = wanted < most ? wanted : most;
 	blk->queue = gio_os_alloc(blk->os, blk->queues_max * sizeof(*blk->queue));
 	if (!blk->queue)
 		return -GIO_ENOMEM;
@@ -118,6 +120,14 @@ static void device_abandon(struct gio_blk *blk, int err)
 	queues_exit(blk);
 }
 
+/* What is wrong with a device that cannot be reached: its answers have been made up since. */
+static int device_error(struct gio_blk *blk, int err)
+{
+	int lost = gio_transport_error(blk->transport);
+
+	return lost ? lost : err;
+}
+
 static bool config_valid(const struct gio_blk_config *config)
 {
 	return config->queue_size == 0 ||
@@ -126,6 +136,7 @@ static bool config_valid(const struct gio_blk_config *config)
 
 int gio_blk_open(struct gio_blk **out, const struct gio_blk_config *config)
 {
+	const struct gio_transports_place place = {.connection = config->connection, .base = config->base};
 	struct gio_blk *blk;
 	int err;
 
@@ -139,7 +150,7 @@ int gio_blk_open(struct gio_blk **out, const struct gio_blk_config *config)
 	err = gio_dma_init(&blk->dma, config->os, config->grants, config->backend, UINT64_MAX);
 	if (err)
 		goto free_blk;
-	err = gio_transports_open(&blk->transport, config->os, config->base, GIO_VIRTIO_ID_BLOCK);
+	err = gio_transports_open(&blk->transport, config->os, &place, GIO_VIRTIO_ID_BLOCK);
 	if (err)
 		goto free_blk;
 	err = gio_transport_reset(blk->transport);
@@ -152,12 +163,16 @@ int gio_blk_open(struct gio_blk **out, const struct gio_blk_config *config)
 	err = gio_blk_data_limit(blk, &blk->info);
 	if (err)
 		goto abandon_device;
-	gio_os_lock_init(&blk->info_lock);
 	gio_transport_status_add(blk->transport, GIO_VIRTIO_STATUS_DRIVER_OK);
+	err = gio_transport_error(blk->transport);
+	if (err)
+		goto abandon_device;
+	gio_os_lock_init(&blk->info_lock);
 	*out = blk;
 	return 0;
 
 abandon_device:
+	err = device_error(blk, err);
 	device_abandon(blk, err);
 close_transport:
 	gio_transport_close(blk->transport);
@@ -312,7 +327,7 @@ void gio_blk_kick(struct gio_blk *blk, unsigned queue)
 	q->kicks += kick;
 	gio_os_unlock(&q->lock);
 	if (kick)
-		gio_transport_notify(blk->transport, queue); /* without the lock: blocks until the device answers */
+		gio_transport_notify(blk->transport, queue); /* without the lock: may block until the device answers */
 }
 
 /* ---- completion ------------------------------------------------------------------------------------------------- */
@@ -385,7 +400,8 @@ unsigned gio_blk_interrupt_ack(struct gio_blk *blk)
 	if ((causes & GIO_VIRTIO_INT_CONFIG) && !blk_broken_load(blk))
 		config_interrupt(blk);
 	return (causes & GIO_VIRTIO_INT_QUEUE ? GIO_BLK_IRQ_QUEUE : 0) |
-	       (causes & GIO_VIRTIO_INT_CONFIG ? GIO_BLK_IRQ_CONFIG : 0);
+	       (causes & GIO_VIRTIO_INT_CONFIG ? GIO_BLK_IRQ_CONFIG : 0) |
+	       (causes & GIO_TRANSPORT_INT_AGAIN ? GIO_BLK_IRQ_AGAIN : 0);
 }
 
 unsigned gio_blk_interrupt(struct gio_blk *blk)

@@ -4,6 +4,8 @@
 #include <abi/virtio.h>
 #include <abi/virtio_mmio.h>
 
+#define MMIO_QUEUES 65536u /* any number that a register can select */
+
 struct mmio {
 	struct gio_transport transport; /* the first member: a transport is its struct mmio */
 	struct gio_os *os;
@@ -29,6 +31,19 @@ static void reg_write64(struct gio_transport *transport, unsigned low, uint64_t 
 {
 	reg_write(transport, low, (uint32_t)value);
 	reg_write(transport, low + 4, (uint32_t)(value >> 32)); /* each HIGH register follows its LOW one */
+}
+
+/*
+ * The device may take its time, for it has to be through with the rings first; but it is the peer's word when that is,
+ * and so the reads are counted. The driver's caller would wait for ever otherwise.
+ */
+static int mmio_reset(struct gio_transport *transport)
+{
+	reg_write(transport, GIO_VIRTIO_MMIO_STATUS, 0);
+	for (unsigned i = 0; i < GIO_MMIO_RESET_READS; i++)
+		if (reg_read(transport, GIO_VIRTIO_MMIO_STATUS) == 0)
+			return 0;
+	return -GIO_EPROTO;
 }
 
 static uint32_t mmio_status_read(struct gio_transport *transport)
@@ -118,6 +133,7 @@ static void mmio_close(struct gio_transport *transport)
 
 static const struct gio_transport_ops mmio_ops = {
 	.close = mmio_close,
+	.reset = mmio_reset,
 	.status_read = mmio_status_read,
 	.status_write = mmio_status_write,
 	.features_read = mmio_features_read,
@@ -145,7 +161,7 @@ int gio_mmio_open(struct gio_transport **out, struct gio_os *os, uint64_t base, 
 
 	if (!mmio)
 		return -GIO_ENOMEM;
-	*mmio = (struct mmio){.transport = {.ops = &mmio_ops}, .os = os, .base = base};
+	*mmio = (struct mmio){.transport = {.ops = &mmio_ops, .queues = MMIO_QUEUES}, .os = os, .base = base};
 	if (!device_found(&mmio->transport, device_id)) {
 		mmio_close(&mmio->transport);
 		return -GIO_ENODEV;

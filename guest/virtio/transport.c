@@ -11,18 +11,10 @@ void gio_transport_close(struct gio_transport *transport)
 
 /* ---- status and features ---------------------------------------------------------------------------------------- */
 
-/*
- * The device may take its time, for it has to be through with the rings first; but it is the peer's word when that is,
- * and so the reads are counted. The driver's caller would wait for ever otherwise.
- */
 int gio_transport_reset(struct gio_transport *transport)
 {
 	transport->status = 0;
-	transport->ops->status_write(transport, 0);
-	for (unsigned i = 0; i < GIO_TRANSPORT_RESET_READS; i++)
-		if (transport->ops->status_read(transport) == 0)
-			return 0;
-	return -GIO_EPROTO;
+	return transport->ops->reset(transport);
 }
 
 /* From our own copy: a device that sets bits which are the driver's to set does not get them back as if they were. */
@@ -35,6 +27,11 @@ void gio_transport_status_add(struct gio_transport *transport, uint32_t bits)
 uint32_t gio_transport_status_read(struct gio_transport *transport)
 {
 	return transport->ops->status_read(transport);
+}
+
+int gio_transport_error(struct gio_transport *transport)
+{
+	return transport->ops->error ? transport->ops->error(transport) : 0;
 }
 
 static int device_refuse(struct gio_transport *transport)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A virtio-blk driver over virtio-mmio version 2 and grants (virtio 1.2, sections 4.2 and 5.2).
+ * A virtio-blk driver over grants (virtio 1.2, section 5.2), which reaches its device by virtio-mmio version 2 (4.2),
+ * or by messages and event channels (grantio/virtio_msg.h).
  *
  * Every buffer the device sees is mapped by grantio/dma.h, or copied through a pool (grantio/pool.h); the device must
  * offer VERSION_1 and ACCESS_PLATFORM, or it is refused (-GIO_ENODEV): there is no falling back to guest addresses.
@@ -22,6 +23,7 @@
 #include <grantio/dma.h>
 #include <grantio/pool.h>
 #include <grantio/types.h>
+#include <grantio/virtio_msg.h>
 
 #define GIO_BLK_SECTOR	 512u
 #define GIO_BLK_ID_BYTES 20u
@@ -31,9 +33,10 @@ struct gio_blk_config {
 	struct gio_grants *grants;
 	struct gio_pool *pool; /* of this device alone, for the same backend; outlives it. NULL: direct grants */
 	gio_domid_t backend;   /* the domain that serves the device */
-	uint64_t base;	       /* guest-physical address of the virtio-mmio registers */
-	unsigned queues;       /* wanted; the device may have fewer. 0: one */
-	unsigned queue_size;   /* wanted, a power of two from 4 on; the device may have fewer. 0: its own, up to 1024 */
+	struct gio_msg_connection *connection; /* to the device; outlives the driver. NULL: it has registers */
+	uint64_t base;			       /* the registers' guest-physical address */
+	unsigned queues;		       /* wanted; the device may have fewer. 0: one */
+	unsigned queue_size; /* wanted, a power of two from 4 on; the device may have fewer. 0: its own, up to 1024 */
 	bool indirect;	   /* use indirect descriptors if offered (small requests; tables are granted once, at open) */
 	bool no_event_idx; /* do not accept VIRTIO_F_EVENT_IDX */
 };
@@ -79,9 +82,9 @@ struct gio_blk;
 
 /*
  * Find the device, agree on features, set its queues up and start it (virtio 1.2, 3.1.1 and 5.2.5). `config` is copied.
- * -GIO_ENODEV: no virtio-blk device of version 2, a required feature missing, or a ring too small for a request;
- * -GIO_EINVAL: `queue_size`; -GIO_EPROTO: the device misbehaves; -GIO_ENOMEM (a pool too small for the queues' headers
- * as well), -GIO_ENOSPC. On failure nothing is left
+ * -GIO_ENODEV: no virtio-blk device, or one of virtio-mmio before version 2, a required feature missing, or a ring too
+ * small for a request; -GIO_EINVAL: `queue_size`; -GIO_EPROTO: the device misbehaves; -GIO_ETIMEDOUT: it does not
+ * answer; -GIO_ENOMEM (a pool too small for the queues' headers as well), -GIO_ENOSPC. On failure nothing is left
  * allocated or granted, and the device is reset, or FAILED if it was refused.
  */
 int gio_blk_open(struct gio_blk **blk, const struct gio_blk_config *config);
@@ -117,8 +120,12 @@ unsigned gio_blk_reap(struct gio_blk *blk, unsigned queue);
 
 #define GIO_BLK_IRQ_QUEUE  1u /* the device used buffers */
 #define GIO_BLK_IRQ_CONFIG 2u /* capacity or another field changed, or the device needs a reset */
-/* Read and acknowledge the interrupt, and look at a changed configuration; returns the causes. The queues are the
- * caller's. */
+#define GIO_BLK_IRQ_AGAIN  4u /* there is more, of which no interrupt may tell: call again within a second */
+/*
+ * Read and acknowledge the interrupt, and look at a changed configuration; returns the causes. The queues are the
+ * caller's. With a connection this is for an event of its message port, and may ask the device for its configuration,
+ * and so wait; an event of a queue's port needs gio_blk_poll() of its queues alone.
+ */
 unsigned gio_blk_interrupt_ack(struct gio_blk *blk);
 /* The same, and poll every queue. */
 unsigned gio_blk_interrupt(struct gio_blk *blk);

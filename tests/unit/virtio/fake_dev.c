@@ -7,7 +7,7 @@
 
 #include <abi/dma_addr.h>
 
-static void fault(struct fake_dev *dev, const char *what)
+void fake_dev_fault(struct fake_dev *dev, const char *what)
 {
 	fprintf(stderr, "fake device: %s\n", what);
 	dev->faults++;
@@ -21,14 +21,14 @@ static void part_map(struct fake_dev *dev, struct fake_part *part, uint64_t addr
 
 	*part = (struct fake_part){.addr = addr, .write = write};
 	if (!gio_dma_addr_valid(addr) || pages > sizeof(part->page) / sizeof(part->page[0])) {
-		fault(dev, "a ring at no address of ours");
+		fake_dev_fault(dev, "a ring at no address of ours");
 		return;
 	}
 	for (uint32_t i = 0; i < pages; i++) {
 		gio_gfn_t gfn;
 
 		if (fake_peer_pin(dev->os, dev->domid, gio_dma_addr_gref(addr) + i, write, &gfn)) {
-			fault(dev, "a ring that is not granted");
+			fake_dev_fault(dev, "a ring that is not granted");
 			return;
 		}
 		part->page[part->pages++] = fake_os_va(dev->os, gfn);
@@ -49,7 +49,7 @@ static void *part_at(struct fake_dev *dev, struct fake_part *part, uint32_t at)
 	uint64_t offset = gio_dma_addr_offset(part->addr) + (uint64_t)at;
 
 	if (offset >> GIO_PAGE_SHIFT >= part->pages) {
-		fault(dev, "a queue that is not ready, or an index out of it");
+		fake_dev_fault(dev, "a queue that is not ready, or an index out of it");
 		return nowhere;
 	}
 	return part->page[offset >> GIO_PAGE_SHIFT] + (offset & GIO_PAGE_MASK);
@@ -65,7 +65,7 @@ static void ring_store16(struct fake_dev *dev, struct fake_part *part, uint32_t 
 	__atomic_store_n((uint16_t *)part_at(dev, part, at), v, __ATOMIC_SEQ_CST);
 }
 
-static void queue_ready(struct fake_dev *dev, struct fake_queue *q)
+void fake_dev_queue_ready(struct fake_dev *dev, struct fake_queue *q)
 {
 	q->ready = 1;
 	q->avail_idx = q->used_idx = 0;
@@ -130,7 +130,7 @@ bool fake_dev_take(struct fake_dev *dev, unsigned queue, struct fake_chain *chai
 	chain->indirect = false;
 	q->avail_idx++;
 	if (!chain_fetch(dev, q, chain))
-		fault(dev, "a chain that makes no sense");
+		fake_dev_fault(dev, "a chain that makes no sense");
 	return true;
 }
 
@@ -139,11 +139,11 @@ bool fake_dev_take(struct fake_dev *dev, unsigned queue, struct fake_chain *chai
 static int buf_copy(struct fake_dev *dev, const struct gio_virtq_desc *buf, void *bytes, bool write)
 {
 	if (!!(buf->flags & GIO_VIRTQ_DESC_F_WRITE) != write) {
-		fault(dev, "a buffer of the wrong direction");
+		fake_dev_fault(dev, "a buffer of the wrong direction");
 		return -1;
 	}
 	if (fake_peer_copy(dev->os, dev->domid, buf->addr, bytes, buf->len, write)) {
-		fault(dev, "a buffer that is not granted so");
+		fake_dev_fault(dev, "a buffer that is not granted so");
 		return -1;
 	}
 	return 0;
@@ -224,7 +224,7 @@ uint32_t fake_dev_serve(struct fake_dev *dev, const struct fake_chain *chain)
 	uint8_t byte;
 
 	if (chain->count < 2) {
-		fault(dev, "a chain without header or status");
+		fake_dev_fault(dev, "a chain without header or status");
 		return 0;
 	}
 	status = type_serve(dev, chain, &len);
@@ -233,7 +233,7 @@ uint32_t fake_dev_serve(struct fake_dev *dev, const struct fake_chain *chain)
 		status = dev->serve_hook(dev, chain, status);
 	byte = (uint8_t)status;
 	if (chain->buf[chain->count - 1].len != 1)
-		fault(dev, "a status of more than a byte");
+		fake_dev_fault(dev, "a status of more than a byte");
 	else if (status <= UINT8_MAX && buf_copy(dev, &chain->buf[chain->count - 1], &byte, true) == 0)
 		len++;
 	return len;
@@ -283,6 +283,8 @@ void fake_dev_raise(struct fake_dev *dev, uint32_t causes)
 {
 	__atomic_fetch_or(&dev->interrupt, causes, __ATOMIC_SEQ_CST);
 	__atomic_fetch_add(&dev->irqs, 1, __ATOMIC_SEQ_CST);
+	if (dev->raise_hook)
+		dev->raise_hook(dev, causes);
 	__atomic_store_n(&dev->irq, true, __ATOMIC_SEQ_CST);
 }
 
@@ -334,7 +336,7 @@ static uint32_t config_read(struct fake_dev *dev, unsigned offset, unsigned size
 	uint32_t value = 0;
 
 	if (offset % size || offset > sizeof(dev->config) - size)
-		fault(dev, "a configuration access that is misaligned or out of it");
+		fake_dev_fault(dev, "a configuration access that is misaligned or out of it");
 	else
 		memcpy(&value, (uint8_t *)&dev->config + offset, size);
 	return value;
@@ -364,18 +366,18 @@ static uint32_t reg_read(struct fake_dev *dev, unsigned offset)
 	case GIO_VIRTIO_MMIO_CONFIG_GENERATION:
 		return dev->generation;
 	default:
-		fault(dev, "a read of a register that drivers do not read");
+		fake_dev_fault(dev, "a read of a register that drivers do not read");
 		return 0;
 	}
 }
 
-static void status_write(struct fake_dev *dev, uint32_t value)
+void fake_dev_status_write(struct fake_dev *dev, uint32_t value)
 {
 	const uint64_t known = dev->features;
 
 	if (value) {
 		if ((value & dev->status) != (dev->status & ~GIO_VIRTIO_STATUS_NEEDS_RESET))
-			fault(dev, "a status bit taken back");
+			fake_dev_fault(dev, "a status bit taken back");
 		if (dev->driver_features & ~known)
 			value &= ~GIO_VIRTIO_STATUS_FEATURES_OK;
 		dev->status = value;
@@ -410,18 +412,18 @@ static void queue_write(struct fake_dev *dev, unsigned offset, uint32_t value)
 	struct fake_queue *q = queue_selected(dev);
 
 	if (!q || (q->ready && offset != GIO_VIRTIO_MMIO_QUEUE_READY)) {
-		fault(dev, "set-up of a queue that is not there, or ready");
+		fake_dev_fault(dev, "set-up of a queue that is not there, or ready");
 		return;
 	}
 	switch (offset) {
 	case GIO_VIRTIO_MMIO_QUEUE_NUM:
 		q->num = value;
 		if (!gio_virtq_size_valid(value) || value > dev->num_max)
-			fault(dev, "a queue size that was not offered");
+			fake_dev_fault(dev, "a queue size that was not offered");
 		break;
 	case GIO_VIRTIO_MMIO_QUEUE_READY:
 		if (value == 1)
-			queue_ready(dev, q);
+			fake_dev_queue_ready(dev, q);
 		break;
 	case GIO_VIRTIO_MMIO_QUEUE_DESC_LOW:
 	case GIO_VIRTIO_MMIO_QUEUE_DESC_HIGH:
@@ -436,15 +438,15 @@ static void queue_write(struct fake_dev *dev, unsigned offset, uint32_t value)
 		half_write(&q->device, offset, value);
 		break;
 	default:
-		fault(dev, "a write of a register that drivers do not write");
+		fake_dev_fault(dev, "a write of a register that drivers do not write");
 	}
 }
 
-static void notify_write(struct fake_dev *dev, uint32_t value)
+void fake_dev_notify(struct fake_dev *dev, unsigned value)
 {
 	__atomic_fetch_add(&dev->notifies, 1, __ATOMIC_SEQ_CST);
 	if (value >= FAKE_DEV_QUEUES || !(dev->status & GIO_VIRTIO_STATUS_DRIVER_OK))
-		fault(dev, "a notify before DRIVER_OK, or of no queue");
+		fake_dev_fault(dev, "a notify before DRIVER_OK, or of no queue");
 	else if (!dev->lazy)
 		fake_dev_run(dev, value, UINT32_MAX);
 }
@@ -465,13 +467,13 @@ static void reg_write(struct fake_dev *dev, unsigned offset, uint32_t value)
 		dev->queue_sel = value;
 		break;
 	case GIO_VIRTIO_MMIO_QUEUE_NOTIFY:
-		notify_write(dev, value);
+		fake_dev_notify(dev, value);
 		break;
 	case GIO_VIRTIO_MMIO_INTERRUPT_ACK:
 		__atomic_fetch_and(&dev->interrupt, ~value, __ATOMIC_SEQ_CST);
 		break;
 	case GIO_VIRTIO_MMIO_STATUS:
-		status_write(dev, value);
+		fake_dev_status_write(dev, value);
 		break;
 	default:
 		queue_write(dev, offset, value);
@@ -493,7 +495,7 @@ static uint32_t dev_read(void *opaque, uint64_t addr, unsigned size)
 	uint32_t value;
 
 	if (offset < GIO_VIRTIO_MMIO_CONFIG && size != 4)
-		fault(dev, "a register access that is not 32 bits wide");
+		fake_dev_fault(dev, "a register access that is not 32 bits wide");
 	value = offset < GIO_VIRTIO_MMIO_CONFIG ? reg_read(dev, offset)
 						: config_read(dev, offset - GIO_VIRTIO_MMIO_CONFIG, size);
 	if (dev->read_hook)
@@ -508,7 +510,7 @@ static void dev_write(void *opaque, uint64_t addr, unsigned size, uint32_t value
 	unsigned offset = (unsigned)(addr - FAKE_DEV_BASE);
 
 	if (offset >= GIO_VIRTIO_MMIO_CONFIG || size != 4)
-		fault(dev, "a write that is not to a register");
+		fake_dev_fault(dev, "a write that is not to a register");
 	trace(dev, true, offset, size, value);
 	reg_write(dev, offset, value);
 }

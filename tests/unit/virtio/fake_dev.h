@@ -79,6 +79,10 @@ struct fake_dev {
 	struct fake_access trace[FAKE_DEV_TRACE];
 	unsigned accesses;
 
+	/* Called with the causes of each interrupt, before it is raised: what tells the driver where there are no
+	 * registers. */
+	void (*raise_hook)(struct fake_dev *dev, uint32_t causes);
+	void *raise_opaque;
 	/* Called with the value that a register read is about to return; returns the value to return instead. */
 	uint32_t (*read_hook)(struct fake_dev *dev, unsigned offset, uint32_t value);
 	/* Called with the status that a request is about to get. 0x100: do not write one. */
@@ -93,6 +97,12 @@ void fake_dev_release(struct fake_dev *dev); /* the same, and goes on */
 
 /* Its register hooks, for a test that stands between them and the system. */
 void fake_dev_mmio(struct fake_dev *dev, struct fake_os_mmio *out);
+
+/* What registers and messages have in common: the status, a queue that becomes ready, a notification, a mistake. */
+void fake_dev_status_write(struct fake_dev *dev, uint32_t value);
+void fake_dev_queue_ready(struct fake_dev *dev, struct fake_queue *q);
+void fake_dev_notify(struct fake_dev *dev, unsigned queue);
+void fake_dev_fault(struct fake_dev *dev, const char *what);
 
 /* Take the next available chain; false when there is none. */
 bool fake_dev_take(struct fake_dev *dev, unsigned queue, struct fake_chain *chain);

@@ -1,7 +1,31 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/unit/virtio/rig.h"
 
+#include <stdlib.h>
+
+#define RIG_PORTS 3u /* fewer than queues: two of these share one */
+
 static unsigned completions;
+
+bool rig_by_messages(void)
+{
+	const char *transport = getenv("RIG_TRANSPORT");
+
+	return transport && !strcmp(transport, "msg");
+}
+
+struct gio_transports_place rig_place(const struct blk_rig *rig)
+{
+	return (struct gio_transports_place){.connection = rig->connection, .base = FAKE_DEV_BASE};
+}
+
+static void connection_init(struct blk_rig *rig)
+{
+	assert_int_equal(gio_msg_connection_open(&rig->connection, rig->os, rig->grants, FAKE_DEV_DOMID, RIG_PORTS), 0);
+	fake_msg_bind(&rig->msg, rig->dev, rig->connection);
+	rig->config.connection = rig->connection;
+	rig->config.base = 0;
+}
 
 void rig_init(struct blk_rig *rig, uint32_t grant_version)
 {
@@ -11,6 +35,8 @@ void rig_init(struct blk_rig *rig, uint32_t grant_version)
 	rig->dev = fake_dev_new(rig->os);
 	rig->config = (struct gio_blk_config){
 		.os = rig->os, .grants = rig->grants, .backend = FAKE_DEV_DOMID, .base = FAKE_DEV_BASE};
+	if (rig_by_messages())
+		connection_init(rig);
 }
 
 void rig_pool(struct blk_rig *rig, uint32_t pages)
@@ -36,6 +62,11 @@ void rig_close_with(struct blk_rig *rig, unsigned faults)
 
 	gio_blk_close(rig->blk);
 	assert_int_equal(rig->dev->faults, faults);
+	if (rig->connection) {
+		fake_msg_unbind(&rig->msg);
+		gio_msg_connection_close(rig->connection);
+		rig->connection = NULL;
+	}
 	fake_dev_delete(rig->dev);
 	if (rig->pool)
 		gio_pool_stats(rig->pool, &stats);
@@ -109,13 +140,27 @@ int rig_submit(struct blk_rig *rig, struct rig_req *r)
 	return gio_blk_submit(rig->blk, 0, &r->req);
 }
 
-unsigned rig_interrupt(struct blk_rig *rig)
+/* Whether a queue's port has had an event. */
+static unsigned ports_take(struct blk_rig *rig)
 {
 	unsigned causes = 0;
 
-	while (__atomic_exchange_n(&rig->dev->irq, false, __ATOMIC_SEQ_CST))
-		causes |= gio_blk_interrupt(rig->blk);
+	for (unsigned i = 0; rig->connection && i < RIG_PORTS; i++)
+		if (gio_os_port_wait(rig->os, rig->msg.answer.queue_port[i], 0))
+			causes |= GIO_BLK_IRQ_QUEUE;
 	return causes;
+}
+
+unsigned rig_interrupt(struct blk_rig *rig)
+{
+	unsigned causes = 0, now = 0;
+
+	while (now & GIO_BLK_IRQ_AGAIN || __atomic_exchange_n(&rig->dev->irq, false, __ATOMIC_SEQ_CST)) {
+		now = ports_take(rig) | gio_blk_interrupt(rig->blk);
+		causes |= now;
+		fake_os_pass(rig->os, now & GIO_BLK_IRQ_AGAIN ? 100 : 0);
+	}
+	return causes & ~GIO_BLK_IRQ_AGAIN;
 }
 
 int rig_run(struct blk_rig *rig, struct rig_req *r)
@@ -146,5 +191,5 @@ uint32_t rig_grants(struct blk_rig *rig)
 	assert_int_equal(s.misuses, 0);
 	if (rig->pool)
 		gio_pool_stats(rig->pool, &pool);
-	return s.used - pool.pages + pool.used;
+	return s.used - pool.pages + pool.used - (rig->connection ? 2 : 0); /* the pages of messages */
 }

@@ -15,7 +15,9 @@
 
 #include <grantio/virtio_blk.h>
 
+#include "guest/virtio/transports.h"
 #include "tests/unit/virtio/fake_dev.h"
+#include "tests/unit/virtio/fake_msg.h"
 
 #define RIG_SEGMENTS 128u
 
@@ -24,6 +26,8 @@ struct blk_rig {
 	struct gio_grants *grants;
 	struct gio_pool *pool; /* by rig_pool() */
 	struct fake_dev *dev;
+	struct gio_msg_connection *connection; /* NULL: the device is reached by registers */
+	struct fake_msg msg;		       /* its other side */
 	struct gio_blk *blk;
 	struct gio_blk_config config; /* changed before rig_open, if at all */
 };
@@ -35,6 +39,15 @@ struct rig_req {
 	unsigned order; /* of completion among all requests of the process, from 1 */
 	struct blk_rig *rig;
 };
+
+/* True where the device is reached by messages: RIG_TRANSPORT=msg in the environment, which runs a test once more. */
+bool rig_by_messages(void);
+/* Leave a test out that is about registers. */
+#define RIG_REGISTERS_ONLY()           \
+	do {                           \
+		if (rig_by_messages()) \
+			skip();        \
+	} while (0)
 
 /* Everything but the driver. `grant_version` 1 or 2. */
 void rig_init(struct blk_rig *rig, uint32_t grant_version);
@@ -68,7 +81,13 @@ int rig_submit(struct blk_rig *rig, struct rig_req *r);
 /* Take the interrupt while there is one; returns the causes. */
 unsigned rig_interrupt(struct blk_rig *rig);
 
-/* References in use now, those in quarantine included; of a pool those whose pages are in use. */
+/* Where the device is. */
+struct gio_transports_place rig_place(const struct blk_rig *rig);
+
+/*
+ * References in use now, those in quarantine included, but for those of the connection; of a pool those whose pages are
+ * in use.
+ */
 uint32_t rig_grants(struct blk_rig *rig);
 
 #endif

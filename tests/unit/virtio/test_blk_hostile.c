@@ -291,6 +291,7 @@ static void open_lied_to(unsigned offset, unsigned from, uint32_t value, int err
 static void test_open_lied_to(void **state)
 {
 	(void)state;
+	RIG_REGISTERS_ONLY();
 	open_lied_to(GIO_VIRTIO_MMIO_MAGIC, 0, 0, -GIO_ENODEV);
 	open_lied_to(GIO_VIRTIO_MMIO_VERSION, 0, 1, -GIO_ENODEV);
 	open_lied_to(GIO_VIRTIO_MMIO_DEVICE_ID, 0, 1, -GIO_ENODEV);
@@ -352,6 +353,7 @@ static void test_second_queue_missing(void **state)
 	struct blk_rig rig;
 
 	(void)state;
+	RIG_REGISTERS_ONLY();
 	rig_init(&rig, 1);
 	rig.config.queues = 100;
 	rig.dev->config.num_queues = 100;
@@ -381,6 +383,7 @@ static void test_config_settles(void **state)
 	struct gio_blk_info info;
 
 	(void)state;
+	RIG_REGISTERS_ONLY();
 	rig_init(&rig, 1);
 	rig.dev->config.capacity = 0xffffffff;
 	rig.dev->read_hook = torn;
@@ -397,6 +400,7 @@ static void test_config_never_settles(void **state)
 	struct gio_blk_info info;
 
 	(void)state;
+	RIG_REGISTERS_ONLY();
 	rig_init(&rig, 1);
 	rig.dev->read_hook = torn;
 	lie_from = UINT32_MAX;
@@ -446,6 +450,7 @@ static void test_close_held(void **state)
 	struct fake_os_counts counts;
 
 	(void)state;
+	RIG_REGISTERS_ONLY();
 	victim_init(&v, false);
 	v.rig.dev->keep_mapped = true;
 	v.rig.dev->read_hook = status_stays;

@@ -2,7 +2,7 @@
 /* virtio-mmio, driver side: what it asks of the registers, in which order, and which answers it refuses. */
 #include "tests/unit/virtio/rig.h"
 
-#include "guest/virtio/transports.h"
+#include "guest/virtio/mmio.h"
 
 struct bus {
 	struct blk_rig rig;
@@ -12,7 +12,7 @@ struct bus {
 static void bus_init(struct bus *b)
 {
 	rig_init(&b->rig, 1);
-	assert_int_equal(gio_transports_open(&b->transport, b->rig.os, FAKE_DEV_BASE, GIO_VIRTIO_ID_BLOCK), 0);
+	assert_int_equal(gio_mmio_open(&b->transport, b->rig.os, FAKE_DEV_BASE, GIO_VIRTIO_ID_BLOCK), 0);
 }
 
 static void bus_close(struct bus *b)
@@ -79,7 +79,7 @@ static void test_probe_refuses(void **state)
 
 		rig_init(&b.rig, 1);
 		lie_about(&b, cases[i].offset, cases[i].value);
-		err = gio_transports_open(&b.transport, b.rig.os, FAKE_DEV_BASE, GIO_VIRTIO_ID_BLOCK);
+		err = gio_mmio_open(&b.transport, b.rig.os, FAKE_DEV_BASE, GIO_VIRTIO_ID_BLOCK);
 		assert_int_equal(err, -GIO_ENODEV);
 		for (unsigned n = 0; n < b.rig.dev->accesses; n++)
 			assert_false(b.rig.dev->trace[n].write);
@@ -97,7 +97,7 @@ static void test_reset_never_done(void **state)
 	bus_init(&b);
 	lie_about(&b, GIO_VIRTIO_MMIO_STATUS, 4);
 	assert_int_equal(gio_transport_reset(b.transport), -GIO_EPROTO);
-	assert_int_equal(b.rig.dev->hooked, GIO_TRANSPORT_RESET_READS);
+	assert_int_equal(b.rig.dev->hooked, GIO_MMIO_RESET_READS);
 	bus_close(&b);
 }
 

@@ -2,7 +2,6 @@
 /* The split ring, driver side, with the device's side played by hand. */
 #include "tests/unit/virtio/rig.h"
 
-#include "guest/virtio/transports.h"
 #include "guest/virtio/shared.h"
 
 struct ring {
@@ -14,13 +13,15 @@ struct ring {
 
 static void ring_init(struct ring *r, uint32_t size, uint64_t features)
 {
+	struct gio_transports_place place;
 	uint64_t agreed;
 	uint32_t max;
 
 	rig_init(&r->rig, 1);
+	place = rig_place(&r->rig);
 	r->rig.dev->num_max = GIO_VIRTQ_MAX;
 	assert_int_equal(gio_dma_init(&r->dma, r->rig.os, r->rig.grants, FAKE_DEV_DOMID, UINT64_MAX), 0);
-	assert_int_equal(gio_transports_open(&r->transport, r->rig.os, FAKE_DEV_BASE, GIO_VIRTIO_ID_BLOCK), 0);
+	assert_int_equal(gio_transports_open(&r->transport, r->rig.os, &place, GIO_VIRTIO_ID_BLOCK), 0);
 	assert_int_equal(gio_transport_negotiate(r->transport, GIO_VIRTIO_F_VERSION_1, features, &agreed), 0);
 	assert_int_equal(gio_virtq_init(&r->vq, &r->dma, size, features & GIO_VIRTIO_F_EVENT_IDX), 0);
 	assert_int_equal(gio_transport_queue_probe(r->transport, 0, &max), 0);
