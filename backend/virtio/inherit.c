@@ -122,6 +122,13 @@ int gd_vdev_resume(struct gd_vdev *vdev)
 	return 0;
 }
 
+void gd_vdev_abandon(struct gd_vdev *vdev)
+{
+	gd_vdev_reset(vdev);
+	gd_vdev_save(vdev);
+	gd_ledger_forget(vdev->config.ledger, true);
+}
+
 void gd_vdev_orphan(struct gd_vdev *vdev)
 {
 	uint32_t before = __atomic_fetch_or(&vdev->status.bits, GIO_VIRTIO_STATUS_NEEDS_RESET, __ATOMIC_SEQ_CST);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <abi/virtio.h>
 #include <abi/virtio_ring.h>
@@ -18,6 +19,9 @@ static void vdev_drained(void *opaque)
 
 	for (unsigned i = 0; i < vdev->class->config.queues; i++)
 		gd_worker_kick(vdev->queues[i].worker);
+	pthread_mutex_lock(&vdev->lock);
+	pthread_cond_broadcast(&vdev->drained);
+	pthread_mutex_unlock(&vdev->lock);
 }
 
 static int refuse(const char *what, int err, char *error, size_t size)
@@ -98,6 +102,13 @@ static int parts_open(struct gd_vdev *vdev, char *error, size_t size)
 	return err ? refuse("cannot reach the guest's memory", err, error, size) : 0;
 }
 
+static void vdev_free(struct gd_vdev *vdev)
+{
+	pthread_cond_destroy(&vdev->drained);
+	pthread_mutex_destroy(&vdev->lock);
+	free(vdev);
+}
+
 int gd_vdev_open(struct gd_vdev **out, const struct gd_vdev_config *config, char *error, size_t size)
 {
 	struct gd_vdev *vdev;
@@ -116,6 +127,8 @@ int gd_vdev_open(struct gd_vdev **out, const struct gd_vdev_config *config, char
 					  .quiet = config->quiet,
 					  .opaque = config->opaque};
 	config->transport->vdev = vdev;
+	pthread_mutex_init(&vdev->lock, NULL);
+	pthread_cond_init(&vdev->drained, NULL);
 	features_offer(vdev);
 	err = parts_open(vdev, error, size);
 	if (err)
@@ -131,7 +144,7 @@ err_close_parts:
 err_free_vdev:
 	if (!config->ledger)
 		gd_ledger_close(vdev->config.ledger);
-	free(vdev);
+	vdev_free(vdev);
 	return err;
 }
 
@@ -152,7 +165,7 @@ void gd_vdev_close(struct gd_vdev *vdev)
 	gd_guestmem_close(vdev->mem);
 	gd_class_close(vdev->class);
 	gd_ledger_close(vdev->config.ledger);
-	free(vdev);
+	vdev_free(vdev);
 }
 
 /* ---- from outside ----------------------------------------------------------------------------------------------- */
@@ -176,6 +189,23 @@ unsigned gd_vdev_inflight(const struct gd_vdev *vdev)
 	for (unsigned i = 0; i < vdev->class->config.queues; i++)
 		held += gd_worker_held(vdev->queues[i].worker);
 	return held;
+}
+
+bool gd_vdev_drain(struct gd_vdev *vdev, unsigned ms)
+{
+	struct timespec end;
+	int err = 0;
+
+	clock_gettime(CLOCK_REALTIME, &end);
+	end.tv_sec += ms / 1000;
+	end.tv_nsec += ms % 1000 * 1000000L;
+	end.tv_sec += end.tv_nsec / 1000000000L;
+	end.tv_nsec %= 1000000000L;
+	pthread_mutex_lock(&vdev->lock);
+	while (gd_vdev_orphans(vdev) && !err)
+		err = pthread_cond_timedwait(&vdev->drained, &vdev->lock, &end);
+	pthread_mutex_unlock(&vdev->lock);
+	return !gd_vdev_orphans(vdev);
 }
 
 void gd_vdev_refresh(struct gd_vdev *vdev)

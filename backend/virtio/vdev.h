@@ -80,6 +80,12 @@ bool gd_vdev_driving(const struct gd_vdev *vdev);
 int gd_vdev_resume(struct gd_vdev *vdev);
 
 /*
+ * In place of gd_vdev_resume(): go on with nothing of what the former process left. The device is as if nobody had used
+ * it, and its ledger says so.
+ */
+void gd_vdev_abandon(struct gd_vdev *vdev);
+
+/*
  * Call this before the first access where there is nothing to resume: the guest's driver may still use the device that
  * another process served. DEVICE_NEEDS_RESET is set, and a configuration change is pending, until the driver resets the
  * device; the caller raises the interrupt once accesses are answered (virtio 1.2, 2.1.2).
@@ -98,6 +104,12 @@ void gd_vdev_quiesce(struct gd_vdev *vdev);
  * yet counts as one. Any thread.
  */
 unsigned gd_vdev_inflight(const struct gd_vdev *vdev);
+
+/*
+ * After gd_vdev_reset(): wait until no I/O is in flight of rings that a reset took away, for `ms` milliseconds at most.
+ * False: there still is some.
+ */
+bool gd_vdev_drain(struct gd_vdev *vdev, unsigned ms);
 
 /* Look whether the configuration has changed outside (the image's size); then the driver is told. Any thread. */
 void gd_vdev_refresh(struct gd_vdev *vdev);

@@ -9,6 +9,8 @@
 #ifndef GD_VDEV_PRIV_H
 #define GD_VDEV_PRIV_H
 
+#include <pthread.h>
+
 #include "backend/guestmem/guestmem.h"
 #include "backend/virtio/ring.h"
 #include "backend/virtio/status.h"
@@ -44,6 +46,8 @@ struct gd_vdev {
 	uint64_t offered;
 	uint64_t features; /* as the driver wrote them */
 	uint64_t kicks;	   /* gd_count */
+	pthread_mutex_t lock;
+	pthread_cond_t drained; /* status.orphans may have become 0 */
 	uint64_t resets;
 };
 
