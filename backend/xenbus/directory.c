@@ -170,7 +170,7 @@ static int front_type_write(struct gd_store *store, xs_transaction_t transaction
 			    uint32_t type)
 {
 	char path[GD_STORE_PATH], text[sizeof(GIO_XENBUS_TYPE) + 8];
-	int there = front_has(store, transaction, id, gd_front_key_names[GD_FRONT_KEY_STATE]);
+	int there = front_has(store, transaction, id, "state");
 
 	if (there != 1)
 		return there;
@@ -185,6 +185,38 @@ static int front_type_write(struct gd_store *store, xs_transaction_t transaction
 	return gd_errno_or(EIO);
 }
 
+static int text_write(struct gd_store *store, xs_transaction_t transaction, const struct gd_device_id *id,
+		      const char *key, const char *text)
+{
+	char path[GD_STORE_PATH];
+
+	device_path(store, id, key, path);
+	errno = 0;
+	return xs_write(store->xs, transaction, path, text, (unsigned)strlen(text)) ? 0 : gd_errno_or(EIO);
+}
+
+/* Offer messages to the guest. No successor of ours reads these keys, and so they are none of gd_key_names. */
+static int offer_write(struct gd_store *store, xs_transaction_t transaction, const struct gd_device_id *id,
+		       unsigned channels)
+{
+	const struct {
+		const char *key;
+		unsigned value;
+	} numbers[] = {{GIO_XENBUS_KEY_REVISION, 1},
+		       {GIO_XENBUS_KEY_MAX_SIZE, GIO_MSG_MAX},
+		       {GIO_XENBUS_KEY_BUS_FEATURES, 0},
+		       {GIO_XENBUS_KEY_MAX_CHANNELS, channels},
+		       {GIO_XENBUS_KEY_POOL_MAX, GIO_POOL_RUN_MAX}};
+	int err = text_write(store, transaction, id, GIO_XENBUS_KEY_DRAFT, GIO_MSG_DRAFT);
+	char text[24];
+
+	for (size_t i = 0; !err && i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+		snprintf(text, sizeof(text), "%u", numbers[i].value);
+		err = text_write(store, transaction, id, numbers[i].key, text);
+	}
+	return err;
+}
+
 static int note_write(struct gd_store *store, xs_transaction_t transaction, const struct gd_device_id *id,
 		      const struct gd_store_note *note)
 {
@@ -194,12 +226,15 @@ static int note_write(struct gd_store *store, xs_transaction_t transaction, cons
 		err = key_remove(store, transaction, id, GD_KEY_IOREQ_OTHERS);
 	if (!err && note->ledger)
 		err = key_write(store, transaction, id, GD_KEY_LEDGER, note->ledger);
-	if (!err && note->base)
+	/* Version 1 also where messages are offered: the registers are served as well. */
+	if (!err && (note->base || note->channels))
 		err = key_write(store, transaction, id, GD_KEY_VERSION, GIO_XENBUS_VERSION);
 	if (!err && note->base)
 		err = key_write(store, transaction, id, GD_KEY_MMIO_BASE, note->base);
 	if (!err && note->type && store->domid == 0)
 		err = front_type_write(store, transaction, id, note->type);
+	if (!err && note->channels)
+		err = offer_write(store, transaction, id, note->channels);
 	return err;
 }
 
@@ -284,7 +319,7 @@ int gd_store_front_watch(struct gd_store *store, const struct gd_device_id *id)
 {
 	char path[GD_STORE_PATH], token[GD_STORE_PATH];
 
-	front_path(id, gd_front_key_names[GD_FRONT_KEY_STATE], path);
+	front_path(id, "state", path);
 	front_token(id, token);
 	errno = 0;
 	if (xs_watch(store->xs, path, token) || errno == EEXIST) /* EEXIST: it is watched already */
@@ -296,7 +331,7 @@ void gd_store_front_unwatch(struct gd_store *store, const struct gd_device_id *i
 {
 	char path[GD_STORE_PATH], token[GD_STORE_PATH];
 
-	front_path(id, gd_front_key_names[GD_FRONT_KEY_STATE], path);
+	front_path(id, "state", path);
 	front_token(id, token);
 	xs_unwatch(store->xs, path, token);
 }
@@ -309,12 +344,14 @@ struct front_arguments {
 static int front_keys_read(struct gd_store *store, xs_transaction_t transaction, void *arguments)
 {
 	const struct front_arguments *front = arguments;
-	char path[GD_STORE_PATH];
+	char path[GD_STORE_PATH], name[GD_FRONT_NAME];
 	int err = 0;
 
 	gd_front_keys_free(front->keys); /* of a former attempt */
 	for (unsigned key = 0; key < GD_FRONT_KEYS && !err; key++) {
-		front_path(front->id, gd_front_key_names[key], path);
+		if (!gd_front_key_wanted(front->keys, key))
+			continue;
+		front_path(front->id, gd_front_key_name(key, name), path);
 		err = gd_store_node_read(store, transaction, path, &front->keys->value[key]);
 	}
 	return err;

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,12 +15,30 @@
 #define PLACES_OWN 16u /* a backend begins at its domain's number times this */
 #define XVD_MAJOR  202u
 
-const char *const gd_front_key_names[GD_FRONT_KEYS] = {
+static const char *const names[] = {
 	[GD_FRONT_KEY_STATE] = "state",
 	[GD_FRONT_KEY_VERSION] = GIO_XENBUS_KEY_VERSION,
 	[GD_FRONT_KEY_DMA] = GIO_XENBUS_KEY_DMA,
 	[GD_FRONT_KEY_PORT] = GIO_XENBUS_KEY_PORT,
+	[GD_FRONT_KEY_TRANSPORT] = GIO_XENBUS_KEY_TRANSPORT,
+	[GD_FRONT_KEY_DRAFT] = GIO_XENBUS_KEY_DRAFT,
+	[GD_FRONT_KEY_CONNECTION] = GIO_XENBUS_KEY_CONNECTION,
+	[GD_FRONT_KEY_DRIVER_PAGE] = GIO_XENBUS_KEY_DRIVER_PAGE,
+	[GD_FRONT_KEY_DEVICE_PAGE] = GIO_XENBUS_KEY_DEVICE_PAGE,
+	[GD_FRONT_KEY_CHANNELS] = GIO_XENBUS_KEY_CHANNELS,
+	[GD_FRONT_KEY_POOL_RUNS] = GIO_XENBUS_KEY_POOL_RUNS,
 };
+
+const char *gd_front_key_name(unsigned key, char name[GD_FRONT_NAME])
+{
+	if (key >= GD_FRONT_KEY_POOL_RUN)
+		snprintf(name, GD_FRONT_NAME, GIO_XENBUS_KEY_POOL_RUN, key - GD_FRONT_KEY_POOL_RUN);
+	else if (key >= GD_FRONT_KEY_QUEUE_PORT)
+		snprintf(name, GD_FRONT_NAME, GIO_XENBUS_KEY_QUEUE_PORT, key - GD_FRONT_KEY_QUEUE_PORT);
+	else
+		snprintf(name, GD_FRONT_NAME, "%s", names[key]);
+	return name;
+}
 
 void gd_front_keys_free(struct gd_front_keys *keys)
 {
@@ -29,45 +48,238 @@ void gd_front_keys_free(struct gd_front_keys *keys)
 	}
 }
 
-/* The value is the guest's: it is cut and made printable, as it is written to a log. */
-static int refuse(char *error, enum gd_front_key key, const char *value, const char *must)
-{
-	char shown[36]; /* the guest may write anything there */
-
-	gd_keys_show(value ? value : "", shown, sizeof(shown));
-	snprintf(error, GD_KEYS_ERROR, "the guest's %s '%s': must be %s", gd_front_key_names[key], shown, must);
-	return -EINVAL;
-}
-
 /* A number from 1 to `max`. */
 static bool number(const char *value, uint64_t max, uint64_t *out)
 {
 	return value && gd_number(value, false, max, out) && *out;
 }
 
-int gd_front_parse(const struct gd_front_keys *keys, struct gd_front *out, char error[GD_KEYS_ERROR])
+static bool is_number(const struct gd_front_keys *keys, unsigned key, uint64_t value)
 {
-	const char *state = keys->value[GD_FRONT_KEY_STATE], *version = keys->value[GD_FRONT_KEY_VERSION];
-	const char *dma = keys->value[GD_FRONT_KEY_DMA], *port = keys->value[GD_FRONT_KEY_PORT];
+	uint64_t is;
+
+	return keys->value[key] && gd_number(keys->value[key], false, UINT32_MAX, &is) && is == value;
+}
+
+/* Whether the guest has answered: only then do its other keys mean anything. */
+static bool answered(const struct gd_front_keys *keys)
+{
+	return is_number(keys, GD_FRONT_KEY_STATE, GD_STATE_INITIALISED) ||
+	       is_number(keys, GD_FRONT_KEY_STATE, GD_STATE_CONNECTED);
+}
+
+/* How many keys are numbered from 0 on, by the value of the key `of`: 0 where that is no number up to `max`. */
+static uint64_t numbered(const struct gd_front_keys *keys, unsigned of, uint64_t max)
+{
+	uint64_t count = 0;
+
+	return number(keys->value[of], max, &count) ? count : 0;
+}
+
+bool gd_front_key_wanted(const struct gd_front_keys *keys, unsigned key)
+{
+	if (key == GD_FRONT_KEY_STATE)
+		return true;
+	if (!answered(keys))
+		return false;
+	if (key <= GD_FRONT_KEY_PORT)
+		return true;
+	if (!is_number(keys, GD_FRONT_KEY_VERSION, GIO_XENBUS_VERSION_MSG))
+		return false;
+	if (key >= GD_FRONT_KEY_POOL_RUN)
+		return key - GD_FRONT_KEY_POOL_RUN < numbered(keys, GD_FRONT_KEY_POOL_RUNS, GIO_POOL_RUNS_MAX);
+	if (key >= GD_FRONT_KEY_QUEUE_PORT)
+		return key - GD_FRONT_KEY_QUEUE_PORT < numbered(keys, GD_FRONT_KEY_CHANNELS, GIO_MSG_CHANNELS_MAX);
+	return true;
+}
+
+/* ---- what the guest has answered -------------------------------------------------------------------------------- */
+
+struct check {
+	const struct gd_front_keys *keys;
+	struct gd_front *out;
+	char *error;
+};
+
+/* The value is the guest's: it is cut and made printable, as it is written to a log. */
+__attribute__((format(printf, 3, 4))) static int refuse(const struct check *check, unsigned key, const char *must, ...)
+{
+	char shown[36], name[GD_FRONT_NAME]; /* the guest may write anything there */
+	const char *value = check->keys->value[key];
+	va_list args;
+	int length;
+
+	gd_keys_show(value ? value : "", shown, sizeof(shown));
+	length = snprintf(check->error, GD_KEYS_ERROR, "the guest's %s '%s': must be ", gd_front_key_name(key, name),
+			  shown);
+	va_start(args, must);
+	vsnprintf(check->error + length, GD_KEYS_ERROR - (size_t)length, must, args);
+	va_end(args);
+	return -EINVAL;
+}
+
+static int check_word(const struct check *check, unsigned key, const char *word)
+{
+	const char *value = check->keys->value[key];
+
+	return value && !strcmp(value, word) ? 0 : refuse(check, key, "%s", word);
+}
+
+static int check_port(const struct check *check, unsigned key, uint32_t *port)
+{
 	uint64_t value = 0;
 
-	*out = (struct gd_front){0};
-	if (!state)
-		return 0;
-	if (!number(state, GD_STATE_MAX, &value))
-		return refuse(error, GD_FRONT_KEY_STATE, state, "1 to 8");
-	out->state = (unsigned)value;
-	if (out->state != GD_STATE_INITIALISED && out->state != GD_STATE_CONNECTED)
-		return 0;
-	if (!number(version, UINT32_MAX, &value) || value != GIO_XENBUS_VERSION)
-		return refuse(error, GD_FRONT_KEY_VERSION, version, "1");
-	if (!dma || strcmp(dma, GIO_XENBUS_DMA_GRANT))
-		return refuse(error, GD_FRONT_KEY_DMA, dma, "grant");
-	if (!number(port, GIO_PORTS_MAX - 1, &value))
-		return refuse(error, GD_FRONT_KEY_PORT, port, "a port, 1 to 131071");
-	out->port = (uint32_t)value;
+	if (!number(check->keys->value[key], GIO_PORTS_MAX - 1, &value))
+		return refuse(check, key, "a port, 1 to 131071");
+	*port = (uint32_t)value;
 	return 0;
 }
+
+static int check_page(const struct check *check, unsigned key, uint32_t *ref)
+{
+	uint64_t value = 0;
+
+	if (!number(check->keys->value[key], UINT32_MAX, &value) || value < GIO_POOL_GREF_MIN)
+		return refuse(check, key, "a grant reference, at least %u", GIO_POOL_GREF_MIN);
+	*ref = (uint32_t)value;
+	return 0;
+}
+
+static int check_connection(const struct check *check, uint64_t *connection)
+{
+	const char *value = check->keys->value[GD_FRONT_KEY_CONNECTION];
+
+	if (!value || strlen(value) != 16 || strspn(value, "0123456789abcdefABCDEF") != 16)
+		return refuse(check, GD_FRONT_KEY_CONNECTION, "16 hexadecimal digits");
+	*connection = strtoull(value, NULL, 16);
+	return 0;
+}
+
+static int check_dma(const struct check *check, bool *only)
+{
+	*only = check->keys->value[GD_FRONT_KEY_DMA] &&
+		!strcmp(check->keys->value[GD_FRONT_KEY_DMA], GIO_XENBUS_DMA_POOL);
+	if (*only || !check_word(check, GD_FRONT_KEY_DMA, GIO_XENBUS_DMA_GRANT))
+		return 0;
+	return refuse(check, GD_FRONT_KEY_DMA, "grant or pool");
+}
+
+/* The ports of queues differ from each other and from that of messages. */
+static int check_channels(const struct check *check, unsigned channels)
+{
+	struct gd_msg_answer *answer = &check->out->answer;
+	int ret = 0;
+
+	answer->channels = (unsigned)numbered(check->keys, GD_FRONT_KEY_CHANNELS, channels);
+	if (!answer->channels)
+		return refuse(check, GD_FRONT_KEY_CHANNELS, "1 to %u", channels);
+	for (unsigned i = 0; !ret && i < answer->channels; i++) {
+		ret = check_port(check, GD_FRONT_KEY_QUEUE_PORT + i, &answer->ports[i]);
+		if (!ret && answer->ports[i] == answer->port)
+			ret = refuse(check, GD_FRONT_KEY_QUEUE_PORT + i, "another port than that of messages");
+		for (unsigned other = 0; !ret && other < i; other++)
+			if (answer->ports[i] == answer->ports[other])
+				ret = refuse(check, GD_FRONT_KEY_QUEUE_PORT + i, "another port than queue %u has",
+					     other);
+	}
+	return ret;
+}
+
+/* FIRST:COUNT:r or FIRST:COUNT:w. How the runs lie to each other is gd_pool_map()'s to check. */
+static int check_run(const struct check *check, unsigned key, struct gd_pool_run *run)
+{
+	const char *value = check->keys->value[key];
+	char first[12], count[12], mode[2];
+	uint64_t from = 0, pages = 0;
+
+	if (!value || sscanf(value, "%11[0-9]:%11[0-9]:%1[rw]", first, count, mode) != 3 ||
+	    strlen(value) != strlen(first) + strlen(count) + 3 || !number(first, UINT32_MAX, &from) ||
+	    !number(count, GIO_POOL_RUN_MAX, &pages) || from < GIO_POOL_GREF_MIN || from + pages - 1 > UINT32_MAX)
+		return refuse(check, key, "FIRST:COUNT:r or :w, from %u on, at most %u pages", GIO_POOL_GREF_MIN,
+			      GIO_POOL_RUN_MAX);
+	*run = (struct gd_pool_run){.first = (uint32_t)from, .count = (uint32_t)pages, .write = mode[0] == 'w'};
+	return 0;
+}
+
+static int check_pool(const struct check *check)
+{
+	const char *runs = check->keys->value[GD_FRONT_KEY_POOL_RUNS];
+	struct gd_msg_answer *answer = &check->out->answer;
+	uint64_t count = 0;
+	int ret = 0;
+
+	if (runs && !gd_number(runs, false, GIO_POOL_RUNS_MAX, &count))
+		return refuse(check, GD_FRONT_KEY_POOL_RUNS, "0 to %u", GIO_POOL_RUNS_MAX);
+	answer->runs = (unsigned)count;
+	for (unsigned i = 0; !ret && i < answer->runs; i++)
+		ret = check_run(check, GD_FRONT_KEY_POOL_RUN + i, &answer->run[i]);
+	return ret;
+}
+
+static int check_pages(const struct check *check)
+{
+	struct gd_msg_answer *answer = &check->out->answer;
+	int ret = check_page(check, GD_FRONT_KEY_DRIVER_PAGE, &answer->driver_page);
+
+	if (!ret)
+		ret = check_page(check, GD_FRONT_KEY_DEVICE_PAGE, &answer->device_page);
+	if (!ret && answer->driver_page == answer->device_page)
+		ret = refuse(check, GD_FRONT_KEY_DEVICE_PAGE, "another page than the driver's");
+	return ret;
+}
+
+static int version_2(const struct check *check, unsigned channels)
+{
+	int ret = check_word(check, GD_FRONT_KEY_TRANSPORT, GIO_XENBUS_TRANSPORT_MSG);
+
+	if (!ret)
+		ret = check_word(check, GD_FRONT_KEY_DRAFT, GIO_MSG_DRAFT);
+	if (!ret)
+		ret = check_connection(check, &check->out->answer.connection);
+	if (!ret)
+		ret = check_dma(check, &check->out->answer.only);
+	if (!ret)
+		ret = check_pages(check);
+	if (!ret)
+		ret = check_port(check, GD_FRONT_KEY_PORT, &check->out->answer.port);
+	if (!ret)
+		ret = check_channels(check, channels);
+	return ret ? ret : check_pool(check);
+}
+
+static int version_1(const struct check *check)
+{
+	int ret = check_word(check, GD_FRONT_KEY_DMA, GIO_XENBUS_DMA_GRANT);
+
+	return ret ? ret : check_port(check, GD_FRONT_KEY_PORT, &check->out->port);
+}
+
+int gd_front_parse(const struct gd_front_keys *keys, unsigned channels, struct gd_front *out, char error[GD_KEYS_ERROR])
+{
+	const struct check check = {keys, out, error};
+	uint64_t value = 0;
+	int ret;
+
+	*out = (struct gd_front){0};
+	if (!keys->value[GD_FRONT_KEY_STATE])
+		return 0;
+	if (!number(keys->value[GD_FRONT_KEY_STATE], GD_STATE_MAX, &value))
+		return refuse(&check, GD_FRONT_KEY_STATE, "1 to 8");
+	out->state = (unsigned)value;
+	if (!answered(keys))
+		return 0;
+	out->version = GIO_XENBUS_VERSION;
+	if (channels && is_number(keys, GD_FRONT_KEY_VERSION, GIO_XENBUS_VERSION_MSG))
+		out->version = GIO_XENBUS_VERSION_MSG;
+	else if (!is_number(keys, GD_FRONT_KEY_VERSION, GIO_XENBUS_VERSION))
+		return refuse(&check, GD_FRONT_KEY_VERSION, channels ? "1 or 2" : "1");
+	ret = out->version == GIO_XENBUS_VERSION ? version_1(&check) : version_2(&check, channels);
+	if (ret)
+		out->port = 0;
+	return ret;
+}
+
+/* ---- where registers are ----------------------------------------------------------------------------------------- */
 
 static bool is_used(uint64_t base, const uint64_t *used, size_t count)
 {

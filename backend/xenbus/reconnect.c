@@ -4,6 +4,7 @@
  * guests need it while they work: disks go on being served. When xenstored can be reached again, all directories are
  * read as at the start.
  */
+#include "backend/xenbus/frontend.h"
 #include "backend/xenbus/xenbus_priv.h"
 
 #include <string.h>
@@ -48,7 +49,7 @@ static void guest_again(struct gd_xenbus *xenbus, struct gd_guest *guest)
 {
 	guest->forgotten = gd_store_introduced(xenbus->store, guest->domid) == 0;
 	for (struct gd_served *device = guest->devices; device; device = device->sibling) {
-		if (device->phase == GD_PHASE_SERVED && !device->keys.base &&
+		if (device->phase == GD_PHASE_SERVED && gd_frontend_followed(device) &&
 		    gd_store_front_watch(xenbus->store, &device->id))
 			gd_log(&device->log, GD_WARN, "cannot watch its guest's state");
 		device->forgotten = guest->forgotten;

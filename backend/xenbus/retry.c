@@ -27,6 +27,10 @@ void gd_retry_look(struct gd_retry *retry)
 		}
 	gd_table_each(retry->table, guest, device)
 	{
+		if (device->churn.again && time_come(device->churn.again, now, &next)) {
+			device->churn.again = 0;
+			gd_table_touch(retry->table, device);
+		}
 		if (device->pause.ms && device->phase == GD_PHASE_IDLE && !device->dirty &&
 		    time_come(device->pause.until, now, &next))
 			gd_table_touch(retry->table, device);

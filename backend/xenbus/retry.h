@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What is tried again by a timer: to take over what a former grantiod left for a guest, and to open a device that was
- * served before.
+ * What is tried again by a timer: to take over what a former grantiod left for a guest; to open a device that was
+ * served before; and to take the answer of a guest that begins anew all the time (xenbus/frontend.h).
  *
  * Such a device is not refused where it lacks something that may be there later, as long as its directory is there. Its
  * image is locked until a former process's last I/O has ended, however long that takes; and where its NBD server is

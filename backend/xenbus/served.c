@@ -16,15 +16,23 @@
 static uint64_t place_read(void *opaque, uint64_t offset, unsigned size)
 {
 	struct gd_served *device = opaque;
+	uint64_t value = UINT64_MAX; /* as where there is no device */
 
-	return gd_mmio_read(&device->own->mmio, offset, size);
+	pthread_mutex_lock(&device->own->gate);
+	if (!device->own->absent)
+		value = gd_mmio_read(&device->own->mmio, offset, size);
+	pthread_mutex_unlock(&device->own->gate);
+	return value;
 }
 
 static void place_write(void *opaque, uint64_t offset, unsigned size, uint64_t value)
 {
 	struct gd_served *device = opaque;
 
-	gd_mmio_write(&device->own->mmio, offset, size, value);
+	pthread_mutex_lock(&device->own->gate);
+	if (!device->own->absent)
+		gd_mmio_write(&device->own->mmio, offset, size, value);
+	pthread_mutex_unlock(&device->own->gate);
 }
 
 uint16_t gd_served_server(const struct gd_served *device)
@@ -90,7 +98,7 @@ static void close_run(struct gd_job *job)
 	gd_served_parts_close(job->opaque);
 }
 
-static int job_start(struct gd_served *device, void (*run)(struct gd_job *job), const char *what)
+int gd_served_job(struct gd_served *device, void (*run)(struct gd_job *job), const char *what)
 {
 	char name[32];
 	int err;
@@ -105,6 +113,8 @@ static int job_start(struct gd_served *device, void (*run)(struct gd_job *job), 
 static void device_idle(struct gd_served *device)
 {
 	device->phase = GD_PHASE_IDLE;
+	device->link = GD_LINK_NONE;
+	device->linked = false;
 	if (device->own->served)
 		gd_log(&device->log, GD_INFO, "stopped");
 	device->own->served = false;
@@ -113,7 +123,7 @@ static void device_idle(struct gd_served *device)
 
 static void device_close(struct gd_served *device)
 {
-	int err = job_start(device, close_run, "close");
+	int err = gd_served_job(device, close_run, "close");
 
 	if (!err)
 		return;
@@ -132,6 +142,9 @@ static void job_done(struct gd_job *job)
 	device->own->inherits = false;
 	if (device->phase == GD_PHASE_OPENING && !device->result) {
 		device->phase = GD_PHASE_OPENED;
+		device->link = device->own->linked ? GD_LINK_UP : GD_LINK_NONE;
+		device->linked = device->own->linked;
+		device->connection = device->own->answer.connection;
 		device->env->changed(device);
 	} else if (device->phase == GD_PHASE_OPENING) {
 		device_idle(device);
@@ -139,8 +152,10 @@ static void job_done(struct gd_job *job)
 		device_idle(device);
 	} else if (device->phase == GD_PHASE_CLOSING) {
 		device_close(device); /* the job that ended had looked at the image's size */
-	} else if (stale) {
-		gd_served_refresh(device);
+	} else {
+		gd_served_link_done(device);
+		if (stale)
+			gd_served_refresh(device);
 	}
 }
 
@@ -165,6 +180,7 @@ struct gd_served *gd_served_new(struct gd_served_env *env, const struct gd_devic
 	if (!whole)
 		return NULL;
 	device->own = &whole->own;
+	pthread_mutex_init(&device->own->gate, NULL);
 	device->env = env;
 	device->id = *id;
 	gd_log_init(&device->log, id->domid, name);
@@ -176,12 +192,14 @@ struct gd_served *gd_served_new(struct gd_served_env *env, const struct gd_devic
 void gd_served_free(struct gd_served *device)
 {
 	gd_config_drop(device->config);
+	pthread_mutex_destroy(&device->own->gate);
 	free(device->said);
 	free(device->target);
 	free(device);
 }
 
-int gd_served_open(struct gd_served *device, const struct gd_keys_device *keys, unsigned state)
+int gd_served_open(struct gd_served *device, const struct gd_keys_device *keys, unsigned state,
+		   const struct gd_msg_answer *answer)
 {
 	char *target = strdup(keys->target);
 	int err = -ENOMEM;
@@ -195,8 +213,10 @@ int gd_served_open(struct gd_served *device, const struct gd_keys_device *keys, 
 	device->keys = *keys;
 	device->keys.target = target;
 	device->former = state;
+	device->own->answered = answer != NULL;
+	device->own->answer = answer ? *answer : (struct gd_msg_answer){0};
 	device->phase = GD_PHASE_OPENING;
-	err = job_start(device, gd_served_open_run, "open");
+	err = gd_served_job(device, gd_served_open_run, "open");
 	if (!err)
 		return 0;
 	device->phase = GD_PHASE_IDLE;
@@ -244,7 +264,7 @@ int gd_served_start(struct gd_served *device, uint64_t base)
 	device->phase = GD_PHASE_SERVED;
 	device->own->served = true;
 	device->coming = false;
-	if (gd_served_before(device))
+	if (gd_served_before(device) && device->link == GD_LINK_NONE)
 		gd_irq_raise(device->own->irq); /* only where a line is set: an event channel is bound later, and
 						    binding raises it */
 	device->own->file.path = device->target;
@@ -290,7 +310,7 @@ void gd_served_refresh(struct gd_served *device)
 		gd_vdev_refresh(device->own->vdev);
 		return;
 	}
-	err = job_start(device, refresh_run, "size");
+	err = gd_served_job(device, refresh_run, "size");
 	if (err)
 		gd_log(&device->log, GD_WARN, "cannot look at the image's size: %s", strerror(-err));
 }

@@ -5,9 +5,14 @@
  *   IDLE --open--> OPENING --(ready)--> OPENED --serve--> SERVED --stop--> CLOSING --> IDLE
  *                                          \-----------------stop----------/
  *
- * Three steps may block on a remote server: to open the image, make its queues and go on from a ledger; to close them;
- * and to ask for the image's size. So each of them is a job (backend/base/job.h). When a job has ended, `changed` is
- * called in the main thread, and the owner decides what comes next.
+ * While it is SERVED, its guest may take it to be driven by messages, and end that again (enum gd_link):
+ *
+ *   NONE --link--> TAKING --(ready)--> UP --unlink--> ENDING --> NONE
+ *
+ * Four steps may block on a remote server: to open the image, make its queues and go on from a ledger; to close them;
+ * to ask for the image's size; and to wait for I/O of the disk that uses a guest's pool. So each of them is a job
+ * (backend/base/job.h). When a job has ended, `changed` is called in the main thread, and the owner decides what comes
+ * next.
  *
  * Threads: the main thread. The guest's ioreq thread enters only by the register map, and a device's queue threads only
  * by the interrupt and `quiet`; the fields that they write are atomic.
@@ -17,10 +22,19 @@
 #define GD_SERVED_H
 
 #include "backend/config.h"
+#include "backend/msg/answer.h"
 #include "backend/xenbus/keys.h"
 
 #define GD_SERVED_ERROR 512
 #define GD_SERVED_WHAT	80
+
+/* A SERVED device that its guest reaches by messages (backend/msg): whether it has taken the guest's answer. */
+enum gd_link {
+	GD_LINK_NONE,
+	GD_LINK_TAKING, /* a job maps and binds what the guest has answered */
+	GD_LINK_UP,	/* it has: the driver is answered */
+	GD_LINK_ENDING	/* a job lets go of it again */
+};
 
 enum gd_phase { GD_PHASE_IDLE, GD_PHASE_OPENING, GD_PHASE_OPENED, GD_PHASE_SERVED, GD_PHASE_CLOSING };
 
@@ -47,7 +61,10 @@ struct gd_served_env {
 	struct gd_domains *domains;
 	struct gd_sizewatch *sizewatch;
 	void (*changed)(struct gd_served *device); /* a job has ended */
-	/* A guest's driver has set DRIVER_OK. Its ioreq thread calls this, at most once per gd_served_start(). */
+	/*
+	 * A guest's driver has set DRIVER_OK, which is reported at most once per gd_served_start(); or it has broken
+	 * the rules of its messages. The thread that handles the driver's accesses or messages calls this.
+	 */
 	void (*up)(struct gd_served *device);
 	/* A device that was told to be quiet may have become quiet. Its queues' threads call this. */
 	void (*quiet)(struct gd_served *device);
@@ -59,6 +76,13 @@ struct gd_pause {
 	int error;	/* the error that was logged for this */
 	unsigned ms;	/* how long this pause is */
 	uint64_t until; /* when it ends, by gd_clock_ms() */
+};
+
+/* A guest may begin anew at once, and then after a pause, longer each time (xenbus/frontend.h). By gd_clock_ms(). */
+struct gd_served_churn {
+	uint64_t up;	/* when the device was linked last */
+	uint64_t again; /* when it may be linked again; 0: now */
+	unsigned ms;	/* the next pause */
 };
 
 struct gd_guest;
@@ -82,8 +106,9 @@ struct gd_served {
 	/* These fields belong to the table (xenbus/table.c). */
 	struct gd_guest *guest;
 	struct gd_served *chain, *sibling, **sibling_link, *dirty_next, *up_next;
-	bool dirty;  /* its directory is to be read again */
-	bool unread; /* it was never read */
+	bool up_listed; /* it is in the list of `up_next`; atomic */
+	bool dirty;	/* its directory is to be read again */
+	bool unread;	/* it was never read */
 
 	/* These fields belong to the owner (xenbus/step.c, xenbus/xenbus.c). */
 	bool waits;	       /* IDLE: its domain is not introduced yet */
@@ -96,10 +121,15 @@ struct gd_served {
 	bool resumed;	 /* it goes on where a former process ended, with that one's state and event channel */
 	bool left;	 /* this process ends and leaves it to a successor as it is; atomic */
 	uint64_t ledger; /* cookie of its ledger; 0: the ledger has no file */
-	uint32_t port;	 /* keys.base is 0: the guest's event channel that is bound; 0: none */
-	char *said;	 /* the last complaint, so that it is not said twice */
-	bool error_node; /* the complaint is in xenstore, too */
-	int result;	 /* of the last opening or start: 0, or -errno with a line in `error` */
+	enum gd_link link;
+	bool linked;		      /* the state is 4 because the device was linked */
+	uint64_t connection;	      /* of the guest's answer that was taken or refused last */
+	bool refused;		      /* it was refused */
+	struct gd_served_churn churn; /* how often its guest begins anew */
+	uint32_t port;		      /* keys.base is 0: the guest's event channel that is bound; 0: none */
+	char *said;		      /* the last complaint, so that it is not said twice */
+	bool error_node;	      /* the complaint is in xenstore, too */
+	int result;		      /* of the last opening or start: 0, or -errno with a line in `error` */
 	char error[GD_SERVED_ERROR];
 
 	struct gd_served_own *own; /* private */
@@ -115,9 +145,11 @@ int gd_served_fail(struct gd_served *device, int err, const char *what);
  * IDLE -> OPENING; `changed` reports when it is OPENED, or IDLE again with device->result. `keys` is copied. `state` is
  * the xenbus state in the directory. It tells whether the device was served before, and then a driver may be using it.
  * Such a device goes on (device->resumed) if the former process left its ledger; otherwise the driver is told that the
- * device needs a reset.
+ * device needs a reset. `answer`: what the guest's directory says of its messages (copied), or NULL: nothing. A device
+ * that was driven by messages goes on only by the same answer, and is then linked already.
  */
-int gd_served_open(struct gd_served *device, const struct gd_keys_device *keys, unsigned state);
+int gd_served_open(struct gd_served *device, const struct gd_keys_device *keys, unsigned state,
+		   const struct gd_msg_answer *answer);
 /* The address of its registers when a former grantiod served it, so that accesses can wait there; 0: none served it. */
 uint64_t gd_served_former_base(const struct gd_served *device);
 /* Make accesses to its registers at their former address wait until it is SERVED, stopped or abandoned. */
@@ -131,6 +163,19 @@ int gd_served_start(struct gd_served *device, uint64_t base);
  * failure no channel is bound.
  */
 int gd_served_bind(struct gd_served *device, uint32_t port);
+/* OPENED, SERVED: how many event channels for queues its guest may make for messages; 0: it has no messages. */
+unsigned gd_served_channels(const struct gd_served *device);
+/*
+ * SERVED, link NONE: take the guest's answer. `changed` reports when the link is UP, or NONE with device->result and
+ * device->error. It is also called if a job was running, and nothing was done: try again then.
+ */
+void gd_served_link(struct gd_served *device, const struct gd_msg_answer *answer);
+/* Link UP: let go of all that is the guest's. `changed` reports the end; the link stays ENDING if the disk hangs. */
+void gd_served_unlink(struct gd_served *device);
+/* Link UP: whether the guest has broken the rules of its messages, so that nothing of it is handled any more. */
+bool gd_served_broken(const struct gd_served *device);
+/* Link ENDING: whether letting go has failed, because the disk does not end I/O that uses the guest's memory. */
+bool gd_served_hangs(const struct gd_served *device);
 /* OPENED, SERVED -> CLOSING; `changed` reports when it is IDLE. The guest's accesses do not reach it after the call. */
 void gd_served_stop(struct gd_served *device);
 

@@ -24,7 +24,8 @@ static void device_driver_ok(void *opaque)
 {
 	struct gd_served *device = opaque;
 
-	if (!__atomic_exchange_n(&device->own->driver_ok, true, __ATOMIC_RELAXED))
+	/* Of a driver that uses messages, xenstore is told when its answer is taken. */
+	if (!device->own->absent && !__atomic_exchange_n(&device->own->driver_ok, true, __ATOMIC_RELAXED))
 		device->env->up(device);
 }
 
@@ -34,6 +35,15 @@ static void device_raise(void *opaque)
 	struct gd_served *device = opaque;
 
 	gd_irq_raise(device->own->irq);
+}
+
+/* By the thread of the device's messages. */
+static void device_broken(void *opaque)
+{
+	struct gd_served *device = opaque;
+
+	__atomic_store_n(&device->own->broken, true, __ATOMIC_RELEASE);
+	device->env->up(device);
 }
 
 static void device_quiet(void *opaque)
@@ -72,7 +82,7 @@ static int ledger_open(struct gd_served *device, struct gd_ledger **ledger)
 	char path[PATH_MAX];
 	int err;
 
-	device->resumed = false;
+	device->resumed = device->own->by_msg = false;
 	device->ledger = 0;
 	if (!device->config->state_dir)
 		return gd_ledger_make(ledger, NULL);
@@ -80,6 +90,7 @@ static int ledger_open(struct gd_served *device, struct gd_ledger **ledger)
 	if (!err && gd_served_before(device) && device->note.ledger) {
 		err = gd_ledger_adopt(ledger, path, device->note.ledger);
 		device->resumed = !err;
+		device->own->by_msg = !err && gd_ledger_transport(*ledger) == GD_TRANSPORT_MSG;
 		if (err)
 			gd_log(&device->log, GD_NOTICE, "ledger %s: cannot be used: %s", path, strerror(-err));
 	}
@@ -131,6 +142,24 @@ static int class_open(struct gd_served *device, const struct gd_ledger *ledger, 
 	return err;
 }
 
+/* Get what messages need, unless the guest grants nothing. */
+static int msg_open(struct gd_served *device, struct gd_vdev_config *vdev, char *error, size_t size)
+{
+	const struct gd_msg_config config = {.domid = device->id.domid,
+					     .log = &device->log,
+					     .queues = vdev->class->config.queues,
+					     .pool_most = GIO_POOL_RUN_MAX,
+					     .broken = device_broken,
+					     .opaque = device};
+	int err = device->keys.foreign ? 0 : gd_msg_open(&device->own->msg, &config);
+
+	if (err)
+		snprintf(error, size, "cannot get its event channels: %s", strerror(-err));
+	else if (device->own->msg)
+		vdev->bells = gd_msg_bells(device->own->msg);
+	return err;
+}
+
 static int parts_open(struct gd_served *device, struct gd_vdev_config *vdev, char *error, size_t size)
 {
 	int err = class_open(device, vdev->ledger, &vdev->class, error, size);
@@ -138,7 +167,9 @@ static int parts_open(struct gd_served *device, struct gd_vdev_config *vdev, cha
 	if (err)
 		return err;
 	gd_mmio_init(&device->own->mmio, device_raise, device);
-	err = gd_vdev_open(&device->own->vdev, vdev, error, size);
+	err = msg_open(device, vdev, error, size);
+	if (!err)
+		err = gd_vdev_open(&device->own->vdev, vdev, error, size);
 	if (err)
 		gd_class_close(vdev->class);
 	return err;
@@ -165,6 +196,17 @@ static int vdev_open(struct gd_served *device)
 	if (err)
 		snprintf(device->error, sizeof(device->error), "cannot set up the device: %s", error);
 	return err;
+}
+
+/* Go on with a driver that uses messages, or else let it begin anew, as xenstore will tell it. */
+static void link_inherit(struct gd_served *device)
+{
+	char error[GD_SERVED_ERROR / 2];
+	int err = gd_served_link_inherit(device, error, sizeof(error));
+
+	device->resumed = !err;
+	if (err)
+		gd_log(&device->log, GD_NOTICE, "its driver has to begin anew: %s", error);
 }
 
 /* Go on where the former process ended. If that is impossible the driver is told that the device needs a reset. */
@@ -220,9 +262,16 @@ static int disk_open(struct gd_served *device)
 
 void gd_served_parts_close(struct gd_served *device)
 {
-	gd_vdev_close(device->own->vdev);
+	if (device->own->msg)
+		gd_msg_stop(device->own->msg);
+	gd_vdev_close(device->own->vdev); /* it resets the device, and waits for I/O in flight */
+	if (device->own->msg)
+		gd_msg_disconnect(device->own->msg);
+	gd_msg_close(device->own->msg);
 	gd_irq_close(device->own->irq);	  /* after the vdev, whose threads may raise it */
 	gd_disk_close(device->own->disk); /* NULL if the class has taken it */
+	device->own->msg = NULL;
+	device->own->linked = device->own->absent = device->own->hangs = false;
 	device->own->vdev = NULL;
 	device->own->irq = NULL;
 	device->own->disk = NULL;
@@ -243,8 +292,12 @@ void gd_served_open_run(struct gd_job *job)
 	}
 	if (!err)
 		err = vdev_open(device);
-	if (!err && gd_served_before(device) && inherit_begin(device))
-		device_inherit(device);
+	if (!err && gd_served_before(device) && inherit_begin(device)) {
+		if (device->own->by_msg)
+			link_inherit(device);
+		else
+			device_inherit(device);
+	}
 	if (err)
 		gd_served_parts_close(device);
 	device->result = err;

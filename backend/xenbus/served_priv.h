@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The inside of a served device: its life is served.c, and what the job does that opens it is served_open.c. The
- * interface is served.h.
+ * The inside of a served device: its life is served.c, the job that opens it is served_open.c, and served_link.c has
+ * it driven by messages. The interface is served.h.
  */
 #ifndef GD_SERVED_PRIV_H
 #define GD_SERVED_PRIV_H
 
+#include <pthread.h>
+
 #include "backend/base/job.h"
 #include "backend/mmio/mmio.h"
+#include "backend/msg/msg.h"
 #include "backend/sizewatch.h"
 #include "backend/xen/domain.h"
 #include "backend/xenbus/served.h"
@@ -31,6 +34,16 @@ struct gd_served_own {
 	bool local;    /* looking at the image's size does not block */
 	struct gd_disk *disk;
 	struct gd_mmio mmio;
+	struct gd_msg *msg; /* NULL: it has no messages */
+	struct gd_msg_answer answer;
+	bool answered;	      /* `answer` is what the guest's directory said when the device was opened */
+	bool by_msg;	      /* the ledger is of a device that was driven by messages */
+	bool linked;	      /* the guest's answer is taken */
+	bool again;	      /* the link was to be changed while a job was running */
+	bool hangs;	      /* gd_served_hangs() */
+	bool broken;	      /* gd_served_broken(); atomic */
+	pthread_mutex_t gate; /* held while a register is accessed, or the transport is changed */
+	bool absent;	      /* messages drive the device: its registers are as if it were not there; under `gate` */
 	struct gd_vdev *vdev;
 	struct gd_irq *irq;
 	struct gd_domain_device place;
@@ -46,6 +59,15 @@ static inline bool gd_served_before(const struct gd_served *device)
 
 /* Open the device, and go on from a ledger where a former process left one: device->result. The work of a job. */
 void gd_served_open_run(struct gd_job *job);
+/*
+ * Go on by messages where the former process ended, with a device that was just opened. 0, or -errno with a line in
+ * `error`: then it is as if nobody had used it.
+ */
+int gd_served_link_inherit(struct gd_served *device, char *error, size_t size);
+/* A job of the link has ended: the work of served_link.c that is the main thread's. False: that job was another one. */
+bool gd_served_link_done(struct gd_served *device);
+/* Start the device's job, if it is not running: 0, or -errno. */
+int gd_served_job(struct gd_served *device, void (*run)(struct gd_job *job), const char *what);
 /* Close all that gd_served_open_run() has opened. */
 void gd_served_parts_close(struct gd_served *device);
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "backend/base/clock.h"
 #include "backend/xen/domain.h"
+#include "backend/xenbus/frontend.h"
+#include "backend/xenbus/state.h"
 #include "backend/xenbus/step.h"
 
 #include <errno.h>
@@ -49,7 +51,7 @@ static void device_name(struct gd_served *device, const struct gd_keys *keys)
 
 /*
  * True in states that ask for a device that is served. A device with an address that we gave it may also be in state 5
- * or 6 and is to stay: then that state is only our answer to the guest's (front_answer()).
+ * or 6 and is to stay: then that state is only our answer to the guest's (xenbus/frontend.h).
  */
 static bool state_wanted(const struct gd_served *device, const struct gd_keys_life *life)
 {
@@ -96,16 +98,6 @@ static int device_check(struct gd_step *step, struct gd_served *device, const st
 	return err;
 }
 
-/* Change `state`, unless the toolstack has changed it since it was read: then there is an event for that. */
-static int state_change(struct gd_step *step, struct gd_served *device, unsigned from, unsigned to)
-{
-	int err = gd_store_state(step->store, &device->id, from, to, NULL);
-
-	if (err && err != -ENOENT && err != -EBUSY)
-		gd_log(&device->log, GD_ERR, "state: cannot write %u: %s", to, strerror(-err));
-	return err;
-}
-
 /* Note for a successor what it needs if this process ends while no directory names the ioreq server (xen/ioreq.h). */
 static void others_note(struct gd_step *step, struct gd_served *device, unsigned devices)
 {
@@ -135,7 +127,7 @@ void gd_step_stop(struct gd_step *step, struct gd_served *device, const char *wh
 		others_note(step, device, 1);
 		gd_store_remove(step->store, &device->id, GD_KEY_IOREQ_SERVER);
 		gd_store_remove(step->store, &device->id, GD_KEY_LEDGER);
-		if (!device->keys.base)
+		if (gd_frontend_followed(device))
 			gd_store_front_unwatch(step->store, &device->id);
 	}
 	gd_served_stop(
@@ -195,13 +187,18 @@ static int base_check(const struct gd_served *device, const struct gd_keys_devic
 static void idle_open(struct gd_step *step, struct gd_served *device, const struct gd_keys_device *keys, unsigned state)
 {
 	bool failed = device->result && keys_equal(keys, &device->keys);
+	struct gd_msg_answer answer;
+	bool answered;
 
 	if (!failed && gd_retry_pauses(&step->retry, device))
 		return;
 	if (!failed) {
 		device->coming = is_former(device, state);
 		device->result = 0;
-		if (!gd_served_open(device, keys, state))
+		/* By messages a device goes on only as its guest has answered; without a ledger it does not go on. */
+		answered = state == GD_STATE_CONNECTED && device->note.ledger &&
+			   gd_frontend_answer(step->store, device, &answer);
+		if (!gd_served_open(device, keys, state, answered ? &answer : NULL))
 			return;
 	}
 	if (is_former(device, state) && gd_retry_may(device)) {
@@ -227,7 +224,7 @@ static int idle_wanted(struct gd_step *step, struct gd_served *device, const str
 	device->waits = false;
 	if (!err && life.state == GD_STATE_CLOSING && !state_wanted(device, &life)) {
 		gd_step_forgive(step, device);
-		state_change(step, device, GD_STATE_CLOSING, GD_STATE_CLOSED);
+		gd_state_change(step->store, device, GD_STATE_CLOSING, GD_STATE_CLOSED);
 		return -ENOENT;
 	}
 	if (!err && life.state == GD_STATE_CLOSED && !life.online)
@@ -342,6 +339,7 @@ static void announce(struct gd_step *step, struct gd_served *device)
 					   .ledger = device->ledger,
 					   .base = device->keys.base ? 0 : (uint32_t)device->base,
 					   .type = type_told(device),
+					   .channels = gd_served_channels(device),
 					   .others = device->others || device->note.others};
 	unsigned state = device->former;
 	int err = gd_store_state(step->store, &device->id, state, device->resumed ? state : GD_STATE_INIT_WAIT, &note);
@@ -358,7 +356,7 @@ static void announce(struct gd_step *step, struct gd_served *device)
 		gd_step_stop(step, device, "its state has changed"); /* its directory is looked at again then */
 	if (err)
 		return;
-	if (!device->keys.base)
+	if (gd_frontend_followed(device))
 		err = gd_store_front_watch(step->store, &device->id);
 	if (err)
 		gd_log(&device->log, GD_WARN, "cannot watch its guest's state: %s", strerror(-err));
@@ -400,75 +398,6 @@ static void opened_step(struct gd_step *step, struct gd_served *device, const st
 		gd_step_stop(step, device, ""); /* it begins again by its directory then */
 }
 
-/*
- * The state that answers the guest's. A device that is to stay follows the guest through 5 and 6 and back to 2. Linux
- * expects that, and waits for each state, when a new kernel finds the device in use (kdump).
- */
-static unsigned front_answer(const struct gd_front *front, unsigned state, bool online, bool bound)
-{
-	if (bound && state == GD_STATE_INIT_WAIT)
-		return GD_STATE_CONNECTED;
-	if (front->state == GD_STATE_INITIALISING &&
-	    (state == GD_STATE_CONNECTED || (online && state >= GD_STATE_CLOSING)))
-		return GD_STATE_INIT_WAIT;
-	if (online && front->state == GD_STATE_CLOSING && state < GD_STATE_CLOSING)
-		return GD_STATE_CLOSING;
-	if (online && front->state == GD_STATE_CLOSED && state <= GD_STATE_CLOSING)
-		return GD_STATE_CLOSED;
-	return state;
-}
-
-/* Bind the guest's event channel, or unbind it. 0, or -errno with a line in `error`. */
-static int front_bind(struct gd_served *device, const struct gd_front *front, unsigned state, char *error)
-{
-	/*
-	 * If the device is in state 4 and we have bound no event channel, a former grantiod had. If the device was
-	 * taken over as it was and has stayed in state 4, we bind the same one; otherwise the guest begins anew.
-	 */
-	bool inherited = device->resumed && state == GD_STATE_CONNECTED;
-	int err = 0;
-
-	if (front->port && front->port != device->port &&
-	    (front->state == GD_STATE_INITIALISED || device->port || inherited)) {
-		err = gd_served_bind(device, front->port);
-		if (err)
-			snprintf(error, GD_KEYS_ERROR, "the guest's event-channel '%u': cannot bind it: %s",
-				 front->port, strerror(-err));
-	}
-	if (!front->port && device->port)
-		gd_served_bind(device, 0);
-	return err;
-}
-
-/*
- * Follow the guest's side of a device whose address we chose, by its state (docs/xenbus.md). True: the guest has let go
- * of the device.
- */
-static bool front_step(struct gd_step *step, struct gd_served *device, const struct gd_keys_life *life)
-{
-	char error[GD_KEYS_ERROR];
-	struct gd_front_keys keys;
-	struct gd_front front;
-	unsigned answer;
-	int err = gd_store_front_read(step->store, &device->id, &keys);
-
-	if (err)
-		snprintf(error, sizeof(error), "cannot read the guest's directory: %s", strerror(-err));
-	else
-		err = gd_front_parse(&keys, &front, error);
-	gd_front_keys_free(&keys);
-	if (!err)
-		err = front_bind(device, &front, life->state, error);
-	if (err) {
-		gd_log_guest(&device->log, GD_WARN, "%s", error);
-		return false;
-	}
-	answer = front_answer(&front, life->state, life->online, device->port != 0);
-	if (answer != life->state)
-		state_change(step, device, life->state, answer);
-	return !front.port;
-}
-
 static void served_step(struct gd_step *step, struct gd_served *device, const struct gd_keys *keys)
 {
 	char error[GD_KEYS_ERROR];
@@ -487,12 +416,16 @@ static void served_step(struct gd_step *step, struct gd_served *device, const st
 		announce(step, device);
 	else if (life.state == GD_STATE_INITIALISING)
 		gd_step_stop(step, device, "its directory is a new one");
-	else if (chosen && (!front_step(step, device, &life) || life.online))
+	else if (gd_served_hangs(device))
+		gd_step_stop(step, device, "its disk does not end I/O that uses its guest's memory");
+	else if (gd_frontend_followed(device) && !gd_frontend_step(step->store, &step->retry, device, &life))
 		return; /* it is removed when the guest's driver lets go of it, or when its directory goes */
+	else if (chosen && life.online)
+		return;
 	else if (life.state == GD_STATE_CLOSING || life.state == GD_STATE_CLOSED)
 		gd_step_stop(step, device, "the toolstack removes it");
 	else if (!chosen && gd_served_driver_ok(device) && device->announced != GD_ANNOUNCED_CONNECTED) {
-		if (!state_change(step, device, life.state, GD_STATE_CONNECTED))
+		if (!gd_state_change(step->store, device, life.state, GD_STATE_CONNECTED))
 			device->announced = GD_ANNOUNCED_CONNECTED;
 	}
 }

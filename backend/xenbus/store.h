@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What grantiod reads and writes in xenstore. It watches the backend directories of its own domain, to which no guest
- * may write. A guest that writes to its own frontend directory causes no event here, with one exception: where the
- * toolstack gives no address (xenbus/front.h), the frontend's `state` is watched while the device is served. Each time
- * the guest writes to that, we read two directories, and write at most once.
+ * may write. A guest that writes to its own frontend directory causes no event here, with one exception: its `state`
+ * is watched while the device is served, unless its directory means nothing (xenbus/frontend.h). Each time the guest
+ * writes to that, we read two directories, and write at most once.
  *
  * Every call takes a few round trips to xenstored, which the main thread waits for. Conflicting transactions are tried
  * again a bounded number of times.
@@ -62,6 +62,8 @@ struct gd_store_note {
 	uint32_t base;	 /* the address of the registers, for the guest (xenbus/front.h); 0: not written */
 	uint32_t type;	 /* of the device, for the guest: gd_store_state(); 0: not written */
 	bool others;	 /* the note of gd_store_others() is removed */
+	/* Messages are offered to the guest, with at most so many event channels for queues; 0: they are not. */
+	unsigned channels;
 };
 int gd_store_state(struct gd_store *store, const struct gd_device_id *id, unsigned from, unsigned to,
 		   const struct gd_store_note *note);

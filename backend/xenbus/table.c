@@ -160,6 +160,9 @@ void gd_table_read(struct gd_served *device)
 
 void gd_table_up(struct gd_table *table, struct gd_served *device)
 {
+	/* A device is in the list once, however often it is reported: it is looked at after the last report. */
+	if (__atomic_exchange_n(&device->up_listed, true, __ATOMIC_ACQ_REL))
+		return;
 	device->up_next = __atomic_load_n(&table->up, __ATOMIC_RELAXED);
 	/* Release: up_next is written before it can be seen; pairs with the exchange in gd_table_up_take(). */
 	while (!__atomic_compare_exchange_n(&table->up, &device->up_next, device, true, __ATOMIC_RELEASE,
@@ -169,8 +172,11 @@ void gd_table_up(struct gd_table *table, struct gd_served *device)
 
 void gd_table_up_take(struct gd_table *table)
 {
-	struct gd_served *device = __atomic_exchange_n(&table->up, NULL, __ATOMIC_ACQUIRE);
+	struct gd_served *device = __atomic_exchange_n(&table->up, NULL, __ATOMIC_ACQUIRE), *next;
 
-	for (; device; device = device->up_next)
+	for (; device; device = next) {
+		next = device->up_next;
+		__atomic_store_n(&device->up_listed, false, __ATOMIC_RELEASE);
 		gd_table_touch(table, device);
+	}
 }

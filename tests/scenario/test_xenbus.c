@@ -83,9 +83,9 @@ static void wrong_answers(void **state)
 	static const struct {
 		const char *key, *value, *line;
 	} cases[] = {
-		{"grantio-version", "2", "the guest's grantio-version '2': must be 1"},
-		{"grantio-version", NULL, "the guest's grantio-version '': must be 1"},
-		{"grantio-version", "", "the guest's grantio-version '': must be 1"},
+		{"grantio-version", "2", "the guest's transport '': must be virtio-msg"},
+		{"grantio-version", NULL, "the guest's grantio-version '': must be 1 or 2"},
+		{"grantio-version", "", "the guest's grantio-version '': must be 1 or 2"},
 		{"dma", "foreign", "the guest's dma 'foreign': must be grant"},
 		{"dma", NULL, "the guest's dma '': must be grant"},
 		{"event-channel", NULL, "the guest's event-channel '': must be a port"},
