@@ -3,10 +3,6 @@
 
 #include <errno.h>
 
-#include "backend/blk/blk.h"
-
-/* The longest request fits into an empty arena: so every request gets room, at the latest when it is the only one. */
-_Static_assert(GD_BLK_REQUEST_BYTES / GD_ARENA_PAGE + 2 <= GD_SERVE_ARENA_PAGES, "");
 _Static_assert(GD_CHAIN_SEGMENTS * sizeof(struct gd_segment) <= GD_ARENA_PAGE, "");
 
 void gd_buffer_describe(struct gd_request *r, const struct gd_chain *chain)
@@ -45,7 +41,7 @@ static void segments_cut(struct gd_request *r, const struct gd_chain *chain)
 }
 
 /* Where the data begins in its first page: at the same offset as in the guest's, if the disk's alignment allows it. */
-static uint32_t data_offset(const struct gd_serve *serve, const struct gd_chain *chain, const struct gd_request *r)
+static uint32_t data_offset(uint32_t align, const struct gd_chain *chain, const struct gd_request *r)
 {
 	gio_dma_t addr = 0;
 
@@ -53,18 +49,18 @@ static uint32_t data_offset(const struct gd_serve *serve, const struct gd_chain 
 		addr = chain->segments[chain->readable].addr;
 	else if (chain->segments[0].length == GD_BUFFER_HEADER)
 		addr = chain->segments[1].addr;
-	return addr % serve->align ? 0 : (uint32_t)(addr % GD_ARENA_PAGE);
+	return addr % align ? 0 : (uint32_t)(addr % GD_ARENA_PAGE);
 }
 
-int gd_buffer_get(struct gd_serve *serve, struct gd_request *r, const struct gd_chain *chain)
+int gd_buffer_get(struct gd_arena *arena, uint32_t align, struct gd_request *r, const struct gd_chain *chain)
 {
 	uint32_t offset, most = chain->readable > chain->writable ? chain->readable : chain->writable;
 
 	if (r->length == 0)
 		return 0;
-	offset = data_offset(serve, chain, r);
+	offset = data_offset(align, chain, r);
 	r->pages = (offset + r->length + GD_ARENA_PAGE - 1) / GD_ARENA_PAGE + (most > GD_REQUEST_INLINE);
-	r->run = gd_arena_get(serve->arena, r->pages);
+	r->run = gd_arena_get(arena, r->pages);
 	if (!r->run)
 		return -ENOMEM;
 	r->data = (uint8_t *)r->run + offset;
@@ -75,16 +71,6 @@ int gd_buffer_get(struct gd_serve *serve, struct gd_request *r, const struct gd_
 }
 
 /* ---- the guest's pool ------------------------------------------------------------------------------------------- */
-
-/*
- * Whether the disk's I/O may go there. After a crash I/O of this process may still be on its way to the guest's pages,
- * so the disk must be one that a successor gets only when that has ended. A lock for reading alone does not say so, as
- * both processes can have it.
- */
-static bool straight_allowed(const struct gd_serve *serve)
-{
-	return serve->blk->info.fenced && !serve->blk->info.readonly;
-}
 
 /* Where the data begins in the guest, and whether all of it is in consecutive places. */
 static bool data_contiguous(const struct gd_chain *chain, const struct gd_request *r, gio_dma_t *addr)
@@ -104,18 +90,18 @@ static bool data_contiguous(const struct gd_chain *chain, const struct gd_reques
 	return true;
 }
 
-bool gd_buffer_straight(struct gd_serve *serve, struct gd_request *r, const struct gd_chain *chain)
+bool gd_buffer_straight(struct gd_copy *copy, uint32_t align, struct gd_request *r, const struct gd_chain *chain)
 {
 	enum gd_copy_dir dir = r->writable ? GD_COPY_PUSH : GD_COPY_FETCH;
 	uint32_t type = r->writable ? GIO_VIRTIO_BLK_T_IN : GIO_VIRTIO_BLK_T_OUT;
 	gio_dma_t addr;
 	void *place;
 
-	if (r->length == 0 || !straight_allowed(serve) || !data_contiguous(chain, r, &addr))
+	if (r->length == 0 || !data_contiguous(chain, r, &addr))
 		return false;
-	place = gd_copy_place(serve->base.copy, dir, addr, r->length);
-	if (!place || (uintptr_t)place % serve->align || chain->segments[0].length < GD_BUFFER_HEADER ||
-	    !gd_copy_now(serve->base.copy, GD_COPY_FETCH, chain->segments[0].addr, &r->header, GD_BUFFER_HEADER))
+	place = gd_copy_place(copy, dir, addr, r->length);
+	if (!place || (uintptr_t)place % align || chain->segments[0].length < GD_BUFFER_HEADER ||
+	    !gd_copy_now(copy, GD_COPY_FETCH, chain->segments[0].addr, &r->header, GD_BUFFER_HEADER))
 		return false;
 	if (r->header.type != type)
 		return false;

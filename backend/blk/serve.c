@@ -11,6 +11,8 @@
 
 #define HEADER_BYTES GD_BUFFER_HEADER
 
+/* The longest request fits into an empty arena: so every request gets room, at the latest when it is the only one. */
+_Static_assert(GD_BLK_REQUEST_BYTES / GD_ARENA_PAGE + 2 <= GD_SERVE_ARENA_PAGES, "");
 /* It fits into an empty copy batch, too. A segment may touch two pages more than its bytes fill, and a header one. */
 _Static_assert(GD_BLK_REQUEST_BYTES / GD_ARENA_PAGE + 2 * GD_CHAIN_SEGMENTS + 2 <= GD_SERVE_SEGMENTS, "");
 
@@ -274,6 +276,16 @@ static void request_refuse(struct gd_serve *serve, struct gd_request *r, const c
 }
 
 /*
+ * Whether the disk's I/O may go to the guest's pool. After a crash I/O of this process may still be on its way to the
+ * guest's pages, so the disk must be one that a successor gets only when that has ended. A lock for reading alone does
+ * not say so, as both processes can have it.
+ */
+static bool straight_allowed(const struct gd_serve *serve)
+{
+	return serve->blk->info.fenced && !serve->blk->info.readonly;
+}
+
+/*
  * Get a chain's header and data, or add their copies. Here it is chosen which memory the disk reads or writes: the
  * guest's pool, or our own. -ENOMEM, -ENOSPC: there is no buffer, or no room; it can wait.
  */
@@ -288,11 +300,11 @@ static int request_fetch(struct gd_serve *serve, struct gd_request *r, struct gd
 	if (chain->why)
 		return 0;
 	gd_buffer_describe(r, chain);
-	if (gd_buffer_straight(serve, r, chain))
+	if (straight_allowed(serve) && gd_buffer_straight(serve->base.copy, serve->align, r, chain))
 		return 0;
 	if (chain_cost(chain) > gd_copy_room(serve->base.copy))
 		return -ENOSPC;
-	err = gd_buffer_get(serve, r, chain);
+	err = gd_buffer_get(serve->arena, serve->align, r, chain);
 	if (err)
 		return err;
 	header_fetch(serve, r, chain);

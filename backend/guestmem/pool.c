@@ -10,7 +10,7 @@
 #include <abi/dma_addr.h>
 
 #include "backend/base/error.h"
-#include "backend/guestmem/domain_type.h"
+#include "backend/guestmem/pv.h"
 #include "backend/guestmem/gnttab.h"
 
 /* A run, mapped as a whole, so that a buffer which lies in it lies in one piece here as well. */
@@ -200,7 +200,7 @@ int gd_pool_map(struct gd_pool **out, const struct gd_pool_config *config)
 	pool->only = config->only;
 	pool->log = config->log;
 	pool->count = config->count;
-	pool->straight = !gd_domain_maybe_pv();
+	pool->straight = !gd_pv_possible();
 	for (unsigned i = 0; i < config->count; i++)
 		pool->areas[i] = (struct area){
 			.first = config->runs[i].first, .count = config->runs[i].count, .write = config->runs[i].write};

@@ -66,6 +66,7 @@ static int memcpy_once(struct bed *bed)
 	return 0;
 }
 
+/* On the model there is no hypervisor to call, and the answer is ENOSYS. */
 static int hypercall_once(struct bed *bed)
 {
 	if (!bed->call)
@@ -74,6 +75,7 @@ static int hypercall_once(struct bed *bed)
 	return xencall2(bed->call, __HYPERVISOR_xen_version, VERSION, 0) < 0 ? -errno : 0;
 }
 
+/* From our buffer to pages that we have granted: the same work for Xen as with another domain's pages. */
 static int copy(struct bed *bed, unsigned pages, uint16_t bytes)
 {
 	xengnttab_grant_copy_segment_t segments[COPIES];
@@ -107,6 +109,7 @@ static int copies_once(struct bed *bed)
 	return copy(bed, COPIES, PAGE);
 }
 
+/* Both are one call of the library, and at least one hypercall each. */
 static int map(struct bed *bed, uint32_t pages)
 {
 	volatile uint8_t *at =
@@ -129,6 +132,7 @@ static int maps_once(struct bed *bed)
 	return map(bed, PAGES);
 }
 
+/* Nobody takes these events: what is sent to a port that is pending costs the same hypercall. */
 static int send_once(struct bed *bed)
 {
 	if (bed->events_error)
@@ -160,6 +164,10 @@ static int event_once(struct bed *bed)
 	return port < 0 ? port : 0;
 }
 
+/*
+ * The guest's vCPU waits while the ioreq goes to grantiod's thread and the answer comes back: two events and two
+ * changes of the thread that runs. On real Xen the trap of the vCPU comes on top of that.
+ */
 static int ioreq_once(struct bed *bed)
 {
 	uint64_t value = 0;
@@ -194,6 +202,7 @@ static uint64_t now_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
+/* How long one of the things takes that a call does, in nanoseconds. */
 static int batch(struct bed *bed, const struct primitive *p, unsigned calls, double *each)
 {
 	uint64_t start = now_ns();
@@ -215,6 +224,10 @@ static int double_compare(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+/*
+ * The least value is what the thing costs where nothing disturbs it; the median is what it costs here and now. A mean
+ * would be neither, as one interruption by another process can take longer than a whole batch.
+ */
 static struct result measure(struct bed *bed, const struct primitive *p)
 {
 	struct result result = {0};
@@ -239,6 +252,7 @@ static struct result measure(struct bed *bed, const struct primitive *p)
 
 /* ---- what they need --------------------------------------------------------------------------------------------- */
 
+/* Both ends of the channel are ours. A binding raises an event at once, which event_once() passes over. */
 static int events_open(struct bed *bed)
 {
 	errno = 0;
@@ -284,6 +298,7 @@ static bool self_find(struct bed *bed)
 	return true;
 }
 
+/* gntalloc makes pages and grants them, here to ourselves; gntdev maps the first one again. */
 static int pages_open(struct bed *bed)
 {
 	bed->own = aligned_alloc(PAGE, (size_t)PAGES * PAGE);
@@ -303,6 +318,7 @@ static int pages_open(struct bed *bed)
 	return bed->mapped ? GC_OK : gc_fail("mapping a page of our own: %s", strerror(errno));
 }
 
+/* Without pages nothing can be measured; whatever else is missing costs a line of the table. */
 static int bed_open(struct bed *bed, const struct gc_primitives_config *config)
 {
 	int code = self_find(bed) ? pages_open(bed) : GC_FAILED;
@@ -315,6 +331,7 @@ static int bed_open(struct bed *bed, const struct gc_primitives_config *config)
 	return GC_OK;
 }
 
+/* In reverse, and only what is there: any step of bed_open() may have failed. */
 static void bed_close(struct bed *bed)
 {
 	gm_guest_close(bed->guest);
@@ -335,6 +352,7 @@ static void bed_close(struct bed *bed)
 
 /* ---- the report ------------------------------------------------------------------------------------------------- */
 
+/* What could not be measured is shown with its reason, since a missing line would be taken for an older program's. */
 static void text_print(const struct result results[COUNT])
 {
 	printf("%-12s %10s %10s  %s\n", "primitive", "median ns", "least ns", "what it is");
@@ -349,6 +367,7 @@ static void text_print(const struct result results[COUNT])
 	}
 }
 
+/* Programs find each key, with null where there is no figure. */
 static void json_print(const struct result results[COUNT])
 {
 	for (size_t i = 0; i < COUNT; i++) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "backend/guestmem/domain_type.h"
+#include "backend/guestmem/pv.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,7 +22,7 @@ static bool on_arm(void)
 	return !uname(&name) && (!strncmp(name.machine, "aarch64", 7) || !strncmp(name.machine, "arm", 3));
 }
 
-bool gd_domain_maybe_pv(void)
+bool gd_pv_possible(void)
 {
 	const char *told = getenv("GRANTIO_GUEST_TYPE");
 	char type[16] = "";
