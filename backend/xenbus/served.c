@@ -98,18 +98,6 @@ static void close_run(struct gd_job *job)
 	gd_served_parts_close(job->opaque);
 }
 
-int gd_served_job(struct gd_served *device, void (*run)(struct gd_job *job), const char *what)
-{
-	char name[32];
-	int err;
-
-	device->own->job.run = run;
-	snprintf(name, sizeof(name), "d%u-%s", device->id.domid, what);
-	err = gd_job_start(device->env->jobs, &device->own->job, name);
-	device->own->job_state = err ? GD_SERVED_JOB_NONE : GD_SERVED_JOB_RUNNING;
-	return err;
-}
-
 static void device_idle(struct gd_served *device)
 {
 	device->phase = GD_PHASE_IDLE;
@@ -123,7 +111,7 @@ static void device_idle(struct gd_served *device)
 
 static void device_close(struct gd_served *device)
 {
-	int err = gd_served_job(device, close_run, "close");
+	int err = gd_served_job_start(device, close_run, "close");
 
 	if (!err)
 		return;
@@ -216,7 +204,7 @@ int gd_served_open(struct gd_served *device, const struct gd_keys_device *keys, 
 	device->own->answered = answer != NULL;
 	device->own->answer = answer ? *answer : (struct gd_msg_answer){0};
 	device->phase = GD_PHASE_OPENING;
-	err = gd_served_job(device, gd_served_open_run, "open");
+	err = gd_served_job_start(device, gd_served_open_run, "open");
 	if (!err)
 		return 0;
 	device->phase = GD_PHASE_IDLE;
@@ -310,7 +298,7 @@ void gd_served_refresh(struct gd_served *device)
 		gd_vdev_refresh(device->own->vdev);
 		return;
 	}
-	err = gd_served_job(device, refresh_run, "size");
+	err = gd_served_job_start(device, refresh_run, "size");
 	if (err)
 		gd_log(&device->log, GD_WARN, "cannot look at the image's size: %s", strerror(-err));
 }

@@ -146,7 +146,7 @@ void gd_served_link(struct gd_served *device, const struct gd_msg_answer *answer
 	own->answer = *answer;
 	device->connection = answer->connection;
 	device->link = GD_LINK_TAKING;
-	err = gd_served_job(device, link_run, "link");
+	err = gd_served_job_start(device, link_run, "link");
 	if (!err)
 		return;
 	device->link = GD_LINK_NONE;
@@ -162,7 +162,7 @@ void gd_served_unlink(struct gd_served *device)
 	if (own->again)
 		return;
 	device->link = GD_LINK_ENDING;
-	if (!gd_served_job(device, unlink_run, "unlink"))
+	if (!gd_served_job_start(device, unlink_run, "unlink"))
 		return;
 	/* There is no thread for the job. The main thread may wait, but a guest's pages must not be held for ever. */
 	unlink_run(&own->job);

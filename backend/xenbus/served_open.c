@@ -64,13 +64,6 @@ static bool inherit_begin(struct gd_served *device)
 	return !__atomic_load_n(&device->left, __ATOMIC_SEQ_CST);
 }
 
-int gd_served_fail(struct gd_served *device, int err, const char *what)
-{
-	snprintf(device->error, sizeof(device->error), "%s: %s", what, strerror(-err));
-	device->result = err;
-	return err;
-}
-
 /* ---- the ledger ---------------------------------------------------------------------------------------------- */
 
 /*

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The inside of a served device: its life is served.c, the job that opens it is served_open.c, and served_link.c has
- * it driven by messages. The interface is served.h.
+ * it driven by messages. All of them start jobs by served_job.c. The interface is served.h.
  */
 #ifndef GD_SERVED_PRIV_H
 #define GD_SERVED_PRIV_H
@@ -23,13 +23,13 @@
  *   RUNNING_STALE --(it has ended)--> NONE, and a job that looks at the image's size is started
  *   RUNNING_STALE --(gd_served_stop() is called)--> RUNNING
  */
-enum gd_served_job { GD_SERVED_JOB_NONE, GD_SERVED_JOB_RUNNING, GD_SERVED_JOB_RUNNING_STALE };
+enum gd_served_job_state { GD_SERVED_JOB_NONE, GD_SERVED_JOB_RUNNING, GD_SERVED_JOB_RUNNING_STALE };
 
 /* What no other file needs to know of a device. */
 struct gd_served_own {
 	bool served; /* it was SERVED since it was last IDLE */
 	struct gd_job job;
-	enum gd_served_job job_state;
+	enum gd_served_job_state job_state;
 	bool inherits; /* the job may have set the queues to work; atomic */
 	bool local;    /* looking at the image's size does not block */
 	struct gd_disk *disk;
@@ -67,7 +67,7 @@ int gd_served_link_inherit(struct gd_served *device, char *error, size_t size);
 /* A job of the link has ended: the work of served_link.c that is the main thread's. False: that job was another one. */
 bool gd_served_link_done(struct gd_served *device);
 /* Start the device's job, if it is not running: 0, or -errno. */
-int gd_served_job(struct gd_served *device, void (*run)(struct gd_job *job), const char *what);
+int gd_served_job_start(struct gd_served *device, void (*run)(struct gd_job *job), const char *what);
 /* Close all that gd_served_open_run() has opened. */
 void gd_served_parts_close(struct gd_served *device);
 
