@@ -172,16 +172,16 @@ static int request_handle(struct gd_msg *msg, const struct gio_msg *request)
 static int requests_handle(struct gd_msg *msg)
 {
 	struct gio_msg request;
-	int ret = 1;
+	int taken = 1;
 
-	for (unsigned i = 0; i < GIO_MSG_TAKE_MAX && ret == 1; i++) {
-		ret = gd_msgbus_take(&msg->bus, &request);
-		if (ret == 1 && request_handle(msg, &request))
+	for (unsigned i = 0; i < GIO_MSG_TAKE_MAX && taken == 1; i++) {
+		taken = gd_msgbus_take(&msg->bus, &request);
+		if (taken == 1 && request_handle(msg, &request))
 			return -EPROTO;
 		if (msg->malformed >= GIO_MSG_MALFORMED_MAX)
 			return -EBADMSG;
 	}
-	return ret < 0 ? ret : 0;
+	return taken < 0 ? taken : 0;
 }
 
 /*
@@ -191,10 +191,10 @@ static int requests_handle(struct gd_msg *msg)
 static int event_step(struct gd_msg *msg)
 {
 	struct gio_msg event;
-	int ret = msg->event ? gd_msgbus_taken(&msg->bus, msg->event_at) : 1;
+	int taken = msg->event ? gd_msgbus_taken(&msg->bus, msg->event_at) : 1, err;
 
-	if (ret <= 0)
-		return ret;
+	if (taken <= 0)
+		return taken;
 	msg->event = false;
 	if (!gd_vdev_driving(msg->transport.vdev))
 		return 0;
@@ -202,11 +202,11 @@ static int event_step(struct gd_msg *msg)
 		return 0;
 	gd_handle_event(&msg->handle, &event);
 	msg->event_at = msg->bus.state.prod;
-	ret = gd_msgbus_put(&msg->bus, &event);
-	msg->event = !ret;
-	if (!ret)
+	err = gd_msgbus_put(&msg->bus, &event);
+	msg->event = !err;
+	if (!err)
 		show(msg);
-	return ret;
+	return err;
 }
 
 /* Do all that there is to do. False: the driver has broken the rules. */

@@ -168,21 +168,21 @@ static int check_dma(const struct check *check, bool *only)
 static int check_channels(const struct check *check, unsigned channels)
 {
 	struct gd_msg_answer *answer = &check->out->answer;
-	int ret = 0;
+	int err = 0;
 
 	answer->channels = (unsigned)numbered(check->keys, GD_FRONT_KEY_CHANNELS, channels);
 	if (!answer->channels)
 		return refuse(check, GD_FRONT_KEY_CHANNELS, "1 to %u", channels);
-	for (unsigned i = 0; !ret && i < answer->channels; i++) {
-		ret = check_port(check, GD_FRONT_KEY_QUEUE_PORT + i, &answer->ports[i]);
-		if (!ret && answer->ports[i] == answer->port)
-			ret = refuse(check, GD_FRONT_KEY_QUEUE_PORT + i, "another port than that of messages");
-		for (unsigned other = 0; !ret && other < i; other++)
+	for (unsigned i = 0; !err && i < answer->channels; i++) {
+		err = check_port(check, GD_FRONT_KEY_QUEUE_PORT + i, &answer->ports[i]);
+		if (!err && answer->ports[i] == answer->port)
+			err = refuse(check, GD_FRONT_KEY_QUEUE_PORT + i, "another port than that of messages");
+		for (unsigned other = 0; !err && other < i; other++)
 			if (answer->ports[i] == answer->ports[other])
-				ret = refuse(check, GD_FRONT_KEY_QUEUE_PORT + i, "another port than queue %u has",
+				err = refuse(check, GD_FRONT_KEY_QUEUE_PORT + i, "another port than queue %u has",
 					     other);
 	}
-	return ret;
+	return err;
 }
 
 /* FIRST:COUNT:r or FIRST:COUNT:w. How the runs lie to each other is gd_pool_map()'s to check. */
@@ -206,59 +206,59 @@ static int check_pool(const struct check *check)
 	const char *runs = check->keys->value[GD_FRONT_KEY_POOL_RUNS];
 	struct gd_msg_answer *answer = &check->out->answer;
 	uint64_t count = 0;
-	int ret = 0;
+	int err = 0;
 
 	if (runs && !gd_number(runs, false, GIO_POOL_RUNS_MAX, &count))
 		return refuse(check, GD_FRONT_KEY_POOL_RUNS, "0 to %u", GIO_POOL_RUNS_MAX);
 	answer->runs = (unsigned)count;
-	for (unsigned i = 0; !ret && i < answer->runs; i++)
-		ret = check_run(check, GD_FRONT_KEY_POOL_RUN + i, &answer->run[i]);
-	return ret;
+	for (unsigned i = 0; !err && i < answer->runs; i++)
+		err = check_run(check, GD_FRONT_KEY_POOL_RUN + i, &answer->run[i]);
+	return err;
 }
 
 static int check_pages(const struct check *check)
 {
 	struct gd_msg_answer *answer = &check->out->answer;
-	int ret = check_page(check, GD_FRONT_KEY_DRIVER_PAGE, &answer->driver_page);
+	int err = check_page(check, GD_FRONT_KEY_DRIVER_PAGE, &answer->driver_page);
 
-	if (!ret)
-		ret = check_page(check, GD_FRONT_KEY_DEVICE_PAGE, &answer->device_page);
-	if (!ret && answer->driver_page == answer->device_page)
-		ret = refuse(check, GD_FRONT_KEY_DEVICE_PAGE, "another page than the driver's");
-	return ret;
+	if (!err)
+		err = check_page(check, GD_FRONT_KEY_DEVICE_PAGE, &answer->device_page);
+	if (!err && answer->driver_page == answer->device_page)
+		err = refuse(check, GD_FRONT_KEY_DEVICE_PAGE, "another page than the driver's");
+	return err;
 }
 
 static int version_2(const struct check *check, unsigned channels)
 {
-	int ret = check_word(check, GD_FRONT_KEY_TRANSPORT, GIO_XENBUS_TRANSPORT_MSG);
+	int err = check_word(check, GD_FRONT_KEY_TRANSPORT, GIO_XENBUS_TRANSPORT_MSG);
 
-	if (!ret)
-		ret = check_word(check, GD_FRONT_KEY_DRAFT, GIO_MSG_DRAFT);
-	if (!ret)
-		ret = check_connection(check, &check->out->answer.connection);
-	if (!ret)
-		ret = check_dma(check, &check->out->answer.only);
-	if (!ret)
-		ret = check_pages(check);
-	if (!ret)
-		ret = check_port(check, GD_FRONT_KEY_PORT, &check->out->answer.port);
-	if (!ret)
-		ret = check_channels(check, channels);
-	return ret ? ret : check_pool(check);
+	if (!err)
+		err = check_word(check, GD_FRONT_KEY_DRAFT, GIO_MSG_DRAFT);
+	if (!err)
+		err = check_connection(check, &check->out->answer.connection);
+	if (!err)
+		err = check_dma(check, &check->out->answer.only);
+	if (!err)
+		err = check_pages(check);
+	if (!err)
+		err = check_port(check, GD_FRONT_KEY_PORT, &check->out->answer.port);
+	if (!err)
+		err = check_channels(check, channels);
+	return err ? err : check_pool(check);
 }
 
 static int version_1(const struct check *check)
 {
-	int ret = check_word(check, GD_FRONT_KEY_DMA, GIO_XENBUS_DMA_GRANT);
+	int err = check_word(check, GD_FRONT_KEY_DMA, GIO_XENBUS_DMA_GRANT);
 
-	return ret ? ret : check_port(check, GD_FRONT_KEY_PORT, &check->out->port);
+	return err ? err : check_port(check, GD_FRONT_KEY_PORT, &check->out->port);
 }
 
 int gd_front_parse(const struct gd_front_keys *keys, unsigned channels, struct gd_front *out, char error[GD_KEYS_ERROR])
 {
 	const struct check check = {keys, out, error};
 	uint64_t value = 0;
-	int ret;
+	int err;
 
 	*out = (struct gd_front){0};
 	if (!keys->value[GD_FRONT_KEY_STATE])
@@ -273,10 +273,10 @@ int gd_front_parse(const struct gd_front_keys *keys, unsigned channels, struct g
 		out->version = GIO_XENBUS_VERSION_MSG;
 	else if (!is_number(keys, GD_FRONT_KEY_VERSION, GIO_XENBUS_VERSION))
 		return refuse(&check, GD_FRONT_KEY_VERSION, channels ? "1 or 2" : "1");
-	ret = out->version == GIO_XENBUS_VERSION ? version_1(&check) : version_2(&check, channels);
-	if (ret)
+	err = out->version == GIO_XENBUS_VERSION ? version_1(&check) : version_2(&check, channels);
+	if (err)
 		out->port = 0;
-	return ret;
+	return err;
 }
 
 /* ---- where registers are ----------------------------------------------------------------------------------------- */

@@ -252,8 +252,8 @@ static int receive_ended(struct disk_rig *rig)
 }
 
 /*
- * A server for one connection, that ends with it: open's connection is the queue's, and the next queue's. The receive of
- * a queue does not outlive it, whether the system has it already or not.
+ * A server for one connection, that ends with it: open's connection is the queue's, and the next queue's. The receive
+ * of a queue does not outlive it, whether the system has it already or not.
  */
 static void test_one_connection(void **state)
 {
