@@ -260,7 +260,7 @@ void gio_entries_cancel(struct gio_entries *entries, const struct gio_entries_ra
 		gnttab_free_grant_reference(range->first + i);
 }
 
-int gio_entry_set(struct gio_entries *entries, gio_gref_t ref, gio_domid_t domid, gio_gfn_t gfn, bool readonly)
+static int set(struct gio_entries *entries, gio_gref_t ref, gio_domid_t domid, gio_gfn_t gfn, bool readonly)
 {
 	u64 *w = word(entries, ref);
 
@@ -273,6 +273,22 @@ int gio_entry_set(struct gio_entries *entries, gio_gref_t ref, gio_domid_t domid
 	WRITE_ONCE(*w, WORD(domid, gfn));
 	gnttab_grant_foreign_access_ref(ref, domid, gfn, readonly);
 	return 0;
+}
+
+int gio_entries_set(struct gio_entries *entries, gio_gref_t first, u32 count, gio_domid_t domid, const gio_gfn_t *gfns,
+		    bool readonly)
+{
+	int err = 0;
+	u32 i;
+
+	for (i = 0; i < count && !err; i++)
+		err = set(entries, first + i, domid, gfns[i], readonly);
+	return err;
+}
+
+gio_gfn_t gio_entry_gfn(const struct gio_entries *entries, gio_gref_t ref)
+{
+	return WORD_GFN(READ_ONCE(*word(entries, ref)));
 }
 
 bool gio_entry_active(const struct gio_entries *entries, gio_gref_t ref)
@@ -326,14 +342,21 @@ int gio_entry_end(struct gio_entries *entries, gio_gref_t ref)
 	return 0;
 }
 
-/* -GIO_EAGAIN without a try sends the page to quarantine, as if it were held: gio_entry_retry() finds out. */
-int gio_entry_revoke(struct gio_entries *entries, gio_gref_t ref)
+/* An end without a try sends the page to quarantine, as if it were held: gio_entry_retry() finds out. */
+static bool revoke(struct gio_entries *entries, gio_gref_t ref)
 {
 	u64 was = READ_ONCE(*word(entries, ref));
 
-	if (WORD_USED(was) && noisy(noise_of(entries, was)))
-		return -GIO_EAGAIN;
-	return gio_entry_end(entries, ref);
+	return !(WORD_USED(was) && noisy(noise_of(entries, was))) && !gio_entry_end(entries, ref);
+}
+
+u32 gio_entries_revoke(struct gio_entries *entries, gio_gref_t first, u32 count)
+{
+	u32 i = 0;
+
+	while (i < count && revoke(entries, first + i))
+		i++;
+	return i;
 }
 
 /* Get back the reference that the kernel has just been given: it comes first, unless another CPU was faster. */

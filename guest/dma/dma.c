@@ -4,6 +4,7 @@
 #include <abi/dma_addr.h>
 
 #define MAX_PAGES (UINT64_C(1) << 28) /* no grant table has more entries */
+#define BATCH	  32u		      /* frames that are looked up before they are granted: on the stack */
 
 static void stat_add(uint64_t *counter, uint64_t n)
 {
@@ -36,13 +37,17 @@ struct units {
 
 static const struct gio_dma_edges no_edges = {GIO_DMA_OWN, GIO_DMA_OWN};
 
-static gio_gfn_t unit_gfn(const struct gio_dma *dma, const struct units *units, uint32_t i)
+/* The frames of `count` units from the `at`-th on. */
+static void units_gfns(const struct gio_dma *dma, const struct units *units, uint32_t at, uint32_t count,
+		       gio_gfn_t *gfns)
 {
-	gio_gfn_t edge = !i ? units->edges.first : i == units->count - 1 ? units->edges.last : GIO_DMA_OWN;
-
-	if (edge != GIO_DMA_OWN)
-		return edge;
-	return units->by_va ? gio_os_gfn(dma->os, units->va + ((size_t)i << GIO_PAGE_SHIFT)) : units->gfn + i;
+	for (uint32_t i = 0; i < count; i++)
+		gfns[i] = units->by_va ? gio_os_gfn(dma->os, units->va + ((size_t)(at + i) << GIO_PAGE_SHIFT))
+				       : units->gfn + at + i;
+	if (!at && units->edges.first != GIO_DMA_OWN)
+		gfns[0] = units->edges.first;
+	if (units->count > 1 && at + count == units->count && units->edges.last != GIO_DMA_OWN)
+		gfns[count - 1] = units->edges.last;
 }
 
 static int units_count(uint32_t offset, uint64_t len, uint32_t *count)
@@ -91,6 +96,28 @@ static void count_unmap(struct gio_dma *dma, uint32_t count, int held)
 	stat_add(&dma->stats.quarantined, (uint64_t)held);
 }
 
+static uint32_t smaller(uint32_t a, uint32_t b)
+{
+	return a < b ? a : b;
+}
+
+/* Grant the units by a run that has been allocated for them. On failure some of them may be granted. */
+static int access_units(struct gio_dma *dma, const struct units *units, gio_gref_t first)
+{
+	gio_gfn_t gfns[BATCH];
+	uint32_t count;
+	int err = 0;
+
+	for (uint32_t i = 0; i < units->count && !err; i += count) {
+		bool readonly = i < units->readonly;
+
+		count = smaller(BATCH, (readonly ? units->readonly : units->count) - i);
+		units_gfns(dma, units, i, count, gfns);
+		err = gio_grants_access(dma->grants, first, i, count, dma->backend, gfns, readonly);
+	}
+	return err;
+}
+
 /* Grant the units; on failure end those granted, which the backend may have found meanwhile. */
 static int grant_units(struct gio_dma *dma, const struct units *units, gio_dma_t *addr)
 {
@@ -101,17 +128,11 @@ static int grant_units(struct gio_dma *dma, const struct units *units, gio_dma_t
 		return err;
 	gio_grants_own(dma->grants, first, dma->user);
 	stat_add(&dma->stats.granted, units->count);
-	for (uint32_t i = 0; i < units->count; i++) {
-		err = gio_grant_access(dma->grants, first + i, dma->backend, unit_gfn(dma, units, i),
-				       i < units->readonly);
-		if (err)
-			goto revoke;
-	}
-	*addr = gio_dma_addr(first, units->offset);
-	return 0;
-
-revoke:
-	count_unmap(dma, units->count, gio_grants_revoke(dma->grants, first, units->count));
+	err = access_units(dma, units, first);
+	if (err)
+		count_unmap(dma, units->count, gio_grants_revoke(dma->grants, first, units->count));
+	else
+		*addr = gio_dma_addr(first, units->offset);
 	return err;
 }
 

@@ -124,36 +124,66 @@ bool gio_entry_active(const struct gio_entries *entries, gio_gref_t ref)
 	return ref < gio_entries_count(entries) && active(__atomic_load_n(flags_of(entries, ref), __ATOMIC_RELAXED));
 }
 
-int gio_entry_set(struct gio_entries *entries, gio_gref_t ref, gio_domid_t domid, gio_gfn_t gfn, bool readonly)
+/* The entry's owner is its only writer while it is inactive. */
+static bool free_to_set(const uint16_t *flags)
 {
-	uint16_t flags = (uint16_t)(GIO_GTF_PERMIT_ACCESS | (readonly ? GIO_GTF_READONLY : 0));
+	return !active(__atomic_load_n(flags, __ATOMIC_RELAXED));
+}
 
-	if (ref >= gio_entries_count(entries))
-		return -GIO_EINVAL;
-	if (entries->v1 && gfn > UINT32_MAX)
+static int set_v1(struct gio_grant_entry_v1 *entry, gio_domid_t domid, gio_gfn_t gfn, uint16_t flags)
+{
+	if (gfn > UINT32_MAX)
 		return -GIO_ERANGE;
-	if (gio_entry_active(entries, ref))
+	if (!free_to_set(&entry->flags))
 		return -GIO_EBUSY;
-	if (entries->v1) {
-		__atomic_store_n(&entries->v1[ref].domid, domid, __ATOMIC_RELAXED);
-		__atomic_store_n(&entries->v1[ref].frame, (uint32_t)gfn, __ATOMIC_RELAXED);
-	} else {
-		__atomic_store_n(&entries->v2[ref].hdr.domid, domid, __ATOMIC_RELAXED);
-		/* Two words on a 32-bit machine: cannot be seen torn, as flags do not permit before the barrier below.
-		 */
-		entries->v2[ref].full_page.frame = gfn;
-	}
+	__atomic_store_n(&entry->domid, domid, __ATOMIC_RELAXED);
+	__atomic_store_n(&entry->frame, (uint32_t)gfn, __ATOMIC_RELAXED);
 	/*
 	 * Release: domid and frame, written above, before flags; pairs with the hypervisor's full barrier between its
-	 * last look at flags (its compare-and-exchange in v1) and its read of frame.
+	 * compare-and-exchange of flags and its read of frame.
 	 */
-	__atomic_store_n(flags_of(entries, ref), flags, __ATOMIC_RELEASE);
+	__atomic_store_n(&entry->flags, flags, __ATOMIC_RELEASE);
 	return 0;
+}
+
+static int set_v2(union gio_grant_entry_v2 *entry, gio_domid_t domid, gio_gfn_t gfn, uint16_t flags)
+{
+	if (!free_to_set(&entry->hdr.flags))
+		return -GIO_EBUSY;
+	__atomic_store_n(&entry->hdr.domid, domid, __ATOMIC_RELAXED);
+	/* Two words on a 32-bit machine: cannot be seen torn, as flags do not permit before the barrier below. */
+	entry->full_page.frame = gfn;
+	/* Release: as in set_v1(); pairs with the hypervisor's full barrier before its last look at flags. */
+	__atomic_store_n(&entry->hdr.flags, flags, __ATOMIC_RELEASE);
+	return 0;
+}
+
+int gio_entries_set(struct gio_entries *entries, gio_gref_t first, uint32_t count, gio_domid_t domid,
+		    const gio_gfn_t *gfns, bool readonly)
+{
+	uint16_t flags = (uint16_t)(GIO_GTF_PERMIT_ACCESS | (readonly ? GIO_GTF_READONLY : 0));
+	uint32_t exist = gio_entries_count(entries);
+	int err = 0;
+
+	if (first >= exist || count > exist - first)
+		return -GIO_EINVAL;
+	if (entries->v1)
+		for (uint32_t i = 0; i < count && !err; i++)
+			err = set_v1(&entries->v1[first + i], domid, gfns[i], flags);
+	else
+		for (uint32_t i = 0; i < count && !err; i++)
+			err = set_v2(&entries->v2[first + i], domid, gfns[i], flags);
+	return err;
+}
+
+gio_gfn_t gio_entry_gfn(const struct gio_entries *entries, gio_gref_t ref)
+{
+	return entries->v1 ? entries->v1[ref].frame : entries->v2[ref].full_page.frame;
 }
 
 static int end_v1(const struct gio_entries *entries, gio_gref_t ref)
 {
-	uint16_t *word = flags_of(entries, ref);
+	uint16_t *word = &entries->v1[ref].flags;
 	uint16_t flags = __atomic_load_n(word, __ATOMIC_RELAXED);
 
 	for (unsigned i = 0; i < TRIES; i++) {
@@ -206,7 +236,7 @@ static int end_v2(const struct gio_entries *entries, gio_gref_t ref)
 
 bool gio_entry_left(const struct gio_entries *entries, gio_gref_t ref, gio_gfn_t *gfn)
 {
-	*gfn = entries->v1 ? entries->v1[ref].frame : entries->v2[ref].full_page.frame;
+	*gfn = gio_entry_gfn(entries, ref);
 	return gio_entry_active(entries, ref) || (entries->v2 && in_use_v2(entries, ref));
 }
 
@@ -215,9 +245,17 @@ int gio_entry_end(struct gio_entries *entries, gio_gref_t ref)
 	return entries->v1 ? end_v1(entries, ref) : end_v2(entries, ref);
 }
 
-int gio_entry_revoke(struct gio_entries *entries, gio_gref_t ref)
+uint32_t gio_entries_revoke(struct gio_entries *entries, gio_gref_t first, uint32_t count)
 {
-	return entries->v1 ? end_v1(entries, ref) : revoke_v2(entries, ref);
+	uint32_t i = 0;
+
+	if (entries->v1)
+		while (i < count && !end_v1(entries, first + i))
+			i++;
+	else
+		while (i < count && !revoke_v2(entries, first + i))
+			i++;
+	return i;
 }
 
 int gio_entry_retry(struct gio_entries *entries, gio_gref_t ref)

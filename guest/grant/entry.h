@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Entries: the grant table itself, one grant at a time, and its growth.
+ * Entries: the grant table itself, and its growth.
  *
  * One file per owner of the table implements this header, chosen by linking: entry.c where the guest library owns it
  * (abi/grant_table.h, versions 1 and 2); a kernel module puts the kernel's own grant calls here.
@@ -46,9 +46,21 @@ void gio_entries_claim(struct gio_entries *entries, struct gio_entries_range *ra
 /* Give back a range that will not be claimed. */
 void gio_entries_cancel(struct gio_entries *entries, const struct gio_entries_range *range);
 
-/* Activate. -GIO_EINVAL: no such entry; -GIO_ERANGE: version 1 and a frame above 32 bits; -GIO_EBUSY: active already.
+/*
+ * Activate `count` entries from `first` on, for a frame each; on failure those before the one that failed are active.
+ * -GIO_EINVAL: no such entry; -GIO_ERANGE: version 1 and a frame above 32 bits; -GIO_EBUSY: active already.
  */
-int gio_entry_set(struct gio_entries *entries, gio_gref_t ref, gio_domid_t domid, gio_gfn_t gfn, bool readonly);
+int gio_entries_set(struct gio_entries *entries, gio_gref_t first, uint32_t count, gio_domid_t domid,
+		    const gio_gfn_t *gfns, bool readonly);
+
+static inline int gio_entry_set(struct gio_entries *entries, gio_gref_t ref, gio_domid_t domid, gio_gfn_t gfn,
+				bool readonly)
+{
+	return gio_entries_set(entries, ref, 1, domid, &gfn, readonly);
+}
+
+/* The frame of an entry that is active or closing. */
+gio_gfn_t gio_entry_gfn(const struct gio_entries *entries, gio_gref_t ref);
 /* True unless the entry is inactive. False for references that do not exist. */
 bool gio_entry_active(const struct gio_entries *entries, gio_gref_t ref);
 
@@ -65,10 +77,17 @@ bool gio_entry_left(const struct gio_entries *entries, gio_gref_t ref, gio_gfn_t
 int gio_entry_end(struct gio_entries *entries, gio_gref_t ref);
 
 /*
- * The same, for good: 0, or -GIO_EAGAIN with the entry closing (version 2) or active (version 1). Repeat until 0.
- * After 0, whatever the peer wrote to the page is visible, and nothing of its is to come.
+ * The same, for good, for entries from `first` on until one is in use: that one is then closing (version 2) or active
+ * (version 1). Returns how many are inactive: `count`, or the place of that one. What the peer wrote to their pages is
+ * visible, and nothing of its is to come.
  */
-int gio_entry_revoke(struct gio_entries *entries, gio_gref_t ref);
+uint32_t gio_entries_revoke(struct gio_entries *entries, gio_gref_t first, uint32_t count);
+
+/* For one entry: 0 or -GIO_EAGAIN. Repeat until 0. */
+static inline int gio_entry_revoke(struct gio_entries *entries, gio_gref_t ref)
+{
+	return gio_entries_revoke(entries, ref, 1) ? 0 : -GIO_EAGAIN;
+}
 
 /*
  * Repeat a revocation that gave -GIO_EAGAIN: as gio_entry_revoke(), or 1: the entry is inactive, and the reference has

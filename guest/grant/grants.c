@@ -107,13 +107,31 @@ free_grants:
 	return err;
 }
 
-/* End one grant; if it is in use, hold its page. True if it is held now. */
-static bool revoke_or_hold(struct gio_grants *grants, gio_gref_t ref)
+/* Hold the page of a grant that could not be ended. */
+static void hold(struct gio_grants *grants, gio_gref_t ref)
 {
-	if (!gio_entry_revoke(grants->entries, ref))
-		return false;
-	gio_os_page_get(grants->os, gio_runs_slot(&grants->runs, ref)->value);
-	return true;
+	gio_gfn_t gfn = gio_entry_gfn(grants->entries, ref);
+
+	gio_os_page_get(grants->os, gfn);
+	gio_runs_slot(&grants->runs, ref)->value = gfn;
+}
+
+/* End a run of grants. Returns how many could not be: their pages are held, and their links are 1, the others' 0. */
+static uint32_t end_run(struct gio_grants *grants, gio_gref_t first, uint32_t count)
+{
+	uint32_t held = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		i += gio_entries_revoke(grants->entries, first + i, count - i);
+		if (i == count)
+			break;
+		for (uint32_t j = 0; !held && j < count; j++)
+			gio_runs_slot(&grants->runs, first + j)->link = 0;
+		hold(grants, first + i);
+		gio_runs_slot(&grants->runs, first + i)->link = 1;
+		held++;
+	}
+	return held;
 }
 
 uint32_t gio_grants_close(struct gio_grants *grants)
@@ -125,8 +143,7 @@ uint32_t gio_grants_close(struct gio_grants *grants)
 	gio_quarantine_reap(&grants->quarantine, UINT32_MAX);
 	held = grants->quarantine.count;
 	while (gio_runs_next(&grants->runs, &pos, &first, &count))
-		for (uint32_t i = 0; i < count; i++)
-			held += revoke_or_hold(grants, first + i);
+		held += end_run(grants, first, count);
 	gio_os_lock_exit(&grants->lock);
 	gio_runs_exit(&grants->runs);
 	gio_entries_close(grants->entries);
@@ -248,14 +265,17 @@ void gio_grants_free(struct gio_grants *grants, gio_gref_t first, uint32_t count
 
 int gio_grant_access(struct gio_grants *grants, gio_gref_t ref, gio_domid_t domid, gio_gfn_t gfn, bool readonly)
 {
-	int err;
-
 	if (!gio_runs_plausible(&grants->runs, ref))
 		return -GIO_EINVAL;
-	err = gio_entry_set(grants->entries, ref, domid, gfn, readonly);
-	if (!err)
-		gio_runs_slot(&grants->runs, ref)->value = gfn;
-	return err;
+	return gio_entry_set(grants->entries, ref, domid, gfn, readonly);
+}
+
+int gio_grants_access(struct gio_grants *grants, gio_gref_t first, uint32_t at, uint32_t count, gio_domid_t domid,
+		      const gio_gfn_t *gfns, bool readonly)
+{
+	if (count > UINT32_MAX - at || !gio_runs_holds(&grants->runs, first, at + count))
+		return -GIO_EINVAL;
+	return gio_entries_set(grants->entries, first + at, count, domid, gfns, readonly);
 }
 
 int gio_grant_end(struct gio_grants *grants, gio_gref_t ref)
@@ -288,16 +308,12 @@ static void sort_out(struct gio_grants *grants, gio_gref_t first, uint32_t count
 
 int gio_grants_revoke(struct gio_grants *grants, gio_gref_t first, uint32_t count)
 {
-	int held = 0, err = retire(grants, first, count);
+	int err = retire(grants, first, count);
+	uint32_t held;
 
 	if (err)
 		return err;
-	for (uint32_t i = 0; i < count; i++) {
-		bool h = revoke_or_hold(grants, first + i);
-
-		gio_runs_slot(&grants->runs, first + i)->link = h;
-		held += h;
-	}
+	held = end_run(grants, first, count);
 	gio_os_lock(&grants->lock);
 	gio_quarantine_reap(&grants->quarantine, REAP_ASIDE);
 	if (held)
@@ -305,7 +321,7 @@ int gio_grants_revoke(struct gio_grants *grants, gio_gref_t first, uint32_t coun
 	else
 		gio_runs_release(&grants->runs, first, count);
 	gio_os_unlock(&grants->lock);
-	return held;
+	return (int)held;
 }
 
 uint32_t gio_grants_reap(struct gio_grants *grants)

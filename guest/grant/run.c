@@ -302,6 +302,13 @@ bool gio_runs_plausible(const struct gio_runs *runs, uint32_t index)
 	return state == INSIDE || state == USED || state == RETIRED;
 }
 
+bool gio_runs_holds(const struct gio_runs *runs, uint32_t first, uint32_t count)
+{
+	uint32_t tag = tag_at(runs, first);
+
+	return tag_state(tag) == USED && tag_len(tag) >= count;
+}
+
 uint32_t gio_runs_tail(const struct gio_runs *runs, uint32_t end)
 {
 	uint32_t tag = end ? tag_at(runs, end - 1) : tag_make(ABSENT, 0);

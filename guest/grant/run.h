@@ -88,6 +88,9 @@ struct gio_run_slot *gio_runs_slot(const struct gio_runs *runs, uint32_t index);
 /* True unless `index` is surely not allocated: free, or never added. For the owner, and as a check on callers. */
 bool gio_runs_plausible(const struct gio_runs *runs, uint32_t index);
 
+/* True if an allocated (and not retired) run of at least `count` begins at `first`. For its owner. */
+bool gio_runs_holds(const struct gio_runs *runs, uint32_t first, uint32_t count);
+
 /* How many free indices end right before `end`. */
 uint32_t gio_runs_tail(const struct gio_runs *runs, uint32_t end);
 /* The next allocated (and not retired) run at or after *pos; moves *pos behind it. False: there is none. */

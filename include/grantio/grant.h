@@ -67,6 +67,14 @@ void gio_grants_free(struct gio_grants *grants, gio_gref_t first, uint32_t count
 int gio_grant_access(struct gio_grants *grants, gio_gref_t ref, gio_domid_t domid, gio_gfn_t gfn, bool readonly);
 
 /*
+ * The same for a part of a run, which begins at `first` as it was allocated: its references from the `at`-th on, one
+ * for each of `count` frames. On failure some of them may grant their frames: revoke the run. -GIO_EINVAL: it has not
+ * so many references.
+ */
+int gio_grants_access(struct gio_grants *grants, gio_gref_t first, uint32_t at, uint32_t count, gio_domid_t domid,
+		      const gio_gfn_t *gfns, bool readonly);
+
+/*
  * End one grant; the reference stays the caller's. 0 (also if it was not active), or -GIO_EAGAIN while the peer still
  * holds it: the entry is then unchanged and still active. -GIO_EINVAL: not an allocated reference.
  */

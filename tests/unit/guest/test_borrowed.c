@@ -22,6 +22,7 @@ enum { OWNERS, LENT, CLAIMED };
 static struct {
 	uint8_t whose;
 	bool active, held;
+	gio_gfn_t gfn;
 } table[TABLE];
 
 static unsigned retries, lost; /* every lost-th retry loses the reference */
@@ -104,13 +105,23 @@ void gio_entries_cancel(struct gio_entries *entries, const struct gio_entries_ra
 	}
 }
 
-int gio_entry_set(struct gio_entries *entries, gio_gref_t ref, gio_domid_t domid, gio_gfn_t gfn, bool readonly)
+int gio_entries_set(struct gio_entries *entries, gio_gref_t first, uint32_t count, gio_domid_t domid,
+		    const gio_gfn_t *gfns, bool readonly)
 {
-	(void)entries, (void)domid, (void)gfn, (void)readonly;
-	assert_int_equal(table[ref].whose, CLAIMED);
-	assert_false(table[ref].active);
-	table[ref].active = true;
+	(void)entries, (void)domid, (void)readonly;
+	for (uint32_t i = 0; i < count; i++) {
+		assert_int_equal(table[first + i].whose, CLAIMED);
+		assert_false(table[first + i].active);
+		table[first + i].active = true;
+		table[first + i].gfn = gfns[i];
+	}
 	return 0;
+}
+
+gio_gfn_t gio_entry_gfn(const struct gio_entries *entries, gio_gref_t ref)
+{
+	(void)entries;
+	return table[ref].gfn;
 }
 
 bool gio_entry_active(const struct gio_entries *entries, gio_gref_t ref)
@@ -135,9 +146,12 @@ int gio_entry_end(struct gio_entries *entries, gio_gref_t ref)
 	return 0;
 }
 
-int gio_entry_revoke(struct gio_entries *entries, gio_gref_t ref)
+uint32_t gio_entries_revoke(struct gio_entries *entries, gio_gref_t first, uint32_t count)
 {
-	return gio_entry_end(entries, ref);
+	for (uint32_t i = 0; i < count; i++)
+		if (gio_entry_end(entries, first + i))
+			return i;
+	return count;
 }
 
 int gio_entry_retry(struct gio_entries *entries, gio_gref_t ref)

@@ -501,6 +501,33 @@ static void test_faults(void **state)
 	}
 }
 
+/* Each unit of a long buffer has its frame, those at the edges theirs, wherever a batch of them ends. */
+static void test_long_edges(void **state)
+{
+	const struct gio_dma_edges edges = {0x111, 0x222};
+
+	(void)state;
+	for (uint32_t count = 30; count <= 66; count++) {
+		struct fixture f;
+		gio_dma_t addr;
+		gio_gfn_t gfn;
+
+		fixture_open(&f, 1);
+		assert_int_equal(gio_dma_map_edges(&f.dma, 0x5000, 7, count * GIO_PAGE_SIZE - 9, GIO_DMA_TO_DEVICE,
+						   &edges, &addr),
+				 0);
+		for (uint32_t i = 0; i < count; i++) {
+			gio_gref_t ref = gio_dma_addr_gref(addr) + i;
+
+			assert_int_equal(fake_peer_pin(f.os, BACKEND, ref, false, &gfn), 0);
+			assert_int_equal(gfn, !i ? 0x111 : i == count - 1 ? 0x222 : 0x5000 + i);
+			fake_peer_unpin(f.os, ref, false);
+		}
+		assert_int_equal(gio_dma_unmap(&f.dma, addr, count * GIO_PAGE_SIZE - 9), 0);
+		fixture_close(&f);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -510,6 +537,7 @@ int main(void)
 		cmocka_unit_test(test_directions),
 		cmocka_unit_test(test_gfn),
 		cmocka_unit_test(test_edges),
+		cmocka_unit_test(test_long_edges),
 		cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_frame_too_large),
 		cmocka_unit_test(test_unmap_quarantine),

@@ -475,6 +475,46 @@ static void test_growth(void **state)
 	}
 }
 
+/* Entries side by side: each gets its frame, and a run ends at the first one in use, which has the rest left as it was.
+ */
+static void test_runs(void **state)
+{
+	(void)state;
+	FOR_VERSIONS(v)
+	{
+		struct fixture f;
+		uint32_t count, held = REF + 5;
+		gio_gfn_t gfns[8], gfn;
+
+		fixture_open(&f, v);
+		count = gio_entries_count(f.entries);
+		for (unsigned i = 0; i < 8; i++)
+			gfns[i] = f.gfn + 2 * i;
+		assert_int_equal(gio_entries_set(f.entries, count - 7, 8, PEER, gfns, false), -GIO_EINVAL);
+		assert_int_equal(gio_entries_set(f.entries, REF, UINT32_MAX, PEER, gfns, false), -GIO_EINVAL);
+		assert_int_equal(gio_entries_set(f.entries, REF, 8, PEER, gfns, true), 0);
+		for (unsigned i = 0; i < 8; i++)
+			assert_int_equal(gio_entry_gfn(f.entries, REF + i), gfns[i]);
+		assert_int_equal(fake_peer_pin(f.os, PEER, held, false, &gfn), 0);
+		assert_int_equal(gfn, gfns[5]);
+		assert_int_equal(gio_entries_set(f.entries, REF + 6, 2, PEER, gfns, true), -GIO_EBUSY);
+		assert_int_equal(gio_entries_revoke(f.entries, REF, 8), 5);
+		assert_false(gio_entry_active(f.entries, REF + 4));
+		assert_true(gio_entry_active(f.entries, REF + 6));
+		assert_int_equal(gio_entry_gfn(f.entries, held), gfns[5]);
+		assert_int_equal(gio_entries_revoke(f.entries, REF + 6, 2), 2);
+		fake_peer_unpin(f.os, held, false);
+		assert_int_equal(gio_entries_revoke(f.entries, REF, 8), 8);
+		/* One that is active stops a run that is to be set; those before it are. */
+		assert_int_equal(gio_entry_set(f.entries, REF + 2, PEER, f.gfn, false), 0);
+		assert_int_equal(gio_entries_set(f.entries, REF, 4, PEER, gfns, false), -GIO_EBUSY);
+		assert_true(gio_entry_active(f.entries, REF + 1));
+		assert_false(gio_entry_active(f.entries, REF + 3));
+		assert_int_equal(gio_entries_revoke(f.entries, REF, 4), 4);
+		fixture_close(&f);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -483,7 +523,7 @@ int main(void)
 		cmocka_unit_test(test_end_in_use),	cmocka_unit_test(test_revoke_in_use),
 		cmocka_unit_test(test_window),		cmocka_unit_test(test_reuse_in_window),
 		cmocka_unit_test(test_window_of_guest), cmocka_unit_test(test_concurrent_peer),
-		cmocka_unit_test(test_growth),
+		cmocka_unit_test(test_growth),		cmocka_unit_test(test_runs),
 	};
 
 	return cmocka_run_group_tests_name("entry", tests, NULL, NULL);

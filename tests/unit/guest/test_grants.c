@@ -533,6 +533,39 @@ static void test_exit_beside_held(void **state)
 	assert_int_equal(fake_os_delete(f.os), 3); /* the held page, its hold, its grant */
 }
 
+/* A part of a run is granted at once; no part reaches beyond it, and nothing is granted by what is no run. */
+static void test_access_of_runs(void **state)
+{
+	(void)state;
+	FOR_VERSIONS(v)
+	{
+		struct fixture f;
+		gio_gref_t first;
+		gio_gfn_t gfns[5], seen;
+
+		fixture_open(&f, v);
+		for (unsigned i = 0; i < 5; i++)
+			gfns[i] = 100 + 3 * i;
+		assert_int_equal(gio_grants_alloc(f.grants, 5, &first), 0);
+		assert_int_equal(gio_grants_access(f.grants, first, 0, 6, PEER, gfns, false), -GIO_EINVAL);
+		assert_int_equal(gio_grants_access(f.grants, first, 1, 5, PEER, gfns, false), -GIO_EINVAL);
+		assert_int_equal(gio_grants_access(f.grants, first, UINT32_MAX, 5, PEER, gfns, false), -GIO_EINVAL);
+		assert_int_equal(gio_grants_access(f.grants, first + 1, 0, 1, PEER, gfns, false), -GIO_EINVAL);
+		assert_int_equal(gio_grants_access(f.grants, first + 5, 0, 1, PEER, gfns, false), -GIO_EINVAL);
+		assert_int_equal(gio_grants_access(f.grants, first, 0, 2, PEER, gfns, true), 0);
+		assert_int_equal(gio_grants_access(f.grants, first, 2, 3, PEER, gfns + 2, false), 0);
+		for (unsigned i = 0; i < 5; i++) {
+			assert_int_equal(fake_peer_pin(f.os, PEER, first + i, i >= 2, &seen), 0);
+			assert_int_equal(seen, gfns[i]);
+			fake_peer_unpin(f.os, first + i, i >= 2);
+		}
+		assert_int_not_equal(fake_peer_pin(f.os, PEER, first + 1, true, NULL), 0);
+		assert_int_equal(gio_grants_revoke(f.grants, first, 5), 0);
+		assert_int_equal(gio_grants_access(f.grants, first, 0, 1, PEER, gfns, false), -GIO_EINVAL);
+		fixture_close(&f);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -543,6 +576,7 @@ int main(void)
 		cmocka_unit_test(test_growth_and_limit),
 		cmocka_unit_test(test_growth_faults),
 		cmocka_unit_test(test_access_checks),
+		cmocka_unit_test(test_access_of_runs),
 		cmocka_unit_test(test_end),
 		cmocka_unit_test(test_misuse),
 		cmocka_unit_test(test_quarantine_subsets),
