@@ -110,6 +110,18 @@ def allocator_table(build):
         yield f"| {references} | {occupancy} % | {run} | {float(ns):.0f} | {float(first_fit):.0f} |"
 
 
+def mapping_table(build):
+    out = subprocess.run([f"{build}/bench/dma_bench", "--tsv"], check=True, text=True, stdout=subprocess.PIPE).stdout
+    ways = {}
+    for way, direction, size, pair, page in (line.split("\t") for line in out.splitlines()[1:]):
+        ways.setdefault((direction, int(size)), {})[way] = (float(pair), float(page))
+    yield "| buffer | direct grants, ns | each page | pool, ns | each page |"
+    yield "|---|--:|--:|--:|--:|"
+    for (direction, size), found in ways.items():
+        cells = [f"{found[way][0]:.0f} | {found[way][1]:.1f}" if way in found else "- | -" for way in ("direct", "pool")]
+        yield f"| {direction} of {size} bytes | {cells[0]} | {cells[1]} |"
+
+
 def scale_table(build):
     yield "| | |"
     yield "|---|--:|"
@@ -155,7 +167,8 @@ def write(rows, build):
         "MACHINE": f"{os.cpu_count()} processors ({processor()}), Linux {platform.release().split('-')[0]}",
         "ROUNDS": str(ROUNDS), "SECONDS": str(SECONDS), "IMAGE": f"{IMAGE_MIB} MiB",
         "THROUGHPUT": "\n".join(throughput_table(rows)), "COUNTS": "\n".join(counts_table(rows)),
-        "ALLOCATOR": "\n".join(allocator_table(build)), "XEN": "\n".join(on_xen),
+        "ALLOCATOR": "\n".join(allocator_table(build)), "MAPPING": "\n".join(mapping_table(build)),
+        "XEN": "\n".join(on_xen),
         "NBD": "\n".join(nbd.section(build, ROUNDS, SECONDS)),
         "SCALE": "\n".join(scale_table(build)),
     }
