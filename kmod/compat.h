@@ -17,6 +17,7 @@
 #include <linux/virtio.h>
 #include <xen/events.h>
 #include <xen/grant_table.h>
+#include <xen/page.h>
 #include <xen/xenbus.h>
 
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(5, 14, 0)
@@ -26,6 +27,16 @@
 #define GK_SINCE(major, minor) (LINUX_VERSION_CODE >= KERNEL_VERSION(major, minor, 0))
 
 /* ---- grants ---------------------------------------------------------------------------------------------------- */
+
+/* The hypervisor's number of a frame that is known by the guest's: another one in a PV guest only, which is on x86. */
+static inline unsigned long gk_frame(unsigned long gfn)
+{
+#if IS_ENABLED(CONFIG_XEN_PV)
+	return pfn_to_gfn(gfn);
+#else
+	return gfn;
+#endif
+}
 
 /* End one grant, and keep the reference. False: the grant is still in use, and the kernel has logged that. */
 static inline bool gk_grant_end(grant_ref_t ref)
@@ -209,6 +220,36 @@ static inline void gk_restricted_set(gk_restricted_fn *fn)
 {
 }
 #endif
+
+/* What find_vqs() is to find: its parameters, and those of queue `i`. */
+#if GK_SINCE(6, 11)
+#define GK_FIND_VQS_WANTED struct virtqueue_info wanted[]
+#define GK_FIND_VQS_ARGS   wanted
+#define GK_VQ_NAME(i)	   (wanted[i].name)
+#define GK_VQ_CALLBACK(i)  (wanted[i].callback)
+#define GK_VQ_CTX(i)	   (wanted[i].ctx)
+#else
+#define GK_FIND_VQS_WANTED vq_callback_t *callbacks[], const char *const names[], const bool *ctx
+#define GK_FIND_VQS_ARGS   callbacks, names, ctx
+#define GK_VQ_NAME(i)	   (names[i])
+#define GK_VQ_CALLBACK(i)  (callbacks[i])
+#define GK_VQ_CTX(i)	   (ctx && ctx[i])
+#endif
+
+/* A member of struct virtio_config_ops: before there was one, a reset alone has to wait for callbacks. */
+#if GK_SINCE(5, 19)
+#define GK_VIRTIO_SYNCHRONIZE_CBS(fn) .synchronize_cbs = (fn),
+#else
+#define GK_VIRTIO_SYNCHRONIZE_CBS(fn)
+#endif
+
+/* How many entries the device would let a queue have. */
+static inline void gk_vq_num_max_set(struct virtqueue *vq, unsigned int num)
+{
+#if GK_SINCE(6, 0)
+	vq->num_max = num;
+#endif
+}
 
 /* How a virtio driver freezes, or NULL. Kernels that cannot sleep have no such member. */
 #if IS_ENABLED(CONFIG_PM)

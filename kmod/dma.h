@@ -8,6 +8,7 @@
 #include <linux/xarray.h>
 
 #include <grantio/dma.h>
+#include <grantio/pool.h>
 
 /* DMA for one backend; it lies in the frontend's device, and outlives the platform device. */
 struct gk_dma {
@@ -16,6 +17,8 @@ struct gk_dma {
 	bool refused;			   /* coherent memory was refused, and the log says so */
 	struct ratelimit_state complaints; /* lines that the backend can cause, however often it begins anew */
 	u64 quarantined;		   /* the value that was last read from dma.stats */
+	bool pooled;			   /* all data goes through the pool, and nothing else is mapped */
+	struct gio_pool *pool;		   /* NULL: there is none now */
 	struct xarray bounces;		   /* struct gk_bounce, by each of its references */
 	atomic64_t bounced;		   /* how many mappings were bounced so far */
 };

@@ -14,6 +14,7 @@
 #include "bounce.h"
 #include "compat.h"
 #include "dma_ops.h"
+#include "pooled.h"
 #include "reap.h"
 
 #define RING_MAX    32768u /* entries of a ring, by the standard */
@@ -51,7 +52,9 @@ static int map(struct device *dev, phys_addr_t phys, size_t size, enum gio_dma_d
 	/* Only memory that has a page can be held in quarantine. */
 	if (unlikely(!pfn_valid(PHYS_PFN(phys)) || !pfn_valid(PHYS_PFN(phys + size - 1))))
 		return -EIO;
-	if (gk_bounce_needed(phys, size))
+	if (dma->pooled)
+		err = gk_pooled_map(dma, phys, size, dir, sync, &got);
+	else if (gk_bounce_needed(phys, size))
 		err = gk_bounce_map(dma, phys, size, dir, sync, &got);
 	else
 		err = gio_dma_map_gfn(&dma->dma, phys >> GIO_PAGE_SHIFT, phys & GIO_PAGE_MASK, size, dir, &got);
@@ -60,16 +63,13 @@ static int map(struct device *dev, phys_addr_t phys, size_t size, enum gio_dma_d
 	return err;
 }
 
-/* False: that is no mapping of this device's, and nothing was ended; whatever it was stays granted, and is kept. */
-static bool unmap(struct device *dev, dma_addr_t addr, size_t size, bool sync)
+/* False: that is no mapping of this device's, and nothing was ended. */
+static bool unmap_granted(struct gk_dma *dma, dma_addr_t addr, size_t size, bool sync)
 {
-	struct gk_dma *dma = gk_dma_of(dev);
 	struct gk_bounce *bounce = gk_bounce_take(dma, addr);
 	u64 quarantined;
-	int err = gio_dma_unmap(&dma->dma, addr, size);
 
-	if (WARN_ONCE(err, "grantio: %s: unmaps %zu bytes at %pad, which are not mapped so\n", dev_name(dev), size,
-		      &addr))
+	if (gio_dma_unmap(&dma->dma, addr, size))
 		return false;
 	if (bounce)
 		gk_bounce_end(bounce, sync);
@@ -79,6 +79,17 @@ static bool unmap(struct device *dev, dma_addr_t addr, size_t size, bool sync)
 		gk_reap_schedule();
 	}
 	return true;
+}
+
+/* False: that is no mapping of this device's; whatever it was stays granted, and is kept. */
+static bool unmap(struct device *dev, dma_addr_t addr, size_t size, enum gio_dma_dir dir, bool sync)
+{
+	struct gk_dma *dma = gk_dma_of(dev);
+	bool done = dma->pooled ? gk_pooled_unmap(dma, addr, size, dir, sync) : unmap_granted(dma, addr, size, sync);
+
+	WARN_ONCE(!done, "grantio: %s: unmaps %zu bytes at %pad, which are not mapped so\n", dev_name(dev), size,
+		  &addr);
+	return done;
 }
 
 /* Unless the driver syncs what it needs by itself. */
@@ -103,7 +114,7 @@ GK_DMA_DEFINE_MAP_PAGE(ops_map_phys)
 static void ops_unmap(struct device *dev, dma_addr_t addr, size_t size, enum dma_data_direction dir,
 		      unsigned long attrs)
 {
-	unmap(dev, addr, size, syncs(attrs));
+	unmap(dev, addr, size, dir_of(dir), syncs(attrs));
 }
 
 static void ops_unmap_sg(struct device *dev, struct scatterlist *sgl, int nents, enum dma_data_direction dir,
@@ -112,7 +123,7 @@ static void ops_unmap_sg(struct device *dev, struct scatterlist *sgl, int nents,
 	struct scatterlist *sg;
 	int i;
 
-	for_each_sg(sgl, sg, nents, i) unmap(dev, sg_dma_address(sg), sg_dma_len(sg), syncs(attrs));
+	for_each_sg(sgl, sg, nents, i) unmap(dev, sg_dma_address(sg), sg_dma_len(sg), dir_of(dir), syncs(attrs));
 }
 
 static int ops_map_sg(struct device *dev, struct scatterlist *sgl, int nents, enum dma_data_direction dir,
@@ -136,16 +147,28 @@ static int ops_map_sg(struct device *dev, struct scatterlist *sgl, int nents, en
 	return nents;
 }
 
+static void sync_copies(struct device *dev, dma_addr_t addr, size_t size, bool to_device)
+{
+	struct gk_dma *dma = gk_dma_of(dev);
+
+	if (dma->pooled)
+		gk_pooled_sync(dma, addr, size, to_device);
+	else
+		gk_bounce_sync(dma, addr, size, to_device);
+}
+
+/* What the device only reads it has not changed. */
 static void ops_sync_for_cpu(struct device *dev, dma_addr_t addr, size_t size, enum dma_data_direction dir)
 {
-	gk_bounce_sync(gk_dma_of(dev), addr, size, false);
+	if (dir != DMA_TO_DEVICE)
+		sync_copies(dev, addr, size, false);
 }
 
 /* What the device is to write it need not be shown, and it may have written some of it. */
 static void ops_sync_for_device(struct device *dev, dma_addr_t addr, size_t size, enum dma_data_direction dir)
 {
 	if (dir != DMA_FROM_DEVICE)
-		gk_bounce_sync(gk_dma_of(dev), addr, size, true);
+		sync_copies(dev, addr, size, true);
 }
 
 static void ops_sync_sg_for_cpu(struct device *dev, struct scatterlist *sgl, int nents, enum dma_data_direction dir)
@@ -226,7 +249,7 @@ static void *ops_alloc(struct device *dev, size_t size, dma_addr_t *addr, gfp_t 
 
 static void ops_free(struct device *dev, size_t size, void *va, dma_addr_t addr, unsigned long attrs)
 {
-	if (unmap(dev, addr, coherent_size(size), false))
+	if (unmap(dev, addr, coherent_size(size), GIO_DMA_BOTH, false))
 		free_pages_exact(va, PAGE_ALIGN(size));
 }
 
@@ -267,7 +290,9 @@ static int ops_get_sgtable(struct device *dev, struct sg_table *sgt, void *va, d
 
 static size_t ops_max_mapping_size(struct device *dev)
 {
-	return MAPPING_MAX;
+	const struct gk_dma *dma = gk_dma_of(dev);
+
+	return dma->pool ? gio_pool_mapping_max(dma->pool) : MAPPING_MAX;
 }
 
 /* The address of a grant has bit 63. */
@@ -332,6 +357,11 @@ int gk_dma_attach(struct device *dev, struct gk_dma *dma, domid_t backend, u32 t
 	if (err)
 		gk_dma_detach(dev);
 	return err;
+}
+
+void gk_dma_keep(struct device *dev)
+{
+	set_dma_ops(dev, &grant_ops);
 }
 
 void gk_dma_detach(struct device *dev)

@@ -16,6 +16,11 @@ void gk_dma_init(struct gk_dma *dma);
  * which must be free for that, keeps a pointer to `dma`. 0 or -errno; after an error `dev` is unchanged.
  */
 int gk_dma_attach(struct device *dev, struct gk_dma *dma, domid_t backend, u32 type);
+/*
+ * Give it these operations again: a kernel with CONFIG_XEN_VIRTIO may have given it others when its virtio device said
+ * which features it has.
+ */
+void gk_dma_keep(struct device *dev);
 /* Undo gk_dma_attach() when no driver uses `dev` any more. A platform device that is removed does not need it. */
 void gk_dma_detach(struct device *dev);
 /* True for a device that was given to gk_dma_attach(). */

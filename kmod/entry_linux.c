@@ -271,7 +271,7 @@ static int set(struct gio_entries *entries, gio_gref_t ref, gio_domid_t domid, g
 	if (gfn > U32_MAX)
 		return -GIO_ERANGE; /* the kernel's table may be of version 1 */
 	WRITE_ONCE(*w, WORD(domid, gfn));
-	gnttab_grant_foreign_access_ref(ref, domid, gfn, readonly);
+	gnttab_grant_foreign_access_ref(ref, domid, gk_frame(gfn), readonly);
 	return 0;
 }
 

@@ -1,50 +1,48 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The guest's side of docs/xenbus.md, version 1. It makes a "virtio-mmio" platform device for a directory
- * device/virtio_disk/N in xenstore, and removes it.
+ * The guest's side of docs/xenbus.md. It makes a platform device for a directory device/virtio_disk/N in xenstore, and
+ * removes it.
  *
  *   our state      backend's state   what we do                                               our new state
- *   Initialising   InitWait          check the backend's offer, make an event channel and     Initialised
- *                                    write its port
- *   Initialised    Connected         make the platform device, since the backend has bound    Connected
- *                                    the channel
- *   Connected      InitWait          remove the device and the channel, since the backend     Initialising
- *                                    begins anew; then the first line applies
- *   any            Closing, Closed   remove the device and the channel                        Closed
+ *   Initialising   InitWait          check the backend's offer, make what the answer names    Initialised
+ *                                    (event channels, shared pages) and write it
+ *   Initialised    Connected         make the platform device, since the backend has          Connected
+ *                                    accepted the answer
+ *   Connected      InitWait          remove the device and what was made for it, since the    Initialising
+ *                                    backend begins anew; then the first line applies
+ *   any            Closing, Closed   remove the device and what was made for it               Closed
  *
- * Our state is also Closed after we have refused an offer. It stays so until the backend begins anew.
+ * Our state is also Closed after we have refused an offer, until the backend begins anew; and after we have given a
+ * device up that breaks the protocol or does not answer, until it may be connected again.
+ *
+ * What an offer, an answer and a device are depends on the transport (front.h), which the offer chooses.
  *
  * Save and restore: a guest freezes its virtio drivers before it is saved. After a restore or a migration its backend
  * does not know it, and is in InitWait. The guest's event channels are gone. So the connection begins at Initialising
- * again, but the platform device stays, with its driver frozen. When both states are Connected the driver goes on. The
- * registers must be where they were, because the driver has them mapped. A driver that cannot freeze (virtio_mmio
- * before 5.17) loses its device, and gets a new one.
+ * again, but the platform device stays, with its driver frozen. When both states are Connected the driver goes on. A
+ * driver that cannot freeze (virtio_mmio before 5.17) loses its device, and gets a new one.
  *
  * Threads: xenbus calls us in a thread that all of its devices share. A virtio driver may wait for I/O in its probe,
  * and must not hold that thread up. So each device has a work item, which looks at the two states as they are now, and
  * not at single events.
  *
- * The backend is not trusted. The registers that it offers must lie where version 1 says, and must overlap neither the
- * guest's memory nor another device. It may begin anew as often as it likes, and cannot fill the log by that.
+ * The backend is not trusted. It may begin anew as often as it likes: each time it then waits longer for us, and it
+ * cannot fill the log.
  *
  * A device whose registers the toolstack has placed (`base` is not 0, as with xl on Arm) is in the device tree. The
  * frontend leaves it alone.
  */
-#include <linux/interrupt.h>
-#include <linux/io.h>
-#include <linux/sched/mm.h>
-#include <linux/ioport.h>
+#include <linux/jiffies.h>
 #include <linux/kernel.h>
 #include <linux/module.h>
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
-#include <linux/virtio_config.h>
 #include <linux/virtio_ids.h>
-#include <linux/virtio_mmio.h>
 #include <linux/workqueue.h>
-#include <xen/events.h>
+#include <xen/xen.h>
 #include <xen/xenbus.h>
 
-#include <abi/virtio_mmio.h>
+#include <abi/virtio_msg.h>
 #include <abi/xen.h>
 #include <abi/xenbus.h>
 
@@ -52,147 +50,31 @@
 #include "dma_ops.h"
 #include "front.h"
 #include "frontend.h"
-#include "platform.h"
+#include "keys.h"
+#include "mmio.h"
+#include "msg.h"
 #include "sysfs.h"
 #include "tree.h"
-#include "virtio.h"
 
 #define RETRIES	     60u /* of a connection for which there is no memory, */
 #define RETRY_PERIOD HZ	 /* so far apart */
 
+#define PAUSE_MIN HZ	    /* before the second connection after the first one, doubled each time, */
+#define PAUSE_MAX (30 * HZ) /* up to this; none again */
+#define CALM	  (60 * HZ) /* after a connection that lasted so long */
+
 static struct workqueue_struct *queue;
-
-/* The registers that are taken, by base / GIO_XENBUS_MMIO_STEP. */
-static DEFINE_XARRAY(bases);
-
-/* What the backend can have us say as often as it likes. */
-#define complain(front, error, ...)                                           \
-	do {                                                                  \
-		if (__ratelimit(&(front)->dma.complaints))                    \
-			xenbus_dev_error((front)->xbdev, error, __VA_ARGS__); \
-	} while (0)
-
-/* ---- the event channel ----------------------------------------------------------------------------------------- */
-
-/* Whose interrupt it is the virtio driver knows, which shares it with us. */
-static irqreturn_t channel_event(int irq, void *front)
-{
-	return IRQ_NONE;
-}
-
-static int channel_open(struct gk_front *front)
-{
-	evtchn_port_t port;
-	int irq, err = xenbus_alloc_evtchn(front->xbdev, &port);
-
-	if (err)
-		return err; /* said by xenbus */
-	irq = bind_evtchn_to_irqhandler(port, channel_event, IRQF_SHARED, "grantio", front);
-	if (irq < 0) {
-		xenbus_free_evtchn(front->xbdev, port);
-		return irq;
-	}
-	front->port = port;
-	front->irq = irq;
-	return 0;
-}
-
-/* By the irq, not by the port: after a restore that number is no channel or somebody else's, and the kernel knows. */
-static void channel_close(struct gk_front *front)
-{
-	if (front->port)
-		unbind_from_irqhandler(front->irq, front);
-	front->port = 0;
-	front->irq = 0;
-}
-
-/* ---- the registers ---------------------------------------------------------------------------------------------- */
-
-/* The registers are where version 1 has them, and nothing else is there. */
-static bool base_valid(u64 base)
-{
-	return base >= GIO_XENBUS_MMIO_BASE && base <= GIO_XENBUS_MMIO_END - GIO_XENBUS_MMIO_STEP &&
-	       !(base % GIO_XENBUS_MMIO_STEP) &&
-	       region_intersects(base, GIO_XENBUS_MMIO_STEP, IORESOURCE_SYSTEM_RAM, IORES_DESC_NONE) == REGION_DISJOINT;
-}
-
-static int base_take(struct gk_front *front, u64 base)
-{
-	int err = xa_insert(&bases, base / GIO_XENBUS_MMIO_STEP, front, GFP_KERNEL);
-
-	if (!err)
-		front->base = base;
-	return err;
-}
-
-static void base_release(struct gk_front *front)
-{
-	if (front->base)
-		xa_erase(&bases, front->base / GIO_XENBUS_MMIO_STEP);
-	front->base = 0;
-}
-
-/* The upper half of the features that the device offers now. */
-static u32 features_high(void __iomem *regs)
-{
-	writel(1, regs + VIRTIO_MMIO_DEVICE_FEATURES_SEL);
-	return readl(regs + VIRTIO_MMIO_DEVICE_FEATURES);
-}
-
-static int registers_check(struct gk_front *front)
-{
-	const u32 needed = BIT(VIRTIO_F_VERSION_1 - 32) | BIT(VIRTIO_F_ACCESS_PLATFORM - 32);
-	void __iomem *regs = ioremap(front->base, GIO_VIRTIO_MMIO_BYTES);
-	u32 magic, version, features, type;
-
-	if (!regs)
-		return -ENOMEM;
-	magic = readl(regs + VIRTIO_MMIO_MAGIC_VALUE);
-	version = readl(regs + VIRTIO_MMIO_VERSION);
-	features = features_high(regs);
-	type = readl(regs + VIRTIO_MMIO_DEVICE_ID);
-	iounmap(regs);
-	if (magic != ('v' | 'i' << 8 | 'r' << 16 | 't' << 24) || version != 2 || (features & needed) != needed) {
-		complain(front, -ENODEV,
-			 "magic %#x, version %u, features %#x: needs version 2, VERSION_1 and ACCESS_PLATFORM", magic,
-			 version, features);
-		return -ENODEV;
-	}
-	if (type != front->type) {
-		complain(front, -ENODEV, "virtio device of type %u: the toolstack says %u", type, front->type);
-		return -ENODEV;
-	}
-	return 0;
-}
-
-/*
- * A device that cannot be restricted, or is no such device as the toolstack says, is refused before any driver sees it.
- * It may change its mind later: then the virtio core refuses it, no driver gets it (virtio.c), or its driver
- * finds DMA addresses that the device does not take.
- */
-static int device_check(struct gk_front *front)
-{
-	int err;
-
-	if (!request_mem_region(front->base, GIO_VIRTIO_MMIO_BYTES, "grantio")) {
-		complain(front, -EBUSY, "mmio-base: another device is at %#llx", front->base);
-		return -EBUSY;
-	}
-	err = registers_check(front);
-	release_mem_region(front->base, GIO_VIRTIO_MMIO_BYTES); /* it is the driver's to request */
-	return err;
-}
 
 /* ---- states ----------------------------------------------------------------------------------------------------- */
 
-/* A frozen device stays, and its registers' place: drivers cannot let go of what they have frozen, only go on. */
+/* A frozen device stays: drivers cannot let go of what they have frozen, only go on. */
 static void let_go(struct gk_front *front)
 {
+	if (!front->transport)
+		return;
 	if (!front->frozen)
-		gk_platform_destroy(front);
-	channel_close(front);
-	if (!front->pdev)
-		base_release(front);
+		front->transport->destroy(front);
+	front->transport->close(front);
 }
 
 static void disconnect(struct gk_front *front, enum xenbus_state state)
@@ -201,27 +83,31 @@ static void disconnect(struct gk_front *front, enum xenbus_state state)
 	xenbus_switch_state(front->xbdev, state);
 }
 
-/* A whole number in a key of the backend's, and nothing else there. 0 or -errno. */
-static int number_read(const struct xenbus_device *xbdev, const char *key, unsigned int base, u64 *value)
+/* Nobody serves the device any more: what is still asked of it fails at once. One that is frozen asks for nothing. */
+static void lose(struct gk_front *front)
 {
-	char *text = xenbus_read(XBT_NIL, xbdev->otherend, key, NULL);
-	int err;
-
-	if (IS_ERR(text))
-		return PTR_ERR(text);
-	err = kstrtou64(text, base, value);
-	kfree(text);
-	return err;
+	if (front->pdev && !front->frozen)
+		front->transport->lose(front);
 }
 
-static bool transport_is_mmio(struct gk_front *front)
+/*
+ * Whether a connection may begin now; else the work item is to run when it may. A backend that begins anew all the time
+ * costs the guest little.
+ */
+static bool may_begin(struct gk_front *front)
 {
-	char *transport = xenbus_read(XBT_NIL, front->xbdev->otherend, GIO_XENBUS_KEY_TRANSPORT, NULL);
-	bool mmio = !IS_ERR(transport) && !strcmp(transport, GIO_XENBUS_TRANSPORT_MMIO);
+	unsigned long now = jiffies;
 
-	if (!IS_ERR(transport))
-		kfree(transport);
-	return mmio;
+	if (time_before(now, front->next)) {
+		queue_delayed_work(queue, &front->work, front->next - now);
+		return false;
+	}
+	if (front->calm && time_after(now, front->connected + CALM))
+		front->pause = 0;
+	front->calm = false;
+	front->next = now + front->pause;
+	front->pause = clamp_t(unsigned long, 2 * front->pause, PAUSE_MIN, PAUSE_MAX);
+	return true;
 }
 
 /* Read anew by xenbus when the guest is restored. */
@@ -257,57 +143,62 @@ static int type_take(struct gk_front *front)
 	u32 type;
 
 	if (type_read(front->xbdev, &type)) {
-		complain(front, -EINVAL, "type: must be virtio,deviceN, N the hexadecimal number of a type of device");
+		gk_complain(front, -EINVAL,
+			    "type: must be virtio,deviceN, N the hexadecimal number of a type of device");
 		return -EINVAL;
 	}
 	if (front->pdev && type != front->type) {
-		complain(front, -EINVAL, "type: was %u before this guest was saved, and must be, not %u", front->type,
-			 type);
+		gk_complain(front, -EINVAL, "type: was %u before this guest was saved, and must be, not %u",
+			    front->type, type);
 		return -EINVAL;
 	}
 	front->type = type;
 	return 0;
 }
 
+/* Messages where the backend offers them, and else registers. NULL: it offers neither. */
+static const struct gk_transport *transport_offered(const struct gk_front *front)
+{
+	u64 version;
+
+	if (gk_key_number(front->xbdev->otherend, GIO_XENBUS_KEY_VERSION, 10, &version) ||
+	    (version != GIO_XENBUS_VERSION && version != GIO_XENBUS_VERSION_MSG))
+		return NULL;
+	if (gk_msg_offered(front))
+		return &gk_msg;
+	/* What a PV guest accesses never reaches a register. */
+	return version == GIO_XENBUS_VERSION && !xen_pv_domain() ? &gk_mmio : NULL;
+}
+
 /* What the backend has published; says what is wrong with it. */
 static int offer_read(struct gk_front *front)
 {
-	u64 version, base;
+	const struct xenbus_device *xbdev = front->xbdev;
+	const struct gk_transport *transport;
+	int err;
 
-	if (!backend_valid(front->xbdev)) {
-		complain(front, -EINVAL, "backend-id %d: must be at most %u", front->xbdev->otherend_id, GIO_DOMID_MAX);
+	if (!backend_valid(xbdev)) {
+		gk_complain(front, -EINVAL, "backend-id %d: must be at most %u", xbdev->otherend_id, GIO_DOMID_MAX);
 		return -EINVAL;
 	}
-	if (number_read(front->xbdev, GIO_XENBUS_KEY_VERSION, 10, &version) || version != GIO_XENBUS_VERSION) {
-		complain(front, -EPROTO, "grantio-version: must be %u", GIO_XENBUS_VERSION);
+	transport = transport_offered(front);
+	if (!transport) {
+		gk_complain(front, -EPROTO, "grantio-version: must be %u, or %u with " GIO_MSG_DRAFT,
+			    GIO_XENBUS_VERSION, GIO_XENBUS_VERSION_MSG);
 		return -EPROTO;
 	}
-	if (!transport_is_mmio(front)) {
-		complain(front, -EPROTO, "transport: must be mmio");
+	if (front->pdev && transport != front->transport) {
+		gk_complain(front, -EPROTO, "transport: is another one than before this guest was saved");
 		return -EPROTO;
 	}
-	if (type_take(front))
-		return -EINVAL;
-	if (number_read(front->xbdev, GIO_XENBUS_KEY_MMIO_BASE, 10, &base) || !base_valid(base)) {
-		complain(front, -EPROTO, "mmio-base: must be %#x to %#x, by %#x, and no memory", GIO_XENBUS_MMIO_BASE,
-			 GIO_XENBUS_MMIO_END - GIO_XENBUS_MMIO_STEP, GIO_XENBUS_MMIO_STEP);
-		return -EPROTO;
-	}
-	if (front->pdev && base != front->base) {
-		complain(front, -EPROTO, "mmio-base: was %#llx before this guest was saved, and must be", front->base);
-		return -EPROTO;
-	}
-	if (!front->pdev && base_take(front, base)) {
-		complain(front, -EBUSY, "mmio-base: another device is at %#llx", base);
-		return -EBUSY;
-	}
-	return 0;
+	front->transport = transport;
+	err = type_take(front);
+	return err ? err : transport->offer(front);
 }
 
 /* Our answer, all at once; the state follows it. */
 static int answer_write(struct gk_front *front)
 {
-	const char *dir = front->xbdev->nodename;
 	struct xenbus_transaction xbt;
 	int err, tries;
 
@@ -315,11 +206,7 @@ static int answer_write(struct gk_front *front)
 		err = xenbus_transaction_start(&xbt);
 		if (err)
 			return err;
-		err = xenbus_printf(xbt, dir, GIO_XENBUS_KEY_VERSION, "%u", GIO_XENBUS_VERSION);
-		if (!err)
-			err = xenbus_printf(xbt, dir, GIO_XENBUS_KEY_DMA, GIO_XENBUS_DMA_GRANT);
-		if (!err)
-			err = xenbus_printf(xbt, dir, GIO_XENBUS_KEY_PORT, "%u", front->port);
+		err = front->transport->answer(front, xbt);
 		if (err) {
 			xenbus_transaction_end(xbt, 1);
 			return err;
@@ -337,44 +224,34 @@ static void offer_take(struct gk_front *front)
 	int err = offer_read(front);
 
 	front->retries = 0;
+	front->seen = false;
+	front->again = false;
+	xchg(&front->lost, 0);
 	if (err) {
 		xenbus_switch_state(front->xbdev, XenbusStateClosed);
 		return;
 	}
-	err = channel_open(front);
+	err = front->transport->open(front);
 	if (!err)
 		err = answer_write(front);
 	if (!err)
 		err = xenbus_switch_state(front->xbdev, XenbusStateInitialised);
 	if (err) {
-		complain(front, err, "cannot make its event channel");
+		gk_complain(front, err, "cannot answer the backend's offer");
 		disconnect(front, XenbusStateClosed);
 	}
 }
 
-/* The same device as before, as far as can be seen, for the domain that its backend is in now. */
+/* It is the same device as before, for the domain that its backend is in now. */
 static int revive(struct gk_front *front)
 {
-	int err = registers_check(front);
+	int err;
 
-	if (err)
-		return err;
 	front->dma.dma.backend = front->xbdev->otherend_id; /* nothing is mapped while it is frozen */
-	err = gk_platform_revive(front);
+	err = front->transport->revive(front);
+	front->frozen = err;
 	if (err)
-		complain(front, err, "its driver does not go on after the restore");
-	return err;
-}
-
-static int create(struct gk_front *front)
-{
-	int err = device_check(front);
-
-	if (err)
-		return err;
-	err = gk_platform_create(front);
-	if (err)
-		complain(front, err, "cannot make its platform device at %#llx", front->base);
+		gk_complain(front, err, "its driver does not go on after the restore");
 	return err;
 }
 
@@ -390,8 +267,11 @@ static bool connect_later(struct gk_front *front)
 /* Initialised, and the backend is Connected. */
 static void connect(struct gk_front *front)
 {
-	int err = front->pdev ? revive(front) : create(front);
+	int err = front->pdev ? revive(front) : front->transport->create(front);
 
+	front->seen = true;
+	front->connected = jiffies;
+	front->calm = !err;
 	if (!err)
 		xenbus_switch_state(front->xbdev, XenbusStateConnected);
 	else if (err != -ENOMEM || !connect_later(front))
@@ -405,8 +285,7 @@ static void connect(struct gk_front *front)
  */
 static void begin_anew(struct gk_front *front)
 {
-	if (front->pdev && !front->frozen)
-		gk_virtio_break(&front->pdev->dev);
+	lose(front);
 	let_go(front);
 	front->xbdev->state = XenbusStateUnknown; /* else nothing is written */
 	xenbus_switch_state(front->xbdev, XenbusStateInitialising);
@@ -418,6 +297,32 @@ static enum xenbus_state backend_state(struct gk_front *front)
 	return xenbus_read_unsigned(front->xbdev->otherend, "state", XenbusStateUnknown);
 }
 
+/* The backend is in InitWait. */
+static void step_offer(struct gk_front *front)
+{
+	enum xenbus_state state = front->xbdev->state;
+	bool now;
+
+	if (state == XenbusStateInitialised && !front->seen)
+		return; /* it has not seen our answer yet */
+	now = may_begin(front);
+	if (state != XenbusStateInitialising) {
+		lose(front);
+		disconnect(front, now ? XenbusStateInitialising : XenbusStateClosed);
+	}
+	if (now)
+		offer_take(front);
+}
+
+/* The backend is in Connected. It goes to InitWait when it sees that a device which was given up begins anew. */
+static void step_connected(struct gk_front *front)
+{
+	if (front->xbdev->state == XenbusStateInitialised)
+		connect(front);
+	else if (front->again && front->xbdev->state == XenbusStateClosed && may_begin(front))
+		xenbus_switch_state(front->xbdev, XenbusStateInitialising);
+}
+
 static void step(struct gk_front *front)
 {
 	enum xenbus_state backend, state;
@@ -425,22 +330,23 @@ static void step(struct gk_front *front)
 	/* Frozen and Connected: the save has failed, or the driver could not go on after it. */
 	if (xchg(&front->restored, 0) || (front->frozen && front->xbdev->state == XenbusStateConnected))
 		begin_anew(front);
+	if (xchg(&front->lost, 0)) {
+		disconnect(front, XenbusStateClosed);
+		front->again = true;
+	}
 	backend = backend_state(front);
 	state = front->xbdev->state;
 	switch (backend) {
 	case XenbusStateInitWait:
-		if (state == XenbusStateInitialised)
-			break; /* it has not seen our answer yet */
-		if (state != XenbusStateInitialising)
-			disconnect(front, XenbusStateInitialising);
-		offer_take(front);
+		step_offer(front);
 		break;
 	case XenbusStateConnected:
-		if (state == XenbusStateInitialised)
-			connect(front);
+		step_connected(front);
 		break;
-	case XenbusStateClosing:
 	case XenbusStateClosed:
+		lose(front);
+		fallthrough;
+	case XenbusStateClosing:
 		/* One that has not begun has nothing to end: the backend may still follow a former kernel. */
 		if (state != XenbusStateClosed && state != XenbusStateInitialising)
 			disconnect(front, XenbusStateClosed);
@@ -491,7 +397,7 @@ static bool placed(const struct xenbus_device *xbdev)
 {
 	u64 base;
 
-	if (number_read(xbdev, "base", 0, &base) || !base)
+	if (gk_key_number(xbdev->otherend, "base", 0, &base) || !base)
 		return false;
 	dev_info(&xbdev->dev, "at %#llx by the toolstack: left to the device tree\n", base);
 	return true;
@@ -515,8 +421,10 @@ static int front_probe(struct xenbus_device *xbdev, const struct xenbus_device_i
 		return -ENOMEM;
 	front->xbdev = xbdev;
 	front->look = front_look;
+	front->next = jiffies;
 	INIT_DELAYED_WORK(&front->work, step_work);
 	gk_dma_init(&front->dma);
+	gk_msg_init(front);
 	dev_set_drvdata(&xbdev->dev, front);
 	/* When the system goes down xenbus says Closing, and would wait for us to say that the backend has answered. */
 	complete(&xbdev->down);
@@ -532,13 +440,25 @@ free_front:
 	return err;
 }
 
+/* For good: if there is still a backend, the device is ended in order. */
+static void end(struct gk_front *front)
+{
+	enum xenbus_state backend = backend_state(front);
+
+	if (backend != XenbusStateConnected && backend != XenbusStateClosing)
+		lose(front);
+	if (front->pdev && front->frozen && front->transport->abandon)
+		front->frozen = front->transport->abandon(front);
+	let_go(front);
+}
+
 /* Xenbus has stopped watching the backend. What comes after us finds the state that a new device has. */
 static void front_remove(struct xenbus_device *xbdev)
 {
 	struct gk_front *front = dev_get_drvdata(&xbdev->dev);
 
 	cancel_delayed_work_sync(&front->work);
-	let_go(front);
+	end(front);
 	xenbus_switch_state(xbdev, XenbusStateInitialising);
 	dev_set_drvdata(&xbdev->dev, NULL);
 	if (front->pdev)

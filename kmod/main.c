@@ -3,17 +3,19 @@
  * grantio.ko: virtio disks over grants for Linux kernels that were built without CONFIG_XEN_VIRTIO.
  *
  * Concepts. Toolstack and backend describe a device in xenstore (docs/xenbus.md). The frontend (frontend.c) turns it
- * into a "virtio-mmio" platform device, for the kernel's own virtio_mmio driver, with DMA operations (dma_ops.c) that
- * grant what is mapped to that device's backend. Grants are the guest library's (guest/grant, guest/dma), whose system
- * is this kernel: os_linux.c gives memory and locks, entry_linux.c the kernel's grant references. Devices that a device
- * tree describes have their platform device (or PCI device) already: of.c gives them these DMA operations.
+ * into a virtio device, by one of two transports: "msg" (msg.c), whose device is ours, or "mmio" (mmio.c), for the
+ * kernel's own virtio_mmio driver. Its parent is a platform device with DMA operations of its own (dma_ops.c): by
+ * copies in a pool that was granted when the device came up (pooled.c), or by grants of what is mapped. Grants are the
+ * guest library's (guest/grant, guest/dma), whose system is this kernel: os_linux.c gives memory and locks,
+ * entry_linux.c the kernel's grant references. Devices that a device tree describes have their platform device (or PCI
+ * device) already: of.c gives them these DMA operations.
  *
  * Restricted. Such a device never has other DMA operations than these, they return no address but grants, and the
  * device must offer VERSION_1 and ACCESS_PLATFORM. A grant that the backend still holds at unmap goes to quarantine
  * with its page; the request completes and the device goes on.
  *
- * Whole units or copies. A unit of 4 KiB is granted if all of it is mapped. If only a part is mapped, the backend sees
- * a copy of that part, with zeroes around it (bounce.c).
+ * Whole units or copies. Without a pool a unit of 4 KiB is granted if all of it is mapped. If only a part is mapped,
+ * the backend sees a copy of that part, with zeroes around it (bounce.c).
  *
  * Errors: 0 or -errno. Threads: as each function says.
  */
@@ -32,8 +34,7 @@ static int __init gk_init(void)
 {
 	int err;
 
-	/* A PV guest's frames are not its own numbers, and none of its accesses can reach a device: no such devices. */
-	if (!xen_domain() || xen_pv_domain())
+	if (!xen_domain())
 		return -ENODEV;
 	if (GK_KERNEL_HAS_XEN_VIRTIO)
 		pr_info("grantio: the kernel has CONFIG_XEN_VIRTIO: devices of the device tree are left to it\n");

@@ -23,15 +23,24 @@ void gio_os_free(struct gio_os *os, void *p, size_t bytes)
 	kfree(p);
 }
 
-/* Exactly so many: each page has a count of its own, so that one may be held while the others go. */
+/*
+ * Each page has a count of its own, so that one may be held while the others go. What is large (a pool) is asked for
+ * where there may be sleep, and need not be in one piece.
+ */
+#define LARGE 32u /* units of 4 KiB */
+
 void *gio_os_pages_alloc(struct gio_os *os, size_t npages)
 {
+	if (npages > LARGE)
+		return vzalloc(npages << GIO_PAGE_SHIFT);
 	return alloc_pages_exact(npages << GIO_PAGE_SHIFT, GFP_ATOMIC | __GFP_ZERO | __GFP_NOWARN);
 }
 
 void gio_os_pages_free(struct gio_os *os, void *va, size_t npages)
 {
-	if (va)
+	if (is_vmalloc_addr(va))
+		vfree(va);
+	else if (va)
 		free_pages_exact(va, npages << GIO_PAGE_SHIFT);
 }
 
@@ -39,7 +48,7 @@ gio_gfn_t gio_os_gfn(struct gio_os *os, const void *va)
 {
 	phys_addr_t phys = is_vmalloc_addr(va) ? page_to_phys(vmalloc_to_page(va)) + offset_in_page(va) : __pa(va);
 
-	return phys >> GIO_PAGE_SHIFT; /* of a guest whose frames are its own: see gk_init() */
+	return phys >> GIO_PAGE_SHIFT; /* as the guest counts them: entry_linux.c makes them the hypervisor's */
 }
 
 static struct page *page_of(gio_gfn_t gfn)

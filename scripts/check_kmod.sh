@@ -130,11 +130,12 @@ checkpatch_get() {
 # Not asked of it: layout, which is clang-format's (SPACING, CODE_INDENT, LEADING_SPACE, OPEN_BRACE, and LONG_LINE up to
 # 120); what a module outside of the kernel's tree needs in compat.h (LINUX_VERSION_CODE, CONSTANT_COMPARISON on it,
 # MACRO_WITH_FLOW_CONTROL in a macro that defines a function, DEPRECATED_API for kernels without the newer one);
-# REPEATED_WORD, which does not know a table.
+# REPEATED_WORD, which does not know a table; FUNCTION_ARGUMENTS and COMPLEX_MACRO,
+# which do not know that a macro may be a list of parameters.
 checkpatch_clean() {
 	perl "$cache/scripts/checkpatch.pl" --no-tree --no-summary --terse --show-types --file --max-line-length=120 \
 		--ignore SPACING,CODE_INDENT,LEADING_SPACE,OPEN_BRACE,LINUX_VERSION_CODE,CONSTANT_COMPARISON \
-		--ignore MACRO_WITH_FLOW_CONTROL,DEPRECATED_API,REPEATED_WORD \
+		--ignore MACRO_WITH_FLOW_CONTROL,DEPRECATED_API,REPEATED_WORD,FUNCTION_ARGUMENTS,COMPLEX_MACRO \
 		kmod/*.[ch] kmod/include/*.h
 }
 

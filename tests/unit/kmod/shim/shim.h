@@ -41,6 +41,7 @@ typedef u32 evtchn_port_t;
 #define CONFIG_OF_IOMMU		0
 #define CONFIG_PCI		0
 #define CONFIG_XEN_VIRTIO	0
+#define CONFIG_XEN_PV		0
 #define CONFIG_VIRTIO_ANCHOR	1
 #define U32_MAX			UINT32_MAX
 #define HZ			250
@@ -55,6 +56,8 @@ typedef u32 evtchn_port_t;
 #define likely(x)		(x)
 #define unlikely(x)		(x)
 #define min_t(t, a, b)		((t)(a) < (t)(b) ? (t)(a) : (t)(b))
+#define clamp_t(t, v, a, b)	((t)(v) < (t)(a) ? (t)(a) : (t)(v) > (t)(b) ? (t)(b) : (t)(v))
+#define clamp(v, a, b)		clamp_t(__typeof__(v), v, a, b)
 #define max(a, b)		((a) > (b) ? (a) : (b))
 #define min(a, b)		((a) < (b) ? (a) : (b))
 #define ARRAY_SIZE(a)		(sizeof(a) / sizeof((a)[0]))
@@ -68,6 +71,20 @@ typedef u32 evtchn_port_t;
 #define BUILD_BUG_ON(x)		_Static_assert(!(x), #x)
 #define struct_size(p, m, n)	(sizeof(*(p)) + sizeof((p)->m[0]) * (n))
 #define typeof __typeof__
+#define fallthrough    __attribute__((fallthrough))
+#define __maybe_unused __attribute__((unused))
+#define smp_mb()       __sync_synchronize()
+static inline u32 rounddown_pow_of_two(u32 n)
+{
+	return 1u << (31 - __builtin_clz(n));
+}
+#define num_online_cpus()      2u
+#define num_possible_cpus()    2u
+#define xen_pv_domain()	       false
+#define raw_smp_processor_id() 0u
+u64 get_random_u64(void);
+#define module_param(name, type, mode)
+#define MODULE_PARM_DESC(name, text)
 
 /* What is warned of is counted, what is said is not shown. */
 extern unsigned shim_warnings, shim_errors;
@@ -87,13 +104,18 @@ static inline void shim_say(const char *format, ...)
 #define pr_notice		shim_say
 #define dev_info(dev, ...)	((void)(dev), shim_say(__VA_ARGS__))
 #define dev_err(dev, ...)	((void)(dev), shim_errors++, shim_say(__VA_ARGS__))
+#define dev_warn(dev, ...)	((void)(dev), shim_say(__VA_ARGS__))
 #define dev_name(dev)		((void)(dev), "device")
 
 extern unsigned long jiffies;
-#define time_before(a, b) ((long)((a) - (b)) < 0)
-#define IS_ERR(p)	  ((uintptr_t)(p) >= (uintptr_t)-4095)
-#define PTR_ERR(p)	  ((int)(intptr_t)(p))
-#define ERR_PTR(e)	  ((void *)(intptr_t)(e))
+#define time_before(a, b)    ((long)((a) - (b)) < 0)
+#define time_after(a, b)     time_before(b, a)
+#define msecs_to_jiffies(ms) ((ms)*HZ / 1000ul)
+#define ktime_get()	     jiffies
+#define ktime_to_ms(t)	     ((t)*1000ul / HZ)
+#define IS_ERR(p)	     ((uintptr_t)(p) >= (uintptr_t)-4095)
+#define PTR_ERR(p)	     ((int)(intptr_t)(p))
+#define ERR_PTR(e)	     ((void *)(intptr_t)(e))
 
 /* ---- memory ----------------------------------------------------------------------------------------------------- */
 
@@ -144,6 +166,7 @@ static inline phys_addr_t page_to_phys(const struct page *page)
 #define vmalloc_to_page(v) ((void)(v), (struct page *)NULL)
 #define get_page(p)	   ((p)->count++)
 #define put_page(p)	   ((p)->count--)
+#define put_device(d)	   ((d)->release(d))
 void *alloc_pages_exact(size_t bytes, gfp_t gfp);
 void free_pages_exact(void *v, size_t bytes);
 #define kmalloc(n, g)	       malloc(n)
@@ -151,11 +174,11 @@ void free_pages_exact(void *v, size_t bytes);
 #define kcalloc(n, s, g)       calloc(n, s)
 #define kmalloc_array(n, s, g) calloc(n, s)
 #define kfree(p)	       free((void *)(p))
-#define vzalloc(n)	       calloc(1, n)
-#define vfree(p)	       free(p)
-#define kmap_local_page(p)     ((char *)page_address(p))
-#define kunmap_local(v)	       ((void)(v))
-#define sort(b, n, s, c, x)    qsort(b, n, s, c)
+void *vzalloc(size_t bytes);
+void vfree(const void *v);
+#define kmap_local_page(p)  ((char *)page_address(p))
+#define kunmap_local(v)	    ((void)(v))
+#define sort(b, n, s, c, x) qsort(b, n, s, c)
 
 /* ---- locks, work, arrays ---------------------------------------------------------------------------------------- */
 
@@ -165,6 +188,17 @@ typedef struct {
 #define spin_lock_init(l)	     ((l)->held = 0)
 #define spin_lock_irqsave(l, f)	     ((f) = 0, (l)->held++)
 #define spin_unlock_irqrestore(l, f) ((void)(f), (l)->held--)
+struct mutex {
+	int held;
+};
+#define mutex_init(m)	((m)->held = 0)
+#define mutex_lock(m)	((m)->held++ ? abort() : (void)0) /* there is one thread */
+#define mutex_unlock(m) ((void)(m)->held--)
+typedef int wait_queue_head_t;
+#define init_waitqueue_head(q) (*(q) = 0)
+#define wake_up(q)	       ((void)(q))
+/* What is waited for happens at once, or when the time is over. */
+#define wait_event_timeout(q, condition, timeout) ((condition) ? (void)(q) : (void)(jiffies += (timeout)))
 typedef struct {
 	s64 v;
 } atomic64_t;
@@ -204,8 +238,9 @@ struct delayed_work {
 #define alloc_workqueue(...)	     ((struct workqueue_struct *)&shim_warnings)
 #define destroy_workqueue(q)	     ((void)(q))
 void mod_delayed_work(struct workqueue_struct *queue, struct delayed_work *work, unsigned long delay);
-#define queue_delayed_work	    mod_delayed_work
-#define cancel_delayed_work_sync(w) ((void)(w))
+void queue_delayed_work(struct workqueue_struct *queue, struct delayed_work *work, unsigned long delay);
+#define system_freezable_wq ((struct workqueue_struct *)&shim_warnings)
+void cancel_delayed_work_sync(struct delayed_work *work);
 struct completion {
 	int done;
 };
@@ -274,6 +309,7 @@ struct device {
 	struct device_driver *driver;
 	struct dev_pm_domain *pm_domain;
 	const struct bus_type *bus;
+	void (*release)(struct device *dev);
 };
 struct dma_map_ops {
 	void *(*alloc)(struct device *, size_t, dma_addr_t *, gfp_t, unsigned long);
@@ -332,6 +368,7 @@ struct resource {
 		(u64)(i), (u64)(i), IORESOURCE_IRQ \
 	}
 struct platform_device {
+	const char *name;
 	struct device dev;
 	struct resource resource[2];
 };
@@ -361,12 +398,65 @@ struct iommu_ops;
 struct virtio_device_id {
 	u32 device, vendor;
 };
+struct list_head {
+	struct list_head *next, *prev;
+};
+#define INIT_LIST_HEAD(l) ((l)->next = (l)->prev = (l))
+struct virtio_config_ops;
 struct virtio_device {
 	struct device dev;
 	struct virtio_device_id id;
+	const struct virtio_config_ops *config;
+	struct list_head vqs;
+	spinlock_t vqs_list_lock;
 	u64 features;
 	bool broken;
 };
+struct virtqueue {
+	void (*callback)(struct virtqueue *vq);
+	const char *name;
+	struct virtio_device *vdev;
+	unsigned index, num_max;
+	void *priv;
+	/* The core's own. */
+	bool (*notify)(struct virtqueue *vq);
+	const u16 *used;
+	u16 seen;
+	unsigned events;
+};
+typedef void vq_callback_t(struct virtqueue *vq);
+struct irq_affinity;
+struct virtio_config_ops {
+	void (*get)(struct virtio_device *, unsigned, void *, unsigned);
+	void (*set)(struct virtio_device *, unsigned, const void *, unsigned);
+	u32 (*generation)(struct virtio_device *);
+	u8 (*get_status)(struct virtio_device *);
+	void (*set_status)(struct virtio_device *, u8);
+	void (*reset)(struct virtio_device *);
+	int (*find_vqs)(struct virtio_device *, unsigned, struct virtqueue **, vq_callback_t **, const char *const *,
+			const bool *, struct irq_affinity *);
+	void (*del_vqs)(struct virtio_device *);
+	void (*synchronize_cbs)(struct virtio_device *);
+	u64 (*get_features)(struct virtio_device *);
+	int (*finalize_features)(struct virtio_device *);
+	const char *(*bus_name)(struct virtio_device *);
+};
+#define VIRTIO_CONFIG_S_NEEDS_RESET 64u
+struct virtio_blk_config {
+	u64 capacity;
+	u32 size_max, seg_max;
+};
+int register_virtio_device(struct virtio_device *vdev);
+void unregister_virtio_device(struct virtio_device *vdev);
+int virtio_device_freeze(struct virtio_device *vdev);
+int virtio_device_restore(struct virtio_device *vdev);
+void virtio_config_changed(struct virtio_device *vdev);
+struct virtqueue *vring_new_virtqueue(unsigned index, unsigned num, unsigned align, struct virtio_device *vdev,
+				      bool weak_barriers, bool ctx, void *pages, bool (*notify)(struct virtqueue *),
+				      void (*callback)(struct virtqueue *), const char *name);
+#define vring_del_virtqueue(vq)	    free(vq)
+#define vring_transport_features(v) ((void)(v))
+#define __virtio_test_bit(v, bit)   ((v)->features >> (bit)&1)
 struct virtio_driver {
 	struct device_driver driver;
 	const struct virtio_device_id *id_table;
@@ -397,7 +487,16 @@ void gnttab_end_foreign_access(grant_ref_t ref, struct page *page);
 
 typedef int irqreturn_t;
 #define IRQ_NONE    0
+#define IRQ_HANDLED 1
 #define IRQF_SHARED 1
+typedef irqreturn_t (*irq_handler_t)(int irq, void *dev_id);
+irqreturn_t vring_interrupt(int irq, void *vq);
+int bind_evtchn_to_irqhandler_lateeoi(evtchn_port_t port, irq_handler_t handler, unsigned long flags, const char *name,
+				      void *dev_id);
+#define XEN_EOI_FLAG_SPURIOUS 1u
+void xen_irq_lateeoi(unsigned irq, unsigned flags);
+void notify_remote_via_irq(int irq);
+#define synchronize_irq(irq) ((void)(irq))
 int bind_evtchn_to_irqhandler(evtchn_port_t port, irqreturn_t (*handler)(int, void *), unsigned long flags,
 			      const char *name, void *dev_id);
 void unbind_from_irqhandler(unsigned irq, void *dev_id);

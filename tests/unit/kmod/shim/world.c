@@ -36,6 +36,31 @@ void free_pages_exact(void *v, size_t bytes)
 		put_page(virt_to_page((char *)v + at));
 }
 
+static struct {
+	const void *v;
+	size_t bytes;
+} areas[8];
+
+void *vzalloc(size_t bytes)
+{
+	unsigned i;
+
+	for (i = 0; areas[i].v; i++)
+		;
+	areas[i].v = alloc_pages_exact(bytes, __GFP_ZERO);
+	areas[i].bytes = bytes;
+	return (void *)areas[i].v;
+}
+
+void vfree(const void *v)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(areas) && v; i++)
+		if (areas[i].v == v) {
+			free_pages_exact((void *)v, areas[i].bytes);
+			areas[i].v = NULL;
+		}
+}
+
 /* ---- arrays ----------------------------------------------------------------------------------------------------- */
 
 static void *slots[4][SHIM_XARRAY]; /* the first one is the array's that is there from the beginning */
@@ -78,7 +103,10 @@ int xa_insert(struct xarray *xa, unsigned long i, void *value, gfp_t gfp)
 
 /* ---- work ------------------------------------------------------------------------------------------------------- */
 
-static struct delayed_work *put_off;
+static struct {
+	struct delayed_work *work;
+	unsigned long delay;
+} put_off[4];
 static bool busy;
 
 static void work_do(struct delayed_work *work)
@@ -88,23 +116,55 @@ static void work_do(struct delayed_work *work)
 	busy = false;
 }
 
+void cancel_delayed_work_sync(struct delayed_work *work)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(put_off); i++)
+		if (put_off[i].work == work)
+			put_off[i].work = NULL;
+}
+
 void mod_delayed_work(struct workqueue_struct *queue, struct delayed_work *work, unsigned long delay)
 {
+	unsigned i;
+
 	(void)queue;
-	if (delay || world.work_stops || busy)
-		put_off = work;
-	else
+	cancel_delayed_work_sync(work);
+	if (!delay && !world.work_stops && !busy) {
 		work_do(work);
+		return;
+	}
+	for (i = 0; put_off[i].work; i++)
+		;
+	put_off[i].work = work;
+	put_off[i].delay = delay;
+}
+
+/* Unless it waits for its time already. */
+void queue_delayed_work(struct workqueue_struct *queue, struct delayed_work *work, unsigned long delay)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(put_off); i++)
+		if (put_off[i].work == work)
+			return;
+	mod_delayed_work(queue, work, delay);
 }
 
 bool world_work(void)
 {
-	struct delayed_work *work = put_off;
+	struct delayed_work *work;
+	unsigned first = 0;
 
-	put_off = NULL;
-	if (work)
-		work_do(work);
-	return work;
+	for (unsigned i = 1; i < ARRAY_SIZE(put_off); i++)
+		if (put_off[i].work && (!put_off[first].work || put_off[i].delay < put_off[first].delay))
+			first = i;
+	work = put_off[first].work;
+	put_off[first].work = NULL;
+	if (!work)
+		return false;
+	jiffies += put_off[first].delay;
+	for (unsigned i = 0; i < ARRAY_SIZE(put_off); i++)
+		put_off[i].delay -= min(put_off[i].delay, put_off[first].delay);
+	work_do(work);
+	return true;
 }
 
 /* ---- grants ----------------------------------------------------------------------------------------------------- */
@@ -202,7 +262,10 @@ unsigned world_granted(void)
 
 static evtchn_port_t port_of[64]; /* by irq; 0: none any more */
 static void *holder_of[64];
+static irq_handler_t handler_of[64];
+static bool late[64], waits[64]; /* it is let go on by a call; it was not yet */
 static unsigned irqs;
+unsigned world_spurious;
 
 int xenbus_alloc_evtchn(struct xenbus_device *xbdev, evtchn_port_t *port)
 {
@@ -223,11 +286,46 @@ int xenbus_free_evtchn(struct xenbus_device *xbdev, evtchn_port_t port)
 int bind_evtchn_to_irqhandler(evtchn_port_t port, irqreturn_t (*handler)(int, void *), unsigned long flags,
 			      const char *name, void *dev_id)
 {
-	(void)handler, (void)flags, (void)name;
+	(void)flags, (void)name;
 	port_of[++irqs % 64] = port;
 	holder_of[irqs % 64] = dev_id;
+	handler_of[irqs % 64] = handler;
+	late[irqs % 64] = waits[irqs % 64] = false;
 	world.handlers++;
 	return (int)(irqs % 64);
+}
+
+int bind_evtchn_to_irqhandler_lateeoi(evtchn_port_t port, irq_handler_t handler, unsigned long flags, const char *name,
+				      void *dev_id)
+{
+	int irq = bind_evtchn_to_irqhandler(port, handler, flags, name, dev_id);
+
+	late[irq] = true;
+	return irq;
+}
+
+void xen_irq_lateeoi(unsigned irq, unsigned flags)
+{
+	if (!waits[irq])
+		shim_warnings++;
+	waits[irq] = false;
+	world_spurious += flags & XEN_EOI_FLAG_SPURIOUS;
+}
+
+void notify_remote_via_irq(int irq)
+{
+	if (port_of[irq])
+		world_device_told(port_of[irq]);
+}
+
+void world_event(evtchn_port_t port)
+{
+	for (unsigned irq = 1; irq < 64; irq++) {
+		if (port_of[irq] != port || !holder_of[irq] || waits[irq])
+			continue;
+		waits[irq] = late[irq];
+		handler_of[irq]((int)irq, holder_of[irq]);
+	}
 }
 
 void unbind_from_irqhandler(unsigned irq, void *dev_id)
@@ -244,6 +342,28 @@ void unbind_from_irqhandler(unsigned irq, void *dev_id)
 
 /* ---- xenbus ----------------------------------------------------------------------------------------------------- */
 
+static const struct {
+	const char *key, *value;
+} offer[] = {
+	{"virtio-msg/draft", world_device.draft},
+	{"virtio-msg/revision", "1"},
+	{"virtio-msg/max-size", world_device.max_size},
+	{"virtio-msg/features", "0"},
+	{"virtio-msg/max-queue-channels", world_device.channels},
+	{"virtio-msg/pool-max", world_device.pool_max},
+};
+static struct {
+	char key[32], value[64];
+} answers[64];
+
+const char *world_answer(const char *key)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(answers); i++)
+		if (!strcmp(answers[i].key, key))
+			return answers[i].value;
+	return "";
+}
+
 char *xenbus_read(struct xenbus_transaction xbt, const char *dir, const char *key, unsigned *len)
 {
 	bool own = !strncmp(dir, "device/", 7);
@@ -255,6 +375,9 @@ char *xenbus_read(struct xenbus_transaction xbt, const char *dir, const char *ke
 		return ERR_PTR(-ENOENT);
 	if (!strcmp(key, "grantio-version"))
 		return strdup("1");
+	for (size_t i = 0; i < ARRAY_SIZE(offer) && *world_device.draft; i++)
+		if (!strcmp(key, offer[i].key))
+			return strdup(offer[i].value);
 	if (!strcmp(key, "transport"))
 		return strdup("mmio");
 	return strcmp(key, "mmio-base") ? ERR_PTR(-ENOENT) : strdup(world.base);
@@ -280,7 +403,16 @@ int xenbus_transaction_end(struct xenbus_transaction xbt, int abort)
 
 int xenbus_printf(struct xenbus_transaction xbt, const char *dir, const char *key, const char *format, ...)
 {
-	(void)xbt, (void)dir, (void)key, (void)format;
+	va_list args;
+	size_t i;
+
+	(void)xbt, (void)dir;
+	for (i = 0; answers[i].key[0] && strcmp(answers[i].key, key); i++)
+		;
+	strcpy(answers[i].key, key);
+	va_start(args, format);
+	vsnprintf(answers[i].value, sizeof(answers[i].value), format, args);
+	va_end(args);
 	return 0;
 }
 
@@ -288,6 +420,8 @@ int xenbus_switch_state(struct xenbus_device *xbdev, enum xenbus_state state)
 {
 	if (xbdev->state != state) /* as the kernel's, which writes nothing else */
 		world.written = state;
+	if (state == XenbusStateInitialised)
+		world_device_begin();
 	xbdev->state = state;
 	return 0;
 }
@@ -330,119 +464,19 @@ u32 readl(const void *addr)
 	}
 }
 
-/* ---- the platform device and its driver ------------------------------------------------------------------------- */
+/* ---- the world ------------------------------------------------------------------------------------------------- */
 
-static const struct bus_type {
-	int unused;
-} virtio_bus;
-static struct notifier_block *notifier;
-bool (*virtio_check_mem_acc_cb)(struct virtio_device *vdev);
-
-int register_virtio_driver(struct virtio_driver *driver)
+u64 get_random_u64(void)
 {
-	driver->driver.bus = &virtio_bus;
-	return 0;
-}
+	static u64 last;
 
-int bus_register_notifier(const struct bus_type *bus, struct notifier_block *block)
-{
-	(void)bus;
-	notifier = block;
-	return 0;
-}
-
-void bus_unregister_notifier(const struct bus_type *bus, struct notifier_block *block)
-{
-	(void)bus, (void)block;
-	notifier = NULL;
-}
-
-int device_for_each_child(struct device *parent, void *data, int (*fn)(struct device *dev, void *data))
-{
-	return parent == world.child.dev.parent ? fn(&world.child.dev, data) : 0;
-}
-
-static int virtio_freeze(struct device *dev)
-{
-	(void)dev;
-	world.freezes++;
-	return 0;
-}
-
-static int virtio_thaw(struct device *dev)
-{
-	(void)dev;
-	world.thaws++;
-	return world.thaw_error;
-}
-
-static int virtio_restore(struct device *dev)
-{
-	world.restores++;
-	world.restored_irq = container_of(dev, struct platform_device, dev)->resource[1].start;
-	if (!world.restore_errors)
-		return 0;
-	world.restore_errors--;
-	return world.restore_error;
-}
-
-static const struct dev_pm_ops virtio_pm = {.freeze = virtio_freeze,
-					    .thaw = virtio_thaw,
-					    .restore = virtio_restore,
-					    .suspend = virtio_freeze,
-					    .resume = virtio_restore,
-					    .poweroff = virtio_freeze};
-
-struct platform_device *platform_device_alloc(const char *name, int id)
-{
-	(void)name, (void)id;
-	return calloc(1, sizeof(struct platform_device));
-}
-
-int platform_device_add_resources(struct platform_device *pdev, const struct resource *resources, unsigned count)
-{
-	memcpy(pdev->resource, resources, count * sizeof(*resources));
-	return 0;
-}
-
-int platform_device_add(struct platform_device *pdev)
-{
-	pdev->dev.driver = &world.virtio;
-	world.device = pdev;
-	world.devices++;
-	world.made++;
-	world.child = (struct virtio_device){
-		.dev = {.parent = &pdev->dev, .bus = &virtio_bus, .driver = &world.child_driver.driver},
-		.id = {world.child_type ? world.child_type : world.device_id, 0},
-		.features = 3ull << VIRTIO_F_VERSION_1,
-	};
-	if (notifier)
-		notifier->notifier_call(notifier, BUS_NOTIFY_ADD_DEVICE, &world.child.dev);
-	return 0;
-}
-
-void platform_device_put(struct platform_device *pdev)
-{
-	free(pdev->dev.platform_data);
-	free(pdev);
-}
-
-void platform_device_unregister(struct platform_device *pdev)
-{
-	world.devices--;
-	world.breaks += world.child.broken;
-	world.child.dev.parent = NULL;
-	platform_device_put(pdev);
-}
-
-struct resource *platform_get_resource(struct platform_device *pdev, int type, unsigned index)
-{
-	return type == IORESOURCE_IRQ && !index ? &pdev->resource[1] : NULL;
+	return ++last * 0x9e3779b97f4a7c15u;
 }
 
 void world_restore(struct xenbus_device *xbdev)
 {
 	memset(port_of, 0, sizeof(port_of));
+	memset(table, 0, sizeof(table)); /* as the kernel's when it goes on */
 	memset(world.owner, 0, sizeof(world.owner));
 	world.owner[5] = "netfront";
 	xbdev->state = XenbusStateInitialising;
@@ -450,12 +484,6 @@ void world_restore(struct xenbus_device *xbdev)
 	world.driver->resume(xbdev);
 	if (world.devices)
 		world.device->dev.pm_domain->ops.restore(&world.device->dev);
-}
-
-static int child_freezes(struct virtio_device *vdev)
-{
-	(void)vdev;
-	return 0;
 }
 
 void world_new(void)
@@ -472,9 +500,23 @@ void world_new(void)
 		unused[unused_count++] = ref;
 	shim_warnings = shim_errors = irqs = arrays = 0;
 	shim_module = 0;
-	world = (struct world){.virtio = {.name = "virtio-mmio", .pm = &virtio_pm}, .device_id = VIRTIO_ID_BLOCK};
-	world.child_driver.freeze = child_freezes;
-	put_off = NULL;
+	world = (struct world){.device_id = VIRTIO_ID_BLOCK};
+	world_devices_new();
+	memset(put_off, 0, sizeof(put_off));
+	memset(areas, 0, sizeof(areas));
+	memset(answers, 0, sizeof(answers));
+	memset(waits, 0, sizeof(waits));
+	world_spurious = 0;
+	busy = false;
+	world_device = (struct world_device){
+		.max_size = "264",
+		.channels = "4",
+		.pool_max = "16384",
+		.type = VIRTIO_ID_BLOCK,
+		.config_bytes = 60,
+		.features = 3ull << VIRTIO_F_VERSION_1 | 1u << 2,
+		.queue = {{.max_size = 64}, {.max_size = 1024}},
+	};
 	memset(slots[0], 0, sizeof(slots[0]));
 	strcpy(world.base, "4271898624");
 }
