@@ -111,8 +111,8 @@ lab_programs() {
 lab_guest_modules() { # TREE KERNEL
 	local version
 	version=$(lab_kernel_version "$2")
-	initramfs_modules "$1" "$(lab_kernel_root "$2")" "$version" crc32c_generic virtio_mmio virtio_blk ext4 \
-		xen-blkfront || return 1
+	initramfs_modules "$1" "$(lab_kernel_root "$2")" "$version" crc32c_generic virtio_mmio virtio_blk virtio-rng \
+		ext4 xen-blkfront || return 1
 	cp "$LAB_BUILD/module-$version/kmod/grantio.ko" "$1/lib/modules/"
 	initramfs_grantio "$1"
 	initramfs_program "$1" "$(x86_sbin mke2fs)" $(lab_libdirs)
