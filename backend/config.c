@@ -12,7 +12,7 @@
 
 const char gd_config_usage[] =
 	"usage: grantiod [OPTION]...\n"
-	"Serves virtio disks to Xen guests, reaching only the pages that they grant.\n"
+	"Serves virtio disks and random numbers to Xen guests, reaching only the pages that they grant.\n"
 	"\n"
 	"  --config FILE      read settings from FILE: lines `key = value`, keys named as the options below,\n"
 	"                     flags with yes or no; also `disk = GUEST/DEVID IMAGE` for xl's virtio= devices\n"

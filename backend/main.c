@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * grantiod: serves virtio disks to Xen guests that share only what they grant.
+ * grantiod: serves virtio devices, which are disks and random numbers, to Xen guests that share only what they grant.
  *
  * The main thread waits for xenstore, signals, jobs that have ended, and the control socket. Each guest's accesses are
  * answered by a thread of its own (xen/ioreq.h), and each queue has a thread as well (virtio/vdev.h).

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * grantio.ko: virtio disks over grants for Linux kernels that were built without CONFIG_XEN_VIRTIO.
+ * grantio.ko: virtio devices over grants for Linux kernels that were built without CONFIG_XEN_VIRTIO.
  *
  * Concepts. Toolstack and backend describe a device in xenstore (docs/xenbus.md). The frontend (frontend.c) turns it
  * into a virtio device, by one of two transports: "msg" (msg.c), whose device is ours, or "mmio" (mmio.c), for the
