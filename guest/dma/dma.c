@@ -20,7 +20,11 @@ int gio_dma_init(struct gio_dma *dma, struct gio_os *os, struct gio_grants *gran
 {
 	if (mask != UINT64_MAX)
 		return -GIO_ERANGE;
-	*dma = (struct gio_dma){.os = os, .grants = grants, .backend = backend, .user = gio_grants_user(grants)};
+	*dma = (struct gio_dma){.os = os,
+				.grants = grants,
+				.backend = backend,
+				.user = gio_grants_user(grants),
+				.held_max = GIO_DMA_HELD_MAX};
 	return 0;
 }
 
@@ -90,10 +94,36 @@ static int units_of_gfn(gio_gfn_t gfn, uint32_t offset, size_t len, struct units
 	return units->gfn < gfn || units->count - 1 > UINT64_MAX - units->gfn ? -GIO_EOVERFLOW : 0;
 }
 
+/*
+ * References have gone to quarantine. How many are there still is counted only when enough have gone there since the
+ * last time: counting takes time by what all devices have there.
+ */
+static void held_check(struct gio_dma *dma)
+{
+	uint64_t so_far = stat_read(&dma->stats.quarantined);
+	uint32_t held;
+
+	if (so_far < stat_read(&dma->held_checked) || so_far < dma->held_max)
+		return;
+	held = gio_grants_held(dma->grants, dma->user);
+	if (held >= dma->held_max)
+		__atomic_store_n(&dma->broken, 1, __ATOMIC_RELAXED);
+	else
+		__atomic_store_n(&dma->held_checked, so_far + dma->held_max - held, __ATOMIC_RELAXED);
+}
+
 static void count_unmap(struct gio_dma *dma, uint32_t count, int held)
 {
 	stat_add(&dma->stats.granted, -(uint64_t)count);
+	if (!held)
+		return;
 	stat_add(&dma->stats.quarantined, (uint64_t)held);
+	held_check(dma);
+}
+
+bool gio_dma_broken(const struct gio_dma *dma)
+{
+	return __atomic_load_n(&dma->broken, __ATOMIC_RELAXED);
 }
 
 static uint32_t smaller(uint32_t a, uint32_t b)
@@ -122,7 +152,7 @@ static int access_units(struct gio_dma *dma, const struct units *units, gio_gref
 static int grant_units(struct gio_dma *dma, const struct units *units, gio_dma_t *addr)
 {
 	gio_gref_t first;
-	int err = gio_grants_alloc(dma->grants, units->count, &first);
+	int err = gio_dma_broken(dma) ? -GIO_EPROTO : gio_grants_alloc(dma->grants, units->count, &first);
 
 	if (err)
 		return err;

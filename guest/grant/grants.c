@@ -35,7 +35,7 @@ static void add_left(struct gio_grants *grants, gio_gref_t ref, gio_gfn_t gfn)
 	gio_runs_alloc(&grants->runs, 1, &got); /* is this one, since no other is free */
 	gio_runs_retire(&grants->runs, ref, 1);
 	gio_os_page_get(grants->os, gfn);
-	gio_runs_slot(&grants->runs, ref)->value = gfn;
+	gio_runs_slot(&grants->runs, ref)->value = 0; /* nobody's */
 	gio_quarantine_push(&grants->quarantine, ref);
 }
 
@@ -107,19 +107,18 @@ free_grants:
 	return err;
 }
 
-/* Hold the page of a grant that could not be ended. */
-static void hold(struct gio_grants *grants, gio_gref_t ref)
+/* Hold the page of a user's grant that could not be ended. */
+static void hold(struct gio_grants *grants, gio_gref_t ref, uint32_t user)
 {
-	gio_gfn_t gfn = gio_entry_gfn(grants->entries, ref);
-
-	gio_os_page_get(grants->os, gfn);
-	gio_runs_slot(&grants->runs, ref)->value = gfn;
+	gio_os_page_get(grants->os, gio_entry_gfn(grants->entries, ref));
+	gio_runs_slot(&grants->runs, ref)->value = user;
+	gio_runs_slot(&grants->runs, ref)->link = 1;
 }
 
 /* End a run of grants. Returns how many could not be: their pages are held, and their links are 1, the others' 0. */
 static uint32_t end_run(struct gio_grants *grants, gio_gref_t first, uint32_t count)
 {
-	uint32_t held = 0;
+	uint32_t held = 0, user = gio_runs_slot(&grants->runs, first)->link;
 
 	for (uint32_t i = 0; i < count; i++) {
 		i += gio_entries_revoke(grants->entries, first + i, count - i);
@@ -127,8 +126,7 @@ static uint32_t end_run(struct gio_grants *grants, gio_gref_t first, uint32_t co
 			break;
 		for (uint32_t j = 0; !held && j < count; j++)
 			gio_runs_slot(&grants->runs, first + j)->link = 0;
-		hold(grants, first + i);
-		gio_runs_slot(&grants->runs, first + i)->link = 1;
+		hold(grants, first + i, user);
 		held++;
 	}
 	return held;
@@ -333,6 +331,16 @@ uint32_t gio_grants_reap(struct gio_grants *grants)
 	left = grants->quarantine.count;
 	gio_os_unlock(&grants->lock);
 	return left;
+}
+
+uint32_t gio_grants_held(struct gio_grants *grants, uint32_t user)
+{
+	uint32_t held;
+
+	gio_os_lock(&grants->lock);
+	held = gio_quarantine_held(&grants->quarantine, user);
+	gio_os_unlock(&grants->lock);
+	return held;
 }
 
 void gio_grants_stats(struct gio_grants *grants, struct gio_grants_stats *out)

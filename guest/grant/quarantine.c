@@ -34,13 +34,14 @@ uint32_t gio_quarantine_reap(struct gio_quarantine *q, uint32_t most)
 		most = q->count;
 	for (uint32_t i = 0; i < most; i++) {
 		gio_gref_t ref = pop(q);
+		gio_gfn_t gfn = gio_entry_gfn(q->entries, ref); /* before the reference may leave us */
 		int err = gio_entry_retry(q->entries, ref);
 
 		if (err < 0) {
 			gio_quarantine_push(q, ref);
 			continue;
 		}
-		gio_os_page_put(q->os, gio_runs_slot(q->runs, ref)->value);
+		gio_os_page_put(q->os, gfn);
 		if (err)
 			gio_runs_forget(q->runs, ref, 1);
 		else
@@ -48,4 +49,18 @@ uint32_t gio_quarantine_reap(struct gio_quarantine *q, uint32_t most)
 		ended++;
 	}
 	return ended;
+}
+
+uint32_t gio_quarantine_held(const struct gio_quarantine *q, uint32_t user)
+{
+	gio_gref_t ref = q->head;
+	uint32_t held = 0;
+
+	for (uint32_t i = 0; i < q->count; i++) {
+		const struct gio_run_slot *slot = gio_runs_slot(q->runs, ref);
+
+		held += slot->value == user;
+		ref = slot->link;
+	}
+	return held;
 }

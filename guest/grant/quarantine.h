@@ -24,7 +24,10 @@ struct gio_quarantine {
 void gio_quarantine_init(struct gio_quarantine *q, struct gio_os *os, struct gio_entries *entries,
 			 struct gio_runs *runs);
 
-/* Put in a retired run of one, whose page the caller holds: from now on both are the quarantine's. */
+/*
+ * Put in a retired run of one, whose page the caller holds: from now on both are the quarantine's. The slot's `value`
+ * is the number of the user who had it, or 0.
+ */
 void gio_quarantine_push(struct gio_quarantine *q, gio_gref_t ref);
 
 /*
@@ -32,5 +35,8 @@ void gio_quarantine_push(struct gio_quarantine *q, gio_gref_t ref);
  * to the end of the queue. Returns how many ended.
  */
 uint32_t gio_quarantine_reap(struct gio_quarantine *q, uint32_t most);
+
+/* How many are of this user. Looks at all. */
+uint32_t gio_quarantine_held(const struct gio_quarantine *q, uint32_t user);
 
 #endif

@@ -426,7 +426,7 @@ void gio_blk_info(struct gio_blk *blk, struct gio_blk_info *info)
 
 bool gio_blk_broken(struct gio_blk *blk)
 {
-	return blk_broken_load(blk);
+	return blk_broken_load(blk) || gio_dma_broken(&blk->dma);
 }
 
 void gio_blk_stats(struct gio_blk *blk, struct gio_blk_stats *out)

@@ -5,12 +5,15 @@
  *
  * Concepts. A `struct gio_dma` belongs to one device and names its backend's domain. *Mapping* a buffer grants every
  * 4 KiB unit that it touches, by a run of consecutive references, and yields one DMA address. *Unmapping* ends those
- * grants; one that the backend still holds is quarantined with its page (grantio/grant.h), and the device goes on.
+ * grants; one that the backend still holds is quarantined with its page (grantio/grant.h), and the device goes on: up
+ * to a bound, so that no backend can take all references. Beyond it that device alone is *broken*: nothing more is
+ * mapped.
  *
  * Threads: any function here may be called on the same `struct gio_dma` at once; a buffer belongs to one caller.
  * Errors: 0 or -GIO_E*; on failure nothing is granted and everything is as before the call. Where a call may fail:
  * -GIO_EINVAL (no bytes, or NULL), -GIO_EOVERFLOW (the range wraps, or no table could hold it), -GIO_ENOSPC (no run of
- * references at the hypervisor's limit), -GIO_ENOMEM, -GIO_ERANGE (a frame too large for a table of version 1).
+ * references at the hypervisor's limit), -GIO_ENOMEM, -GIO_ERANGE (a frame too large for a table of version 1),
+ * -GIO_EPROTO (the device is broken).
  * Unmapping an address or a length that no map returned changes nothing and is counted in `misuses`.
  * Not defended: whole units are granted. Bytes that share a 4 KiB unit with a buffer are visible to the backend while
  * it is mapped (writable, if the device may write); lay out memory accordingly, or map copies of such units in their
@@ -39,11 +42,16 @@ struct gio_dma_stats {
 	uint64_t misuses;     /* unmaps refused: not what a map returned, a caller's error */
 };
 
+#define GIO_DMA_HELD_MAX 256u /* `held_max` as gio_dma_init() sets it: 1 MiB */
+
 struct gio_dma {
 	struct gio_os *os;
 	struct gio_grants *grants;
 	gio_domid_t backend;
 	uint32_t user;				/* of `grants`: whose its runs are */
+	uint32_t held_max;			/* references in quarantine that break the device, from then on */
+	uint32_t broken;			/* atomic; set once, never cleared */
+	uint64_t held_checked;			/* atomic; `quarantined` at which they are counted next */
 	_Alignas(8) struct gio_dma_stats stats; /* updated atomically, without locks */
 };
 
@@ -114,6 +122,9 @@ void *gio_dma_alloc(struct gio_dma *dma, size_t bytes, size_t readonly, gio_dma_
  * later. An address that is not ours is counted, and the pages are kept: they may be granted still.
  */
 void gio_dma_free(struct gio_dma *dma, void *va, size_t bytes, gio_dma_t addr);
+
+/* True once the backend has held on to more than it may: all that maps fails with -GIO_EPROTO, for good. */
+bool gio_dma_broken(const struct gio_dma *dma);
 
 void gio_dma_stats(const struct gio_dma *dma, struct gio_dma_stats *out);
 

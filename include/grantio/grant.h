@@ -87,6 +87,9 @@ int gio_grant_end(struct gio_grants *grants, gio_gref_t ref);
  */
 int gio_grants_revoke(struct gio_grants *grants, gio_gref_t first, uint32_t count);
 
+/* How many references of a user (gio_grants_own()) are in quarantine. Takes time by the quarantine's length. */
+uint32_t gio_grants_held(struct gio_grants *grants, uint32_t user);
+
 /* Try the quarantine again, a bounded number of entries a call; returns how many remain. Also done on its own. */
 uint32_t gio_grants_reap(struct gio_grants *grants);
 

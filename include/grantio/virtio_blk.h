@@ -130,7 +130,10 @@ unsigned gio_blk_interrupt_ack(struct gio_blk *blk);
 /* The same, and poll every queue. */
 unsigned gio_blk_interrupt(struct gio_blk *blk);
 
-/* True once the device set DEVICE_NEEDS_RESET or broke the protocol: submit then fails with -GIO_EPROTO. */
+/*
+ * True once the device set DEVICE_NEEDS_RESET, broke the protocol, or held on to too much of what it was granted
+ * (gio_dma_broken()): submit then fails with -GIO_EPROTO.
+ */
 bool gio_blk_broken(struct gio_blk *blk);
 
 /* Counted since open: for `grantio bench`. */
