@@ -19,8 +19,10 @@ struct gk_dma {
 	u64 quarantined;		   /* the value that was last read from dma.stats */
 	bool pooled;			   /* all data goes through the pool, and nothing else is mapped */
 	struct gio_pool *pool;		   /* NULL: there is none now */
+	u32 pool_pages;			   /* in it */
 	struct xarray bounces;		   /* struct gk_bounce, by each of its references */
 	atomic64_t bounced;		   /* how many mappings were bounced so far */
+	atomic64_t pooled_maps;		   /* how many went through the pool so far */
 };
 
 #endif

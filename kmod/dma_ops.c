@@ -341,6 +341,7 @@ int gk_dma_attach(struct device *dev, struct gk_dma *dma, domid_t backend, u32 t
 	dma->quarantined = 0;
 	xa_init_flags(&dma->bounces, XA_FLAGS_LOCK_IRQ); /* empty again whenever a driver has let go of the device */
 	atomic64_set(&dma->bounced, 0);
+	atomic64_set(&dma->pooled_maps, 0);
 	data = kmalloc(sizeof(*data), GFP_KERNEL); /* a platform device frees it */
 	if (!data)
 		return -ENOMEM;

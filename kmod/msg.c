@@ -123,9 +123,15 @@ static int pool_open(struct gk_front *front)
 		.mapping_pages = SEGMENT_PAGES,
 		.shares = num_possible_cpus(),
 	};
+	int err;
 
 	front->dma.pooled = !(direct && trusted(front));
-	return front->dma.pooled ? gio_pool_open(&front->dma.pool, &config) : 0;
+	if (!front->dma.pooled)
+		return 0;
+	err = gio_pool_open(&front->dma.pool, &config);
+	if (!err)
+		WRITE_ONCE(front->dma.pool_pages, config.read_pages + config.write_pages);
+	return err;
 }
 
 static int msg_open(struct gk_front *front)
@@ -215,6 +221,7 @@ static void msg_close(struct gk_front *front)
 	if (gio_pool_close(front->dma.pool))
 		gk_reap_schedule();
 	front->dma.pool = NULL;
+	WRITE_ONCE(front->dma.pool_pages, 0);
 }
 
 /* ---- the device ------------------------------------------------------------------------------------------------- */

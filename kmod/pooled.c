@@ -35,7 +35,7 @@ int gk_pooled_map(struct gk_dma *dma, phys_addr_t phys, size_t size, enum gio_dm
 		return err;
 	if (sync && dir != GIO_DMA_FROM_DEVICE)
 		copy(dma, *addr, phys, size, true);
-	atomic64_inc(&dma->bounced);
+	atomic64_inc(&dma->pooled_maps);
 	return 0;
 }
 
