@@ -9,7 +9,8 @@ read_disk() { # WHAT
 }
 gone() { wait_for 20 test ! -b /dev/vda; }
 stat_is() { [ "$(cat "/sys/bus/xen/devices/$device/grantio/$1")" "$2" "$3" ]; }
-xen=/sys/bus/xen/drivers/grantio mmio=/sys/bus/platform/drivers/virtio-mmio
+xen=/sys/bus/xen/drivers/grantio virtio=/sys/bus/virtio/drivers/virtio_blk
+virtio_device() { basename $virtio/virtio*; }
 device=$(basename /sys/bus/xen/devices/virtio_disk-*)
 
 for m in $(grep -v grantio /etc/modules); do
@@ -25,23 +26,24 @@ insmod "$(path grantio)"
 read_disk "grantio again"
 rmmod virtio_blk
 gone
-rmmod virtio_mmio
-insmod "$(path virtio_mmio)"
 insmod "$(path virtio_blk)"
 read_disk "the drivers last"
 echo "$device" >$xen/unbind
 gone
 echo "$device" >$xen/bind
 read_disk "grantio bound again"
-platform=$(basename $mmio/virtio-mmio.*)
-echo "$platform" >$mmio/unbind
+disk=$(virtio_device)
+granted=$(cat "/sys/bus/xen/devices/$device/grantio/grants")
+echo "$disk" >$virtio/unbind
 gone
-stat_is grants = 0
-echo "$platform" >$mmio/bind
-read_disk "virtio_mmio bound again"
+stat_is grants -lt "$granted" # its rings are no longer granted
+echo "$disk" >$virtio/bind
+read_disk "virtio_blk bound again"
 stat_is backend = 0
-stat_is grants -gt 0
+stat_is grants = "$granted"
 stat_is maps -gt 0
+stat_is pooled -gt 0
+stat_is bounced = 0
 stat_is errors = 0
 stat_is held = 0
 for i in 1 2 3 4 5; do
@@ -51,10 +53,10 @@ for i in 1 2 3 4 5; do
 done
 read_disk "grantio five times"
 # Taken from its driver in the middle of I/O, at both levels: errors for who reads, and nothing else.
-for place in $mmio $xen; do
+for place in $virtio $xen; do
 	dd if=/dev/vda of=/dev/null bs=64k 2>/dev/null &
 	reader=$!
-	case $place in $mmio) name=$(basename $mmio/virtio-mmio.*) ;; *) name=$device ;; esac
+	case $place in $virtio) name=$(virtio_device) ;; *) name=$device ;; esac
 	echo "$name" >$place/unbind
 	gone
 	wait $reader || true

@@ -18,7 +18,7 @@ until enough; do
 done
 [ "$(cat /sys/block/vda/diskseq)" = "$sequence" ]
 [ "$(ls -d /sys/block/vd*)" = /sys/block/vda ]
-[ "$(ls -d /sys/bus/platform/devices/virtio-mmio.* | wc -l)" = 1 ]
+[ "$(ls -d /sys/bus/platform/devices/grantio.* | wc -l)" = 1 ]
 cd /sys/bus/xen/devices/virtio_disk-*/grantio
 [ "$(cat errors)" = 0 ]
 if dmesg | grep -e 'I/O error' -e WARNING:.*at -e BUG: -e 'nobody cared'; then false; fi

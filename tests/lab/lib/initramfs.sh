@@ -79,10 +79,12 @@ initramfs_modules() {
 }
 
 # initramfs_grantio DIR: have grantio.ko, which lies in DIR's /lib/modules, loaded before the drivers of its devices,
-# but after virtio.ko, which it needs where that is a module.
+# but after virtio.ko and virtio_ring.ko, which it needs where they are modules.
 initramfs_grantio() {
-	if grep -q '/virtio\.ko' "$1/etc/modules"; then
-		sed -i '/\/virtio\.ko/a /lib/modules/grantio.ko' "$1/etc/modules"
+	local last
+	last=$(grep -E '/virtio(_ring)?\.ko' "$1/etc/modules" | tail -n 1)
+	if [ -n "$last" ]; then
+		sed -i "\\#^$last\$#a /lib/modules/grantio.ko" "$1/etc/modules"
 	else
 		sed -i '1i /lib/modules/grantio.ko' "$1/etc/modules"
 	fi

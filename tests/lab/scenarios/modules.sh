@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Labs: x86
-# grantio.ko, virtio_mmio and virtio_blk are loaded and unloaded in any order; the disk comes and goes with them.
+# grantio.ko and virtio_blk are loaded and unloaded in any order, and their drivers are unbound and bound again, also in
+# the middle of I/O; the disk comes and goes with them.
 scenario() {
 	local disk before
 	disk=$(image a.raw 4)
