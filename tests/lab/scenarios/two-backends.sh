@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: MIT
 # Labs: x86
-# Two backends publish the same address for their registers (docs/xenbus.md): the guest refuses the second device, and
+# Two backends, which have no messages, publish the same address for their registers (docs/xenbus.md): the guest refuses the second device, and
 # the first goes on. The second backend is a directory in xenstore, as domain 32 would write it.
 scenario() {
 	local disk domid front back=/local/domain/32/backend/virtio_disk base key
 	disk=$(image a.raw 2)
+	GRANTIOD_PROGRAM=grantiod-bad
+	export GRANTIO_BAD="xvda=no-messages"
 	grantiod_start || return 1
+	unset GRANTIO_BAD
 	guest_create g1 two-backends "disk=['$DISK_SPEC,access=rw,vdev=xvda,target=$disk']" || return 1
 	domid=$(guest_domid g1)
 	front=/local/domain/$domid/device/virtio_disk/9 back=$back/$domid/9

@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * grantiod-bad: grantiod, but a bad one. It is linked with the same objects, and the linker puts these functions before
- * three of them (--wrap). For the lab only.
+ * some of them (--wrap). For the lab only.
  *
  * What it offers is told by GRANTIO_BAD, "DEVICE=WHAT,...": DEVICE as in the log (xvdb), WHAT one of
  *   no-access-platform, no-version-1   the feature is not offered
  *   legacy                             virtio-mmio of version 1, whose rings have guest addresses
  * and each address of a ring that is no grant is told in the log, as is a driver that comes up in spite of it all.
+ *   no-messages                        nothing but registers
  *   ring-flags                         before each completion all descriptors of the ring get NEXT, or lose it, and the
  *                                      available ring is written; the log says once what Xen said to it
+ * With any of these but ring-flags, all devices have registers alone: what is told below is asked there, and a guest
+ * that has messages does not look at registers.
  *
- * What it keeps is told by lines in the FIFO named by GRANTIO_BAD_FIFO, answered in the log:
+ * What it keeps, of devices that have registers alone as well, is told by lines in the FIFO named by GRANTIO_BAD_FIFO,
+ * answered in the log:
  * - keep DOMID: from now on map what each request of this guest names, before it is completed, and do not unmap it;
  *   KEEP_STEP pages at the most.
  * - sums: keep no more, and note what is in those pages. "bad: holds N pages, M show more than was mapped": they had
@@ -37,6 +41,7 @@
 #include <xengnttab.h>
 
 #include "backend/mmio/mmio.h"
+#include "backend/msg/msg.h"
 #include "backend/virtio/ring.h"
 #include "backend/virtio/vdev_priv.h"
 
@@ -51,6 +56,8 @@ uint64_t __real_gd_mmio_read(struct gd_mmio *mmio, uint64_t offset, unsigned siz
 uint64_t __wrap_gd_mmio_read(struct gd_mmio *mmio, uint64_t offset, unsigned size);
 void __real_gd_mmio_write(struct gd_mmio *mmio, uint64_t offset, unsigned size, uint64_t value);
 void __wrap_gd_mmio_write(struct gd_mmio *mmio, uint64_t offset, unsigned size, uint64_t value);
+int __real_gd_msg_open(struct gd_msg **msg, const struct gd_msg_config *config);
+int __wrap_gd_msg_open(struct gd_msg **msg, const struct gd_msg_config *config);
 int __real_gd_ring_open(struct gd_ring *ring, struct gd_guestmem *mem, const struct gd_ring_layout *layout,
 			uint32_t size_max);
 int __wrap_gd_ring_open(struct gd_ring *ring, struct gd_guestmem *mem, const struct gd_ring_layout *layout,
@@ -75,6 +82,16 @@ static bool offer_is(const struct gd_vdev *vdev, const char *what)
 static bool offer_bad(const struct gd_vdev *vdev)
 {
 	return offer_is(vdev, "no-") || offer_is(vdev, "legacy");
+}
+
+/* A device without messages has none, which is no error. */
+int __wrap_gd_msg_open(struct gd_msg **msg, const struct gd_msg_config *config)
+{
+	const char *offers = getenv("GRANTIO_BAD");
+
+	if (getenv("GRANTIO_BAD_FIFO") || (offers && (strstr(offers, "=no-") || strstr(offers, "=legacy"))))
+		return 0;
+	return __real_gd_msg_open(msg, config);
 }
 
 uint64_t __wrap_gd_mmio_read(struct gd_mmio *mmio, uint64_t offset, unsigned size)
