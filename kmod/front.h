@@ -55,6 +55,8 @@ struct gk_front {
 	void (*look)(struct gk_front *front);
 	const struct gk_transport *transport; /* NULL until there is an offer */
 	u32 type;			      /* the type of virtio device, by the toolstack's key */
+	bool placed;			      /* its registers are, and the device tree has it, too */
+	bool unsettled;			      /* the device tree's devices wait for it */
 	u32 retries;			      /* how often a connection found no memory */
 	bool seen;			      /* in this connection the backend was Connected */
 	bool again;			      /* the device was given up, and is to be connected again */

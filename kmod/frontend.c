@@ -30,7 +30,9 @@
  * cannot fill the log.
  *
  * A device whose registers the toolstack has placed (`base` is not 0, as with xl on Arm) is in the device tree. The
- * frontend leaves it alone.
+ * frontend leaves it alone, unless it is told to take such devices by messages (`tree_messages=1`) and the backend
+ * offers them. Then the registers answer as if there were no device, which virtio_mmio finds when the device tree's
+ * devices get their drivers (of.c). That waits for gk_front_settle().
  */
 #include <linux/jiffies.h>
 #include <linux/kernel.h>
@@ -38,6 +40,7 @@
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/virtio_ids.h>
+#include <linux/wait.h>
 #include <linux/workqueue.h>
 #include <xen/xen.h>
 #include <xen/xenbus.h>
@@ -63,7 +66,17 @@
 #define PAUSE_MAX (30 * HZ) /* up to this; none again */
 #define CALM	  (60 * HZ) /* after a connection that lasted so long */
 
+#define SETTLE (10 * HZ) /* for devices of the device tree that messages are offered for */
+
+static bool tree_messages;
+module_param(tree_messages, bool, 0444);
+MODULE_PARM_DESC(tree_messages, "take devices of the device tree by messages, where their backends offer them");
+
 static struct workqueue_struct *queue;
+
+/* How many placed devices are on their way, and who waits for them. */
+static atomic_t unsettled = ATOMIC_INIT(0);
+static DECLARE_WAIT_QUEUE_HEAD(settled);
 
 /* ---- states ----------------------------------------------------------------------------------------------------- */
 
@@ -77,10 +90,24 @@ static void let_go(struct gk_front *front)
 	front->transport->close(front);
 }
 
+/* A placed device is connected, or refused, or gone: for the first time, if it is on its way. */
+static void settle(struct gk_front *front)
+{
+	if (!front->unsettled)
+		return;
+	front->unsettled = false;
+	atomic_dec(&unsettled);
+	wake_up(&settled);
+}
+
+/* A placed device that is not connected is the device tree's: its backend is not told that it is refused. */
 static void disconnect(struct gk_front *front, enum xenbus_state state)
 {
 	let_go(front);
+	if (front->placed && state == XenbusStateClosed)
+		state = XenbusStateInitialising;
 	xenbus_switch_state(front->xbdev, state);
+	settle(front);
 }
 
 /* Nobody serves the device any more: what is still asked of it fails at once. One that is frozen asks for nothing. */
@@ -164,10 +191,10 @@ static const struct gk_transport *transport_offered(const struct gk_front *front
 	if (gk_key_number(front->xbdev->otherend, GIO_XENBUS_KEY_VERSION, 10, &version) ||
 	    (version != GIO_XENBUS_VERSION && version != GIO_XENBUS_VERSION_MSG))
 		return NULL;
-	if (gk_msg_offered(front))
+	if (gk_msg_offered(front->xbdev))
 		return &gk_msg;
-	/* What a PV guest accesses never reaches a register. */
-	return version == GIO_XENBUS_VERSION && !xen_pv_domain() ? &gk_mmio : NULL;
+	/* What a PV guest accesses never reaches a register, and placed registers are the device tree's. */
+	return version == GIO_XENBUS_VERSION && !xen_pv_domain() && !front->placed ? &gk_mmio : NULL;
 }
 
 /* What the backend has published; says what is wrong with it. */
@@ -228,7 +255,7 @@ static void offer_take(struct gk_front *front)
 	front->again = false;
 	xchg(&front->lost, 0);
 	if (err) {
-		xenbus_switch_state(front->xbdev, XenbusStateClosed);
+		disconnect(front, XenbusStateClosed);
 		return;
 	}
 	err = front->transport->open(front);
@@ -272,6 +299,7 @@ static void connect(struct gk_front *front)
 	front->seen = true;
 	front->connected = jiffies;
 	front->calm = !err;
+	settle(front);
 	if (!err)
 		xenbus_switch_state(front->xbdev, XenbusStateConnected);
 	else if (err != -ENOMEM || !connect_later(front))
@@ -392,14 +420,22 @@ static int front_resume(struct xenbus_device *xbdev)
 	return 0;
 }
 
-/* The toolstack has placed its registers: it is in the device tree, and not ours to bring up. */
+/* The toolstack has placed its registers: it is in the device tree. */
 static bool placed(const struct xenbus_device *xbdev)
 {
 	u64 base;
 
-	if (gk_key_number(xbdev->otherend, "base", 0, &base) || !base)
+	return !gk_key_number(xbdev->otherend, "base", 0, &base) && base;
+}
+
+/* Not ours to bring up: were it bound to us, it would hold the module. */
+static bool left_to_tree(const struct xenbus_device *xbdev)
+{
+	if (!placed(xbdev))
 		return false;
-	dev_info(&xbdev->dev, "at %#llx by the toolstack: left to the device tree\n", base);
+	if (tree_messages && !GK_KERNEL_HAS_XEN_VIRTIO && gk_msg_offered(xbdev))
+		return false;
+	dev_info(&xbdev->dev, "placed by the toolstack: left to the device tree\n");
 	return true;
 }
 
@@ -413,8 +449,7 @@ static int front_probe(struct xenbus_device *xbdev, const struct xenbus_device_i
 				 GIO_DOMID_MAX);
 		return -EINVAL;
 	}
-	/* Were it bound to us, registering the driver would wait for it to connect, and it would hold the module. */
-	if (placed(xbdev))
+	if (left_to_tree(xbdev))
 		return -ENODEV;
 	front = kzalloc(sizeof(*front), GFP_KERNEL);
 	if (!front)
@@ -422,9 +457,12 @@ static int front_probe(struct xenbus_device *xbdev, const struct xenbus_device_i
 	front->xbdev = xbdev;
 	front->look = front_look;
 	front->next = jiffies;
+	front->placed = front->unsettled = placed(xbdev);
 	INIT_DELAYED_WORK(&front->work, step_work);
 	gk_dma_init(&front->dma);
 	gk_msg_init(front);
+	if (front->unsettled)
+		atomic_inc(&unsettled);
 	dev_set_drvdata(&xbdev->dev, front);
 	/* When the system goes down xenbus says Closing, and would wait for us to say that the backend has answered. */
 	complete(&xbdev->down);
@@ -435,6 +473,7 @@ static int front_probe(struct xenbus_device *xbdev, const struct xenbus_device_i
 	return 0;
 
 free_front:
+	settle(front);
 	dev_set_drvdata(&xbdev->dev, NULL);
 	kfree(front);
 	return err;
@@ -459,6 +498,7 @@ static void front_remove(struct xenbus_device *xbdev)
 
 	cancel_delayed_work_sync(&front->work);
 	end(front);
+	settle(front);
 	xenbus_switch_state(xbdev, XenbusStateInitialising);
 	dev_set_drvdata(&xbdev->dev, NULL);
 	if (front->pdev)
@@ -497,6 +537,11 @@ int gk_front_register(void)
 	if (err)
 		destroy_workqueue(queue);
 	return err;
+}
+
+void gk_front_settle(void)
+{
+	wait_event_timeout(settled, !atomic_read(&unsettled), SETTLE);
 }
 
 void gk_front_unregister(void)

@@ -5,6 +5,11 @@
 
 /* From now on the devices of the xenbus that are for grantio are ours. 0 or -errno. */
 int gk_front_register(void);
+/*
+ * Wait until devices that are in the device tree, too, are connected by messages or will not be, at most for some
+ * seconds. May sleep.
+ */
+void gk_front_settle(void);
 /* No device is ours any more. */
 void gk_front_unregister(void);
 

@@ -48,21 +48,23 @@ static int __init gk_init(void)
 		pr_err("grantio: cannot register with virtio: %d\n", err);
 		goto close_grants;
 	}
-	err = GK_OF ? gk_of_register() : 0;
-	if (err) {
-		pr_err("grantio: cannot register with the device tree: %d\n", err);
-		goto unregister_virtio;
-	}
 	err = gk_front_register();
 	if (err) {
 		pr_err("grantio: cannot register with xenbus: %d\n", err);
-		goto unregister_tree;
+		goto unregister_virtio;
+	}
+	/* Devices of the device tree get their drivers when its node has one, and not before. */
+	if (GK_OF)
+		gk_front_settle();
+	err = GK_OF ? gk_of_register() : 0;
+	if (err) {
+		pr_err("grantio: cannot register with the device tree: %d\n", err);
+		goto unregister_front;
 	}
 	return 0;
 
-unregister_tree:
-	if (GK_OF)
-		gk_of_unregister();
+unregister_front:
+	gk_front_unregister();
 unregister_virtio:
 	gk_virtio_unregister();
 close_grants:

@@ -69,9 +69,9 @@ static void msg_lose(struct gk_front *front)
 
 /* ---- the offer -------------------------------------------------------------------------------------------------- */
 
-bool gk_msg_offered(const struct gk_front *front)
+bool gk_msg_offered(const struct xenbus_device *xbdev)
 {
-	return gk_key_has(front->xbdev->otherend, GIO_XENBUS_KEY_DRAFT, GIO_MSG_DRAFT);
+	return gk_key_has(xbdev->otherend, GIO_XENBUS_KEY_DRAFT, GIO_MSG_DRAFT);
 }
 
 static int number_offered(struct gk_front *front, const char *key, u64 min, u64 max, u64 *value)

@@ -26,7 +26,7 @@ struct gk_msg {
 extern const struct gk_transport gk_msg;
 
 /* Whether the backend offers this transport, in a way that we speak. */
-bool gk_msg_offered(const struct gk_front *front);
+bool gk_msg_offered(const struct xenbus_device *xbdev);
 /* Once, before the transport's functions. */
 void gk_msg_init(struct gk_front *front);
 

@@ -117,6 +117,53 @@ static void test_another_draft(void **state)
 	rig_end();
 }
 
+/*
+ * A device of the device tree is left to it, but for messages and if the administrator of the guest says so. Its
+ * backend never sees it refused, since the device tree's driver may use its registers.
+ */
+static void test_devices_of_the_device_tree(void **state)
+{
+	static const struct {
+		bool told, offered, right, ours;
+	} cases[] = {
+		{false, true, true, false},
+		{true, false, true, false},
+		{true, true, true, true},
+		{true, true, false, true},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		unsigned long before;
+
+		rig_begin();
+		world.driver->remove(&rig_xbdev);
+		strcpy(world.placed, "0x2000000");
+		*shim_param_tree_messages = cases[i].told;
+		if (!cases[i].offered)
+			*world_device.draft = '\0';
+		world_device.type = cases[i].right ? VIRTIO_ID_BLOCK : 18;
+		assert_int_equal(world.driver->probe(&rig_xbdev, NULL), cases[i].ours ? 0 : -ENODEV);
+		before = jiffies;
+		gk_front_settle();
+		assert_int_equal(jiffies - before, cases[i].ours ? 10 * HZ : 0); /* nothing has happened yet */
+		if (cases[i].ours) {
+			rig_connect();
+			before = jiffies;
+			gk_front_settle();
+			assert_int_equal(jiffies, before);
+			assert_int_equal(rig_xbdev.state,
+					 cases[i].right ? XenbusStateConnected : XenbusStateInitialising);
+			rig_end();
+			continue;
+		}
+		gk_front_unregister();
+		gk_virtio_unregister();
+		assert_int_equal(gio_grants_close(gk_os.grants), 0);
+	}
+	*shim_param_tree_messages = false;
+}
+
 static void test_each_answer_is_another_connection(void **state)
 {
 	char first[32];
@@ -382,6 +429,7 @@ int main(void)
 		cmocka_unit_test(test_pool_that_is_too_large),
 		cmocka_unit_test(test_offers_that_are_refused),
 		cmocka_unit_test(test_another_draft),
+		cmocka_unit_test(test_devices_of_the_device_tree),
 		cmocka_unit_test(test_each_answer_is_another_connection),
 		cmocka_unit_test(test_beginning_anew_takes_longer_each_time),
 		cmocka_unit_test(test_toolstack_removes_it),

@@ -83,8 +83,10 @@ static inline u32 rounddown_pow_of_two(u32 n)
 #define xen_pv_domain()	       false
 #define raw_smp_processor_id() 0u
 u64 get_random_u64(void);
-#define module_param(name, type, mode)
+/* Tests set it by this pointer. */
+#define module_param(name, type, mode) __typeof__(name) *shim_param_##name = &name
 #define MODULE_PARM_DESC(name, text)
+extern bool *shim_param_tree_messages;
 
 /* What is warned of is counted, what is said is not shown. */
 extern unsigned shim_warnings, shim_errors;
@@ -199,6 +201,17 @@ typedef int wait_queue_head_t;
 #define wake_up(q)	       ((void)(q))
 /* What is waited for happens at once, or when the time is over. */
 #define wait_event_timeout(q, condition, timeout) ((condition) ? (void)(q) : (void)(jiffies += (timeout)))
+#define DECLARE_WAIT_QUEUE_HEAD(q)		  wait_queue_head_t q
+typedef struct {
+	int v;
+} atomic_t;
+#define ATOMIC_INIT(n) \
+	{              \
+		n      \
+	}
+#define atomic_inc(a)  ((a)->v++)
+#define atomic_dec(a)  ((a)->v--)
+#define atomic_read(a) ((a)->v)
 typedef struct {
 	s64 v;
 } atomic64_t;

@@ -373,6 +373,8 @@ char *xenbus_read(struct xenbus_transaction xbt, const char *dir, const char *ke
 		return strdup(world.type);
 	if (own)
 		return ERR_PTR(-ENOENT);
+	if (!strcmp(key, "base") && *world.placed)
+		return strdup(world.placed);
 	if (!strcmp(key, "grantio-version"))
 		return strdup("1");
 	for (size_t i = 0; i < ARRAY_SIZE(offer) && *world_device.draft; i++)

@@ -26,6 +26,7 @@ struct world {
 	enum xenbus_state backend;
 	char base[32];			/* mmio-base */
 	char type[32];			/* the frontend's own; "": none */
+	char placed[16];		/* the toolstack's base; "": none */
 	u32 device_id;			/* what the registers say */
 	char said[256];			/* the last error in xenstore */
 	unsigned devices, made;		/* platform devices that there are, and that have been */
