@@ -14,9 +14,6 @@
 #include "vdev.h"
 #include "vqs.h"
 
-/* Ring and transport features that version 2 has no use for (docs/xenbus.md). */
-#define FEATURES_NEVER (0xffull << 34)
-
 /* The virtio device, which lives until its last user has gone. */
 struct device_of {
 	struct virtio_device vdev;
@@ -189,7 +186,6 @@ static int vdev_finalize_features(struct virtio_device *vdev)
 	int err;
 
 	vring_transport_features(vdev);
-	vdev->features &= ~FEATURES_NEVER;
 	if (dead(v))
 		return 0;
 	if (!__virtio_test_bit(vdev, VIRTIO_F_VERSION_1) || !__virtio_test_bit(vdev, VIRTIO_F_ACCESS_PLATFORM)) {

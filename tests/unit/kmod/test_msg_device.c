@@ -295,6 +295,9 @@ static void test_kicks_are_events(void **state)
 	(void)state;
 	rig_connected();
 	assert_true(world.vqs[0]->notify(world.vqs[0]));
+	assert_true(world.vqs[2]->notify(world.vqs[2]));
+	assert_int_equal(world_device.told[rig_port("queue-0/event-channel")], 1);
+	assert_int_equal(world_device.told[rig_port("queue-1/event-channel")], 1);
 	rig_front()->msg.link.dead = 1;
 	assert_false(world.vqs[0]->notify(world.vqs[0]));
 	rig_front()->msg.link.dead = 0;

@@ -156,6 +156,7 @@ static void serve(const struct gio_msg *request)
 
 void world_device_told(evtchn_port_t port)
 {
+	world_device.told[port]++;
 	if (port != (evtchn_port_t)atoi(world_answer("event-channel")) || world.backend != XenbusStateConnected)
 		return;
 	while (driver_page->prod != world_device.taken) {
