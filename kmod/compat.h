@@ -258,6 +258,15 @@ static inline void gk_vq_num_max_set(struct virtqueue *vq, unsigned int num)
 #define gk_virtio_freeze_of(drv) ((void)(drv), NULL)
 #endif
 
+/* Have the driver of a virtio device freeze, and go on. Kernels that cannot sleep have no such functions. */
+#if IS_ENABLED(CONFIG_PM_SLEEP)
+#define gk_virtio_freeze(vdev)	virtio_device_freeze(vdev)
+#define gk_virtio_restore(vdev) virtio_device_restore(vdev)
+#else
+#define gk_virtio_freeze(vdev)	((void)(vdev), -EOPNOTSUPP)
+#define gk_virtio_restore(vdev) ((void)(vdev), -EOPNOTSUPP)
+#endif
+
 /* ---- DMA operations -------------------------------------------------------------------------------------------- */
 
 /* Whether registers are to be mapped, not memory. Kernels without the flag never pass registers. */

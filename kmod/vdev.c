@@ -363,7 +363,7 @@ int gk_vdev_freeze(struct gk_vdev *v)
 	int err;
 
 	device_lock(&v->vdev->dev);
-	err = virtio_device_freeze(v->vdev);
+	err = gk_virtio_freeze(v->vdev);
 	device_unlock(&v->vdev->dev);
 	if (!err)
 		events_end(v); /* the pages may be gone when there is work again */
@@ -375,7 +375,7 @@ int gk_vdev_restore(struct gk_vdev *v)
 	int err;
 
 	device_lock(&v->vdev->dev);
-	err = virtio_device_restore(v->vdev);
+	err = gk_virtio_restore(v->vdev);
 	device_unlock(&v->vdev->dev);
 	if (!err)
 		events_begin(v);

@@ -38,6 +38,7 @@ typedef u32 evtchn_port_t;
 #define LINUX_VERSION_CODE	KERNEL_VERSION(6, 1, 0)
 #define IS_ENABLED(x)		(x) /* of what is defined below, and else 0: asked in #if only */
 #define CONFIG_PM		1
+#define CONFIG_PM_SLEEP		1
 #define CONFIG_OF_IOMMU		0
 #define CONFIG_PCI		0
 #define CONFIG_XEN_VIRTIO	0
