@@ -130,8 +130,9 @@ struct fake_guest {
 	struct gd_log log;
 	uint64_t features; /* accepted */
 	uint32_t next_page;
-	unsigned raised; /* interrupts; atomic */
-	unsigned quiet;	 /* times that a queue said so; atomic */
+	unsigned raised;	      /* interrupts; atomic */
+	unsigned quiet;		      /* times that a queue said so; atomic */
+	void (*kick)(unsigned queue); /* in place of the register; or NULL */
 	struct fake_vq vq[FAKE_QUEUES];
 };
 extern struct fake_guest fake_guest;
@@ -148,6 +149,7 @@ struct fake_setup {
 	uint32_t rng_rate;  /* not 0: the device gives random numbers instead */
 	struct gd_ledger *ledger;
 	const struct gd_pool *pool;
+	void (*opening)(struct gd_vdev_config *config); /* its class is open, and the device is about to be; or NULL */
 };
 
 /* cmocka's set-up and tear-down: the latter checks that nothing is held of guest, system and disk. */
@@ -161,6 +163,8 @@ int fake_open(const struct fake_setup *setup); /* the device only: gd_vdev_open'
 uint64_t fake_offered(void);		       /* the features that the device offers */
 void fake_probe(uint64_t features);	       /* status and features, up to FEATURES_OK */
 void fake_queue_ready(unsigned index, uint32_t size);
+/* Get pages for a queue: `addr` become the addresses of its three parts. */
+void fake_vq_place(struct fake_vq *vq, uint32_t size, uint64_t addr[3]);
 void fake_driver_ok(void);
 void fake_start(const struct fake_setup *setup); /* all of the above */
 void fake_close(void);

@@ -118,6 +118,8 @@ int fake_open(const struct fake_setup *setup)
 	err = class_open(setup, &config.class);
 	if (err)
 		return err;
+	if (setup->opening)
+		setup->opening(&config);
 	err = gd_vdev_open(&fake_guest.vdev, &config, fake_open_error, sizeof(fake_open_error));
 	assert_int_equal(fake_open_error[0] != '\0', err != 0);
 	if (err)
@@ -152,7 +154,7 @@ static uint32_t pages_of(uint32_t bytes)
 }
 
 /* Each part begins in a page of its own. */
-static void vq_place(struct fake_vq *vq, uint32_t size, uint64_t addr[3])
+void fake_vq_place(struct fake_vq *vq, uint32_t size, uint64_t addr[3])
 {
 	uint32_t desc = fake_alloc(pages_of(gio_virtq_desc_bytes(size)));
 	uint32_t avail = fake_alloc(pages_of(gio_virtq_avail_bytes(size)));
@@ -173,7 +175,7 @@ void fake_queue_ready(unsigned index, uint32_t size)
 {
 	uint64_t addr[3];
 
-	vq_place(&fake_guest.vq[index], size, addr);
+	fake_vq_place(&fake_guest.vq[index], size, addr);
 	fake_reg_write(GIO_VIRTIO_MMIO_QUEUE_SEL, index);
 	fake_reg_write(GIO_VIRTIO_MMIO_QUEUE_NUM, size);
 	address_write(GIO_VIRTIO_MMIO_QUEUE_DESC_LOW, addr[0]);
@@ -249,7 +251,10 @@ void fake_avail(struct fake_vq *vq, uint16_t head)
 
 void fake_kick(unsigned queue)
 {
-	fake_reg_write(GIO_VIRTIO_MMIO_QUEUE_NOTIFY, queue);
+	if (fake_guest.kick)
+		fake_guest.kick(queue);
+	else
+		fake_reg_write(GIO_VIRTIO_MMIO_QUEUE_NOTIFY, queue);
 }
 
 static uint16_t used_index(struct fake_vq *vq)
