@@ -156,6 +156,7 @@ int gd_msg_connect(struct gd_msg *msg, const struct gd_msg_answer *answer, bool 
 
 	msg->answer = *answer;
 	msg->malformed = 0;
+	msg->handle = (struct gd_handle){0};
 	msg->event = false;
 	__atomic_store_n(&msg->changed, false, __ATOMIC_RELAXED);
 	err = pages_map(msg, error, size);

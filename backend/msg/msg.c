@@ -109,7 +109,9 @@ static void msg_save(const struct gd_transport *transport, void *state)
 		.malformed = msg->malformed, .event = msg->event, .event_at = msg->event_at, .bus = msg->bus.state};
 
 	identity_save(&msg->answer, &s);
-	gd_handle_save(&msg->handle, &s.handle);
+	/* Before the connection has begun, or gone on, there is nothing that its driver could have seen. */
+	if (msg->handle.vdev)
+		gd_handle_save(&msg->handle, &s.handle);
 	memcpy(state, &s, sizeof(s));
 }
 
