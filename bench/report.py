@@ -118,7 +118,8 @@ def mapping_table(build):
     yield "| buffer | direct grants, ns | each page | pool, ns | each page |"
     yield "|---|--:|--:|--:|--:|"
     for (direction, size), found in ways.items():
-        cells = [f"{found[way][0]:.0f} | {found[way][1]:.1f}" if way in found else "- | -" for way in ("direct", "pool")]
+        cells = [f"{found[way][0]:.0f} | {found[way][1]:.1f}" if way in found else "- | -"
+                 for way in ("direct", "pool")]
         yield f"| {direction} of {size} bytes | {cells[0]} | {cells[1]} |"
 
 

@@ -152,11 +152,11 @@ static int access_units(struct gio_dma *dma, const struct units *units, gio_gref
 static int grant_units(struct gio_dma *dma, const struct units *units, gio_dma_t *addr)
 {
 	gio_gref_t first;
-	int err = gio_dma_broken(dma) ? -GIO_EPROTO : gio_grants_alloc(dma->grants, units->count, &first);
+	int err =
+		gio_dma_broken(dma) ? -GIO_EPROTO : gio_grants_alloc_for(dma->grants, units->count, dma->user, &first);
 
 	if (err)
 		return err;
-	gio_grants_own(dma->grants, first, dma->user);
 	stat_add(&dma->stats.granted, units->count);
 	err = access_units(dma, units, first);
 	if (err)

@@ -103,7 +103,7 @@ static int meta_make(struct gio_pool *pool, unsigned shares)
 }
 
 /* A run for the area's pages from `page` on: for all of them, or for as many words of them as can be had. */
-static int run_alloc(struct gio_pool *pool, struct area *area, uint32_t page)
+static int run_alloc(struct gio_pool *pool, struct area *area, uint32_t page, uint32_t user)
 {
 	uint32_t count = area->pages - page;
 	struct run *run = &area->runs[area->runs_count];
@@ -112,7 +112,7 @@ static int run_alloc(struct gio_pool *pool, struct area *area, uint32_t page)
 	if (area->runs_count == AREA_RUNS)
 		return -GIO_ENOSPC;
 	for (;;) {
-		err = gio_grants_alloc(pool->grants, count, &run->first);
+		err = gio_grants_alloc_for(pool->grants, count, user, &run->first);
 		if (err != -GIO_ENOSPC || count <= GIO_SPACE_WORD)
 			break;
 		count = (count / 2 + GIO_SPACE_WORD - 1) / GIO_SPACE_WORD * GIO_SPACE_WORD;
@@ -157,10 +157,9 @@ static int area_make(struct gio_pool *pool, struct area *area)
 	for (uint32_t page = 0; page < area->pages && !err;) {
 		const struct run *run = &area->runs[area->runs_count];
 
-		err = run_alloc(pool, area, page);
+		err = run_alloc(pool, area, page, user);
 		if (err)
 			break;
-		gio_grants_own(pool->grants, run->first, user);
 		err = run_grant(pool, area, run);
 		page += run->count;
 	}

@@ -4,6 +4,7 @@
 #include "entry.h"
 #include "quarantine.h"
 #include "run.h"
+#include "spare.h"
 
 #define REAP_ASIDE 2u  /* entries of the quarantine that an allocation or a revocation looks after */
 #define REAP_CALL  64u /* entries that gio_grants_reap(), or an allocation that found nothing, tries */
@@ -14,8 +15,11 @@ struct gio_grants {
 	struct gio_lock lock; /* of what follows */
 	struct gio_runs runs;
 	struct gio_quarantine quarantine;
-	uint32_t misuses;
-	uint32_t users; /* numbers given so far; atomic */
+
+	/* Without the lock. */
+	struct gio_spare spare; /* single references, which are retired in `runs` */
+	uint32_t misuses;	/* atomic */
+	uint32_t users;		/* numbers given so far; atomic */
 };
 
 /* Under the lock, or before anybody else has `grants`: make what `range` names ours. Its metadata exists. */
@@ -149,7 +153,20 @@ uint32_t gio_grants_close(struct gio_grants *grants)
 	return held;
 }
 
-/* Under the lock: a run from what is there, the quarantine included. */
+/* Under the lock: what is spare becomes part of longer runs. False: there was none. */
+static bool spare_melt(struct gio_grants *grants)
+{
+	bool any = false;
+	gio_gref_t ref;
+
+	while (gio_spare_drain(&grants->spare, &ref)) {
+		gio_runs_release(&grants->runs, ref, 1);
+		any = true;
+	}
+	return any;
+}
+
+/* Under the lock: a run from what is there, the quarantine and the spare references included. */
 static int take(struct gio_grants *grants, uint32_t count, gio_gref_t *first)
 {
 	int err;
@@ -157,6 +174,8 @@ static int take(struct gio_grants *grants, uint32_t count, gio_gref_t *first)
 	gio_quarantine_reap(&grants->quarantine, REAP_ASIDE);
 	err = gio_runs_alloc(&grants->runs, count, first);
 	if (err == -GIO_ENOSPC && gio_quarantine_reap(&grants->quarantine, REAP_CALL))
+		err = gio_runs_alloc(&grants->runs, count, first);
+	if (err == -GIO_ENOSPC && spare_melt(grants))
 		err = gio_runs_alloc(&grants->runs, count, first);
 	return err;
 }
@@ -174,7 +193,8 @@ static int grow(struct gio_grants *grants, uint32_t tail, uint32_t want, struct 
 	return err;
 }
 
-int gio_grants_alloc(struct gio_grants *grants, uint32_t count, gio_gref_t *first)
+/* A run that nobody owns yet, by the allocator and the table. */
+static int alloc(struct gio_grants *grants, uint32_t count, gio_gref_t *first)
 {
 	int err, grown;
 
@@ -197,10 +217,26 @@ int gio_grants_alloc(struct gio_grants *grants, uint32_t count, gio_gref_t *firs
 			break;
 		}
 	}
-	if (!err)
-		gio_runs_slot(&grants->runs, *first)->link = 0; /* nobody's */
 	gio_os_unlock(&grants->lock);
 	return err;
+}
+
+int gio_grants_alloc_for(struct gio_grants *grants, uint32_t count, uint32_t user, gio_gref_t *first)
+{
+	int err = 0;
+
+	if (count == 1 && gio_spare_take(&grants->spare, user, first))
+		gio_runs_restore(&grants->runs, *first, 1);
+	else
+		err = alloc(grants, count, first);
+	if (!err)
+		gio_runs_slot(&grants->runs, *first)->link = user;
+	return err;
+}
+
+int gio_grants_alloc(struct gio_grants *grants, uint32_t count, gio_gref_t *first)
+{
+	return gio_grants_alloc_for(grants, count, 0, first);
 }
 
 uint32_t gio_grants_user(struct gio_grants *grants)
@@ -213,26 +249,18 @@ uint32_t gio_grants_user(struct gio_grants *grants)
 	return user;
 }
 
-void gio_grants_own(struct gio_grants *grants, gio_gref_t first, uint32_t user)
-{
-	gio_runs_slot(&grants->runs, first)->link = user;
-}
-
 bool gio_grants_owned(const struct gio_grants *grants, gio_gref_t first, uint32_t user)
 {
-	return gio_runs_plausible(&grants->runs, first) && gio_runs_slot(&grants->runs, first)->link == user;
+	return gio_runs_holds(&grants->runs, first, 1) && gio_runs_slot(&grants->runs, first)->link == user;
 }
 
 /* Make a run nobody else's to free; counts a caller's error. */
 static int retire(struct gio_grants *grants, gio_gref_t first, uint32_t count)
 {
-	int err;
+	int err = gio_runs_retire(&grants->runs, first, count);
 
-	gio_os_lock(&grants->lock);
-	err = gio_runs_retire(&grants->runs, first, count);
 	if (err)
-		grants->misuses++;
-	gio_os_unlock(&grants->lock);
+		__atomic_fetch_add(&grants->misuses, 1, __ATOMIC_RELAXED);
 	return err;
 }
 
@@ -254,7 +282,7 @@ void gio_grants_free(struct gio_grants *grants, gio_gref_t first, uint32_t count
 	gio_os_lock(&grants->lock);
 	if (active) {
 		gio_runs_restore(&grants->runs, first, count);
-		grants->misuses++;
+		__atomic_fetch_add(&grants->misuses, 1, __ATOMIC_RELAXED);
 	} else {
 		gio_runs_release(&grants->runs, first, count);
 	}
@@ -304,6 +332,13 @@ static void sort_out(struct gio_grants *grants, gio_gref_t first, uint32_t count
 	}
 }
 
+/* Keep a retired reference whose grant has ended. False while others wait for this caller to look after them. */
+static bool spare_keep(struct gio_grants *grants, gio_gref_t ref)
+{
+	return gio_quarantine_empty(&grants->quarantine) &&
+	       gio_spare_give(&grants->spare, gio_runs_slot(&grants->runs, ref)->link, ref);
+}
+
 int gio_grants_revoke(struct gio_grants *grants, gio_gref_t first, uint32_t count)
 {
 	int err = retire(grants, first, count);
@@ -312,6 +347,8 @@ int gio_grants_revoke(struct gio_grants *grants, gio_gref_t first, uint32_t coun
 	if (err)
 		return err;
 	held = end_run(grants, first, count);
+	if (count == 1 && !held && spare_keep(grants, first))
+		return 0;
 	gio_os_lock(&grants->lock);
 	gio_quarantine_reap(&grants->quarantine, REAP_ASIDE);
 	if (held)
@@ -347,8 +384,8 @@ void gio_grants_stats(struct gio_grants *grants, struct gio_grants_stats *out)
 {
 	gio_os_lock(&grants->lock);
 	out->entries = grants->runs.total;
-	out->used = grants->runs.used;
+	out->used = grants->runs.used - gio_spare_count(&grants->spare);
 	out->quarantined = grants->quarantine.count;
-	out->misuses = grants->misuses;
+	out->misuses = __atomic_load_n(&grants->misuses, __ATOMIC_RELAXED);
 	gio_os_unlock(&grants->lock);
 }

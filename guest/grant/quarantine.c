@@ -14,7 +14,7 @@ void gio_quarantine_push(struct gio_quarantine *q, gio_gref_t ref)
 	else
 		q->head = ref;
 	q->tail = ref;
-	q->count++;
+	__atomic_store_n(&q->count, q->count + 1, __ATOMIC_RELAXED);
 }
 
 static gio_gref_t pop(struct gio_quarantine *q)
@@ -22,7 +22,7 @@ static gio_gref_t pop(struct gio_quarantine *q)
 	gio_gref_t ref = q->head;
 
 	q->head = gio_runs_slot(q->runs, ref)->link; /* of the last one: stale, and not used as count is 0 */
-	q->count--;
+	__atomic_store_n(&q->count, q->count - 1, __ATOMIC_RELAXED);
 	return ref;
 }
 
@@ -49,6 +49,11 @@ uint32_t gio_quarantine_reap(struct gio_quarantine *q, uint32_t most)
 		ended++;
 	}
 	return ended;
+}
+
+bool gio_quarantine_empty(const struct gio_quarantine *q)
+{
+	return !__atomic_load_n(&q->count, __ATOMIC_RELAXED);
 }
 
 uint32_t gio_quarantine_held(const struct gio_quarantine *q, uint32_t user)

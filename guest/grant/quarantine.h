@@ -18,7 +18,7 @@ struct gio_quarantine {
 	struct gio_entries *entries;
 	struct gio_runs *runs;
 	gio_gref_t head, tail; /* if count is not 0 */
-	uint32_t count;
+	uint32_t count;	       /* atomic */
 };
 
 void gio_quarantine_init(struct gio_quarantine *q, struct gio_os *os, struct gio_entries *entries,
@@ -35,6 +35,9 @@ void gio_quarantine_push(struct gio_quarantine *q, gio_gref_t ref);
  * to the end of the queue. Returns how many ended.
  */
 uint32_t gio_quarantine_reap(struct gio_quarantine *q, uint32_t most);
+
+/* True if nothing is there now. Wants no lock. */
+bool gio_quarantine_empty(const struct gio_quarantine *q);
 
 /* How many are of this user. Looks at all. */
 uint32_t gio_quarantine_held(const struct gio_quarantine *q, uint32_t user);

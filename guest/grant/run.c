@@ -30,6 +30,12 @@ static uint32_t tag_len(uint32_t tag)
 	return tag >> STATE_BITS;
 }
 
+/* Atomic, also under the callers' lock, since gio_runs_retire() looks without it. Nothing is ordered by a tag. */
+static void tag_set(struct gio_run_slot *s, uint32_t tag)
+{
+	__atomic_store_n(&s->tag, tag, __ATOMIC_RELAXED);
+}
+
 static struct gio_run_slot *page_of(const struct gio_runs *runs, uint32_t index)
 {
 	/*
@@ -56,7 +62,8 @@ static uint32_t tag_at(const struct gio_runs *runs, uint32_t index)
 {
 	const struct gio_run_slot *s = gio_runs_slot(runs, index);
 
-	return s ? s->tag : tag_make(ABSENT, 0);
+	/* The owner of a neighbour may retire it meanwhile, without the lock. It is not free either way. */
+	return s ? __atomic_load_n(&s->tag, __ATOMIC_RELAXED) : tag_make(ABSENT, 0);
 }
 
 static uint32_t log2_floor(uint32_t v)
@@ -85,8 +92,8 @@ static void list_insert(struct gio_runs *runs, uint32_t first, uint32_t len)
 	uint32_t *head = &runs->heads[l.level][l.sub];
 	struct gio_run_slot *s = slot(runs, first);
 
-	slot(runs, first + len - 1)->tag = tag_make(TAIL, len);
-	s->tag = tag_make(FREE, len); /* after TAIL: a run of one has only this */
+	tag_set(slot(runs, first + len - 1), tag_make(TAIL, len));
+	tag_set(s, tag_make(FREE, len)); /* after TAIL: a run of one has only this */
 	s->link = *head;
 	s->prev = NIL;
 	if (*head != NIL)
@@ -113,8 +120,8 @@ static void list_remove(struct gio_runs *runs, uint32_t first, uint32_t len)
 		if (!runs->sub_map[l.level])
 			runs->level_map &= ~(1u << l.level);
 	}
-	s->tag = tag_make(INSIDE, 0);
-	slot(runs, first + len - 1)->tag = tag_make(INSIDE, 0);
+	tag_set(s, tag_make(INSIDE, 0));
+	tag_set(slot(runs, first + len - 1), tag_make(INSIDE, 0));
 }
 
 /* The first run of the first list in which every run has at least `count`, or NIL. */
@@ -229,7 +236,7 @@ int gio_runs_add(struct gio_runs *runs, uint32_t first, uint32_t count)
 			return -GIO_EINVAL;
 	}
 	for (uint32_t i = first; i < first + count; i++)
-		slot(runs, i)->tag = tag_make(INSIDE, 0);
+		tag_set(slot(runs, i), tag_make(INSIDE, 0));
 	insert_merged(runs, first, count);
 	runs->total += count;
 	return 0;
@@ -252,7 +259,7 @@ int gio_runs_alloc(struct gio_runs *runs, uint32_t count, uint32_t *first)
 	list_remove(runs, index, len);
 	if (len > count)
 		list_insert(runs, index + count, len - count);
-	slot(runs, index)->tag = tag_make(USED, count);
+	tag_set(slot(runs, index), tag_make(USED, count));
 	runs->used += count;
 	*first = index;
 	return 0;
@@ -260,20 +267,24 @@ int gio_runs_alloc(struct gio_runs *runs, uint32_t count, uint32_t *first)
 
 int gio_runs_retire(struct gio_runs *runs, uint32_t first, uint32_t count)
 {
-	if (!range_valid(runs, first, count) || tag_at(runs, first) != tag_make(USED, count))
+	struct gio_run_slot *s = range_valid(runs, first, count) ? gio_runs_slot(runs, first) : NULL;
+	uint32_t used = tag_make(USED, count);
+
+	/* To a tag without a length, as parts may leave. Nothing is ordered by it: the owner knows what it did. */
+	if (!s || !__atomic_compare_exchange_n(&s->tag, &used, tag_make(RETIRED, 0), false, __ATOMIC_RELAXED,
+					       __ATOMIC_RELAXED))
 		return -GIO_EINVAL;
-	slot(runs, first)->tag = tag_make(RETIRED, 0); /* without a length, as parts may leave */
 	return 0;
 }
 
 void gio_runs_restore(struct gio_runs *runs, uint32_t first, uint32_t count)
 {
-	slot(runs, first)->tag = tag_make(USED, count);
+	tag_set(slot(runs, first), tag_make(USED, count));
 }
 
 void gio_runs_release(struct gio_runs *runs, uint32_t first, uint32_t count)
 {
-	slot(runs, first)->tag = tag_make(INSIDE, 0);
+	tag_set(slot(runs, first), tag_make(INSIDE, 0));
 	runs->used -= count;
 	insert_merged(runs, first, count);
 }
@@ -281,7 +292,7 @@ void gio_runs_release(struct gio_runs *runs, uint32_t first, uint32_t count)
 void gio_runs_forget(struct gio_runs *runs, uint32_t first, uint32_t count)
 {
 	for (uint32_t i = first; i < first + count; i++)
-		slot(runs, i)->tag = tag_make(ABSENT, 0);
+		tag_set(slot(runs, i), tag_make(ABSENT, 0));
 	runs->used -= count;
 	runs->total -= count;
 }

@@ -13,9 +13,10 @@
  * than asked for by less than 1/32 may be missed.
  *
  * Memory: 16 bytes per index in pages of 256 indices, made by gio_runs_reserve(); nothing else allocates.
- * Threads: none here; callers lock. Two functions are safe beside any other: gio_runs_reserve(), gio_runs_slot().
- * Errors: 0 or -GIO_E*. A free that does not name exactly one allocated run (freed twice, foreign, wrong length) is
- * -GIO_EINVAL and changes nothing.
+ * Threads: none here; callers lock. Safe beside any other function, without the lock: gio_runs_reserve(),
+ * gio_runs_slot(); and for a run's owner gio_runs_holds(), gio_runs_retire() and gio_runs_restore(), so that of two
+ * that take themselves for the owner only one can retire it. Errors: 0 or -GIO_E*. A free that does not name exactly
+ * one allocated run (freed twice, foreign, wrong length) is -GIO_EINVAL and changes nothing.
  */
 #ifndef GRANTIO_GUEST_GRANT_RUN_H
 #define GRANTIO_GUEST_GRANT_RUN_H

@@ -15,6 +15,7 @@
  * Errors: 0 (or a count) or -GIO_E*. On failure everything is as before the call. A caller's error that can be told
  * (a run freed twice, one that was never allocated, a wrong length) changes nothing and is counted in `misuses`.
  * Threads: any function may be called at once, but open and close; a reference belongs to the caller that allocated it.
+ * Single references are as a rule allocated and revoked without the lock: a few free ones are kept aside.
  * The lock is held for a bounded number of steps and never while the system is asked for memory or for more table, so
  * that gio_grants_alloc() may sleep only if gio_os_grant_table() or gio_os_alloc() does.
  * Not defended: a caller that uses a reference that it did not allocate, where that looks right.
@@ -50,13 +51,13 @@ uint32_t gio_grants_close(struct gio_grants *grants);
 
 /* A number for a user of this table, which is nobody else's (unless there have been 2^32); never 0. */
 uint32_t gio_grants_user(struct gio_grants *grants);
-/* Note whose an allocated run is; as it is allocated it is nobody's (0). */
-void gio_grants_own(struct gio_grants *grants, gio_gref_t first, uint32_t user);
 /* True if what is allocated from `first` on is this user's. */
 bool gio_grants_owned(const struct gio_grants *grants, gio_gref_t first, uint32_t user);
 
 /* A run of `count` consecutive free references. -GIO_ENOSPC at the hypervisor's limit, -GIO_ENOMEM, -GIO_EINVAL (0). */
 int gio_grants_alloc(struct gio_grants *grants, uint32_t count, gio_gref_t *first);
+/* The same for a user; else it is nobody's (0). */
+int gio_grants_alloc_for(struct gio_grants *grants, uint32_t count, uint32_t user, gio_gref_t *first);
 /* Give a run back, as it was allocated; none of its grants may be active. */
 void gio_grants_free(struct gio_grants *grants, gio_gref_t first, uint32_t count);
 
@@ -87,7 +88,7 @@ int gio_grant_end(struct gio_grants *grants, gio_gref_t ref);
  */
 int gio_grants_revoke(struct gio_grants *grants, gio_gref_t first, uint32_t count);
 
-/* How many references of a user (gio_grants_own()) are in quarantine. Takes time by the quarantine's length. */
+/* How many references of a user are in quarantine. Takes time by the quarantine's length. */
 uint32_t gio_grants_held(struct gio_grants *grants, uint32_t user);
 
 /* Try the quarantine again, a bounded number of entries a call; returns how many remain. Also done on its own. */

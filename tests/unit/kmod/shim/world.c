@@ -39,7 +39,7 @@ void free_pages_exact(void *v, size_t bytes)
 static struct {
 	const void *v;
 	size_t bytes;
-} areas[8];
+} areas[32];
 
 void *vzalloc(size_t bytes)
 {
