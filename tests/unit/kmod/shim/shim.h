@@ -159,14 +159,14 @@ static inline phys_addr_t page_to_phys(const struct page *page)
 {
 	return (phys_addr_t)(SHIM_PFN + (unsigned long)(page - shim_pages)) << PAGE_SHIFT;
 }
-#define virt_to_page(v)	   pfn_to_page(PHYS_PFN(__pa(v)))
-#define page_address(p)	   __va(page_to_phys(p))
-#define PageSlab(p)	   ((p)->slab)
-#define PageForeign(p)	   ((p)->foreign)
-#define compound_head(p)   (p)
-#define page_count(p)	   ((p)->count)
-#define is_vmalloc_addr(v) ((void)(v), false)
-#define vmalloc_to_page(v) ((void)(v), (struct page *)NULL)
+#define virt_to_page(v)	 pfn_to_page(PHYS_PFN(__pa(v)))
+#define page_address(p)	 __va(page_to_phys(p))
+#define PageSlab(p)	 ((p)->slab)
+#define PageForeign(p)	 ((p)->foreign)
+#define compound_head(p) (p)
+#define page_count(p)	 ((p)->count)
+bool is_vmalloc_addr(const void *v);
+#define vmalloc_to_page(v) virt_to_page(v)
 #define get_page(p)	   ((p)->count++)
 #define put_page(p)	   ((p)->count--)
 #define put_device(d)	   ((d)->release(d))

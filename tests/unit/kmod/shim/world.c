@@ -37,7 +37,7 @@ void free_pages_exact(void *v, size_t bytes)
 }
 
 static struct {
-	const void *v;
+	const char *v;
 	size_t bytes;
 } areas[32];
 
@@ -50,6 +50,14 @@ void *vzalloc(size_t bytes)
 	areas[i].v = alloc_pages_exact(bytes, __GFP_ZERO);
 	areas[i].bytes = bytes;
 	return (void *)areas[i].v;
+}
+
+bool is_vmalloc_addr(const void *v)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(areas); i++)
+		if (areas[i].v && (size_t)((const char *)v - areas[i].v) < areas[i].bytes)
+			return true;
+	return false;
 }
 
 void vfree(const void *v)

@@ -62,7 +62,7 @@ struct world_device {
 	u8 config[64];
 	struct gio_msg_queue queue[4];
 
-	unsigned told[64];		/* events of the guest's, by port */
+	unsigned told[64];	       /* events of the guest's, by port */
 	unsigned requests, violations; /* what it was asked; pages that are not granted as they must be */
 	unsigned id_asked[0x50];       /* by the number of the message */
 	unsigned resets_late;	       /* so often a reset is not over yet */
