@@ -4,14 +4,15 @@
  * domain or is not.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tests/unit/backend/fake.h"
 #include "tests/unit/backend/pool_rig.h"
 
-#include "backend/base/count.h"
-#include "backend/guestmem/copy.h"
+#include "backend/blk/fixed.h"
 
 #define W		GIO_VIRTQ_DESC_F_WRITE
 #define POOL_ADDR(page) (GIO_DMA_GRANT_BIT | (uint64_t)(FAKE_GREF_BASE + (page)) << 12)
@@ -327,6 +328,47 @@ static void test_registered_goes_with_the_ring(void **state)
 	assert_int_equal(straight(), 1);
 }
 
+/* A read of nothing by registered buffer `buffer`: the kernel's result. */
+static int fixed_read(struct io_uring *ring, unsigned buffer, void *at, int fd)
+{
+	struct io_uring_cqe *cqe;
+	int result;
+
+	io_uring_prep_read_fixed(io_uring_get_sqe(ring), fd, at, 512, 0, (int)buffer - 1);
+	assert_int_equal(io_uring_submit_and_wait(ring, 1), 1);
+	assert_int_equal(io_uring_peek_cqe(ring, &cqe), 0);
+	result = cqe->res;
+	io_uring_cqe_seen(ring, cqe);
+	return result;
+}
+
+/* The kernel lets go of the pool's pages as well: otherwise the guest would never see them unused. */
+static void test_registered_is_given_back(void **state)
+{
+	void *page = fake_page(POOL_RIG_W);
+	struct gd_fixed buffers;
+	struct io_uring ring;
+	int zero = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+
+	(void)state;
+	assert_true(zero >= 0);
+	pool_rig_map(true);
+	assert_int_equal(io_uring_queue_init(2, &ring, 0), 0);
+	gd_fixed_open(&buffers, &ring);
+	gd_fixed_pool(&buffers, pool_rig);
+	if (registers()) {
+		assert_int_equal(gd_fixed_find(&buffers, page, POOL_RIG_PAGES * FAKE_PAGE), 3);
+		assert_int_equal(gd_fixed_find(&buffers, page, POOL_RIG_PAGES * FAKE_PAGE + 1), 0);
+		assert_int_equal(gd_fixed_find(&buffers, fake_page(POOL_RIG_W - 1), 1), 0);
+		assert_int_equal(fixed_read(&ring, 3, page, zero), 512);
+		gd_fixed_pool(&buffers, NULL);
+		assert_int_equal(gd_fixed_find(&buffers, page, 1), 0);
+		assert_int_equal(fixed_read(&ring, 3, page, zero), -EFAULT);
+	}
+	io_uring_queue_exit(&ring);
+	close(zero);
+}
+
 /* In a PV domain our own buffers are registered, and nothing else. */
 static void test_registered_in_a_pv_domain(void **state)
 {
@@ -359,6 +401,7 @@ int main(void)
 		POOL_RIG_PVH(test_reset_under_io),
 		POOL_RIG_PVH(test_registered_in_another_domain),
 		POOL_RIG_PVH(test_registered_goes_with_the_ring),
+		POOL_RIG_PVH(test_registered_is_given_back),
 		POOL_RIG_PV(test_registered_in_a_pv_domain),
 	};
 
