@@ -92,8 +92,8 @@ void gd_nbd_link_end(struct gd_nbd_link *link, bool goodbye)
 		return;
 	if (goodbye) /* best effort: the server sees the end either way */
 		(void)!send(link->fd, &disconnect, sizeof(disconnect), MSG_DONTWAIT | MSG_NOSIGNAL);
-	shutdown(link->fd,
-		 SHUT_RDWR); /* ends what a ring still waits for; cannot fail but for a connection that ended */
+	/* This ends what a ring still waits for. It fails only if the connection has ended, which does that, too. */
+	shutdown(link->fd, SHUT_RDWR);
 	close(link->fd);
 	link->fd = -1;
 }
