@@ -35,7 +35,7 @@ class Server:
 
 
 def fio_iops(uri, rw, depth, seconds):
-    """What fio's own NBD engine (libnbd, too) gets from the server, with nothing in between."""
+    """What fio's own NBD engine (by libnbd) gets from the server, with nothing in between."""
     out = subprocess.run(
         ["fio", "--name=nbd", "--ioengine=nbd", f"--uri={uri}", f"--size={SIZE_MIB}M", f"--rw={rw}", "--bs=4k",
          f"--iodepth={depth}", f"--runtime={seconds}", "--time_based", "--output-format=json"],

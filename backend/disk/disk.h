@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A disk: the bytes behind a virtio-blk device. Engines: file and block device by io_uring, NBD by libnbd.
+ * A disk: the bytes behind a virtio-blk device. Engines: files and block devices, and NBD, both by io_uring.
  *
  * A `struct gd_disk` is opened once per device. Each queue thread opens a `struct gd_disk_queue` on it, with that
  * thread's own io_uring, prepares I/O on it and hands it the completions that carry its tag. Nothing here blocks,
@@ -14,13 +14,13 @@
  * done by open file description locks, which QEMU's programs understand (and honour, unless told not to: `qemu-img
  * -U`), and by O_EXCL on block devices.
  *
- * NBD: a queue is a connection. When it is lost, reads and flushes in flight wait for the next connection. I/O that
- * changes the disk and was in flight fails with -EIO, and nothing more is known of it: the server may have done it, or
- * not, or may do it later, even after a later write to the same place. I/O that comes meanwhile waits for at most
- * `nbd_reconnect_ms`, and then fails; the queue tries to connect for as long as it is open. If the server may have lost
- * acknowledged writes that were not flushed, the next FLUSH fails, also in a later process (gd_disk_remember()). A
- * silent server is waited for without limit, unless `nbd_timeout_ms` sets one: then its connection is given up, and all
- * I/O in flight on it fails.
+ * NBD: a queue is a connection. When it is lost, reads and flushes in flight wait for the next connection, and so does
+ * I/O of which nothing was sent. I/O that changes the disk and was sent, in part at least, fails with -EIO, and nothing
+ * more is known of it: the server may have done it, or not, or may do it later, even after a later write to the same
+ * place. I/O that comes meanwhile waits for at most `nbd_reconnect_ms`, and then fails; the queue tries to connect for
+ * as long as it is open. If the server may have lost acknowledged writes that were not flushed, the next FLUSH fails,
+ * also in a later process (gd_disk_remember()). A silent server is waited for without limit, unless `nbd_timeout_ms`
+ * sets one: then its connection is given up, and all I/O in flight on it fails.
  *
  * Not defended: an image that others write to without regard to locks; an NBD server that lies about what it stored.
  */
