@@ -219,9 +219,9 @@ void gd_vdev_kick(struct gd_vdev *vdev, uint32_t index)
 
 void gd_vdev_wake(struct gd_vdev *vdev, uint32_t index)
 {
-	/* A worker without a ring takes nothing, so that this does not look whether the queue is ready. */
+	/* `ready` is the transport's thread's. A driver that uses one queue of four must not wake the other threads. */
 	if (index < vdev->class->config.queues)
-		gd_worker_kick(vdev->queues[index].worker);
+		gd_worker_wake(vdev->queues[index].worker);
 }
 
 void gd_vdev_queues_work(struct gd_vdev *vdev)

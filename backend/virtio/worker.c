@@ -100,6 +100,13 @@ void gd_worker_kick(struct gd_worker *w)
 	__atomic_fetch_add(&w->wakes, 1, __ATOMIC_RELAXED);
 }
 
+void gd_worker_wake(struct gd_worker *w)
+{
+	/* A ring that is started just now is looked at all the same: see gd_worker_start(). */
+	if (__atomic_load_n(&w->serving, __ATOMIC_ACQUIRE))
+		gd_worker_kick(w);
+}
+
 /* Tell the thread that `wanted` or `quit` is new. */
 static void control_notify(struct gd_worker *w)
 {
@@ -112,6 +119,7 @@ void gd_worker_start(struct gd_worker *w, struct gd_ring *ring)
 	pthread_mutex_lock(&w->lock);
 	w->wanted = ring;
 	pthread_mutex_unlock(&w->lock);
+	__atomic_store_n(&w->serving, true, __ATOMIC_RELEASE);
 	control_notify(w);
 }
 
@@ -120,6 +128,7 @@ void gd_worker_stop(struct gd_worker *w)
 	pthread_mutex_lock(&w->lock);
 	w->wanted = NULL;
 	pthread_mutex_unlock(&w->lock);
+	__atomic_store_n(&w->serving, false, __ATOMIC_RELEASE);
 	control_notify(w);
 	pthread_mutex_lock(&w->lock);
 	while (w->served)

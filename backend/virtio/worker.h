@@ -17,7 +17,7 @@
  * silent until the thread is about to sleep, which lets it ring again after it has asked the driver for a kick. So no
  * kick is lost: one that comes meanwhile rings then.
  *
- * Threads: open, ready, start, stop, quit, join and close by one thread (or one at a time); kick by any.
+ * Threads: open, ready, start, stop, quit, join and close by one thread (or one at a time); kick and wake by any.
  */
 #ifndef GD_WORKER_H
 #define GD_WORKER_H
@@ -61,6 +61,8 @@ void gd_worker_start(struct gd_worker *worker, struct gd_ring *ring);
 void gd_worker_stop(struct gd_worker *worker);
 
 void gd_worker_kick(struct gd_worker *worker);
+/* The same, unless it serves no ring. Any thread. */
+void gd_worker_wake(struct gd_worker *worker);
 
 /* How many chains the worker has taken and not settled; at least 1 until its thread knows of gd_vdev_quiesce(). */
 unsigned gd_worker_held(const struct gd_worker *worker);

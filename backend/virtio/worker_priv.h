@@ -21,6 +21,7 @@ struct gd_worker {
 
 	/* Atomic, and shared by the threads. */
 	bool kicked, asleep, changed;
+	bool serving;	/* it has a ring, or is to have one */
 	bool calm;	/* the thread has answered all that it had taken, and the flush has begun */
 	uint64_t wakes; /* eventfd writes */
 
