@@ -385,6 +385,41 @@ static void begins_anew_after_a_kill(void **state)
 	assert_int_equal(rmdir(dir), 0);
 }
 
+/*
+ * A guest that writes its state and new answers all the time: another guest's disk goes on, and nothing is left.
+ */
+static void restless(void **state)
+{
+	static const char *const states[] = {"3", "4", "1", "3", "6", "5", "3", "9", "3"};
+	struct th_host *host = *state;
+	const char *good = th_image(host, "b.raw", 4 * TH_MIB);
+	struct gp_disk *disk;
+	struct driver d;
+
+	begin(&d, host, NULL);
+	th_domain_create(host, 2);
+	th_disk_attach(host, 2, 0, good);
+	disk = th_guest_open(host, 2, 0);
+	th_disk_wait(host, 1, 0, 2);
+	connection_make(&d);
+	for (unsigned i = 0; i < 450; i++) {
+		if (i % 3 == 0)
+			answer_write(&d); /* another connection */
+		th_front_key(&d.front, "state", states[i % (sizeof(states) / sizeof(states[0]))]);
+		if (i % 50 == 0)
+			th_guest_check(disk, good, 0, 65536, i);
+	}
+	disconnect(&d, "1", 2);
+	connect(&d); /* after a pause of up to 30 seconds */
+	blk_open(&d);
+	use(&d, 3);
+	th_guest_check(disk, good, 0, 65536, 1000);
+	th_guest_close(disk);
+	gio_blk_close(d.blk);
+	th_disk_detach(host, 2, 0);
+	end(&d, host);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -394,6 +429,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(violation, th_setup, th_teardown),
 		cmocka_unit_test_setup_teardown(killed, th_setup, th_teardown),
 		cmocka_unit_test_setup_teardown(begins_anew_after_a_kill, th_setup, th_teardown),
+		cmocka_unit_test_setup_teardown(restless, th_setup, th_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -104,11 +104,16 @@ static void test_golden_reactions(void **state)
 	assert_int_equal(fake_msg.broken, 0);
 }
 
+static void queues_negotiate(void)
+{
+	fake_msg_status(3);
+	fake_msg_features(FAKE_FEATURES & gd_vdev_offered(fake_guest.vdev));
+	assert_int_equal(fake_msg_status(0xb), 0xb);
+}
+
 /* Each rule of SET_VQUEUE: the answer is the usual one, and nothing has changed. */
 static void test_queue_rules(void **state)
 {
-	const uint32_t keep = GIO_MSG_QUEUE_KEEP_SIZE | GIO_MSG_QUEUE_KEEP_DESC | GIO_MSG_QUEUE_KEEP_DRIVER |
-			      GIO_MSG_QUEUE_KEEP_DEVICE;
 	struct fake_vq vq;
 	uint64_t at[3];
 
@@ -142,15 +147,26 @@ static void test_queue_rules(void **state)
 	/* Before FEATURES_OK. */
 	fake_msg_ask(GIO_MSG_SET_VQUEUE, (struct gio_msg){.queue_set = good});
 	assert_false(queue_touched(0));
-	fake_msg_status(3);
-	fake_msg_features(FAKE_FEATURES & gd_vdev_offered(fake_guest.vdev));
-	assert_int_equal(fake_msg_status(0xb), 0xb);
+	queues_negotiate();
 	for (unsigned i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
 		fake_msg_ask(GIO_MSG_SET_VQUEUE, (struct gio_msg){.queue_set = wrong[i]});
 		if (queue_touched(0) || queue_touched(1))
 			fail_msg("%u", i);
 	}
-	/* Parts that Xen does not let us map: the descriptors not at all, the used ring not for writing. */
+}
+
+/* Parts that Xen does not let us map: the descriptors not at all, the used ring not for writing. */
+static void test_queue_rights(void **state)
+{
+	struct fake_vq vq;
+	uint64_t at[3];
+
+	(void)state;
+	open_and_connect(2, 2);
+	queues_negotiate();
+	fake_vq_place(&vq, 256, at);
+	const struct gio_msg_queue_set good = {0, GIO_MSG_QUEUE_ENABLE, 256, 0, at[0], at[1], at[2]};
+
 	fake_xen.grants[vq.page] = FAKE_NONE;
 	fake_msg_ask(GIO_MSG_SET_VQUEUE, (struct gio_msg){.queue_set = good});
 	assert_false(queue_touched(0));
@@ -159,14 +175,29 @@ static void test_queue_rules(void **state)
 	fake_msg_ask(GIO_MSG_SET_VQUEUE, (struct gio_msg){.queue_set = good});
 	assert_false(queue_touched(0));
 	fake_xen.grants[gio_dma_addr_gref(at[2]) - FAKE_GREF_BASE] = FAKE_WRITABLE;
-	/* In two steps; then an enabled queue stays as it is, whatever is asked for. */
+	fake_msg_ask(GIO_MSG_SET_VQUEUE, (struct gio_msg){.queue_set = good});
+	assert_int_equal(fake_msg_queue(0).flags, GIO_MSG_QUEUE_ENABLED);
+}
+
+/* In two steps; then an enabled queue stays as it is, whatever is asked for. */
+static void test_queue_in_steps(void **state)
+{
+	const uint32_t keep = GIO_MSG_QUEUE_KEEP_SIZE | GIO_MSG_QUEUE_KEEP_DESC | GIO_MSG_QUEUE_KEEP_DRIVER |
+			      GIO_MSG_QUEUE_KEEP_DEVICE;
+	struct fake_vq vq;
+	uint64_t at[3];
+
+	(void)state;
+	open_and_connect(2, 2);
+	queues_negotiate();
+	fake_vq_place(&vq, 256, at);
 	fake_msg_ask(GIO_MSG_SET_VQUEUE, (struct gio_msg){.queue_set = {0, 0, 128, 0, at[0], at[1], at[2]}});
 	assert_int_equal(fake_msg_queue(0).size, 128);
 	assert_int_equal(fake_msg_queue(0).flags, 0);
 	fake_msg_ask(GIO_MSG_SET_VQUEUE,
 		     (struct gio_msg){.queue_set = {0, GIO_MSG_QUEUE_ENABLE | keep, 0, 0, 0, 0, 0}});
 	assert_int_equal(fake_msg_queue(0).flags, GIO_MSG_QUEUE_ENABLED);
-	fake_msg_ask(GIO_MSG_SET_VQUEUE, (struct gio_msg){.queue_set = good});
+	fake_msg_ask(GIO_MSG_SET_VQUEUE, (struct gio_msg){.queue_set = {0, 1, 256, 0, at[0], at[1], at[2]}});
 	fake_msg_ask(GIO_MSG_SET_VQUEUE, (struct gio_msg){.queue_set = {0, keep, 0, 0, 0, 0, 0}});
 	fake_msg_ask(GIO_MSG_RESET_VQUEUE, (struct gio_msg){.queue_index = {0}});
 	assert_int_equal(fake_msg_queue(0).size, 128);
@@ -462,6 +493,8 @@ int main(void)
 		MSG_TEST(test_golden_session),
 		MSG_TEST(test_golden_reactions),
 		MSG_TEST(test_queue_rules),
+		MSG_TEST(test_queue_rights),
+		MSG_TEST(test_queue_in_steps),
 		MSG_TEST(test_features),
 		MSG_TEST(test_config),
 		MSG_TEST(test_events_are_merged),
