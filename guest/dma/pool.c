@@ -68,14 +68,14 @@ static bool areas_size(struct gio_pool *pool, const struct gio_pool_config *conf
 	       pool->area[AREA_READ].pages + pool->area[AREA_WRITE].pages <= GIO_POOL_PAGES_MAX;
 }
 
-static uint32_t small_slots(const struct area *area)
-{
-	return (area->small_pages << GIO_PAGE_SHIFT) / area->small_most;
-}
-
 static uint32_t log2_of(uint32_t power)
 {
 	return (uint32_t)__builtin_ctz(power);
+}
+
+static uint32_t small_slots(const struct area *area)
+{
+	return area->small_pages << (GIO_PAGE_SHIFT - log2_of(area->small_most));
 }
 
 /* The bookkeeping of both areas in one block. It comes from pages since it may be large; nobody is granted them. */

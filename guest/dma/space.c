@@ -19,6 +19,17 @@ static uint64_t bits_between(uint32_t base, uint32_t from, uint32_t to)
 	return bits;
 }
 
+/* As far as the hints' first words can lie apart. Without a division, which is a call of libgcc's on some processors.
+ */
+static uint32_t stride_of(uint32_t count, unsigned shares)
+{
+	uint32_t stride = 1;
+
+	while (shares && shares <= count && (uint64_t)(stride + 1) * shares <= count)
+		stride++;
+	return stride;
+}
+
 void gio_space_init(struct gio_space *space, void *memory, uint32_t units, uint32_t never, uint32_t shift,
 		    unsigned shares)
 {
@@ -26,7 +37,7 @@ void gio_space_init(struct gio_space *space, void *memory, uint32_t units, uint3
 
 	*space = (struct gio_space){.words = memory, .count = count, .shift = shift};
 	space->slots = (void *)(space->words + count);
-	space->stride = shares && count > shares ? count / shares : 1;
+	space->stride = stride_of(count, shares);
 	space->never = count * GIO_SPACE_WORD - (units - never);
 	for (uint32_t i = 0; i < count; i++)
 		space->words[i].busy = ~bits_between(i * GIO_SPACE_WORD, never, units);
@@ -100,11 +111,12 @@ static void slots_fill(const struct gio_space *space, uint32_t unit, uint32_t le
 	}
 }
 
+/* Hints beyond the shares wrap around, in the largest power of two of words that there is. */
 static uint32_t word_first(const struct gio_space *space, unsigned hint)
 {
 	uint32_t first = hint * space->stride;
 
-	return first < space->count ? first : first % space->count;
+	return first < space->count ? first : first & ((1u << (31 - __builtin_clz(space->count))) - 1);
 }
 
 int gio_space_get(struct gio_space *space, unsigned hint, uint32_t len, uint64_t cookie, uint32_t *unit)

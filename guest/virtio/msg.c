@@ -96,7 +96,10 @@ static void msg_notify(struct gio_transport *transport, unsigned index)
 {
 	const struct gio_msg_answer *answer = &msg_of(transport)->connection->answer;
 
-	gio_os_port_send(msg_of(transport)->os, answer->queue_port[index % answer->ports]);
+	/* The remainder, without a division, which is a call of libgcc's on some processors. Both are small. */
+	while (index >= answer->ports)
+		index -= answer->ports;
+	gio_os_port_send(msg_of(transport)->os, answer->queue_port[index]);
 }
 
 /* ---- configuration: from the copy -------------------------------------------------------------------------------- */
