@@ -129,7 +129,7 @@ static int port_bind(struct gd_port *port, uint32_t remote, const char *of, char
 static int ports_bind(struct gd_msg *msg, char *error, size_t size)
 {
 	int err = port_bind(&msg->port, msg->answer.port, "", error, size);
-	char of[16];
+	char of[24];
 
 	for (unsigned i = 0; !err && i < msg->answer.channels && i < msg->config.queues; i++) {
 		snprintf(of, sizeof(of), "queue-%u/", i);
