@@ -307,12 +307,12 @@ void gio_pool_stats(const struct gio_pool *pool, struct gio_pool_stats *out)
 /* ---- space -------------------------------------------------------------------------------------------------- */
 
 /* Zero what the device may read behind the bytes that are copied in. */
-static void rest_clear(const struct area *area, const struct gio_space *space, uint32_t unit, size_t len)
+static void rest_clear(uint8_t *va, const struct gio_space *space, size_t len)
 {
 	size_t rest = -len & ((1u << space->shift) - 1);
 
 	if (rest)
-		__builtin_memset(area->va + ((size_t)unit << space->shift) + len, 0, rest);
+		__builtin_memset(va + len, 0, rest);
 }
 
 /* Space in the slots for small things, else in whole units. NULL: there is none. */
@@ -323,8 +323,9 @@ static struct gio_space *space_get(struct area *area, unsigned hint, uint32_t le
 	return gio_space_get(&area->data, hint, len, cookie, unit) ? NULL : &area->data;
 }
 
-int gio_pool_get(struct gio_pool *pool, unsigned hint, size_t len, enum gio_dma_dir dir, uint64_t cookie,
-		 gio_dma_t *addr)
+/* Get space; `va` is where it lies. As gio_pool_get(). */
+static int get(struct gio_pool *pool, unsigned hint, size_t len, enum gio_dma_dir dir, uint64_t cookie, gio_dma_t *addr,
+	       uint8_t **va)
 {
 	struct area *area = area_for(pool, dir);
 	struct gio_space *space;
@@ -339,10 +340,19 @@ int gio_pool_get(struct gio_pool *pool, unsigned hint, size_t len, enum gio_dma_
 		__atomic_fetch_add(&pool->full, 1, __ATOMIC_RELAXED);
 		return -GIO_ENOMEM;
 	}
-	if (dir != GIO_DMA_FROM_DEVICE)
-		rest_clear(area, space, unit, len);
 	*addr = gio_space_addr(space, unit);
+	*va = area->va + ((size_t)unit << space->shift);
+	if (dir != GIO_DMA_FROM_DEVICE)
+		rest_clear(*va, space, len);
 	return 0;
+}
+
+int gio_pool_get(struct gio_pool *pool, unsigned hint, size_t len, enum gio_dma_dir dir, uint64_t cookie,
+		 gio_dma_t *addr)
+{
+	uint8_t *va;
+
+	return get(pool, hint, len, dir, cookie, addr, &va);
 }
 
 /* The area that an address lies in, and where in it. NULL: in none. */
@@ -369,17 +379,41 @@ static const struct gio_space *space_at(const struct area *area, uint32_t offset
 	return offset >> GIO_PAGE_SHIFT < area->small_pages ? &area->small : &area->data;
 }
 
-int gio_pool_put(struct gio_pool *pool, gio_dma_t addr, size_t len)
+/* What begins at an address. */
+struct place {
+	const struct gio_space *space;
+	uint32_t unit;
+	uint8_t *va;
+};
+
+/* Whether `len` bytes at this address were got as they are. */
+static bool place_find(const struct gio_pool *pool, gio_dma_t addr, size_t len, struct place *place)
 {
 	uint32_t offset;
 	const struct area *area = locate(pool, addr, &offset);
-	const struct gio_space *space = area ? space_at(area, offset) : NULL;
 
-	if (space && len <= pool->mapping && !(offset & ((1u << space->shift) - 1)) &&
-	    !gio_space_put((struct gio_space *)space, offset >> space->shift, (uint32_t)len))
+	if (!area)
+		return false;
+	place->space = space_at(area, offset);
+	place->unit = offset >> place->space->shift;
+	place->va = area->va + offset;
+	return !(offset & ((1u << place->space->shift) - 1)) && place->space->slots[place->unit].len == len;
+}
+
+/* With `found` false: counts a caller's error. */
+static int place_put(struct gio_pool *pool, bool found, const struct place *place, size_t len)
+{
+	if (found && !gio_space_put((struct gio_space *)place->space, place->unit, (uint32_t)len))
 		return 0;
 	__atomic_fetch_add(&pool->misuses, 1, __ATOMIC_RELAXED);
 	return -GIO_EINVAL;
+}
+
+int gio_pool_put(struct gio_pool *pool, gio_dma_t addr, size_t len)
+{
+	struct place place;
+
+	return place_put(pool, place_find(pool, addr, len, &place), &place, len);
 }
 
 int gio_pool_find(const struct gio_pool *pool, gio_dma_t addr, uint64_t *cookie, size_t *left)
@@ -424,20 +458,21 @@ void gio_pool_copy_out(struct gio_pool *pool, gio_dma_t addr, void *dst, size_t 
 int gio_pool_map(struct gio_pool *pool, unsigned hint, const void *va, size_t len, enum gio_dma_dir dir,
 		 gio_dma_t *addr)
 {
-	int err = gio_pool_get(pool, hint, len, dir, 0, addr);
+	uint8_t *to;
+	int err = get(pool, hint, len, dir, 0, addr, &to);
 
 	if (!err && dir != GIO_DMA_FROM_DEVICE)
-		gio_pool_copy_in(pool, *addr, va, len);
+		__builtin_memcpy(to, va, len);
 	return err;
 }
 
 int gio_pool_unmap(struct gio_pool *pool, void *va, size_t len, enum gio_dma_dir dir, gio_dma_t addr)
 {
-	uint64_t cookie;
-	size_t left;
-
+	struct place place;
 	/* Nothing is copied from space that is not of this length: it may be somebody else's by now. */
-	if (dir != GIO_DMA_TO_DEVICE && !gio_pool_find(pool, addr, &cookie, &left) && left == len)
-		gio_pool_copy_out(pool, addr, va, len);
-	return gio_pool_put(pool, addr, len);
+	bool found = place_find(pool, addr, len, &place);
+
+	if (found && dir != GIO_DMA_TO_DEVICE)
+		__builtin_memcpy(va, place.va, len);
+	return place_put(pool, found, &place, len);
 }

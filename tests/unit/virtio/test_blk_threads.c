@@ -173,7 +173,7 @@ static void *submitter_main(void *opaque)
 	return NULL;
 }
 
-static void storm(bool event_idx, bool indirect)
+static void storm(bool event_idx, bool indirect, bool pool)
 {
 	static struct submitter s[SUBMITTERS];
 	pthread_t device[QUEUES], interrupt;
@@ -185,6 +185,8 @@ static void storm(bool event_idx, bool indirect)
 	rig.config.queue_size = 64;
 	rig.config.no_event_idx = !event_idx;
 	rig.config.indirect = indirect;
+	if (pool)
+		rig_pool(&rig, 64);
 	bell_init(&irq);
 	for (unsigned i = 0; i < QUEUES; i++)
 		bell_init(&kicked[i]);
@@ -227,13 +229,19 @@ static void storm(bool event_idx, bool indirect)
 static void test_storm_event_idx(void **state)
 {
 	(void)state;
-	storm(true, false);
+	storm(true, false, false);
 }
 
 static void test_storm_flags(void **state)
 {
 	(void)state;
-	storm(false, true);
+	storm(false, true, false);
+}
+
+static void test_storm_pool(void **state)
+{
+	(void)state;
+	storm(true, false, true);
 }
 
 int main(void)
@@ -241,6 +249,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_storm_event_idx),
 		cmocka_unit_test(test_storm_flags),
+		cmocka_unit_test(test_storm_pool),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
