@@ -372,6 +372,80 @@ static void requests_work(unsigned queues, unsigned channels)
 	assert_int_equal(fake_events_bound(), 0);
 }
 
+/* What requests have cost. */
+struct cost {
+	struct gd_vdev_stats stats;
+	unsigned events;
+};
+
+static struct cost cost_now(void)
+{
+	struct cost now = {.events = fake_port_got(fake_msg.answer.ports[0])};
+
+	gd_vdev_stats(fake_guest.vdev, &now.stats);
+	return now;
+}
+
+/* `count` requests at once, by a driver that waits to be told of them. */
+static void requests_do(unsigned count)
+{
+	unsigned before = fake_port_got(fake_msg.answer.ports[0]);
+
+	for (unsigned i = 0; i < count; i++)
+		fake_request(0, GIO_VIRTIO_BLK_T_IN, 0, 512, false, NULL);
+	fake_kick(0);
+	fake_until(fake_port_got(fake_msg.answer.ports[0]) > before);
+	fake_used(&fake_guest.vq[0], count);
+	fake_guest.next_page -= 3 * count;
+}
+
+/* All of it lies in a pool, and the device offers more queues than its driver uses. */
+static struct cost requests_in_a_pool(unsigned depth, unsigned rounds)
+{
+	const struct fake_setup setup = {.queues = 4};
+	struct cost first, last;
+
+	fake_msg_open(&setup, 4);
+	fake_msg.answer.runs = 1;
+	fake_msg.answer.run[0] = (struct gd_pool_run){FAKE_GREF_BASE + 512, 512, true};
+	assert_int_equal(fake_msg_connect(), 0);
+	fake_msg_start(1);
+	fake_guest.next_page = 512;
+	fake_still_works();
+	first = cost_now();
+	for (unsigned i = 0; i < rounds; i++)
+		requests_do(depth);
+	last = cost_now();
+	assert_int_equal(last.stats.copy_hypercalls, 0);
+	last.events -= first.events;
+	last.stats.kicks -= first.stats.kicks;
+	last.stats.syscalls -= first.stats.syscalls;
+	return last;
+}
+
+/* One event each way for a request; its thread waits for the kick and for the disk, and neither copies nor maps. */
+static void test_counts_at_depth_1(void **state)
+{
+	struct cost cost;
+
+	(void)state;
+	cost = requests_in_a_pool(1, 200);
+	assert_int_equal(cost.events, 200);
+	assert_int_equal(cost.stats.kicks, 200);
+	assert_true(cost.stats.syscalls <= 200 * 6);
+}
+
+static void test_counts_at_depth_32(void **state)
+{
+	struct cost cost;
+
+	(void)state;
+	cost = requests_in_a_pool(32, 50);
+	assert_true(cost.events <= 50 * 32 / 10);
+	assert_true(cost.stats.kicks <= 50 * 32 / 10);
+	assert_true(cost.stats.syscalls * 10 <= 50 * 32 * 3);
+}
+
 static void test_a_channel_for_each_queue(void **state)
 {
 	(void)state;
@@ -501,6 +575,8 @@ int main(void)
 		MSG_TEST(test_events_are_merged),
 		MSG_TEST(test_no_change_is_lost_before_driver_ok),
 		MSG_TEST(test_needs_reset_is_told),
+		MSG_TEST(test_counts_at_depth_1),
+		MSG_TEST(test_counts_at_depth_32),
 		MSG_TEST(test_a_channel_for_each_queue),
 		MSG_TEST(test_shared_channels),
 		MSG_TEST(test_unused_queues_are_not_woken),
