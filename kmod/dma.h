@@ -13,8 +13,9 @@
 /* DMA for one backend; it lies in the frontend's device, and outlives the platform device. */
 struct gk_dma {
 	struct gio_dma dma;
-	u32 type;			   /* the virtio device must be of this type (virtio.c) */
-	bool refused;			   /* coherent memory was refused, and the log says so */
+	u32 user;     /* of the grant table, the same each time that the device begins anew; 0: none yet */
+	u32 type;     /* the virtio device must be of this type (virtio.c) */
+	bool refused; /* coherent memory was refused, and the log says so */
 	struct ratelimit_state complaints; /* lines that the backend can cause, however often it begins anew */
 	u64 quarantined;		   /* the value that was last read from dma.stats */
 	bool pooled;			   /* all data goes through the pool, and nothing else is mapped */

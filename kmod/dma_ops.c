@@ -336,6 +336,9 @@ int gk_dma_attach(struct device *dev, struct gk_dma *dma, domid_t backend, u32 t
 
 	if (err)
 		return err;
+	if (!dma->user)
+		dma->user = dma->dma.user;
+	dma->dma.user = dma->user; /* what the backend still holds of a former connection counts */
 	dma->type = type;
 	dma->refused = false;
 	dma->quarantined = 0;

@@ -95,15 +95,16 @@ static int units_of_gfn(gio_gfn_t gfn, uint32_t offset, size_t len, struct units
 }
 
 /*
- * References have gone to quarantine. How many are there still is counted only when enough have gone there since the
- * last time: counting takes time by what all devices have there.
+ * References have gone to quarantine. How many are there still is counted the first time, since the user may have had
+ * some there before, and then only when enough have gone there since: counting takes time by what all devices have
+ * there.
  */
 static void held_check(struct gio_dma *dma)
 {
 	uint64_t so_far = stat_read(&dma->stats.quarantined);
 	uint32_t held;
 
-	if (so_far < stat_read(&dma->held_checked) || so_far < dma->held_max)
+	if (so_far < stat_read(&dma->held_checked))
 		return;
 	held = gio_grants_held(dma->grants, dma->user);
 	if (held >= dma->held_max)

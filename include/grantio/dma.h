@@ -48,7 +48,7 @@ struct gio_dma {
 	struct gio_os *os;
 	struct gio_grants *grants;
 	gio_domid_t backend;
-	uint32_t user;				/* of `grants`: whose its runs are */
+	uint32_t user; /* of `grants`: whose its runs are. May be set to a former one's, whose held grants then count */
 	uint32_t held_max;			/* references in quarantine that break the device, from then on */
 	uint32_t broken;			/* atomic; set once, never cleared */
 	uint64_t held_checked;			/* atomic; `quarantined` at which they are counted next */

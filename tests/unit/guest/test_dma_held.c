@@ -123,6 +123,30 @@ static void test_late(void **state)
 	fixture_close(&f);
 }
 
+/* A device that begins anew as the same user: what is held of its former life counts. */
+static void test_anew(void **state)
+{
+	static gio_gref_t held[2 * GIO_DMA_HELD_MAX];
+	struct fixture f;
+	uint32_t user, n = 0;
+	int err;
+
+	(void)state;
+	fixture_open(&f);
+	user = f.bad.user;
+	for (unsigned life = 0; life < 8; life++) {
+		assert_int_equal(gio_dma_init(&f.bad, f.os, f.grants, BACKEND, UINT64_MAX), 0);
+		f.bad.user = user;
+		for (unsigned i = 0; i < GIO_DMA_HELD_MAX / 4 && map_held(&f, &f.bad, 1, &held[n], &err); i++)
+			n++;
+	}
+	/* Each life beyond the bound gets as far as its first held grant, which finds it out. */
+	assert_int_equal(n, GIO_DMA_HELD_MAX + 4);
+	for (uint32_t i = 0; i < n; i++)
+		fake_peer_unpin(f.os, held[i], true);
+	fixture_close(&f);
+}
+
 /* What a broken device has mapped is unmapped as ever. */
 static void test_unmap_when_broken(void **state)
 {
@@ -148,6 +172,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_bounded),
 		cmocka_unit_test(test_late),
+		cmocka_unit_test(test_anew),
 		cmocka_unit_test(test_unmap_when_broken),
 	};
 
