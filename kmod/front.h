@@ -21,7 +21,10 @@ struct gk_front;
 struct gk_transport {
 	/* Read and check what the backend has published. It says itself what is wrong with it. */
 	int (*offer)(struct gk_front *front);
-	/* Make what the answer names: event channels, shared pages. After an error close() undoes it. */
+	/*
+	 * Make what the answer names: event channels, shared pages. After an error close() undoes it. -EBUSY: it may be
+	 * possible later, and why it is not was said.
+	 */
 	int (*open)(struct gk_front *front);
 	/* Write the keys of the answer, in the transaction. */
 	int (*answer)(struct gk_front *front, struct xenbus_transaction xbt);

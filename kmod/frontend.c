@@ -259,12 +259,15 @@ static void offer_take(struct gk_front *front)
 		return;
 	}
 	err = front->transport->open(front);
+	if (err == -EBUSY)
+		queue_delayed_work(queue, &front->work, front->pause);
 	if (!err)
 		err = answer_write(front);
 	if (!err)
 		err = xenbus_switch_state(front->xbdev, XenbusStateInitialised);
 	if (err) {
-		gk_complain(front, err, "cannot answer the backend's offer");
+		if (err != -EBUSY)
+			gk_complain(front, err, "cannot answer the backend's offer");
 		disconnect(front, XenbusStateClosed);
 	}
 }

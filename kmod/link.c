@@ -138,13 +138,14 @@ static int channels_open(struct gk_link *link, unsigned int channels)
 	return err;
 }
 
-int gk_link_open(struct gk_link *link, struct xenbus_device *xbdev, unsigned int channels)
+int gk_link_open(struct gk_link *link, struct xenbus_device *xbdev, u32 user, unsigned int channels)
 {
 	int err = gio_dma_init(&link->dma, &gk_os, gk_os.grants, xbdev->otherend_id, ~0ull);
 
 	if (err)
 		return err;
 	link->xbdev = xbdev;
+	link->dma.user = user;
 	link->pages = gio_dma_alloc(&link->dma, BYTES, GIO_MSG_PAGE_BYTES, &link->addr);
 	if (!link->pages)
 		return -ENOMEM;

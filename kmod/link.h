@@ -71,8 +71,11 @@ struct gk_link_ops {
 /* Once, before the other functions. */
 void gk_link_init(struct gk_link *link, const struct gk_link_ops *ops);
 
-/* Make pages and channels for the backend that `xbdev` has now. May sleep. After an error nothing is open. */
-int gk_link_open(struct gk_link *link, struct xenbus_device *xbdev, unsigned int channels);
+/*
+ * Make pages and channels for the backend that `xbdev` has now; their references are `user`'s (gio_grants_user()). May
+ * sleep. After an error nothing is open.
+ */
+int gk_link_open(struct gk_link *link, struct xenbus_device *xbdev, u32 user, unsigned int channels);
 /*
  * Close the channels and end the grants: afterwards no event comes, and what the backend holds is in quarantine. May
  * sleep. Does nothing where nothing is open. No queue is left.

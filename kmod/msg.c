@@ -35,6 +35,12 @@
 #define SMALL_READS   1024u  /* request headers: 4 pages */
 #define SMALL_WRITES  4096u  /* status bytes: 1 page */
 
+/*
+ * References of former connections that a backend may hold when a new one begins. So at most these, and what one
+ * connection has, are ever in quarantine, however often the backend begins anew.
+ */
+#define HELD_MAX 256u
+
 static unsigned int pool_kib = 4096;
 module_param(pool_kib, uint, 0444);
 MODULE_PARM_DESC(pool_kib, "memory of each device's pool in KiB, 256 to 65536 (default 4096)");
@@ -122,6 +128,7 @@ static int pool_open(struct gk_front *front)
 		.small_write = SMALL_WRITES,
 		.mapping_pages = SEGMENT_PAGES,
 		.shares = num_possible_cpus(),
+		.user = front->msg.user,
 	};
 	int err;
 
@@ -134,11 +141,29 @@ static int pool_open(struct gk_front *front)
 	return err;
 }
 
+/* -EBUSY: too much is held; the backend may let go of it later. */
+static int held_check(struct gk_front *front)
+{
+	u32 held;
+
+	if (!front->msg.user)
+		front->msg.user = gio_grants_user(gk_os.grants);
+	held = gk_reap_held(front->msg.user);
+	if (held <= HELD_MAX)
+		return 0;
+	gk_complain(front, -EBUSY, "the backend holds %u pages of former connections, at most %u may be", held,
+		    HELD_MAX);
+	return -EBUSY;
+}
+
 static int msg_open(struct gk_front *front)
 {
 	struct gk_msg *msg = &front->msg;
-	int err = gk_link_open(&msg->link, front->xbdev, min_t(u64, msg->channels, num_online_cpus()));
+	int err = held_check(front);
 
+	if (err)
+		return err;
+	err = gk_link_open(&msg->link, front->xbdev, msg->user, min_t(u64, msg->channels, num_online_cpus()));
 	if (err)
 		return err;
 	err = pool_open(front);

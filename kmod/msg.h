@@ -21,6 +21,7 @@ struct gk_msg {
 	struct gk_link link; /* of this connection */
 	struct gk_vdev vdev;
 	u64 channels, pool_max; /* as the backend has offered */
+	u32 user;		/* whose the references of all its connections are; 0: none yet */
 };
 
 extern const struct gk_transport gk_msg;

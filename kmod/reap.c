@@ -11,15 +11,26 @@ struct gio_os gk_os;
 static void reap(struct work_struct *work);
 static DECLARE_DELAYED_WORK(reap_work, reap);
 
-static void reap(struct work_struct *work)
+/* Every grant is tried once: many of them may be here because they were not tried at all (entry_linux.c). */
+static u32 reap_all(void)
 {
 	u32 left = gio_grants_reap(gk_os.grants), calls = left / REAP_CALL;
 
-	/* Every grant is tried once: many of them may be here because they were not tried at all (entry_linux.c). */
 	while (calls--)
 		left = gio_grants_reap(gk_os.grants);
-	if (left)
+	return left;
+}
+
+static void reap(struct work_struct *work)
+{
+	if (reap_all())
 		schedule_delayed_work(&reap_work, REAP_PERIOD);
+}
+
+u32 gk_reap_held(u32 user)
+{
+	reap_all();
+	return gio_grants_held(gk_os.grants, user);
 }
 
 void gk_reap_schedule(void)

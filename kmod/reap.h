@@ -18,6 +18,8 @@ extern struct gio_os gk_os;
 int gk_reap_open(void);
 /* For when no device is left. Returns how many grants backends still hold; the kernel keeps them and their pages. */
 u32 gk_reap_close(void);
+/* How many references of a user (gio_grants_user()) backends still hold, once all have been tried. May sleep. */
+u32 gk_reap_held(u32 user);
 /* Have the quarantine looked through soon, and again until it is empty. Any context. */
 void gk_reap_schedule(void);
 

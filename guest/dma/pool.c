@@ -146,9 +146,8 @@ static void small_addresses(struct area *area)
 			area->data.words[0].addr + ((gio_dma_t)(i * GIO_SPACE_WORD) << area->small.shift);
 }
 
-static int area_make(struct gio_pool *pool, struct area *area)
+static int area_make(struct gio_pool *pool, struct area *area, uint32_t user)
 {
-	uint32_t user = gio_grants_user(pool->grants);
 	int err = 0;
 
 	area->va = gio_os_pages_alloc(pool->os, area->pages);
@@ -212,6 +211,7 @@ static uint32_t pool_end(struct gio_pool *pool)
 int gio_pool_open(struct gio_pool **out, const struct gio_pool_config *config)
 {
 	struct gio_pool *pool = gio_os_alloc(config->os, sizeof(*pool));
+	uint32_t user = config->user ? config->user : gio_grants_user(config->grants);
 	int err = -GIO_EINVAL;
 
 	if (!pool)
@@ -225,7 +225,7 @@ int gio_pool_open(struct gio_pool **out, const struct gio_pool_config *config)
 	if (!err)
 		err = mapping_set(pool, config->mapping_pages);
 	for (unsigned i = 0; i < AREAS && !err; i++)
-		err = area_make(pool, &pool->area[i]);
+		err = area_make(pool, &pool->area[i], user);
 	if (err)
 		goto end;
 	*out = pool;

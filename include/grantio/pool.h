@@ -46,6 +46,7 @@ struct gio_pool_config {
 	uint32_t small_read, small_write; /* slots for small things, rounded up to whole pages; 0: none */
 	uint32_t mapping_pages;		  /* the longest mapping, up to GIO_POOL_WORD; 0: as long as fits */
 	unsigned shares;		  /* hints that are in use: queues, or processors. 0: one */
+	uint32_t user;			  /* whose its references are (gio_grants_user()); 0: nobody else's */
 };
 
 /*

@@ -18,6 +18,15 @@ void gk_reap_schedule(void)
 {
 }
 
+u32 gk_reap_held(u32 user)
+{
+	u32 left = gio_grants_reap(gk_os.grants);
+
+	for (u32 i = left / 64; i; i--)
+		gio_grants_reap(gk_os.grants);
+	return gio_grants_held(gk_os.grants, user);
+}
+
 struct fixture {
 	struct device dev, other;
 	struct device_driver driver;

@@ -20,6 +20,15 @@ void gk_reap_schedule(void)
 {
 }
 
+u32 gk_reap_held(u32 user)
+{
+	u32 left = gio_grants_reap(gk_os.grants);
+
+	for (u32 i = left / 64; i; i--)
+		gio_grants_reap(gk_os.grants);
+	return gio_grants_held(gk_os.grants, user);
+}
+
 const struct attribute_group *gk_groups[2];
 
 static struct xenbus_device disk(const char *devicetype)

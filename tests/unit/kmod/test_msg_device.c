@@ -345,6 +345,33 @@ static void test_backend_that_holds_pages(void **state)
 	assert_int_equal(gio_grants_close(gk_os.grants), 0);
 }
 
+/* The backend keeps the whole pool mapped and begins anew, again and again: what it holds does not grow. */
+static void test_backend_that_holds_pools(void **state)
+{
+	unsigned first, count, most = 0;
+
+	(void)state;
+	rig_connected();
+	assert_int_equal(sscanf(world_answer("pool-0"), "%u:%u", &first, &count), 2);
+	for (unsigned i = 0; i < count; i++)
+		world_hold((dma_addr_t)(first + i) << PAGE_SHIFT, true);
+	for (unsigned i = 0; i < 10; i++) {
+		rig_backend_is(XenbusStateInitWait);
+		world_work();
+		rig_backend_is(XenbusStateConnected);
+		world_work();
+		most = max(most, world_granted());
+	}
+	assert_int_equal(rig_xbdev.state, XenbusStateClosed);
+	assert_non_null(strstr(world.said, "holds"));
+	assert_in_range(most, count, 2 * count);
+	for (unsigned i = 0; i < count; i++)
+		world_hold((dma_addr_t)(first + i) << PAGE_SHIFT, false);
+	rig_connect();
+	assert_int_equal(rig_xbdev.state, XenbusStateConnected);
+	rig_end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -365,6 +392,7 @@ int main(void)
 		cmocka_unit_test(test_kicks_are_events),
 		cmocka_unit_test(test_device_that_needs_a_reset),
 		cmocka_unit_test(test_backend_that_holds_pages),
+		cmocka_unit_test(test_backend_that_holds_pools),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
