@@ -128,6 +128,38 @@ static void test_fua(void **state)
 	assert_memory_equal(after, rig->area, 4096);
 }
 
+/* With a registered buffer; and when it is not registered any more, which costs the I/O nothing but time. */
+static void test_registered_buffer(void **state)
+{
+	struct disk_rig *rig = *state;
+	struct iovec memory = {.iov_base = rig->area, .iov_len = 65536};
+	struct gd_disk_io io = {.op = GD_DISK_WRITE, .offset = 8192, .length = 4096, .buf = rig->area + 4096};
+	char after[4096];
+
+	rig_image(rig, "a.raw", MIB);
+	assert_int_equal(rig_open(rig, rig->path, 0), 0);
+	assert_true(rig->info.fixed);
+	for (unsigned registered = 2; registered-- > 0;) {
+		bool there = registered && !io_uring_register_buffers(&rig->ring, &memory, 1);
+
+		fill(rig->area, 8192, 7 + registered);
+		io.op = GD_DISK_WRITE;
+		io.fixed = 1;
+		assert_int_equal(rig_run(rig, &io), 0);
+		assert_int_equal(io.fixed, there ? 1 : 0);
+		rig_image_read(rig, after, 8192, 4096);
+		assert_memory_equal(after, rig->area + 4096, 4096);
+		memset(rig->area, 0, 8192);
+		io.op = GD_DISK_READ;
+		io.fixed = 1;
+		assert_int_equal(rig_run(rig, &io), 0);
+		assert_memory_equal(after, rig->area + 4096, 4096);
+		if (there)
+			assert_int_equal(io_uring_unregister_buffers(&rig->ring), 0);
+	}
+	assert_int_equal(rig_log_lines(rig), 0);
+}
+
 /* What asks for stable storage, as the kernel would see it. */
 static void test_stable_storage(void **state)
 {
@@ -385,6 +417,7 @@ int main(void)
 		TEST(test_read_write_buffered),
 		TEST(test_alignment),
 		TEST(test_fua),
+		TEST(test_registered_buffer),
 		TEST(test_stable_storage),
 		TEST(test_short_transfers),
 		TEST(test_interrupted),
