@@ -50,7 +50,7 @@ void gd_fixed_pool(struct gd_fixed *fixed, const struct gd_pool *pool)
 unsigned gd_fixed_find(const struct gd_fixed *fixed, const void *at, uint64_t length)
 {
 	for (unsigned i = 0; i < SLOTS; i++) {
-		uint64_t offset = (uint64_t)((const char *)at - fixed->slots[i].base);
+		uint64_t offset = (uintptr_t)at - (uintptr_t)fixed->slots[i].base;
 
 		if (fixed->slots[i].base && offset < fixed->slots[i].bytes && length <= fixed->slots[i].bytes - offset)
 			return i + 1;
