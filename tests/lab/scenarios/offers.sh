@@ -99,7 +99,7 @@ offers_all() {
 	answered $b || return 1
 	xenstore-write "$back/$b/state" 4
 	wait_until 90 state_is $b 6 || { fail "a device that says nothing is used"; return 1; }
-	for i in $(seq 60); do offer $b 1 mmio 0 || return 1; done
+	for i in $(seq 60); do offer_msg $b 2 "$draft" 9 264 0 4 4096 || return 1; done
 	wait_until 90 state_is $b 6 || { fail "after many offers: state $(xenstore-read "$front/$b/state")"; return 1; }
 }
 # answered DEVICE: each key that an answer by messages has.
