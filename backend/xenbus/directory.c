@@ -220,15 +220,16 @@ static int offer_write(struct gd_store *store, xs_transaction_t transaction, con
 static int note_write(struct gd_store *store, xs_transaction_t transaction, const struct gd_device_id *id,
 		      const struct gd_store_note *note)
 {
-	int err = key_write(store, transaction, id, GD_KEY_IOREQ_SERVER, note->server);
+	int err = note->registers ? key_write(store, transaction, id, GD_KEY_IOREQ_SERVER, note->server) : 0;
 
 	if (!err && note->others)
 		err = key_remove(store, transaction, id, GD_KEY_IOREQ_OTHERS);
 	if (!err && note->ledger)
 		err = key_write(store, transaction, id, GD_KEY_LEDGER, note->ledger);
-	/* Version 1 also where messages are offered: the registers are served as well. */
+	/* Version 1 also where messages are offered, as long as the registers are served as well. */
 	if (!err && (note->base || note->channels))
-		err = key_write(store, transaction, id, GD_KEY_VERSION, GIO_XENBUS_VERSION);
+		err = key_write(store, transaction, id, GD_KEY_VERSION,
+				note->registers ? GIO_XENBUS_VERSION : GIO_XENBUS_VERSION_MSG);
 	if (!err && note->base)
 		err = key_write(store, transaction, id, GD_KEY_MMIO_BASE, note->base);
 	if (!err && note->type && store->domid == 0)

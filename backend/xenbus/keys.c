@@ -381,6 +381,7 @@ void gd_keys_note(const struct gd_keys *keys, struct gd_keys_note *out)
 
 	*out = (struct gd_keys_note){.ledger = note_number(keys, GD_KEY_LEDGER, UINT64_MAX),
 				     .base = note_number(keys, GD_KEY_MMIO_BASE, UINT32_MAX)};
+	out->messages = note_number(keys, GD_KEY_VERSION, UINT32_MAX) == GIO_XENBUS_VERSION_MSG;
 	out->server = server && gd_number(server, false, UINT16_MAX, &number);
 	out->server_id = (uint16_t)number;
 	out->others = others && gd_number(others, false, UINT32_MAX, &out->others_id);

@@ -92,6 +92,7 @@ struct gd_keys_note {
 	uint64_t others_id; /* these other servers, as bits */
 	uint64_t ledger;    /* its ledger's cookie, or 0 */
 	uint64_t base;	    /* where it put the registers, or 0; not checked */
+	bool messages;	    /* it served messages only */
 };
 void gd_keys_note(const struct gd_keys *keys, struct gd_keys_note *out);
 

@@ -35,6 +35,11 @@ static void place_write(void *opaque, uint64_t offset, unsigned size, uint64_t v
 	pthread_mutex_unlock(&device->own->gate);
 }
 
+bool gd_served_registers(const struct gd_served *device)
+{
+	return device->own->place.domain != NULL;
+}
+
 uint16_t gd_served_server(const struct gd_served *device)
 {
 	return gd_domain_server(&device->own->place);
@@ -42,7 +47,7 @@ uint16_t gd_served_server(const struct gd_served *device)
 
 uint64_t gd_served_answered(const struct gd_served *device)
 {
-	return gd_domain_answered(&device->own->place);
+	return gd_served_registers(device) ? gd_domain_answered(&device->own->place) : 0;
 }
 
 struct gd_vdev *gd_served_vdev(const struct gd_served *device)
@@ -233,6 +238,22 @@ void gd_served_abandon(struct gd_served *device)
 	device->pause = (struct gd_pause){0};
 }
 
+/*
+ * Attach the registers. A guest whose accesses Xen does not hand to anybody, as it is a PV guest, or to us, as we have
+ * no right to that, may still use messages.
+ */
+static int registers_attach(struct gd_served *device)
+{
+	int err = gd_domain_attach(device->env->domains, device->id.domid, &device->own->place, device->error,
+				   sizeof(device->error));
+
+	if (device->keys.base || !device->own->msg || (err != -EINVAL && err != -EPERM && err != -EACCES))
+		return err;
+	gd_log(&device->log, GD_INFO, "no registers, messages only: %s", device->error);
+	device->base = 0;
+	return 0;
+}
+
 int gd_served_start(struct gd_served *device, uint64_t base)
 {
 	bool driver_ok = gd_vdev_driving(device->own->vdev);
@@ -245,8 +266,7 @@ int gd_served_start(struct gd_served *device, uint64_t base)
 		gd_served_abandon(device); /* the directory has another base: nobody serves the former one */
 	device->own->place.range = (struct gd_bus_range){base, GIO_VIRTIO_MMIO_BYTES, place_read, place_write, device};
 	device->own->place.irq = device->keys.irq;
-	device->result = gd_domain_attach(device->env->domains, device->id.domid, &device->own->place, device->error,
-					  sizeof(device->error));
+	device->result = registers_attach(device);
 	if (device->result)
 		return device->result;
 	device->phase = GD_PHASE_SERVED;

@@ -156,7 +156,11 @@ uint64_t gd_served_former_base(const struct gd_served *device);
 void gd_served_reserve(struct gd_served *device);
 /* IDLE: the device will not be served, so accesses no longer wait for it. */
 void gd_served_abandon(struct gd_served *device);
-/* OPENED -> SERVED, with registers at `base`. On failure it stays OPENED, with device->result: stop it. */
+/*
+ * OPENED -> SERVED, with registers at `base`. Where the toolstack has given no address, and Xen lets us have no ioreqs
+ * of the guest (it is a PV guest, or we have no right to), the device has messages only: then device->base is 0. On
+ * failure it stays OPENED, with device->result: stop it.
+ */
 int gd_served_start(struct gd_served *device, uint64_t base);
 /*
  * SERVED, keys.base is 0: send interrupts by the guest's event channel `port`, or none where it is 0. 0 or -errno; on
@@ -181,7 +185,11 @@ void gd_served_stop(struct gd_served *device);
 
 /* Have the image's size looked at soon. Does nothing where the device is not SERVED. */
 void gd_served_refresh(struct gd_served *device);
-/* SERVED: the guest's ioreq server, which is noted for a successor, and how many of its ioreqs were answered. */
+/*
+ * SERVED: whether it has registers, and so an ioreq server of its guest; the server's number, which is noted for a
+ * successor; and how many of its ioreqs were answered.
+ */
+bool gd_served_registers(const struct gd_served *device);
 uint16_t gd_served_server(const struct gd_served *device);
 uint64_t gd_served_answered(const struct gd_served *device);
 /* SERVED: the virtio device, for its counts and its status. */

@@ -55,7 +55,7 @@ static void device_name(struct gd_served *device, const struct gd_keys *keys)
  */
 static bool state_wanted(const struct gd_served *device, const struct gd_keys_life *life)
 {
-	bool answered = device->note.server && device->note.base;
+	bool answered = device->note.messages || (device->note.server && device->note.base);
 
 	return life->online && (life->state < GD_STATE_CLOSING || (life->state <= GD_STATE_CLOSED && answered));
 }
@@ -156,7 +156,7 @@ static void removal_ask(struct gd_step *step, struct gd_served *device)
 
 static bool is_former(const struct gd_served *device, unsigned state)
 {
-	return state != GD_STATE_INITIALISING && device->note.server;
+	return state != GD_STATE_INITIALISING && (device->note.server || device->note.messages);
 }
 
 /*
@@ -306,8 +306,11 @@ static void serving_say(struct gd_served *device)
 
 	if (device->keys.base)
 		snprintf(irq, sizeof(irq), "irq %u", device->keys.irq);
-	gd_log(&device->log, GD_INFO, "serving %s (%sat 0x%" PRIx64 ", %s)", device->target, device->what, device->base,
-	       irq);
+	if (gd_served_registers(device))
+		gd_log(&device->log, GD_INFO, "serving %s (%sat 0x%" PRIx64 ", %s)", device->target, device->what,
+		       device->base, irq);
+	else
+		gd_log(&device->log, GD_INFO, "serving %s (%sby messages only)", device->target, device->what);
 	if (device->keys.foreign)
 		gd_log(&device->log, GD_WARN,
 		       "grant_usage '0': serving without grants: any memory of the guest may be mapped here");
@@ -335,7 +338,9 @@ static uint32_t type_told(const struct gd_served *device)
  */
 static void announce(struct gd_step *step, struct gd_served *device)
 {
-	const struct gd_store_note note = {.server = gd_served_server(device),
+	bool registers = gd_served_registers(device);
+	const struct gd_store_note note = {.registers = registers,
+					   .server = registers ? gd_served_server(device) : 0,
 					   .ledger = device->ledger,
 					   .base = device->keys.base ? 0 : (uint32_t)device->base,
 					   .type = type_told(device),
@@ -347,8 +352,11 @@ static void announce(struct gd_step *step, struct gd_served *device)
 	if (!err)
 		device->announced =
 			device->resumed && state == GD_STATE_CONNECTED ? GD_ANNOUNCED_CONNECTED : GD_ANNOUNCED_SERVED;
-	device->note = (struct gd_keys_note){
-		.server = true, .server_id = note.server, .ledger = note.ledger, .base = note.base};
+	device->note = (struct gd_keys_note){.server = registers,
+					     .server_id = note.server,
+					     .ledger = note.ledger,
+					     .base = note.base,
+					     .messages = !registers};
 	device->others = device->others && err;
 	if (err && err != -ENOENT && err != -EBUSY)
 		gd_log(&device->log, GD_WARN, "cannot write its state: %s", strerror(-err));

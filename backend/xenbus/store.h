@@ -57,6 +57,7 @@ int gd_store_read(struct gd_store *store, const struct gd_device_id *id, struct 
  * the guest's directory has a type already. In any other domain the type is not written.
  */
 struct gd_store_note {
+	bool registers;	 /* it has some; otherwise the guest has messages only, and there is no server */
 	uint16_t server; /* the ioreq server's number, for our successor */
 	uint64_t ledger; /* the ledger's cookie, for our successor; 0: not written */
 	uint32_t base;	 /* the address of the registers, for the guest (xenbus/front.h); 0: not written */

@@ -36,6 +36,7 @@ struct driver {
 	struct gio_msg_connection *connection;
 	struct gio_blk *blk;
 	uint8_t *page;
+	uint16_t backend; /* the domain that serves the disk */
 	unsigned answers;
 	unsigned patience; /* milliseconds for which an answer is waited for, where a test lets none come; 0: usual */
 };
@@ -111,7 +112,8 @@ static void connect(struct driver *d)
 
 static void blk_open(struct driver *d)
 {
-	struct gio_blk_config config = {.os = d->os, .grants = d->grants, .connection = d->connection};
+	struct gio_blk_config config = {
+		.os = d->os, .grants = d->grants, .backend = d->backend, .connection = d->connection};
 
 	assert_int_equal(gio_blk_open(&d->blk, &config), 0);
 }
@@ -420,6 +422,105 @@ static void restless(void **state)
 	end(&d, host);
 }
 
+/* ---- a driver domain without any right over the guest ------------------------------------------------------------ */
+
+#define DRIVER_DIR "/local/domain/3/backend/virtio_disk/1/51712"
+#define GUEST_DIR  "/local/domain/1/device/virtio_disk/51712"
+
+static void node(struct th_host *host, const char *dir, const char *key, const char *value)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/%s", dir, key);
+	assert_true(xs_write(host->xs, XBT_NULL, path, value, (unsigned)strlen(value)));
+}
+
+static void directory(struct th_host *host, const char *dir, unsigned owner, unsigned reader)
+{
+	struct xs_permissions perms[] = {{owner, XS_PERM_NONE}, {reader, XS_PERM_READ}};
+
+	assert_true(xs_mkdir(host->xs, XBT_NULL, dir));
+	assert_true(xs_set_permissions(host->xs, XBT_NULL, dir, perms, 2));
+}
+
+/* The disk as xl writes it on x86, with domain 3 as its backend. */
+static void driver_domain_disk(struct th_host *host, const char *image)
+{
+	static const char *const keys[][2] = {
+		{"frontend", GUEST_DIR}, {"frontend-id", "1"},	{"online", "1"},
+		{"dev", "xvda"},	 {"mode", "w"},		{"device-type", "disk"},
+		{"base", "0"},		 {"irq", "0"},		{"specification", "virtio"},
+		{"transport", "mmio"},	 {"type", "standalone"}};
+
+	directory(host, GUEST_DIR, 1, 3);
+	node(host, GUEST_DIR, "backend", DRIVER_DIR);
+	node(host, GUEST_DIR, "backend-id", "3");
+	node(host, GUEST_DIR, "state", "1");
+	directory(host, DRIVER_DIR, 3, 1);
+	for (unsigned i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		node(host, DRIVER_DIR, keys[i][0], keys[i][1]);
+	node(host, DRIVER_DIR, "params", image);
+	node(host, DRIVER_DIR, "state", "1");
+}
+
+/* Start grantiod as a program of domain 3. */
+static void driver_domain_start(struct th_host *host, const char *const *arguments)
+{
+	char path[96];
+
+	snprintf(path, sizeof(path), "%s/store.3", host->dir);
+	setenv("XENSTORED_PATH", path, 1);
+	setenv("GRANTIO_DOMID", "3", 1);
+	th_grantiod_start(host, arguments);
+	unsetenv("GRANTIO_DOMID");
+	snprintf(path, sizeof(path), "%s/store", host->dir);
+	setenv("XENSTORED_PATH", path, 1);
+}
+
+/* Xen refuses it ioreqs of the guest: there are messages only, and a successor goes on as elsewhere. */
+static void no_rights(void **state)
+{
+	struct xs_permissions readable[] = {{0, XS_PERM_NONE}, {3, XS_PERM_READ}};
+	const char *dir = th_state_dir(*state);
+	const char *arguments[] = {"--state-dir", dir, NULL};
+	struct th_host *host = *state;
+	struct driver d;
+
+	th_domain_create(host, 1);
+	th_domain_create(host, 3);
+	node(host, "/local/domain/3", "domid", "3"); /* as libxl does */
+	assert_true(xs_set_permissions(host->xs, XBT_NULL, "/local/domain/3/domid", readable, 2));
+	driver_domain_disk(host, th_image(host, "a.raw", TH_MIB));
+	driver_domain_start(host, arguments);
+	guest_open(&d, host);
+	th_store_wait(host, DRIVER_DIR "/state", "2");
+	th_store_wait(host, DRIVER_DIR "/grantio-version", "2");
+	assert_null(th_store_read(host, DRIVER_DIR "/mmio-base"));
+	assert_null(th_store_read(host, DRIVER_DIR "/grantio-ioreq-server"));
+	d.backend = 3;
+	assert_int_equal(gio_msg_connection_open(&d.connection, d.os, d.grants, d.backend, 1), 0);
+	answer_write(&d);
+	th_front_key(&d.front, "state", "3");
+	th_store_wait(host, DRIVER_DIR "/state", "4");
+	th_front_key(&d.front, "state", "4");
+	blk_open(&d);
+	use(&d, 1);
+	assert_true(WIFSIGNALED(th_grantiod_stop(host, SIGKILL)));
+	driver_domain_start(host, arguments);
+	use(&d, 2);
+	gio_blk_close(d.blk);
+	/* As xl does it: the directory goes by grantiod's hand. */
+	node(host, DRIVER_DIR, "online", "0");
+	node(host, DRIVER_DIR, "state", "5");
+	th_front_key(&d.front, "state", "6");
+	th_store_wait(host, DRIVER_DIR "/state", "6");
+	gio_msg_connection_close(d.connection);
+	th_log_wait(host, "<6>d1/xvda: stopped", 1);
+	guest_close(&d);
+	th_grantiod_end(host, guests);
+	assert_int_equal(rmdir(dir), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -430,6 +531,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(killed, th_setup, th_teardown),
 		cmocka_unit_test_setup_teardown(begins_anew_after_a_kill, th_setup, th_teardown),
 		cmocka_unit_test_setup_teardown(restless, th_setup, th_teardown),
+		cmocka_unit_test_setup_teardown(no_rights, th_setup, th_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
