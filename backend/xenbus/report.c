@@ -60,8 +60,9 @@ void gd_xenbus_stats(struct gd_xenbus *xenbus, FILE *out)
 			STAT(interrupts), STAT(syscalls), STAT(copy_calls), STAT(copy_ops), STAT(copy_hypercalls),
 				STAT(resets), STAT(needs_reset);
 #undef STAT
-			fprintf(out, " status=%u target=%s", (unsigned)gd_vdev_status(gd_served_vdev(device)),
-				device->target);
+			fprintf(out, " status=%u transport=%s target=%s",
+				(unsigned)gd_vdev_status(gd_served_vdev(device)),
+				device->link == GD_LINK_UP ? "msg" : "mmio", device->target);
 		}
 		fputc('\n', out);
 	}

@@ -85,6 +85,7 @@ static void answers_stats(void **state)
 	th_guest_check(disk, image, 0, 8192, 1);
 	control(host, "stats\n", answer, sizeof(answer));
 	assert_ptr_equal(strstr(answer, "d1/xvda phase=served ioreqs="), answer);
+	assert_non_null(strstr(answer, " transport=mmio target="));
 	assert_non_null(strstr(answer, " bytes_read=8192 bytes_written=8192 "));
 	assert_non_null(strstr(answer, " errors=0 "));
 	assert_non_null(strstr(answer, " target=/"));
