@@ -10,7 +10,7 @@
  *   no-messages                        nothing but registers
  *   ring-flags                         before each completion all descriptors of the ring get NEXT, or lose it, and the
  *                                      available ring is written; the log says once what Xen said to it
- * With any of these but ring-flags, all devices have registers alone: what is told below is asked there, and a guest
+ * With any of these all devices have registers alone: what is told below is asked there, and a guest
  * that has messages does not look at registers.
  *
  * What it keeps, of devices that have registers alone as well, is told by lines in the FIFO named by GRANTIO_BAD_FIFO,
@@ -87,9 +87,7 @@ static bool offer_bad(const struct gd_vdev *vdev)
 /* A device without messages has none, which is no error. */
 int __wrap_gd_msg_open(struct gd_msg **msg, const struct gd_msg_config *config)
 {
-	const char *offers = getenv("GRANTIO_BAD");
-
-	if (getenv("GRANTIO_BAD_FIFO") || (offers && (strstr(offers, "=no-") || strstr(offers, "=legacy"))))
+	if (getenv("GRANTIO_BAD_FIFO") || getenv("GRANTIO_BAD"))
 		return 0;
 	return __real_gd_msg_open(msg, config);
 }
