@@ -508,6 +508,8 @@ static void no_rights(void **state)
 	assert_true(WIFSIGNALED(th_grantiod_stop(host, SIGKILL)));
 	driver_domain_start(host, arguments);
 	use(&d, 2);
+	/* Its queues go on before the main thread says so; a removal before that would not be one of a disk served. */
+	th_log_wait(host, "going on where a former grantiod ended", 1);
 	gio_blk_close(d.blk);
 	/* As xl does it: the directory goes by grantiod's hand. */
 	node(host, DRIVER_DIR, "online", "0");
