@@ -59,7 +59,8 @@ static uint32_t status_now(struct gd_handle *handle)
 
 static void reset(struct gd_handle *handle)
 {
-	uint32_t before = gd_vdev_status(handle->vdev);
+	/* While a reset is not over another one does not end it: the driver is told what it was told before. */
+	uint32_t before = status_now(handle);
 
 	gd_vdev_status_write(handle->vdev, 0);
 	handle->state.beyond = 0;

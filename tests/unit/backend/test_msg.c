@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What a device answers to messages: the golden vectors, and the rules that they do not show. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "tests/unit/backend/fake_msg.h"
@@ -446,6 +447,32 @@ static void test_counts_at_depth_32(void **state)
 	assert_true(cost.stats.syscalls * 10 <= 50 * 32 * 3);
 }
 
+/* A driver that resets again is not told sooner that the disk has left its pool alone. */
+static void test_a_reset_lasts_as_long_as_the_disk(void **state)
+{
+	const struct fake_setup setup = {.queues = 1};
+
+	(void)state;
+	setenv("GRANTIO_GUEST_TYPE", "PVH", 1);
+	fake_msg_open(&setup, 1);
+	fake_msg.answer.runs = 1;
+	fake_msg.answer.run[0] = (struct gd_pool_run){FAKE_GREF_BASE + 512, 512, true};
+	assert_int_equal(fake_msg_connect(), 0);
+	unsetenv("GRANTIO_GUEST_TYPE");
+	fake_msg_start(1);
+	fake_guest.next_page = 512;
+	fake_disk.straight_allowed = true;
+	__atomic_store_n(&fake_disk.hold, true, __ATOMIC_SEQ_CST);
+	fake_request(0, GIO_VIRTIO_BLK_T_IN, 0, 4096, false, NULL);
+	fake_kick(0);
+	fake_until(__atomic_load_n(&fake_disk.held, __ATOMIC_SEQ_CST) == 1);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(fake_msg_status(0), 15);
+	assert_int_equal(fake_msg_status(1), 15);
+	fake_disk_release();
+	fake_until(fake_msg_status(0) == 0);
+}
+
 static void test_a_channel_for_each_queue(void **state)
 {
 	(void)state;
@@ -577,6 +604,7 @@ int main(void)
 		MSG_TEST(test_needs_reset_is_told),
 		MSG_TEST(test_counts_at_depth_1),
 		MSG_TEST(test_counts_at_depth_32),
+		MSG_TEST(test_a_reset_lasts_as_long_as_the_disk),
 		MSG_TEST(test_a_channel_for_each_queue),
 		MSG_TEST(test_shared_channels),
 		MSG_TEST(test_unused_queues_are_not_woken),
