@@ -97,6 +97,14 @@ int fake_msg_connect(void)
 	return 0;
 }
 
+void fake_msg_open_and_connect(unsigned queues, unsigned channels)
+{
+	const struct fake_setup setup = {.queues = queues};
+
+	fake_msg_open(&setup, channels);
+	assert_int_equal(fake_msg_connect(), 0);
+}
+
 int fake_msg_resume(void)
 {
 	int err = gd_msg_connect(fake_msg.msg, &fake_msg.answer, false, fake_open_error, sizeof(fake_open_error));

@@ -30,6 +30,8 @@ void fake_msg_answer(unsigned channels);
 void fake_msg_answer_again(void);
 /* Connect by the answer, and begin: gd_msg_connect()'s result. */
 int fake_msg_connect(void);
+/* Both, of a device with so many queues, which must succeed. */
+void fake_msg_open_and_connect(unsigned queues, unsigned channels);
 /* Go on by the ledger: gd_msg_connect()'s or gd_vdev_resume()'s result. */
 int fake_msg_resume(void);
 /* End the connection; and close all. */

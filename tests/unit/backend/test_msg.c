@@ -6,14 +6,6 @@
 #include "tests/unit/backend/fake_msg.h"
 #include "tests/unit/virtio/vectors.h"
 
-static void open_and_connect(unsigned queues, unsigned channels)
-{
-	const struct fake_setup setup = {.queues = queues};
-
-	fake_msg_open(&setup, channels);
-	assert_int_equal(fake_msg_connect(), 0);
-}
-
 static struct gio_msg raw(const char *name)
 {
 	return *vector(name);
@@ -40,7 +32,7 @@ static void same(struct gio_msg msg, const char *name)
 static void test_golden_session(void **state)
 {
 	(void)state;
-	open_and_connect(4, 4);
+	fake_msg_open_and_connect(4, 4);
 	same(exchange("info-request"), "info-response");
 	same(exchange("reset-request"), "reset-response");
 	same(exchange("status-request"), "status-response");
@@ -92,7 +84,7 @@ static void test_golden_reactions(void **state)
 	unsigned seen = 0;
 
 	(void)state;
-	open_and_connect(4, 4);
+	fake_msg_open_and_connect(4, 4);
 	fake_msg_status(3);
 	fake_msg_features(FAKE_FEATURES & gd_vdev_offered(fake_guest.vdev));
 	assert_int_equal(fake_msg_status(0xb), 0xb);
@@ -119,7 +111,7 @@ static void test_queue_rules(void **state)
 	uint64_t at[3];
 
 	(void)state;
-	open_and_connect(2, 2);
+	fake_msg_open_and_connect(2, 2);
 	fake_vq_place(&vq, 256, at);
 	const struct gio_msg_queue_set good = {0, GIO_MSG_QUEUE_ENABLE, 256, 0, at[0], at[1], at[2]};
 	const struct gio_msg_queue_set wrong[] = {
@@ -163,7 +155,7 @@ static void test_queue_rights(void **state)
 	uint64_t at[3];
 
 	(void)state;
-	open_and_connect(2, 2);
+	fake_msg_open_and_connect(2, 2);
 	queues_negotiate();
 	fake_vq_place(&vq, 256, at);
 	const struct gio_msg_queue_set good = {0, GIO_MSG_QUEUE_ENABLE, 256, 0, at[0], at[1], at[2]};
@@ -189,7 +181,7 @@ static void test_queue_in_steps(void **state)
 	uint64_t at[3];
 
 	(void)state;
-	open_and_connect(2, 2);
+	fake_msg_open_and_connect(2, 2);
 	queues_negotiate();
 	fake_vq_place(&vq, 256, at);
 	fake_msg_ask(GIO_MSG_SET_VQUEUE, (struct gio_msg){.queue_set = {0, 0, 128, 0, at[0], at[1], at[2]}});
@@ -212,7 +204,7 @@ static void test_features(void **state)
 	struct gio_msg all = {.features = {.first = 0xfffffffe, .blocks = GIO_MSG_FEATURES_MAX}};
 
 	(void)state;
-	open_and_connect(1, 1);
+	fake_msg_open_and_connect(1, 1);
 	assert_int_equal(fake_msg_ask(GIO_MSG_GET_DEVICE_FEATURES, all).features.bits[3], 0); /* it does not wrap */
 	fake_msg_status(3);
 	/* A feature that no device offers, in a block that no device has. */
@@ -246,7 +238,7 @@ static void test_config(void **state)
 	uint32_t generation;
 
 	(void)state;
-	open_and_connect(1, 1);
+	fake_msg_open_and_connect(1, 1);
 	fake_msg_start(1);
 	response = fake_msg_config(0, 72);
 	generation = response.config.generation;
@@ -280,7 +272,7 @@ static void test_events_are_merged(void **state)
 	unsigned before;
 
 	(void)state;
-	open_and_connect(1, 1);
+	fake_msg_open_and_connect(1, 1);
 	fake_msg_start(1);
 	before = fake_port_got(fake_msg.answer.port);
 	grow(2 << 20);
@@ -317,7 +309,7 @@ static void test_no_change_is_lost_before_driver_ok(void **state)
 	struct gio_msg event;
 
 	(void)state;
-	open_and_connect(1, 1);
+	fake_msg_open_and_connect(1, 1);
 	fake_msg_status(3);
 	fake_msg_features(FAKE_FEATURES & gd_vdev_offered(fake_guest.vdev));
 	assert_int_equal(fake_msg_status(0xb), 0xb);
@@ -334,7 +326,7 @@ static void test_needs_reset_is_told(void **state)
 	struct gio_msg event;
 
 	(void)state;
-	open_and_connect(1, 1);
+	fake_msg_open_and_connect(1, 1);
 	fake_msg_start(1);
 	__atomic_store_n(&fake_guest.vq[0].avail->idx, 999, __ATOMIC_SEQ_CST);
 	fake_kick(0);
@@ -348,185 +340,13 @@ static void test_needs_reset_is_told(void **state)
 	fake_still_works();
 }
 
-/* Each queue thread waits for its own channel; of shared ones an event means all queues, and the answer comes there. */
-static void requests_work(unsigned queues, unsigned channels)
-{
-	struct fake_req req;
-	unsigned before;
-
-	open_and_connect(queues, channels);
-	fake_msg_start(queues);
-	for (unsigned round = 0; round < 20; round++)
-		for (unsigned queue = 0; queue < queues; queue++) {
-			uint32_t port = fake_msg.answer.ports[queue % channels];
-
-			before = fake_port_got(port);
-			req = fake_request(queue, GIO_VIRTIO_BLK_T_IN, 0, 512, false, NULL);
-			fake_kick(queue);
-			/* A driver that looks at the ring before it is told may need no event. */
-			fake_until(fake_port_got(port) > before);
-			fake_used(&fake_guest.vq[queue], 1);
-			assert_int_equal(fake_status(&req), GIO_VIRTIO_BLK_S_OK);
-		}
-	fake_msg_end();
-	assert_int_equal(fake_xen.mapped, 0);
-	assert_int_equal(fake_events_bound(), 0);
-}
-
-/* What requests have cost. */
-struct cost {
-	struct gd_vdev_stats stats;
-	unsigned events;
-};
-
-static struct cost cost_now(void)
-{
-	struct cost now = {.events = fake_port_got(fake_msg.answer.ports[0])};
-
-	gd_vdev_stats(fake_guest.vdev, &now.stats);
-	return now;
-}
-
-/* `count` requests at once, by a driver that waits to be told of them. */
-static void requests_do(unsigned count)
-{
-	unsigned before = fake_port_got(fake_msg.answer.ports[0]);
-
-	for (unsigned i = 0; i < count; i++)
-		fake_request(0, GIO_VIRTIO_BLK_T_IN, 0, 512, false, NULL);
-	fake_kick(0);
-	fake_until(fake_port_got(fake_msg.answer.ports[0]) > before);
-	fake_used(&fake_guest.vq[0], count);
-	fake_guest.next_page -= 3 * count;
-}
-
-/* All of it lies in a pool, and the device offers more queues than its driver uses. */
-static struct cost requests_in_a_pool(unsigned depth, unsigned rounds)
-{
-	const struct fake_setup setup = {.queues = 4};
-	struct cost first, last;
-
-	fake_msg_open(&setup, 4);
-	fake_msg.answer.runs = 1;
-	fake_msg.answer.run[0] = (struct gd_pool_run){FAKE_GREF_BASE + 512, 512, true};
-	assert_int_equal(fake_msg_connect(), 0);
-	fake_msg_start(1);
-	fake_guest.next_page = 512;
-	fake_still_works();
-	first = cost_now();
-	for (unsigned i = 0; i < rounds; i++)
-		requests_do(depth);
-	last = cost_now();
-	assert_int_equal(last.stats.copy_hypercalls, 0);
-	last.events -= first.events;
-	last.stats.kicks -= first.stats.kicks;
-	last.stats.syscalls -= first.stats.syscalls;
-	return last;
-}
-
-/* One event each way for a request; its thread waits for the kick and for the disk, and neither copies nor maps. */
-static void test_counts_at_depth_1(void **state)
-{
-	struct cost cost;
-
-	(void)state;
-	cost = requests_in_a_pool(1, 200);
-	assert_int_equal(cost.events, 200);
-	assert_int_equal(cost.stats.kicks, 200);
-	assert_true(cost.stats.syscalls <= 200 * 6);
-}
-
-static void test_counts_at_depth_32(void **state)
-{
-	struct cost cost;
-
-	(void)state;
-	cost = requests_in_a_pool(32, 50);
-	assert_true(cost.events <= 50 * 32 / 10);
-	assert_true(cost.stats.kicks <= 50 * 32 / 10);
-	assert_true(cost.stats.syscalls * 10 <= 50 * 32 * 3);
-}
-
-/* A driver that resets again is not told sooner that the disk has left its pool alone. */
-static void test_a_reset_lasts_as_long_as_the_disk(void **state)
-{
-	const struct fake_setup setup = {.queues = 1};
-
-	(void)state;
-	setenv("GRANTIO_GUEST_TYPE", "PVH", 1);
-	fake_msg_open(&setup, 1);
-	fake_msg.answer.runs = 1;
-	fake_msg.answer.run[0] = (struct gd_pool_run){FAKE_GREF_BASE + 512, 512, true};
-	assert_int_equal(fake_msg_connect(), 0);
-	unsetenv("GRANTIO_GUEST_TYPE");
-	fake_msg_start(1);
-	fake_guest.next_page = 512;
-	fake_disk.straight_allowed = true;
-	__atomic_store_n(&fake_disk.hold, true, __ATOMIC_SEQ_CST);
-	fake_request(0, GIO_VIRTIO_BLK_T_IN, 0, 4096, false, NULL);
-	fake_kick(0);
-	fake_until(__atomic_load_n(&fake_disk.held, __ATOMIC_SEQ_CST) == 1);
-	for (unsigned i = 0; i < 3; i++)
-		assert_int_equal(fake_msg_status(0), 15);
-	assert_int_equal(fake_msg_status(1), 15);
-	fake_disk_release();
-	fake_until(fake_msg_status(0) == 0);
-}
-
-static void test_a_channel_for_each_queue(void **state)
-{
-	(void)state;
-	requests_work(4, 4);
-}
-
-static void test_shared_channels(void **state)
-{
-	(void)state;
-	requests_work(4, 1);
-}
-
-/* What the threads of all queues have cost since. */
-static uint64_t syscalls_since(uint64_t before)
-{
-	struct gd_vdev_stats stats;
-
-	gd_vdev_stats(fake_guest.vdev, &stats);
-	return stats.syscalls - before;
-}
-
-/* Of a shared channel's queues only those that the driver uses are woken: the 15 others cost nothing for each event. */
-static void test_unused_queues_are_not_woken(void **state)
-{
-	uint64_t before;
-
-	(void)state;
-	open_and_connect(16, 1);
-	fake_msg_start(1);
-	before = syscalls_since(0);
-	for (unsigned i = 0; i < 100; i++) {
-		fake_request(0, GIO_VIRTIO_BLK_T_IN, 0, 512, false, NULL);
-		fake_kick(0);
-		fake_used(&fake_guest.vq[0], 1);
-		fake_guest.next_page -= 3;
-	}
-	/* Two copies, an event, and to wait for the kick and for the disk, both perhaps once in vain. */
-	assert_true(syscalls_since(before) <= 100 * 8);
-	fake_msg_end();
-}
-
-static void test_more_channels_than_queues(void **state)
-{
-	(void)state;
-	requests_work(2, 3);
-}
-
 /* ---- connections ------------------------------------------------------------------------------------------------ */
 
 /* After a connection has ended, another one begins, or the registers are used. */
 static void test_again(void **state)
 {
 	(void)state;
-	open_and_connect(2, 2);
+	fake_msg_open_and_connect(2, 2);
 	for (unsigned i = 0; i < 5; i++) {
 		fake_msg_start(2);
 		fake_still_works();
@@ -602,13 +422,6 @@ int main(void)
 		MSG_TEST(test_events_are_merged),
 		MSG_TEST(test_no_change_is_lost_before_driver_ok),
 		MSG_TEST(test_needs_reset_is_told),
-		MSG_TEST(test_counts_at_depth_1),
-		MSG_TEST(test_counts_at_depth_32),
-		MSG_TEST(test_a_reset_lasts_as_long_as_the_disk),
-		MSG_TEST(test_a_channel_for_each_queue),
-		MSG_TEST(test_shared_channels),
-		MSG_TEST(test_unused_queues_are_not_woken),
-		MSG_TEST(test_more_channels_than_queues),
 		MSG_TEST(test_again),
 		MSG_TEST(test_wrong_answers),
 	};

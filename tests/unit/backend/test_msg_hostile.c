@@ -6,14 +6,6 @@
 
 #include "tests/unit/backend/fake_msg.h"
 
-static void open_and_connect(unsigned queues)
-{
-	const struct fake_setup setup = {.queues = queues};
-
-	fake_msg_open(&setup, queues);
-	assert_int_equal(fake_msg_connect(), 0);
-}
-
 static bool is_broken(void)
 {
 	return __atomic_load_n(&fake_msg.broken, __ATOMIC_SEQ_CST);
@@ -60,7 +52,7 @@ static void test_every_id_and_size(void **state)
 					 21, 24, 47, 48, 49, 52, 263, 264, 265, 0x7fff, 0xffff};
 
 	(void)state;
-	open_and_connect(2);
+	fake_msg_open_and_connect(2, 2);
 	for (unsigned id = 0; id < 256; id++)
 		for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 			struct gio_msg msg = {.header = {.id = (uint8_t)id, .token = 1, .bytes = sizes[i]}};
@@ -75,7 +67,7 @@ static void test_every_id_and_size(void **state)
 static void test_every_field(void **state)
 {
 	(void)state;
-	open_and_connect(2);
+	fake_msg_open_and_connect(2, 2);
 	for (unsigned status = 0; status < 2; status++)
 		for (unsigned id = GIO_MSG_GET_DEVICE_INFO; id <= GIO_MSG_GET_SHM; id++)
 			for (unsigned field = 0; field < 10; field++)
@@ -98,7 +90,7 @@ static void test_every_field(void **state)
 static void test_header_fields(void **state)
 {
 	(void)state;
-	open_and_connect(1);
+	fake_msg_open_and_connect(1, 1);
 	for (unsigned type = 0; type < 256; type++) {
 		struct gio_msg msg = {
 			.header = {.type = (uint8_t)type, .id = GIO_MSG_GET_DEVICE_STATUS, .token = 5, .bytes = 8}};
@@ -121,7 +113,7 @@ static void test_malformed_messages_end_it(void **state)
 	const struct gio_msg bad = {.header = {.id = GIO_MSG_GET_DEVICE_STATUS, .token = 1, .bytes = 9}};
 
 	(void)state;
-	open_and_connect(1);
+	fake_msg_open_and_connect(1, 1);
 	for (unsigned i = 0; i < GIO_MSG_MALFORMED_MAX - 1; i++) {
 		fake_msg_send(&bad);
 		fake_until(__atomic_load_n(&fake_msg.device->cons, __ATOMIC_ACQUIRE) == fake_msg.prod);
@@ -141,7 +133,7 @@ static void test_impossible_counters(void **state)
 	static const uint32_t wrong[] = {9, 10, 0x7fffffff, 0x80000000, 0xfffffff7};
 
 	(void)state;
-	open_and_connect(1);
+	fake_msg_open_and_connect(1, 1);
 	for (unsigned i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
 		__atomic_store_n(&fake_msg.driver->prod, wrong[i], __ATOMIC_RELEASE);
 		fake_port_send(fake_msg.answer.port);
@@ -196,7 +188,7 @@ static void test_pages_change_under_us(void **state)
 	pthread_t thread;
 
 	(void)state;
-	open_and_connect(2);
+	fake_msg_open_and_connect(2, 2);
 	for (unsigned round = 1; round <= 200; round++) {
 		fake_msg_start(1);
 		__atomic_store_n(&scribbling, true, __ATOMIC_RELEASE);
@@ -224,7 +216,7 @@ static void test_endless_events(void **state)
 	pthread_t thread;
 
 	(void)state;
-	open_and_connect(1);
+	fake_msg_open_and_connect(1, 1);
 	fake_msg_start(1);
 	__atomic_store_n(&scribbling, true, __ATOMIC_RELEASE);
 	assert_int_equal(pthread_create(&thread, NULL, ring, NULL), 0);
