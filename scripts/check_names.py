@@ -19,7 +19,8 @@ import csource
 PROGRAMS = {
     "grantiod": ("backend/", "include/"),
     "guest programs and tools": ("cli/", "client/", "guest/", "include/", "model/", "nbdkit/"),
-    "grantio.ko": ("guest/dma/", "guest/grant/", "guest/virtio/msg_bus", "guest/virtio/msg_driver", "include/", "kmod/"),
+    "grantio.ko": ("guest/dma/", "guest/grant/", "guest/virtio/msg_bus", "guest/virtio/msg_driver", "include/",
+                   "kmod/"),
 }
 # include/ declares what other folders define; and of a system's folders for each processor one program has one.
 INTERFACE = "include/"

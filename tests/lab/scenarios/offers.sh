@@ -109,7 +109,8 @@ answered() {
 		value=$(xenstore-read "$front/$1/${key% *}")
 		[ "$value" = "${key#* }" ] || { fail "the answer's ${key% *} is '$value'"; return 1; }
 	done
-	for key in connection driver-page-ref device-page-ref event-channel queue-channels queue-0/event-channel pool-0; do
+	for key in connection driver-page-ref device-page-ref event-channel queue-channels queue-0/event-channel \
+		pool-0; do
 		xenstore-read "$front/$1/$key" >"$RUN/key" || { fail "the answer has no $key"; return 1; }
 	done
 }

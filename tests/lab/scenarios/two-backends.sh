@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 # Labs: x86
-# Two backends, which have no messages, publish the same address for their registers (docs/xenbus.md): the guest refuses the second device, and
-# the first goes on. The second backend is a directory in xenstore, as domain 32 would write it.
+# Two backends, which have no messages, publish the same address for their registers (docs/xenbus.md): the guest
+# refuses the second device, and the first goes on. The second backend is a directory in xenstore, as domain 32 would
+# write it.
 scenario() {
 	local disk domid front back=/local/domain/32/backend/virtio_disk base key
 	disk=$(image a.raw 2)
