@@ -138,7 +138,7 @@ static void test_disk_is_served(void **state)
 	assert_string_equal(out, "xvda\n");
 	th_store_wait(host, "/local/domain/0/backend/virtio_disk/1/51712/state", "2");
 	DONE("disk", "list");
-	assert_non_null(strstr(out, "1     domain-1     xvda   51712   0       InitWait     ?      -            w    "
+	assert_non_null(strstr(out, "1     domain-1     xvda    51712   0       InitWait     ?      -            w    "
 				    "yes    0x02000000 33 "));
 	REFUSED(1, "disk attach: vdev 'xvda': domain 1 has device 51712 already", "disk", "attach", "1", target,
 		"--vdev", "xvda");
@@ -295,7 +295,7 @@ static void test_stats_and_refresh(void **state)
 	th_log_wait(host, "late.raw: cannot open: No such file or directory", 1);
 	DONE("disk", "stats", "--control", control);
 	assert_non_null(strstr(out, "d1/xvdb phase=idle\n"));
-	snprintf(line, sizeof(line), " status=0 target=%s\n", target);
+	snprintf(line, sizeof(line), " status=0 transport=mmio target=%s\n", target);
 	assert_non_null(strstr(out, "d1/xvda phase=served ioreqs=0 requests=0 errors=0 "));
 	assert_non_null(strstr(out, line));
 	DONE("disk", "stats", "d1/xvda", "--json", "--control", control);
@@ -305,7 +305,7 @@ static void test_stats_and_refresh(void **state)
 	REFUSED(1, "disk stats: 'd1/xvd': grantiod knows no such disk", "disk", "stats", "d1/xvd", "--control",
 		control);
 	DONE("disk", "list", "domain-1", "--control", control);
-	assert_non_null(strstr(out, " xvda   51712   0       InitWait     yes    -            w "));
+	assert_non_null(strstr(out, " xvda    51712   0       InitWait     yes    -            w "));
 	assert_non_null(strstr(out, " idle   -            w "));
 	snprintf(line, sizeof(line), "late.raw\n      error: %s: cannot open: No such file or directory\n", late);
 	assert_non_null(strstr(out, line));
@@ -330,7 +330,7 @@ static void test_stats_and_refresh(void **state)
 		"disk", "stats", "--control", "/none");
 	assert_true(WIFSIGNALED(th_grantiod_stop(host, SIGKILL)));
 	DONE("disk", "list", "--control", control);
-	assert_non_null(strstr(out, " xvda   51712   0       InitWait     no     -            w "));
+	assert_non_null(strstr(out, " xvda    51712   0       InitWait     no     -            w "));
 	th_grantiod_start(host, options);
 	assert_int_equal(th_grantiod_stop(host, SIGTERM), 0);
 	snprintf(line, sizeof(line), "disk refresh: control socket '%s': No such file or directory", control);
@@ -444,7 +444,7 @@ static void test_bad_input(void **state)
 	REFUSED(1, "model allow: domain 1: no such domain", "model", "allow", "1", "2");
 	REFUSED(1, "bench: option --domid 'web': no such domain", "bench", "--domid", "web");
 	REFUSED(2, "model: a command is missing (see --help)", "model");
-	REFUSED(2, "command 'attach': no such command, is it 'disk attach' (see --help)?", "attach");
+	REFUSED(2, "command 'attach': no such command, is it 'disk attach' or 'rng attach' (see --help)?", "attach");
 	REFUSED(2, "command 'stats': no such command, is it 'disk stats' or 'model stats' (see --help)?", "stats");
 	create("1M");
 	REFUSED(1, "model create: domid 1: there is such a domain", "model", "create", "--domid", "1");
