@@ -25,6 +25,8 @@ const char gd_config_usage[] =
 	"                     which is refused otherwise (may be given several times)\n"
 	"  --queues N         request queues to offer for each disk, 1 to 16 (default 4)\n"
 	"  --queue-size N     descriptors per queue, a power of two, 2 to 1024 (default 256)\n"
+	"  --look N           look for a queue's next request for up to N microseconds before its thread sleeps, if\n"
+	"                     that has paid of late, 0 to 1000 (default 100; 0: sleep at once)\n"
 	"  --indirect         offer indirect descriptors\n"
 	"  --no-discard       offer neither discard nor write-zeroes\n"
 	"  --no-direct        use the page cache instead of O_DIRECT\n"
@@ -57,6 +59,7 @@ void gd_config_init(struct gd_config *config)
 	memset(config, 0, sizeof(*config));
 	config->queues = 4;
 	config->queue_size = 256;
+	config->look = GD_CONFIG_LOOK;
 	config->discard = true;
 	config->direct = true;
 	config->nbd_timeout = GD_DISK_NBD_TIMEOUT_MS / 1000;

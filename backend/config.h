@@ -26,6 +26,7 @@
  * a thousand times as much, and costs the host less than a hundredth of a processor.
  */
 #define GD_CONFIG_RNG_RATE 1048576
+#define GD_CONFIG_LOOK	   100 /* microseconds: a few wake-ups of a machine that is slow at that */
 #define GD_CONFIG_ERROR	   512
 
 /* The image of a device whose directory names none (xl's `virtio=` devices): `disk = web/0 /path` in the file. */
@@ -49,6 +50,7 @@ struct gd_config {
 	bool raw_all;		/* all images */
 	unsigned queues;	/* request queues to offer per device, 1 to 16 */
 	unsigned queue_size;	/* descriptors per queue, a power of two, 2 to 1024 */
+	unsigned look;		/* microseconds that a queue looks for requests before it sleeps, at most; 0: never */
 	bool indirect;		/* offer indirect descriptors */
 	bool discard;		/* offer discard where xenstore and image allow */
 	bool direct;		/* use O_DIRECT where xenstore and file system allow */

@@ -4,6 +4,7 @@
 #include "backend/config.h"
 #include "backend/rng/rng.h"
 #include "backend/virtio/ledger.h"
+#include "backend/virtio/look.h"
 
 #include <abi/xen.h>
 
@@ -21,6 +22,7 @@
 /* The messages, --help and grantiod(8) say these limits as numbers. */
 _Static_assert(GD_LEDGER_QUEUES == 16 && GD_LEDGER_HEADS == 1024, "the limits of queues and queue-size");
 _Static_assert(GIO_DEVID_MAX == 536870911, "the limit of a device number");
+_Static_assert(GD_LOOK_US_MAX == 1000, "the limit of look");
 
 static const char *const levels[] = {
 	[GD_ERR] = "err", [GD_WARN] = "warn", [GD_NOTICE] = "notice", [GD_INFO] = "info", [GD_DEBUG] = "debug"};
@@ -51,6 +53,11 @@ static const char *set_queue_size(struct gd_config *config, const char *value)
 		return "must be a power of two, 2 to 1024";
 	config->queue_size = size;
 	return NULL;
+}
+
+static const char *set_look(struct gd_config *config, const char *value)
+{
+	return set_number(value, 0, GD_LOOK_US_MAX, &config->look) ? NULL : "must be 0 to 1000 microseconds";
 }
 
 static const char *set_flag(const char *value, bool *out, bool yes)
@@ -337,6 +344,7 @@ static const struct gd_setting settings[] = {
 	{"raw-image", set_raw_image, MANY},
 	{"queues", set_queues, 0},
 	{"queue-size", set_queue_size, 0},
+	{"look", set_look, 0},
 	{"indirect", set_indirect, FLAG},
 	{"no-discard", set_no_discard, FLAG},
 	{"no-direct", set_no_direct, FLAG},

@@ -27,6 +27,7 @@ struct gd_device_config {
 	struct gd_log *log;	  /* the caller's, outlives the device */
 	unsigned queues;	  /* how many to offer: 1 to GD_LEDGER_QUEUES */
 	unsigned queue_size;	  /* maximum of descriptors per queue: a power of two up to GD_LEDGER_HEADS */
+	unsigned look_us;	  /* maximum of looking at an empty ring before a sleep (virtio/look.h) */
 	bool indirect;		  /* offer VIRTIO_F_INDIRECT_DESC (docs/architecture.md, decision 2) */
 };
 

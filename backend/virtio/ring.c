@@ -168,10 +168,21 @@ bool gd_ring_arm(struct gd_ring *ring)
 	return gd_shared_load16(part_at(&ring->avail, offsetof(struct gio_virtq_avail, idx))) == ring->next_avail;
 }
 
+bool gd_ring_waiting(const struct gd_ring *ring)
+{
+	return gd_shared_load16(part_at(&ring->avail, offsetof(struct gio_virtq_avail, idx))) != ring->next_avail;
+}
+
 void gd_ring_disarm(struct gd_ring *ring)
 {
-	/* With EVENT_IDX there is nothing to store: avail_event stays behind the index, which passes it only once. */
-	if (!ring->event_idx && ring->armed)
+	/*
+	 * With EVENT_IDX avail_event is put behind the index, which passes it only once. If the thread was woken by the
+	 * disk, and not by a kick, the index has not passed it yet.
+	 */
+	if (ring->armed && ring->event_idx)
+		gd_shared_store16(part_at(&ring->used, gio_virtq_avail_event_offset(ring->size)),
+				  (uint16_t)(ring->next_avail - 1));
+	else if (ring->armed)
 		gd_shared_store16(part_at(&ring->used, offsetof(struct gio_virtq_used, flags)),
 				  GIO_VIRTQ_USED_F_NO_NOTIFY);
 	ring->armed = false;

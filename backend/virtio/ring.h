@@ -85,6 +85,8 @@ struct gd_desc gd_ring_desc(const struct gd_ring *ring, uint16_t index);
  * Ask for a kick at the next chain. True: the ring is still empty, and it is safe to sleep. False: look again.
  */
 bool gd_ring_arm(struct gd_ring *ring);
+/* Whether chains are available, as a hint: nothing is checked, and no kick is asked for. */
+bool gd_ring_waiting(const struct gd_ring *ring);
 /* Ask for no kicks, while the thread is at work. */
 void gd_ring_disarm(struct gd_ring *ring);
 

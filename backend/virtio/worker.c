@@ -8,6 +8,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "backend/base/clock.h"
 #include "backend/base/count.h"
 #include "backend/guestmem/shared.h"
 #include "backend/virtio/worker_priv.h"
@@ -46,6 +47,7 @@ int gd_worker_open(struct gd_worker **worker, const struct gd_worker_config *con
 		goto err_refuse;
 	w->config = *config;
 	w->ops = config->class->ops;
+	w->look.most_us = config->class->config.look_us;
 	what = "cannot get its eventfd";
 	w->eventfd = eventfd(0, EFD_CLOEXEC);
 	err = w->eventfd < 0 ? -errno : 0;
@@ -94,6 +96,7 @@ void gd_worker_kick(struct gd_worker *w)
 	gd_shared_barrier();
 	if (!__atomic_load_n(&w->asleep, __ATOMIC_RELAXED) || !__atomic_exchange_n(&w->asleep, false, __ATOMIC_ACQ_REL))
 		return;
+	__atomic_store_n(&w->waking_us, gd_clock_us(), __ATOMIC_RELEASE);
 	/* Cannot fail: one write ends each sleep, so that the counter is far from its limit. */
 	if (write(w->eventfd, &one, sizeof(one)) != sizeof(one))
 		return;
@@ -187,5 +190,7 @@ void gd_worker_stats(const struct gd_worker *w, struct gd_vdev_stats *out)
 	out->copy_calls += gd_count_read(&copies->calls);
 	out->copy_ops += gd_count_read(&copies->segments);
 	out->copy_hypercalls += gd_count_read(&copies->hypercalls);
+	out->looks_paid += gd_count_read(&w->looks_paid);
+	out->looks_vain += gd_count_read(&w->looks_vain);
 	out->syscalls += gd_count_read(&w->syscalls) + gd_count_read(&w->wakes) + gd_count_read(&copies->calls);
 }

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "backend/virtio/look.h"
 #include "backend/virtio/worker.h"
 
 struct gd_worker {
@@ -21,9 +22,10 @@ struct gd_worker {
 
 	/* Atomic, and shared by the threads. */
 	bool kicked, asleep, changed;
-	bool serving;	/* it has a ring, or is to have one */
-	bool calm;	/* the thread has answered all that it had taken, and the flush has begun */
-	uint64_t wakes; /* eventfd writes */
+	bool serving;	    /* it has a ring, or is to have one */
+	bool calm;	    /* the thread has answered all that it had taken, and the flush has begun */
+	uint64_t wakes;	    /* eventfd writes */
+	uint64_t waking_us; /* when the last one began, by gd_clock_us() */
 
 	/* Shared by the threads, under the lock. */
 	pthread_mutex_t lock;
@@ -47,6 +49,10 @@ struct gd_worker {
 	bool broken;	     /* the ring that is served cannot be trusted */
 	bool dry;	     /* `dry`, `lately` and `naps`: see wait.h */
 	unsigned lately, naps;
+	struct gd_look look;
+	uint64_t empty_us;		 /* since when the ring has been empty, with nothing in flight; 0: it is not */
+	uint64_t look_end_us;		 /* when the look at it ends; 0: there is none, or it has ended */
+	uint64_t looks_paid, looks_vain; /* gd_count */
 	struct gd_ring *attached;
 	unsigned orphans;
 	bool quiesced;	   /* it takes no more chains, */

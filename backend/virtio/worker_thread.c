@@ -2,6 +2,7 @@
 /* A worker's thread: it follows the control side (worker.c), and executes the chains of its ring. */
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -84,6 +85,12 @@ static void bell_take(struct gd_worker *w)
 	w->config.bell->take(w->config.bell);
 }
 
+static void wake_take(struct gd_worker *w)
+{
+	w->wake_armed = false;
+	gd_look_wake(&w->look, gd_clock_us() - __atomic_load_n(&w->waking_us, __ATOMIC_ACQUIRE));
+}
+
 static void cqe_handle(struct gd_worker *w, struct io_uring_cqe *cqe)
 {
 	uint64_t tag = io_uring_cqe_get_data64(cqe) >> TAG_SHIFT;
@@ -93,7 +100,7 @@ static void cqe_handle(struct gd_worker *w, struct io_uring_cqe *cqe)
 	else if (tag == TAG_BELL)
 		bell_take(w);
 	else
-		w->wake_armed = false;
+		wake_take(w);
 }
 
 static void cqes_reap(struct gd_worker *w)
@@ -109,17 +116,31 @@ static void cqes_reap(struct gd_worker *w)
 	io_uring_cq_advance(&w->ring, n);
 }
 
+/*
+ * Submit what is prepared, and wait with a limit. If nothing was prepared, and the time is over, it is seen by how much
+ * later than that this thread ran: so long does it take to wake it.
+ */
+static void ring_nap(struct gd_worker *w, struct gd_wait plan)
+{
+	struct __kernel_timespec limit = {.tv_nsec = (long long)plan.timeout_us * 1000};
+	bool empty = io_uring_sq_ready(&w->ring) == 0;
+	uint64_t end = gd_clock_us() + plan.timeout_us, now;
+	struct io_uring_cqe *cqe;
+	int n = io_uring_submit_and_wait_timeout(&w->ring, &cqe, plan.completions, &limit, NULL);
+
+	now = gd_clock_us();
+	if (empty && n == -ETIME && now >= end)
+		gd_look_wake(&w->look, now - end);
+}
+
 /* Submit what is prepared, and wait as planned, in one system call. */
 static void ring_enter(struct gd_worker *w, struct gd_wait plan)
 {
-	struct __kernel_timespec limit = {.tv_nsec = (long long)plan.timeout_us * 1000};
-	struct io_uring_cqe *cqe;
-
 	if (plan.completions == 0 && io_uring_sq_ready(&w->ring) == 0)
 		return;
 	gd_count_add(&w->syscalls, 1);
 	if (plan.timeout_us)
-		io_uring_submit_and_wait_timeout(&w->ring, &cqe, plan.completions, &limit, NULL);
+		ring_nap(w, plan);
 	else if (plan.completions)
 		io_uring_submit_and_wait(&w->ring, plan.completions);
 	else
@@ -140,6 +161,7 @@ static void ring_detach(struct gd_worker *w)
 	w->attached = NULL;
 	w->broken = false;
 	w->lately = 0;
+	w->empty_us = 0;
 }
 
 /* The pool goes and comes with the ring. */
@@ -258,6 +280,7 @@ static void worker_take(struct gd_worker *w)
 	if (n > 0) {
 		w->lately = (unsigned)n;
 		w->naps = 0;
+		w->empty_us = 0;
 	}
 	if (n >= 0)
 		return;
@@ -300,8 +323,11 @@ static unsigned wait_once(struct gd_worker *w, struct gd_wait plan)
 	if (sleep && !sleep_begin(w))
 		plan.completions = 0;
 	ring_enter(w, plan);
-	if (sleep)
+	if (sleep) {
 		__atomic_store_n(&w->asleep, false, __ATOMIC_RELAXED);
+		if (w->queue->ring)
+			gd_ring_disarm(w->queue->ring); /* before an answer lets the guest go on */
+	}
 	cqes_reap(w);
 	return before - w->queue->inflight;
 }
@@ -325,6 +351,62 @@ static unsigned wait_planned(struct gd_worker *w, struct gd_wait plan)
 	return plan.again ? wait_again(w, plan) : wait_once(w, plan);
 }
 
+/* Whether the ring is empty, and nothing but a chain can make work. */
+static bool ring_idle(const struct gd_worker *w)
+{
+	return w->queue->ring && !w->queue->inflight && !w->queue->more && !w->queue->stalled && !w->quiesced;
+}
+
+/* Look until `look_end_us`, with kicks off. True: there is news; if that is no chain, the look goes on after it. */
+static bool ring_watch(struct gd_worker *w)
+{
+	uint64_t now = gd_clock_us(), yield = now + GD_LOOK_YIELD_US;
+
+	for (; now < w->look_end_us; now = gd_clock_us()) {
+		if (gd_ring_waiting(w->queue->ring)) {
+			gd_count_add(&w->looks_paid, 1);
+			return true;
+		}
+		if (__atomic_load_n(&w->kicked, __ATOMIC_RELAXED))
+			return true;
+		if (now < yield)
+			continue;
+		gd_count_add(&w->syscalls, 1);
+		sched_yield();
+		yield = now + GD_LOOK_YIELD_US;
+	}
+	w->look_end_us = 0;
+	gd_count_add(&w->looks_vain, 1);
+	return false;
+}
+
+/* If the ring has just become empty, look at it for a while where that is worth it. True: there is news. */
+static bool empty_begin(struct gd_worker *w)
+{
+	unsigned us;
+
+	if (!w->look.most_us || !ring_idle(w))
+		return false;
+	if (!w->empty_us) {
+		w->empty_us = gd_clock_us();
+		us = gd_look_plan(&w->look);
+		w->look_end_us = us ? w->empty_us + us : 0;
+	}
+	return w->look_end_us && ring_watch(w);
+}
+
+/* If a chain has come since the ring became empty, learn from how long that took. */
+static void empty_end(struct gd_worker *w, bool slept)
+{
+	uint64_t us;
+
+	if (!w->empty_us || !ring_idle(w) || !gd_ring_waiting(w->queue->ring))
+		return;
+	us = gd_clock_us() - w->empty_us;
+	gd_look_gap(&w->look, slept ? gd_look_slept(&w->look, us) : us);
+	w->empty_us = 0;
+}
+
 static void worker_wait(struct gd_worker *w)
 {
 	struct gd_wait_state state = {.inflight = w->queue->inflight,
@@ -335,8 +417,14 @@ static void worker_wait(struct gd_worker *w)
 				      .naps = w->naps,
 				      .interrupt_us = gd_status_interrupt_us(w->config.status)};
 	struct gd_wait plan = gd_wait_plan(&state);
-	unsigned n = wait_planned(w, plan);
+	unsigned n;
 
+	if (empty_begin(w)) {
+		empty_end(w, false);
+		return;
+	}
+	n = wait_planned(w, plan);
+	empty_end(w, true);
 	w->dry = plan.timeout_us && state.inflight && n == 0;
 	if (plan.timeout_us && !state.inflight)
 		w->naps++;
@@ -348,6 +436,15 @@ static void worker_wait(struct gd_worker *w)
 	plan = gd_wait_plan(&state);
 	if (plan.timeout_us)
 		wait_planned(w, plan);
+}
+
+/* What does a wake-up cost here? A few short naps tell, before the first request: of these, the least counts most. */
+static void wake_measure(struct gd_worker *w)
+{
+	const struct gd_wait plan = {.completions = 1, .timeout_us = 20};
+
+	for (unsigned i = 0; w->look.most_us && i < 3; i++)
+		ring_nap(w, plan);
 }
 
 static int worker_set_up(struct gd_worker *w)
@@ -368,6 +465,8 @@ static int worker_set_up(struct gd_worker *w)
 	err = w->ops->queue_start(w->queue, &w->ring, TAG_CLASS);
 	if (err)
 		io_uring_queue_exit(&w->ring);
+	else
+		wake_measure(w);
 	return err;
 }
 

@@ -58,7 +58,7 @@ void gd_xenbus_stats(struct gd_xenbus *xenbus, FILE *out)
 #define STAT(name) fprintf(out, " " #name "=%" PRIu64, stats.name)
 			STAT(requests), STAT(errors), STAT(bytes_read), STAT(bytes_written), STAT(batches), STAT(kicks);
 			STAT(interrupts), STAT(syscalls), STAT(copy_calls), STAT(copy_ops), STAT(copy_hypercalls),
-				STAT(resets), STAT(needs_reset);
+				STAT(looks_paid), STAT(looks_vain), STAT(resets), STAT(needs_reset);
 #undef STAT
 			fprintf(out, " status=%u transport=%s target=%s",
 				(unsigned)gd_vdev_status(gd_served_vdev(device)),

@@ -116,6 +116,7 @@ static int class_open(struct gd_served *device, const struct gd_ledger *ledger, 
 					  .log = &device->log,
 					  .queues = config->queues,
 					  .queue_size = config->queue_size,
+					  .look_us = config->look,
 					  .indirect = config->indirect};
 	struct gd_blk_config blk = {
 		.disk = device->own->disk, .writeback = true, .discard = device->keys.discard && config->discard};

@@ -143,6 +143,7 @@ extern struct fake_guest fake_guest;
 
 struct fake_setup {
 	unsigned queues, queue_size; /* 0: 1, 256 */
+	unsigned look_us;
 	bool indirect, readonly, writethrough, no_discard, foreign;
 	uint64_t features;  /* to accept; 0: FAKE_FEATURES, as far as they are offered */
 	uint64_t disk_size; /* 0: 1 MiB */

@@ -13,7 +13,7 @@ uint64_t fake_now_ms(void)
 {
 	struct timespec now;
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
+	clock_gettime(CLOCK_BOOTTIME, &now); /* the device's clock may be the test's */
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
@@ -86,6 +86,7 @@ static int class_open(const struct fake_setup *setup, struct gd_class_device **c
 					  .log = &fake_guest.log,
 					  .queues = setup->queues ? setup->queues : 1,
 					  .queue_size = setup->queue_size ? setup->queue_size : 256,
+					  .look_us = setup->look_us,
 					  .indirect = setup->indirect};
 	struct gd_blk_config blk = {.disk = setup->rng_rate ? NULL : fake_disk_open(),
 				    .writeback = !setup->writethrough,

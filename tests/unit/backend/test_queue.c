@@ -232,6 +232,27 @@ static void test_publish_is_one_store(void **state)
 	assert_false(gd_ring_publish(&queue)); /* nothing new */
 }
 
+/* While the thread is at work the next chain needs no kick, also if none has woken it; around the wrap too. */
+static void test_no_kick_while_disarmed(void **state)
+{
+	(void)state;
+	queue_open(true, false);
+	for (unsigned i = 0; i < 4; i++) {
+		uint16_t next = (uint16_t)(65534 + i);
+
+		queue.next_avail = avail->idx = next;
+		assert_true(gd_ring_arm(&queue));
+		assert_true(gio_virtq_need_event(*avail_event, (uint16_t)(next + 1), next));
+		gd_ring_disarm(&queue);
+		for (uint16_t n = 1; n <= SIZE; n++)
+			assert_false(gio_virtq_need_event(*avail_event, (uint16_t)(next + n), next));
+		assert_false(gd_ring_waiting(&queue));
+		avail->idx++;
+		assert_true(gd_ring_waiting(&queue));
+		assert_false(gd_ring_arm(&queue)); /* it must be looked at again */
+	}
+}
+
 /* An interrupt exactly when the index passes used_event, around the wrap too. */
 static void test_interrupt_event_idx(void **state)
 {
@@ -476,6 +497,7 @@ int main(void)
 		T(test_advance_back),
 		T(test_used_index_read_back),
 		T(test_publish_is_one_store),
+		T(test_no_kick_while_disarmed),
 		T(test_interrupt_event_idx),
 		T(test_interrupt_flags),
 		T(test_arm_event_idx),

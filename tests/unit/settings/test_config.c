@@ -84,6 +84,7 @@ static void has_defaults(void **state)
 	assert_int_equal(parse(f, NULL, NULL, NULL), 0);
 	assert_int_equal(f->config.queues, 4);
 	assert_int_equal(f->config.queue_size, 256);
+	assert_int_equal(f->config.look, 100);
 	assert_false(f->config.indirect);
 	assert_int_equal(f->config.nbd_timeout, 0);
 	assert_int_equal(f->config.nbd_reconnect, 5);
@@ -106,6 +107,10 @@ static void takes_options(void **state)
 	assert_int_equal(f->config.queue_size, 1024);
 	assert_false(f->config.discard);
 	assert_false(f->config.direct);
+	assert_int_equal(parse(f, "--look=1000", NULL, NULL), 0);
+	assert_int_equal(f->config.look, 1000);
+	assert_int_equal(parse(f, "--look", "0", NULL), 0);
+	assert_int_equal(f->config.look, 0);
 	assert_int_equal(parse(f, "--image-dir=/tmp", "--image-dir", "/usr"), 0);
 	assert_string_equal(f->config.image_dirs[0], "/tmp");
 	assert_string_equal(f->config.image_dirs[1], "/usr");
@@ -214,6 +219,7 @@ static const struct {
 	{"control", "is there already, and is no socket", {"/", "/dev/null", "/tmp/"}},
 	{"queues", "must be 1 to 16", {"", "0", "17", "-1", "+1", "1.5", "0x4", "4 4", "99999999999999999999"}},
 	{"queue-size", "must be a power of two, 2 to 1024", {"", "0", "1", "3", "2048", "1k", "256x"}},
+	{"look", "must be 0 to 1000 microseconds", {"", "-1", "1001", "50us", "0x5", "yes"}},
 	{"indirect", must_flag, {"", "1", "true", "YES", "yesno", "on"}},
 	{"no-discard", must_flag, {"", "0", "y"}},
 	{"no-direct", must_flag, {"", "false", "No"}},
