@@ -177,7 +177,9 @@ struct gio_msg fake_msg_ask(uint8_t id, struct gio_msg request)
 		(struct gio_msg_header){.id = id, .token = ++fake_msg.token ? fake_msg.token : ++fake_msg.token};
 	request.header.bytes = (uint16_t)gio_msg_request_bytes(id, gio_msg_count(&request));
 	fake_msg_send(&request);
-	response = fake_msg_wait();
+	do /* an event may have come between the two */
+		response = fake_msg_wait();
+	while (gio_msg_event_valid(&response));
 	assert_true(gio_msg_response_valid(&response, &request));
 	return response;
 }

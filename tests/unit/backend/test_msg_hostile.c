@@ -21,14 +21,32 @@ static void begin_anew(void)
 	assert_int_equal(fake_msg_connect(), 0);
 }
 
-/* Once all that was sent is handled, or the connection is over: take what has come, and begin anew if need be. */
-static void settle(void)
+/* Whether the answer to `last` has come. All that came before it is taken. */
+static bool answered(const struct gio_msg *last)
 {
 	struct gio_msg msg;
 
-	fake_until(is_broken() || __atomic_load_n(&fake_msg.device->cons, __ATOMIC_ACQUIRE) == fake_msg.prod);
-	while (fake_msg_take(&msg))
+	while (fake_msg_take(&msg)) {
 		assert_true(gio_msg_header_valid(&msg));
+		if (gio_msg_response_valid(&msg, last))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Once all that was sent is answered, or the connection is over: take what has come, and begin anew if need be. That a
+ * message was taken does not say that its answer is there. But answers come in order: so another one is waited for.
+ */
+static void settle(void)
+{
+	const struct gio_msg last = {.header = {.id = GIO_MSG_GET_DEVICE_STATUS, .token = 0xfffe, .bytes = 8}};
+
+	fake_until(is_broken() || __atomic_load_n(&fake_msg.device->cons, __ATOMIC_ACQUIRE) == fake_msg.prod);
+	if (!is_broken()) {
+		fake_msg_send(&last);
+		fake_until(answered(&last) || is_broken());
+	}
 	if (is_broken() || ++sent == GIO_MSG_MALFORMED_MAX - 1)
 		begin_anew();
 }
