@@ -10,6 +10,7 @@
 #include <abi/virtio.h>
 #include <abi/virtio_ring.h>
 
+#include "backend/base/clock.h"
 #include "backend/base/count.h"
 
 /* The last orphan of a reset is gone: every queue may go on. Called by a worker's thread. */
@@ -193,17 +194,12 @@ unsigned gd_vdev_inflight(const struct gd_vdev *vdev)
 
 bool gd_vdev_drain(struct gd_vdev *vdev, unsigned ms)
 {
-	struct timespec end;
+	struct timespec end = gd_clock_after(ms); /* by a clock that nobody can set */
 	int err = 0;
 
-	clock_gettime(CLOCK_REALTIME, &end);
-	end.tv_sec += ms / 1000;
-	end.tv_nsec += ms % 1000 * 1000000L;
-	end.tv_sec += end.tv_nsec / 1000000000L;
-	end.tv_nsec %= 1000000000L;
 	pthread_mutex_lock(&vdev->lock);
 	while (gd_vdev_orphans(vdev) && !err)
-		err = pthread_cond_timedwait(&vdev->drained, &vdev->lock, &end);
+		err = pthread_cond_clockwait(&vdev->drained, &vdev->lock, CLOCK_MONOTONIC, &end);
 	pthread_mutex_unlock(&vdev->lock);
 	return !gd_vdev_orphans(vdev);
 }
