@@ -209,6 +209,7 @@ int gd_served_open(struct gd_served *device, const struct gd_keys_device *keys, 
 	device->own->answered = answer != NULL;
 	device->own->answer = answer ? *answer : (struct gd_msg_answer){0};
 	device->phase = GD_PHASE_OPENING;
+	device->own->ends = false;
 	err = gd_served_job_start(device, gd_served_open_run, "open");
 	if (!err)
 		return 0;
@@ -298,6 +299,7 @@ void gd_served_stop(struct gd_served *device)
 	gd_sizewatch_remove(device->env->sizewatch, &device->own->file);
 	gd_served_abandon(device);
 	device->phase = GD_PHASE_CLOSING;
+	__atomic_store_n(&device->own->ends, true, __ATOMIC_RELAXED);
 	if (device->own->job_state == GD_SERVED_JOB_NONE)
 		device_close(device);
 	else

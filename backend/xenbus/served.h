@@ -174,11 +174,14 @@ unsigned gd_served_channels(const struct gd_served *device);
  * device->error. It is also called if a job was running, and nothing was done: try again then.
  */
 void gd_served_link(struct gd_served *device, const struct gd_msg_answer *answer);
-/* Link UP: let go of all that is the guest's. `changed` reports the end; the link stays ENDING if the disk hangs. */
+/*
+ * Link UP: let go of all that is the guest's. `changed` reports the end. While the disk has not ended I/O that uses the
+ * guest's memory the link stays ENDING, without a limit, unless the device is stopped.
+ */
 void gd_served_unlink(struct gd_served *device);
 /* Link UP: whether the guest has broken the rules of its messages, so that nothing of it is handled any more. */
 bool gd_served_broken(const struct gd_served *device);
-/* Link ENDING: whether letting go has failed, because the disk does not end I/O that uses the guest's memory. */
+/* Link ENDING: whether letting go has failed: no thread could be had that waits for the disk. */
 bool gd_served_hangs(const struct gd_served *device);
 /* OPENED, SERVED -> CLOSING; `changed` reports when it is IDLE. The guest's accesses do not reach it after the call. */
 void gd_served_stop(struct gd_served *device);

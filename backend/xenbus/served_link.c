@@ -7,7 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define DRAIN_MS 30000u /* how long I/O may take that uses the guest's memory */
+#define DRAIN_STEP_MS 500u
+#define DRAIN_MS      30000u /* I/O that uses the guest's memory and takes longer is worth a line in the log */
 
 unsigned gd_served_channels(const struct gd_served *device)
 {
@@ -86,16 +87,44 @@ static void link_run(struct gd_job *job)
 	device->result = err;
 }
 
-static void unlink_run(struct gd_job *job)
+/*
+ * What the disk itself reads and writes stays mapped until it has done so. There is no limit to that: to close the
+ * device would not end such I/O either, and the device could not be used when the disk answers again. False: the device
+ * is to be closed, or DRAIN_MS have passed, if `once`.
+ */
+static bool io_ended(struct gd_served *device, bool once)
 {
-	struct gd_served *device = job->opaque;
+	struct gd_served_own *own = device->own;
+	unsigned waited = 0;
+
+	while (!gd_vdev_drain(own->vdev, DRAIN_STEP_MS)) {
+		if (__atomic_load_n(&own->ends, __ATOMIC_RELAXED))
+			return false;
+		if (waited == DRAIN_MS)
+			continue;
+		waited += DRAIN_STEP_MS;
+		if (waited < DRAIN_MS)
+			continue;
+		if (once)
+			return false;
+		gd_log(&device->log, GD_WARN,
+		       "its disk has not ended I/O that uses its guest's memory for %u s: waiting for it",
+		       DRAIN_MS / 1000);
+	}
+	if (waited == DRAIN_MS)
+		gd_log(&device->log, GD_NOTICE, "its disk has ended that I/O");
+	return true;
+}
+
+/* Let go of all that is the guest's: `once` is for io_ended(). */
+static void let_go(struct gd_served *device, bool once)
+{
 	struct gd_served_own *own = device->own;
 	const struct gd_pool *pool = gd_msg_pool(own->msg);
 
 	gd_msg_stop(own->msg);
 	gd_vdev_reset(own->vdev);
-	/* What the disk itself reads and writes stays mapped until it has done so. */
-	own->hangs = pool && gd_pool_straight(pool) && !gd_vdev_drain(own->vdev, DRAIN_MS);
+	own->hangs = pool && gd_pool_straight(pool) && !io_ended(device, once);
 	if (own->hangs)
 		return;
 	registers_drive(device);
@@ -103,24 +132,46 @@ static void unlink_run(struct gd_job *job)
 	own->linked = false;
 }
 
+static void unlink_run(struct gd_job *job)
+{
+	let_go(job->opaque, false);
+}
+
+static int resume(struct gd_served *device, char *error, size_t size)
+{
+	int err = gd_vdev_resume(device->own->vdev);
+
+	if (err == -ESTALE)
+		snprintf(error, size, "the former grantiod's last writes may still be on their way to its server");
+	else if (err)
+		snprintf(error, size, "its ledger does not fit: %s", strerror(-err));
+	return err;
+}
+
+static int go_on(struct gd_served *device, char *error, size_t size)
+{
+	int err = gd_msg_go_on(device->own->msg);
+
+	if (err)
+		snprintf(error, size, "cannot handle its messages: %s", strerror(-err));
+	return err;
+}
+
 int gd_served_link_inherit(struct gd_served *device, char *error, size_t size)
 {
 	struct gd_served_own *own = device->own;
-	int err = own->answered ? 0 : -ENOENT;
+	int err = own->answered && own->msg ? 0 : -ENOENT;
 
-	snprintf(error, size, "its guest has not answered");
-	if (!err && !own->msg)
-		err = -ENODEV;
-	if (!err)
+	if (err)
+		snprintf(error, size, own->msg ? "its guest has not answered" : "it has no messages any more");
+	else
 		err = gd_msg_connect(own->msg, &own->answer, false, error, size);
 	if (!err)
 		err = messages_drive(device, error, size);
 	if (!err)
-		err = gd_vdev_resume(own->vdev);
+		err = resume(device, error, size);
 	if (!err)
-		err = gd_msg_go_on(own->msg);
-	if (err && own->absent)
-		snprintf(error, size, "its ledger does not fit: %s", strerror(-err));
+		err = go_on(device, error, size);
 	own->linked = !err;
 	if (!err)
 		return 0;
@@ -165,7 +216,7 @@ void gd_served_unlink(struct gd_served *device)
 	if (!gd_served_job_start(device, unlink_run, "unlink"))
 		return;
 	/* There is no thread for the job. The main thread may wait, but a guest's pages must not be held for ever. */
-	unlink_run(&own->job);
+	let_go(device, true);
 	device->link = own->hangs ? GD_LINK_ENDING : GD_LINK_NONE;
 	device->env->changed(device);
 }

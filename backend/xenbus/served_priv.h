@@ -41,6 +41,7 @@ struct gd_served_own {
 	bool linked;	      /* the guest's answer is taken */
 	bool again;	      /* the link was to be changed while a job was running */
 	bool hangs;	      /* gd_served_hangs() */
+	bool ends;	      /* the device is to be closed, and the job of the link waits no longer; atomic */
 	bool broken;	      /* gd_served_broken(); atomic */
 	pthread_mutex_t gate; /* held while a register is accessed, or the transport is changed */
 	bool absent;	      /* messages drive the device: its registers are as if it were not there; under `gate` */
