@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "backend/base/clock.h"
+#include "backend/virtio/vdev.h"
 #include "backend/xen/domain.h"
 #include "backend/xenbus/frontend.h"
 #include "backend/xenbus/state.h"
@@ -333,6 +334,19 @@ static uint32_t type_told(const struct gd_served *device)
 }
 
 /*
+ * The state of a device that is SERVED now. One that goes on keeps the state that it had, unless it is of the device
+ * tree, in 4, and no driver uses it: a guest with messages, of which the former process had let go, waits for 2. Where
+ * the guest has a driver for the registers, 4 comes again with its DRIVER_OK.
+ */
+static unsigned state_served(const struct gd_served *device)
+{
+	bool unused = device->keys.base && device->former == GD_STATE_CONNECTED && device->link == GD_LINK_NONE &&
+		      !gd_vdev_status(gd_served_vdev(device));
+
+	return device->resumed && !unused ? device->former : GD_STATE_INIT_WAIT;
+}
+
+/*
  * Say in the directory that the device is SERVED. If that cannot be done, as xenstored has gone or others write there
  * all the time, it is done when the directory is looked at next: that is no reason to stop a device.
  */
@@ -346,12 +360,11 @@ static void announce(struct gd_step *step, struct gd_served *device)
 					   .type = type_told(device),
 					   .channels = gd_served_channels(device),
 					   .others = device->others || device->note.others};
-	unsigned state = device->former;
-	int err = gd_store_state(step->store, &device->id, state, device->resumed ? state : GD_STATE_INIT_WAIT, &note);
+	unsigned state = state_served(device);
+	int err = gd_store_state(step->store, &device->id, device->former, state, &note);
 
 	if (!err)
-		device->announced =
-			device->resumed && state == GD_STATE_CONNECTED ? GD_ANNOUNCED_CONNECTED : GD_ANNOUNCED_SERVED;
+		device->announced = state == GD_STATE_CONNECTED ? GD_ANNOUNCED_CONNECTED : GD_ANNOUNCED_SERVED;
 	device->note = (struct gd_keys_note){.server = registers,
 					     .server_id = note.server,
 					     .ledger = note.ledger,

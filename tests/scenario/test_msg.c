@@ -388,6 +388,37 @@ static void begins_anew_after_a_kill(void **state)
 }
 
 /*
+ * A disk of the device tree, whose former process was killed between letting go of its guest and writing state 2: the
+ * guest waits in 1 for that, and must not be left with a state 4 that nobody means.
+ */
+static void let_go_and_killed(void **state)
+{
+	const char *dir = th_state_dir(*state);
+	const char *arguments[] = {"--state-dir", dir, NULL};
+	struct th_host *host = *state;
+	struct driver d;
+
+	th_grantiod_start(host, arguments);
+	th_domain_create(host, 1);
+	th_disk_write(host, 1, 0, th_image(host, "a.raw", TH_MIB), NULL);
+	guest_open(&d, host);
+	connect(&d);
+	blk_open(&d);
+	use(&d, 1);
+	gio_blk_close(d.blk);
+	disconnect(&d, "1", 2);
+	assert_true(WIFSIGNALED(th_grantiod_stop(host, SIGKILL)));
+	th_disk_key(host, 1, 0, "state", "4");
+	th_grantiod_start(host, arguments);
+	connect(&d);
+	blk_open(&d);
+	use(&d, 2);
+	gio_blk_close(d.blk);
+	end(&d, host);
+	assert_int_equal(rmdir(dir), 0);
+}
+
+/*
  * A guest that writes its state and new answers all the time: another guest's disk goes on, and nothing is left.
  */
 static void restless(void **state)
@@ -532,6 +563,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(violation, th_setup, th_teardown),
 		cmocka_unit_test_setup_teardown(killed, th_setup, th_teardown),
 		cmocka_unit_test_setup_teardown(begins_anew_after_a_kill, th_setup, th_teardown),
+		cmocka_unit_test_setup_teardown(let_go_and_killed, th_setup, th_teardown),
 		cmocka_unit_test_setup_teardown(restless, th_setup, th_teardown),
 		cmocka_unit_test_setup_teardown(no_rights, th_setup, th_teardown),
 	};
