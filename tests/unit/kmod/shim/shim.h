@@ -552,7 +552,8 @@ struct xenbus_transaction {
 #define to_xenbus_device(d)  container_of(d, struct xenbus_device, dev)
 char *xenbus_read(struct xenbus_transaction xbt, const char *dir, const char *key, unsigned *len);
 unsigned xenbus_read_unsigned(const char *dir, const char *key, unsigned otherwise);
-int xenbus_printf(struct xenbus_transaction xbt, const char *dir, const char *key, const char *format, ...);
+__attribute__((format(printf, 4, 5))) int xenbus_printf(struct xenbus_transaction xbt, const char *dir, const char *key,
+							const char *format, ...);
 int xenbus_transaction_start(struct xenbus_transaction *xbt);
 int xenbus_transaction_end(struct xenbus_transaction xbt, int abort);
 int xenbus_switch_state(struct xenbus_device *xbdev, enum xenbus_state state);
