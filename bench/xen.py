@@ -5,6 +5,7 @@ The lab's scenario `figures` prints a line for each run: what fio in the guest d
 after. Here they become two tables for each architecture.
 """
 import collections
+import os
 import re
 import statistics
 import subprocess
@@ -23,7 +24,8 @@ def run(top, arch):
 
     A run has iops, requests and guest_interrupts, and grantio's has its counts, too.
     """
-    out = subprocess.run([f"{top}/tests/lab/lab.sh", arch, "figures"], text=True, stdout=subprocess.PIPE, check=False)
+    out = subprocess.run([f"{top}/tests/lab/lab.sh", arch, "figures"], text=True, stdout=subprocess.PIPE, check=False,
+                         env=dict(os.environ, LAB_PROCESSORS="2"))
     cases = collections.defaultdict(lambda: {"grantio": [], "blkback": []})
     for disk, rw, bs, depth, iops, requests, interrupts, before, after in LINE.findall(out.stdout):
         one = {"iops": int(iops), "requests": int(requests), "guest_interrupts": int(interrupts)}

@@ -191,7 +191,7 @@ lab_qemu() {
 	dom0="console=hvc0 earlyprintk=xen loglevel=4 $LAB_DOM0_ARGS"
 	[ -x "$program" ] || program=qemu-system-x86_64
 	exec timeout --foreground -k 5 "${LAB_TIMEOUT:-86400}" "$program" -machine q35 -cpu qemu64,+svm,+npt \
-		-accel tcg,thread=multi -m 1536 -smp 1 \
+		-accel tcg,thread=multi -m 1536 -smp "${LAB_PROCESSORS:-1}" \
 		-display none -vga none -nic none -chardev stdio,id=console,signal=off -serial chardev:console \
 		-monitor none -no-reboot -kernel "$LAB_BUILD/xen" \
 		-append "$xen $LAB_XEN_ARGS" \

@@ -3,7 +3,9 @@
 # Limit: 1500
 # What grantiod's disk and xen-blkback's do on the same loop device, in the same guest, in turn; what a request costs
 # grantiod. A line for each run: "figure DISK RW BS DEPTH IOPS REQUESTS INTERRUPTS", those of grantiod with its
-# counters' differences.
+# counters before and after. figures-queues.sh and figures-transient.sh are the same with another $FIGURES_VCPUS (and so
+# as many queues of each disk) and another $FIGURES_PERSISTENT (whether blkback keeps grants mapped).
+FIGURES_VCPUS=1 FIGURES_PERSISTENT=1
 scenario() {
 	local loop domid tty runs=0 before after
 	image a.raw 32 >/dev/null
@@ -12,7 +14,9 @@ scenario() {
 	losetup "$loop" "$RUN/a.raw" || { fail "losetup $loop"; return 1; }
 	grantiod_start || return 1
 	GUEST_ADD=fio
-	guest_create g1 figures "disk=['$DISK_SPEC,access=rw,vdev=xvda,target=$loop','phy:$loop,xvdb,w']" || return 1
+	echo "$FIGURES_PERSISTENT" >/sys/module/xen_blkback/parameters/feature_persistent
+	guest_create g1 figures "vcpus=$FIGURES_VCPUS" \
+		"disk=['$DISK_SPEC,access=rw,vdev=xvda,target=$loop','phy:$loop,xvdb,w']" || return 1
 	domid=$(guest_domid g1)
 	tty=$(xenstore-read "/local/domain/$domid/console/tty")
 	while guest_waits $((runs + 1)); do
