@@ -42,6 +42,7 @@ static void test_uring_refused(void **state)
 	reason = th_store_read(host, error_node);
 	assert_non_null(reason);
 	assert_non_null(strstr(reason, "io_uring is refused"));
+	th_log_wait(host, "io_uring is refused", 1); /* it is written by a thread of its own */
 	assert_int_equal(th_log_count(host, "io_uring is refused"), 1);
 	is = th_disk_read(host, 1, 0, "state");
 	assert_string_equal(is, "1");
