@@ -56,9 +56,12 @@ static void config_keep(struct gk_vdev *v, const u8 *space, u32 bytes)
 	unsigned long flags;
 
 	spin_lock_irqsave(&config->lock, flags);
-	memcpy(config->space, space, bytes);
-	config->bytes = bytes;
-	config->generation++;
+	if (!config->filled || config->bytes != bytes || memcmp(config->space, space, bytes)) {
+		memcpy(config->space, space, bytes);
+		config->bytes = bytes;
+		config->generation++;
+		WRITE_ONCE(config->untold, config->filled); /* before the first copy nobody has read it */
+	}
 	config->filled = true;
 	spin_unlock_irqrestore(&config->lock, flags);
 }
@@ -239,7 +242,8 @@ static const struct virtio_config_ops config_ops = {
 
 /*
  * With the lock held. Reads the configuration anew if the device has changed it, and not more often than the library
- * lets it. True: the driver is to be told.
+ * lets it. True: the driver is to be told. A device whose backend was restarted says so to be sure, and mostly has not
+ * changed; a driver that is told looks at its disk anew, and userspace gets an event.
  */
 static bool change_act(struct gk_vdev *v)
 {
@@ -254,7 +258,7 @@ static bool change_act(struct gk_vdev *v)
 	/* Before the lock is let go, which would have us called at once for what is left. */
 	if (later > 0)
 		queue_delayed_work(system_freezable_wq, &v->event, msecs_to_jiffies(later));
-	return !later && !err;
+	return !later && !err && xchg(&v->config.untold, 0);
 }
 
 static void event(struct gk_vdev *v)

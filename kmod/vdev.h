@@ -22,6 +22,7 @@ struct gk_config {
 	bool filled;
 	u32 bytes;
 	u32 generation; /* of the copy: counts how often it has changed */
+	int untold;	/* by xchg(): it has changed since the driver was told last */
 	u8 space[GIO_MSG_CONFIG_SPACE_MAX];
 };
 

@@ -211,6 +211,34 @@ static void test_configuration_that_changes(void **state)
 	rig_end();
 }
 
+/* A new process of the backend says that it has changed, to be sure: its driver hears only of what is so. */
+static void test_configuration_that_has_not_changed(void **state)
+{
+	u32 generation;
+	unsigned configs;
+
+	(void)state;
+	rig_connected();
+	rig_works();
+	world_device.config[0] = 77;
+	world_device_changed();
+	rig_works();
+	configs = world.configs;
+	generation = rig_vdev()->config->generation(rig_vdev());
+	world_device_changed();
+	rig_works();
+	assert_int_equal(world.configs, configs);
+	assert_int_equal(rig_vdev()->config->generation(rig_vdev()), generation);
+	/* What was read because the driver had written something is no less a change when the device says so. */
+	world_device.config[0] = 78;
+	rig_vdev()->config->set(rig_vdev(), 32, "\1", 1);
+	assert_int_equal(rig_capacity(), 78);
+	world_device_changed();
+	rig_works();
+	assert_int_equal(world.configs, configs + 1);
+	rig_end();
+}
+
 /* However often it says so, its driver is told ten times a second. */
 static void test_configuration_that_changes_all_the_time(void **state)
 {
@@ -385,6 +413,7 @@ int main(void)
 		cmocka_unit_test(test_reset_that_takes_long),
 		cmocka_unit_test(test_configuration_is_a_copy),
 		cmocka_unit_test(test_configuration_that_changes),
+		cmocka_unit_test(test_configuration_that_has_not_changed),
 		cmocka_unit_test(test_configuration_that_changes_all_the_time),
 		cmocka_unit_test(test_generation_that_changes_all_the_time),
 		cmocka_unit_test(test_segments_that_the_pool_has_room_for),
