@@ -5,6 +5,7 @@
 
 #include <linux/ratelimit_types.h>
 #include <linux/types.h>
+#include <linux/workqueue.h>
 #include <linux/xarray.h>
 
 #include <grantio/dma.h>
@@ -24,6 +25,13 @@ struct gk_dma {
 	struct xarray bounces;		   /* struct gk_bounce, by each of its references */
 	atomic64_t bounced;		   /* how many mappings were bounced so far */
 	atomic64_t pooled_maps;		   /* how many went through the pool so far */
+
+	/* dma_ops.c: when the backend holds too much, the virtio device is broken. */
+	struct device *dev;		/* that has the operations */
+	struct delayed_work break_work; /* breaks it once nothing is in flight, */
+	unsigned long break_by;		/* or at this time, in jiffies */
+	int breaking;			/* by xchg(): the work is on its way */
+	atomic_t ring_units;		/* of 4 KiB, granted as coherent memory: these are not in flight */
 };
 
 #endif

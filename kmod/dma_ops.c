@@ -3,6 +3,7 @@
  * DMA operations of a device whose addresses are grants. Nothing here yields any other address, whatever fails.
  */
 #include <linux/dma-map-ops.h>
+#include <linux/jiffies.h>
 #include <linux/mm.h>
 #include <linux/ratelimit.h>
 #include <linux/scatterlist.h>
@@ -10,6 +11,7 @@
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/virtio_ring.h>
+#include <linux/workqueue.h>
 
 #include "bounce.h"
 #include "compat.h"
@@ -20,10 +22,14 @@
 #define RING_MAX    32768u /* entries of a ring, by the standard */
 #define MAPPING_MAX SZ_1M  /* of one mapping: it needs at most 257 consecutive references, which must be found */
 
+#define BREAK_PERIOD (HZ / 8)  /* between looks at what is in flight */
+#define BREAK_MAX    (30 * HZ) /* how long it is waited for */
+
 #define COMPLAINTS	  10	    /* maximum of lines about one device */
 #define COMPLAINTS_PERIOD (30 * HZ) /* within this time */
 
 static const struct dma_map_ops grant_ops;
+static void (*break_children)(struct device *dev);
 
 struct gk_dma *gk_dma_of(const struct device *dev)
 {
@@ -41,6 +47,45 @@ static enum gio_dma_dir dir_of(enum dma_data_direction dir)
 		return GIO_DMA_BOTH;
 	}
 }
+
+/* ---- a backend that holds too much ------------------------------------------------------------------------------ */
+
+static bool in_flight(struct gk_dma *dma)
+{
+	struct gio_dma_stats stats;
+
+	gio_dma_stats(&dma->dma, &stats);
+	return stats.granted > (u64)atomic_read(&dma->ring_units);
+}
+
+/*
+ * A virtio driver takes a mapping that fails for a want of memory, and tries for ever; from a broken queue it has an
+ * error at once. But a broken queue also gives nothing back any more, so first what is in flight may end.
+ */
+static void break_work(struct work_struct *work)
+{
+	struct gk_dma *dma = container_of(to_delayed_work(work), struct gk_dma, break_work);
+
+	if (in_flight(dma) && time_before(jiffies, dma->break_by)) {
+		schedule_delayed_work(&dma->break_work, BREAK_PERIOD);
+		return;
+	}
+	xchg(&dma->breaking, 0); /* a driver that is bound anew has queues that are not broken */
+	if (__ratelimit(&dma->complaints))
+		dev_err(dma->dev, "grantio: the backend holds too many pages past their end: the device is broken\n");
+	break_children(dma->dev);
+}
+
+/* In any context: where mappings fail, locks of the driver's are held. */
+static void break_soon(struct gk_dma *dma)
+{
+	if (xchg(&dma->breaking, 1))
+		return;
+	dma->break_by = jiffies + BREAK_MAX;
+	schedule_delayed_work(&dma->break_work, 0);
+}
+
+/* ---- mappings --------------------------------------------------------------------------------------------------- */
 
 /* Memory of the driver's: any. */
 static int map(struct device *dev, phys_addr_t phys, size_t size, enum gio_dma_dir dir, bool sync, dma_addr_t *addr)
@@ -60,6 +105,8 @@ static int map(struct device *dev, phys_addr_t phys, size_t size, enum gio_dma_d
 		err = gio_dma_map_gfn(&dma->dma, phys >> GIO_PAGE_SHIFT, phys & GIO_PAGE_MASK, size, dir, &got);
 	if (likely(!err))
 		*addr = got;
+	else if (gio_dma_broken(&dma->dma))
+		break_soon(dma);
 	return err;
 }
 
@@ -243,14 +290,17 @@ static void *ops_alloc(struct device *dev, size_t size, dma_addr_t *addr, gfp_t 
 		free_pages_exact(va, PAGE_ALIGN(size));
 		return NULL;
 	}
+	atomic_add(coherent_size(size) >> GIO_PAGE_SHIFT, &gk_dma_of(dev)->ring_units);
 	*addr = got;
 	return va;
 }
 
 static void ops_free(struct device *dev, size_t size, void *va, dma_addr_t addr, unsigned long attrs)
 {
-	if (unmap(dev, addr, coherent_size(size), GIO_DMA_BOTH, false))
-		free_pages_exact(va, PAGE_ALIGN(size));
+	if (!unmap(dev, addr, coherent_size(size), GIO_DMA_BOTH, false))
+		return;
+	atomic_sub(coherent_size(size) >> GIO_PAGE_SHIFT, &gk_dma_of(dev)->ring_units);
+	free_pages_exact(va, PAGE_ALIGN(size));
 }
 
 static struct page *ops_alloc_pages(struct device *dev, size_t size, dma_addr_t *addr, enum dma_data_direction dir,
@@ -327,6 +377,7 @@ static const struct dma_map_ops grant_ops = {
 void gk_dma_init(struct gk_dma *dma)
 {
 	ratelimit_state_init(&dma->complaints, COMPLAINTS_PERIOD, COMPLAINTS);
+	INIT_DELAYED_WORK(&dma->break_work, break_work);
 }
 
 int gk_dma_attach(struct device *dev, struct gk_dma *dma, domid_t backend, u32 type)
@@ -345,6 +396,9 @@ int gk_dma_attach(struct device *dev, struct gk_dma *dma, domid_t backend, u32 t
 	xa_init_flags(&dma->bounces, XA_FLAGS_LOCK_IRQ); /* empty again whenever a driver has let go of the device */
 	atomic64_set(&dma->bounced, 0);
 	atomic64_set(&dma->pooled_maps, 0);
+	atomic_set(&dma->ring_units, 0);
+	dma->breaking = 0;
+	dma->dev = dev;
 	data = kmalloc(sizeof(*data), GFP_KERNEL); /* a platform device frees it */
 	if (!data)
 		return -ENOMEM;
@@ -368,10 +422,21 @@ void gk_dma_keep(struct device *dev)
 	set_dma_ops(dev, &grant_ops);
 }
 
+void gk_dma_break_by(void (*fn)(struct device *dev))
+{
+	break_children = fn;
+}
+
+void gk_dma_end(struct gk_dma *dma)
+{
+	cancel_delayed_work_sync(&dma->break_work);
+}
+
 void gk_dma_detach(struct device *dev)
 {
 	void *data = dev_get_platdata(dev);
 
+	gk_dma_end(gk_dma_of(dev));
 	dev->platform_data = NULL;
 	set_dma_ops(dev, NULL);
 	kfree(data);

@@ -8,6 +8,8 @@
 
 #include "dma.h"
 
+/* Before the other functions: what breaks the virtio devices on a device. It may be called until gk_dma_end(). */
+void gk_dma_break_by(void (*fn)(struct device *dev));
 /* Set up the parts that live longer than one connection. Call it once, before the other functions. */
 void gk_dma_init(struct gk_dma *dma);
 
@@ -21,7 +23,9 @@ int gk_dma_attach(struct device *dev, struct gk_dma *dma, domid_t backend, u32 t
  * which features it has.
  */
 void gk_dma_keep(struct device *dev);
-/* Undo gk_dma_attach() when no driver uses `dev` any more. A platform device that is removed does not need it. */
+/* No driver uses the device any more: its work ends, too. Call it while `dev` is there. May sleep. */
+void gk_dma_end(struct gk_dma *dma);
+/* Undo gk_dma_attach() when no driver uses `dev` any more. For a platform device that is removed gk_dma_end() does. */
 void gk_dma_detach(struct device *dev);
 /* True for a device that was given to gk_dma_attach(). */
 bool gk_dma_attached(const struct device *dev);

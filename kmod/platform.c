@@ -129,7 +129,9 @@ void gk_platform_destroy(struct gk_front *front)
 {
 	if (!front->pdev)
 		return;
-	platform_device_unregister(front->pdev);
+	platform_device_del(front->pdev);
+	gk_dma_end(&front->dma);
+	platform_device_put(front->pdev);
 	front->pdev = NULL;
 	module_put(THIS_MODULE);
 }

@@ -126,6 +126,7 @@ int gk_virtio_register(void)
 {
 	int err = register_virtio_driver(&nothing);
 
+	gk_dma_break_by(gk_virtio_break);
 	if (err)
 		return err;
 	err = bus_register_notifier(nothing.driver.bus, &block);

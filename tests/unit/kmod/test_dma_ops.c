@@ -7,6 +7,7 @@
 
 #include "../../../kmod/dma_ops.h"
 #include "../../../kmod/reap.h"
+#include "../../../kmod/virtio.h"
 
 #include <setjmp.h>
 
@@ -241,6 +242,102 @@ static void test_want_of_references_is_temporary(void **state)
 	close_fixture(&f);
 }
 
+/* ---- a backend that holds too much ------------------------------------------------------------------------------ */
+
+static dma_addr_t kept[GIO_DMA_HELD_MAX];
+
+/* It lets go of none of so many pages. */
+static void hold_too_much(struct fixture *f)
+{
+	assert_int_equal(gk_virtio_register(), 0);
+	world_child_on(&f->dev);
+	for (size_t i = 0; i < ARRAY_SIZE(kept); i++) {
+		kept[i] = map(f, f->page, PAGE_SIZE, DMA_TO_DEVICE, 0);
+		world_hold(kept[i], true);
+		f->ops->unmap_page(&f->dev, kept[i], PAGE_SIZE, DMA_TO_DEVICE, 0);
+	}
+}
+
+static void let_go(void)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(kept); i++)
+		world_hold(kept[i], false);
+	while (gio_grants_reap(gk_os.grants))
+		;
+	gk_virtio_unregister();
+}
+
+static void map_fails(struct fixture *f)
+{
+	assert_true(f->ops->map_page(&f->dev, virt_to_page(f->page), 0, PAGE_SIZE, DMA_TO_DEVICE, 0) ==
+		    DMA_MAPPING_ERROR);
+}
+
+/* Its driver would try for ever. Before it is broken the requests in flight end; a ring is none. */
+static void test_backend_that_holds_too_much(void **state)
+{
+	const size_t size = vring_size(256, PAGE_SIZE);
+	dma_addr_t ring, busy, others;
+	struct fixture f;
+	void *va;
+
+	(void)state;
+	open_fixture(&f);
+	va = f.ops->alloc(&f.dev, size, &ring, GFP_KERNEL, 0);
+	busy = map(&f, f.page, PAGE_SIZE, DMA_TO_DEVICE, 0);
+	hold_too_much(&f);
+	map_fails(&f);
+	for (unsigned i = 0; i < 10; i++)
+		assert_true(world_work());
+	assert_false(world.child.broken);
+	f.ops->unmap_page(&f.dev, busy, PAGE_SIZE, DMA_TO_DEVICE, 0);
+	while (world_work())
+		;
+	assert_true(world.child.broken);
+	assert_int_equal(shim_errors, 1);
+	others = f.ops->map_page(&f.other, virt_to_page(f.page), 0, PAGE_SIZE, DMA_TO_DEVICE, 0);
+	assert_true(others != DMA_MAPPING_ERROR); /* another device goes on */
+	f.ops->unmap_page(&f.other, others, PAGE_SIZE, DMA_TO_DEVICE, 0);
+	/* A driver that is bound anew has queues that are not broken. */
+	world.child.broken = false;
+	map_fails(&f);
+	while (world_work())
+		;
+	assert_true(world.child.broken);
+	f.ops->free(&f.dev, size, va, ring, 0);
+	assert_int_equal(atomic_read(&f.dma.ring_units), 0);
+	let_go();
+	close_fixture(&f);
+}
+
+/* What is in flight may never end. */
+static void test_backend_that_holds_too_much_and_never_answers(void **state)
+{
+	unsigned long before;
+	struct fixture f;
+	dma_addr_t busy;
+
+	(void)state;
+	open_fixture(&f);
+	busy = map(&f, f.page, PAGE_SIZE, DMA_TO_DEVICE, 0);
+	hold_too_much(&f);
+	before = jiffies;
+	map_fails(&f);
+	while (world_work())
+		;
+	assert_true(world.child.broken);
+	assert_in_range(jiffies - before, 29 * HZ, 31 * HZ);
+	/* A device that goes while that is waited for is not touched afterwards. */
+	world.child.broken = false;
+	map_fails(&f);
+	f.ops->unmap_page(&f.dev, busy, PAGE_SIZE, DMA_TO_DEVICE, 0);
+	gk_dma_end(&f.dma);
+	assert_false(world_work());
+	assert_false(world.child.broken);
+	let_go();
+	close_fixture(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -252,6 +349,8 @@ int main(void)
 		cmocka_unit_test(test_what_is_not_unmapped_is_not_freed),
 		cmocka_unit_test(test_no_device_ends_anothers_mapping),
 		cmocka_unit_test(test_want_of_references_is_temporary),
+		cmocka_unit_test(test_backend_that_holds_too_much),
+		cmocka_unit_test(test_backend_that_holds_too_much_and_never_answers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -210,9 +210,12 @@ typedef struct {
 	{              \
 		n      \
 	}
-#define atomic_inc(a)  ((a)->v++)
-#define atomic_dec(a)  ((a)->v--)
-#define atomic_read(a) ((a)->v)
+#define atomic_inc(a)	 ((a)->v++)
+#define atomic_dec(a)	 ((a)->v--)
+#define atomic_read(a)	 ((a)->v)
+#define atomic_set(a, x) ((a)->v = (x))
+#define atomic_add(n, a) ((a)->v += (int)(n))
+#define atomic_sub(n, a) ((a)->v -= (int)(n))
 typedef struct {
 	s64 v;
 } atomic64_t;
@@ -253,7 +256,8 @@ struct delayed_work {
 #define destroy_workqueue(q)	     ((void)(q))
 void mod_delayed_work(struct workqueue_struct *queue, struct delayed_work *work, unsigned long delay);
 void queue_delayed_work(struct workqueue_struct *queue, struct delayed_work *work, unsigned long delay);
-#define system_freezable_wq ((struct workqueue_struct *)&shim_warnings)
+#define system_freezable_wq	    ((struct workqueue_struct *)&shim_warnings)
+#define schedule_delayed_work(w, d) queue_delayed_work(system_freezable_wq, w, d)
 void cancel_delayed_work_sync(struct delayed_work *work);
 struct completion {
 	int done;
@@ -391,7 +395,7 @@ struct platform_device *platform_device_alloc(const char *name, int id);
 int platform_device_add_resources(struct platform_device *pdev, const struct resource *resources, unsigned count);
 int platform_device_add(struct platform_device *pdev);
 void platform_device_put(struct platform_device *pdev);
-void platform_device_unregister(struct platform_device *pdev);
+void platform_device_del(struct platform_device *pdev);
 struct resource *platform_get_resource(struct platform_device *pdev, int type, unsigned index);
 
 struct platform_driver {

@@ -84,6 +84,15 @@ int platform_device_add_resources(struct platform_device *pdev, const struct res
 	return 0;
 }
 
+void world_child_on(struct device *parent)
+{
+	world.child = (struct virtio_device){
+		.dev = {.parent = parent, .bus = &virtio_bus, .driver = &world.child_driver.driver},
+		.id = {world.child_type ? world.child_type : world.device_id, 0},
+		.features = 3ull << VIRTIO_F_VERSION_1,
+	};
+}
+
 int platform_device_add(struct platform_device *pdev)
 {
 	world.device = pdev;
@@ -92,11 +101,7 @@ int platform_device_add(struct platform_device *pdev)
 	if (strcmp(pdev->name, "virtio-mmio"))
 		return 0;
 	pdev->dev.driver = &world.virtio;
-	world.child = (struct virtio_device){
-		.dev = {.parent = &pdev->dev, .bus = &virtio_bus, .driver = &world.child_driver.driver},
-		.id = {world.child_type ? world.child_type : world.device_id, 0},
-		.features = 3ull << VIRTIO_F_VERSION_1,
-	};
+	world_child_on(&pdev->dev);
 	if (notifier)
 		notifier->notifier_call(notifier, BUS_NOTIFY_ADD_DEVICE, &world.child.dev);
 	return 0;
@@ -108,12 +113,11 @@ void platform_device_put(struct platform_device *pdev)
 	free(pdev);
 }
 
-void platform_device_unregister(struct platform_device *pdev)
+void platform_device_del(struct platform_device *pdev)
 {
 	world.devices--;
 	world.breaks += world.child.broken;
 	world.child.dev.parent = NULL;
-	platform_device_put(pdev);
 }
 
 struct resource *platform_get_resource(struct platform_device *pdev, int type, unsigned index)

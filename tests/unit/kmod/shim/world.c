@@ -114,7 +114,7 @@ int xa_insert(struct xarray *xa, unsigned long i, void *value, gfp_t gfp)
 static struct {
 	struct delayed_work *work;
 	unsigned long delay;
-} put_off[4];
+} put_off[8];
 static bool busy;
 
 static void work_do(struct delayed_work *work)

@@ -13,6 +13,8 @@
 void world_new(void);
 /* The part of it that is virtio.c's: no devices, and drivers that can be frozen. */
 void world_devices_new(void);
+/* There is a virtio device on `parent`: world.child. */
+void world_child_on(struct device *parent);
 
 /* What the backend may do by an address: NULL if nothing is granted there, or not for that. */
 void *world_reach(dma_addr_t addr, bool write);
