@@ -71,7 +71,7 @@ static void test_bounded(void **state)
 		struct fixture f;
 		gio_gref_t theirs;
 		uint32_t n = 0;
-		int err;
+		int err = 0;
 
 		fixture_open(&f);
 		while (n < 2 * GIO_DMA_HELD_MAX && map_held(&f, &f.bad, pages, &held[n], &err))
