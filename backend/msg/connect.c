@@ -23,14 +23,24 @@ static struct gd_msg_bell *bell_of(struct gd_bell *bell)
 }
 
 /* The channel's event may mean any of its queues: those without a bell of their own are woken from here. */
-static void bell_take(struct gd_bell *gd_bell)
+static void bell_pass_on(const struct gd_msg_bell *bell)
 {
-	struct gd_msg_bell *bell = bell_of(gd_bell);
 	unsigned channels = __atomic_load_n(&bell->msg->channels, __ATOMIC_ACQUIRE);
 
-	gd_port_take(&bell->port);
 	for (unsigned queue = bell->queue + channels; channels && queue < bell->msg->config.queues; queue += channels)
 		gd_vdev_wake(bell->msg->transport.vdev, queue);
+}
+
+static void bell_take(struct gd_bell *bell)
+{
+	gd_port_take(&bell_of(bell)->port);
+	bell_pass_on(bell_of(bell));
+}
+
+static void bell_taken(struct gd_bell *bell, uint32_t number)
+{
+	gd_port_taken(&bell_of(bell)->port, number);
+	bell_pass_on(bell_of(bell));
 }
 
 static void bell_arm(struct gd_bell *bell)
@@ -45,7 +55,11 @@ static int bell_open(struct gd_msg *msg, unsigned queue)
 
 	if (err)
 		return err;
-	bell->bell = (struct gd_bell){.fd = gd_port_fd(&bell->port), .take = bell_take, .arm = bell_arm};
+	bell->bell = (struct gd_bell){.fd = gd_port_fd(&bell->port),
+				      .written = gd_port_written(&bell->port),
+				      .take = bell_take,
+				      .taken = bell_taken,
+				      .arm = bell_arm};
 	bell->msg = msg;
 	bell->queue = queue;
 	msg->bells[queue] = &bell->bell;

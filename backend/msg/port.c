@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>
+#include <sys/stat.h>
 #include <xenevtchn.h>
 
 #include "backend/base/error.h"
@@ -73,6 +74,18 @@ void gd_port_take(struct gd_port *port)
 
 	if (local >= 0)
 		port->masked = local;
+}
+
+void gd_port_taken(struct gd_port *port, uint32_t number)
+{
+	port->masked = number;
+}
+
+bool gd_port_written(const struct gd_port *port)
+{
+	struct stat st;
+
+	return !fstat(xenevtchn_fd(port->evtchn), &st) && S_ISCHR(st.st_mode);
 }
 
 void gd_port_unmask(struct gd_port *port)

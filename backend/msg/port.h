@@ -41,7 +41,14 @@ int gd_port_send(const struct gd_port *port);
 int gd_port_fd(const struct gd_port *port);
 /* The descriptor is readable: take the event. */
 void gd_port_take(struct gd_port *port);
+/* Somebody has read this number from the descriptor instead: as gd_port_take(). */
+void gd_port_taken(struct gd_port *port, uint32_t number);
 /* Let the next event be reported. */
 void gd_port_unmask(struct gd_port *port);
+/*
+ * Whether the number that was read, written to the descriptor, does what gd_port_unmask() does. So it is with Linux's
+ * evtchn device (include/uapi/xen/evtchn.h); a library that models Xen has another kind of descriptor.
+ */
+bool gd_port_written(const struct gd_port *port);
 
 #endif

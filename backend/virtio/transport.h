@@ -12,6 +12,7 @@
 #ifndef GD_TRANSPORT_H
 #define GD_TRANSPORT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct gd_transport;
@@ -50,9 +51,13 @@ struct gd_transport_ops {
  * event channel. The owner of the device opens and closes it; while the device is open `fd` does not change.
  */
 struct gd_bell {
-	int fd; /* readable when the driver has kicked */
+	int fd; /* readable when the driver has kicked: the channel's number, 4 bytes. It does not block. */
+	/* Whether the channel's number, written to it, does what `arm` does: it is the kernel's evtchn device. */
+	bool written;
 	/* It is readable: take what has come. It does not ring again before `arm`. By the queue's thread. */
 	void (*take)(struct gd_bell *bell);
+	/* The thread has read this number from it: as `take`. */
+	void (*taken)(struct gd_bell *bell, uint32_t number);
 	/* The thread is about to sleep, or has looked at the ring: let it ring again. By the queue's thread. */
 	void (*arm)(struct gd_bell *bell);
 };

@@ -47,6 +47,7 @@ int gd_worker_open(struct gd_worker **worker, const struct gd_worker_config *con
 		goto err_refuse;
 	w->config = *config;
 	w->ops = config->class->ops;
+	w->bell_reads = true;
 	w->look.most_us = config->class->config.look_us;
 	what = "cannot get its eventfd";
 	w->eventfd = eventfd(0, EFD_CLOEXEC);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* A worker's thread: it follows the control side (worker.c), and executes the chains of its ring. */
 #include <errno.h>
-#include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <sys/prctl.h>
@@ -12,11 +11,6 @@
 #include "backend/guestmem/shared.h"
 #include "backend/virtio/wait.h"
 #include "backend/virtio/worker_priv.h"
-
-#define TAG_WAKE  0u /* in the top 8 bits of user_data */
-#define TAG_CLASS 1u
-#define TAG_BELL  2u
-#define TAG_SHIFT 56u
 
 #define RING_SPARE 8u
 
@@ -50,39 +44,8 @@ static void wake_arm(struct gd_worker *w)
 	if (!sqe)
 		return; /* the ring is full: it will be submitted now, and armed before the next sleep */
 	io_uring_prep_read(sqe, w->eventfd, &w->wake_count, sizeof(w->wake_count), 0);
-	io_uring_sqe_set_data64(sqe, (uint64_t)TAG_WAKE << TAG_SHIFT);
+	io_uring_sqe_set_data64(sqe, (uint64_t)GD_TAG_WAKE << GD_TAG_SHIFT);
 	w->wake_armed = true;
-}
-
-/* Let the bell ring, and wait for it. False: the ring is full, see wake_arm(). */
-static bool bell_arm(struct gd_worker *w)
-{
-	struct gd_bell *bell = w->config.bell;
-	struct io_uring_sqe *sqe;
-
-	if (bell && w->bell_rang) {
-		gd_count_add(&w->syscalls, 1);
-		bell->arm(bell);
-		w->bell_rang = false;
-	}
-	if (!bell || w->bell_armed)
-		return true;
-	sqe = io_uring_get_sqe(&w->ring);
-	if (!sqe)
-		return false;
-	io_uring_prep_poll_add(sqe, bell->fd, POLLIN);
-	io_uring_sqe_set_data64(sqe, (uint64_t)TAG_BELL << TAG_SHIFT);
-	w->bell_armed = true;
-	return true;
-}
-
-static void bell_take(struct gd_worker *w)
-{
-	w->bell_armed = false;
-	w->bell_rang = true;
-	gd_count_add(&w->bells, 1);
-	gd_count_add(&w->syscalls, 1);
-	w->config.bell->take(w->config.bell);
 }
 
 static void wake_take(struct gd_worker *w)
@@ -93,12 +56,14 @@ static void wake_take(struct gd_worker *w)
 
 static void cqe_handle(struct gd_worker *w, struct io_uring_cqe *cqe)
 {
-	uint64_t tag = io_uring_cqe_get_data64(cqe) >> TAG_SHIFT;
+	uint64_t tag = io_uring_cqe_get_data64(cqe) >> GD_TAG_SHIFT;
 
-	if (tag == TAG_CLASS)
+	if (tag == GD_TAG_CLASS)
 		w->ops->cqe(w->queue, cqe);
-	else if (tag == TAG_BELL)
-		bell_take(w);
+	else if (tag == GD_TAG_BELL)
+		gd_worker_bell_rang(w, cqe->res);
+	else if (tag == GD_TAG_ARMED)
+		gd_worker_bell_refused(w);
 	else
 		wake_take(w);
 }
@@ -303,7 +268,7 @@ static bool sleep_begin(struct gd_worker *w)
 	if (w->queue->ring && !w->queue->stalled && !w->quiesced && !gd_ring_arm(w->queue->ring))
 		return false;
 	wake_arm(w);
-	if (!w->wake_armed || !bell_arm(w))
+	if (!w->wake_armed || !gd_worker_bell_arm(w))
 		return false;
 	__atomic_store_n(&w->asleep, true, __ATOMIC_RELEASE);
 	/* Orders our store of `asleep` before our load of `kicked`. Pairs with the barrier in gd_worker_kick(). */
@@ -462,7 +427,7 @@ static int worker_set_up(struct gd_worker *w)
 	if (err)
 		return err;
 	w->failing = w->ops->failure;
-	err = w->ops->queue_start(w->queue, &w->ring, TAG_CLASS);
+	err = w->ops->queue_start(w->queue, &w->ring, GD_TAG_CLASS);
 	if (err)
 		io_uring_queue_exit(&w->ring);
 	else
