@@ -22,7 +22,7 @@ bool gd_served_broken(const struct gd_served *device)
 
 bool gd_served_hangs(const struct gd_served *device)
 {
-	return device->own->hangs;
+	return __atomic_load_n(&device->own->hangs, __ATOMIC_RELAXED);
 }
 
 /* ---- which transport drives the device -------------------------------------------------------------------------- */
@@ -121,11 +121,13 @@ static void let_go(struct gd_served *device, bool once)
 {
 	struct gd_served_own *own = device->own;
 	const struct gd_pool *pool = gd_msg_pool(own->msg);
+	bool hangs;
 
 	gd_msg_stop(own->msg);
 	gd_vdev_reset(own->vdev);
-	own->hangs = pool && gd_pool_straight(pool) && !io_ended(device, once);
-	if (own->hangs)
+	hangs = pool && gd_pool_straight(pool) && !io_ended(device, once);
+	__atomic_store_n(&own->hangs, hangs, __ATOMIC_RELAXED);
+	if (hangs)
 		return;
 	registers_drive(device);
 	gd_vdev_commit(own->vdev);
@@ -217,7 +219,7 @@ void gd_served_unlink(struct gd_served *device)
 		return;
 	/* There is no thread for the job. The main thread may wait, but a guest's pages must not be held for ever. */
 	let_go(device, true);
-	device->link = own->hangs ? GD_LINK_ENDING : GD_LINK_NONE;
+	device->link = gd_served_hangs(device) ? GD_LINK_ENDING : GD_LINK_NONE;
 	device->env->changed(device);
 }
 
@@ -229,7 +231,7 @@ bool gd_served_link_done(struct gd_served *device)
 	if (own->job.run == link_run)
 		device->link = own->linked ? GD_LINK_UP : GD_LINK_NONE;
 	else if (own->job.run == unlink_run)
-		device->link = own->hangs ? GD_LINK_ENDING : GD_LINK_NONE;
+		device->link = gd_served_hangs(device) ? GD_LINK_ENDING : GD_LINK_NONE;
 	if (!ours && !own->again)
 		return false;
 	own->again = false;

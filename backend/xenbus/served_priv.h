@@ -40,7 +40,7 @@ struct gd_served_own {
 	bool by_msg;	      /* the ledger is of a device that was driven by messages */
 	bool linked;	      /* the guest's answer is taken */
 	bool again;	      /* the link was to be changed while a job was running */
-	bool hangs;	      /* gd_served_hangs() */
+	bool hangs;	      /* gd_served_hangs(); atomic: the job that lets go says so */
 	bool ends;	      /* the device is to be closed, and the job of the link waits no longer; atomic */
 	bool broken;	      /* gd_served_broken(); atomic */
 	pthread_mutex_t gate; /* held while a register is accessed, or the transport is changed */
