@@ -196,10 +196,11 @@ static void test_a_call_that_fails(void **state)
 	uint8_t data[4096];
 
 	(void)state;
+	fake_xen.fail_errno = ENOMEM;
 	fake_start(&foreign);
 	for (unsigned n = 1; n <= 2; n++) { /* the header's, the data's; then the status is copied in one of its own */
-		fake_xen.fail_errno = ENOMEM;
-		fake_xen.fail_map = n;
+		/* The queue's thread may see the next chain before it is kicked. */
+		__atomic_store_n(&fake_xen.fail_map, n, __ATOMIC_SEQ_CST);
 		fake_do(GIO_VIRTIO_BLK_T_IN, 0, sizeof(data), false, data);
 		assert_int_equal(fake_xen.fail_map, 0);
 		fake_still_works();
