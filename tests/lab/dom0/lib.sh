@@ -61,15 +61,17 @@ grantiod_gone() { ! kill -0 "$GRANTIOD" 2>/dev/null; }
 # The guest's kernel is $GUEST_KERNEL, one of lab_guest_kernels; a scenario may set it.
 # What GUEST_ADD names (fio: /bin/fio) is put into its initrd; GUEST_EXTRA goes to its kernel's command line.
 # guest_create NAME SCRIPT [xl configuration lines]...: start a guest that runs /guest/SCRIPT.sh. $GUEST_OPTIONS are for
-# xl create.
+# xl create. Debian's own Arm64 kernel waits for the driver of a device's IOMMU for 10 seconds, in which a busy host may
+# not have loaded grantio.ko: here it waits for longer.
 guest_create() {
-	local name=$1 script=$2 line
+	local name=$1 script=$2 line wait=
 	shift 2
+	[ "$GUEST_KERNEL" != stock ] || wait=deferred_probe_timeout=120
 	{
 		printf 'name="%s"\n' "$name"
 		cat "/lab/guest-$GUEST_KERNEL.cfg"
 		printf 'extra="console=hvc0 earlyprintk=xen loglevel=4 panic=1 rdinit=/init lab=%s %s"\n' "$script" \
-			"$GUEST_ARGS $GUEST_EXTRA"
+			"$GUEST_ARGS $wait $GUEST_EXTRA"
 		[ -z "$GUEST_ADD" ] || guest_ramdisk
 		for line; do printf '%s\n' "$line"; done
 	} >"$RUN/$name.cfg"

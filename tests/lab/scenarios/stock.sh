@@ -4,7 +4,7 @@
 # Two disks, one of them read-only, and a PV disk, on two vCPUs; drivers that come and go.
 scenario() {
 	local rw ro pv before loop
-	GUEST_KERNEL=stock GUEST_EXTRA=deferred_probe_timeout=120 # seconds that it waits, 10 by default
+	GUEST_KERNEL=stock
 	rw=$(image rw.raw 8)
 	ro=$(image ro.raw 4)
 	pv=$(image pv.raw 2)
