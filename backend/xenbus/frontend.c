@@ -218,9 +218,7 @@ bool gd_frontend_step(struct gd_store *store, struct gd_retry *retry, struct gd_
 		link_follow(store, device, &front, err, life);
 		return false;
 	}
-	if (err) /* the toolstack alone says when a device that it has placed ends */
-		return device->keys.base;
-	if (unlinked_follow(store, retry, device, &front, life))
+	if (err || unlinked_follow(store, retry, device, &front, life))
 		return false;
 	return device->keys.base || version_1_follow(store, device, &front, life);
 }

@@ -76,7 +76,10 @@ int gd_store_others(struct gd_store *store, const struct gd_device_id *id, uint3
 int gd_store_front_watch(struct gd_store *store, const struct gd_device_id *id);
 void gd_store_front_unwatch(struct gd_store *store,
 			    const struct gd_device_id *id); /* does nothing if it is not watched */
-/* The guest's keys at one moment, for gd_front_keys_free(). All are NULL if there is no directory. */
+/*
+ * The guest's keys at one moment, for gd_front_keys_free(). All are NULL if there is no directory, or none that we may
+ * read: outside of domain 0, xenstored denies what is missing below a directory that we may not read.
+ */
 int gd_store_front_read(struct gd_store *store, const struct gd_device_id *id, struct gd_front_keys *keys);
 
 /* Remove a device's directory. -EBUSY: it is not in state 6 any more, or is online; -ENOENT: it has gone already. */

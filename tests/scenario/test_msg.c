@@ -554,6 +554,29 @@ static void no_rights(void **state)
 	assert_int_equal(rmdir(dir), 0);
 }
 
+/* The guest's directory has gone, as libxl removes it: xenstored then denies its keys to a driver domain. */
+static void guest_gone(void **state)
+{
+	const char *dir = th_state_dir(*state);
+	const char *arguments[] = {"--state-dir", dir, NULL};
+	struct th_host *host = *state;
+	struct xs_permissions readable[] = {{0, XS_PERM_NONE}, {3, XS_PERM_READ}};
+
+	th_domain_create(host, 1);
+	th_domain_create(host, 3);
+	node(host, "/local/domain/3", "domid", "3");
+	assert_true(xs_set_permissions(host->xs, XBT_NULL, "/local/domain/3/domid", readable, 2));
+	driver_domain_disk(host, th_image(host, "a.raw", TH_MIB));
+	driver_domain_start(host, arguments);
+	th_store_wait(host, DRIVER_DIR "/state", "2");
+	assert_true(xs_rm(host->xs, XBT_NULL, GUEST_DIR));
+	node(host, DRIVER_DIR, "online", "0");
+	node(host, DRIVER_DIR, "state", "5");
+	th_log_wait(host, "<6>d1/xvda: stopped", 1);
+	th_grantiod_end(host, guests);
+	assert_int_equal(rmdir(dir), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -566,6 +589,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(let_go_and_killed, th_setup, th_teardown),
 		cmocka_unit_test_setup_teardown(restless, th_setup, th_teardown),
 		cmocka_unit_test_setup_teardown(no_rights, th_setup, th_teardown),
+		cmocka_unit_test_setup_teardown(guest_gone, th_setup, th_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
