@@ -20,9 +20,9 @@
  *     guest only begins when it has its interrupt, so the naps together are longer than an interrupt takes;
  *   - otherwise it sleeps until the guest kicks.
  * While the thread gathers or naps, kicks stay off, and it sees new requests afterwards, as if it were running.
- * Before each of these the thread looks at the ring for a while if that has paid of late (look.h). So it does where the
- * guest has a processor of its own; where both share one, looking takes the time in which the guest would fill the
- * ring, does not pay, and is soon given up. Whenever the thread sleeps without a limit, kicks are on.
+ * With nothing in flight the thread first looks at the ring for a while if that has paid of late (look.h). So it does
+ * where the guest has a processor of its own; where both share one, looking takes the time in which the guest would
+ * fill the ring, does not pay, and is soon given up. Whenever the thread sleeps without a limit, kicks are on.
  */
 #ifndef GD_WAIT_H
 #define GD_WAIT_H

@@ -4,8 +4,8 @@
  *
  * The number of the channel is read by the ring, and written by the ring to let the bell ring again: both go to the
  * system with the I/O that the kick has asked for, and cost no system call of their own. That counts most in a PV
- * domain, where each system call of a process passes through Xen and changes the page table twice. A system that
- * refuses such a read (in 5.10 a character device need not allow it) has the bell polled instead.
+ * domain, where each system call of a process passes through Xen and changes the page table twice. A kernel that
+ * refuses such a read or write has the bell polled instead.
  */
 #include <poll.h>
 
