@@ -56,8 +56,6 @@ int peer_ask(const char *what, unsigned a, unsigned b, unsigned c, int *data)
 		at = NULL;
 	}
 	gio_xen_store_unwatch("data/answer", "peer");
-	while (!gio_xen_store_event(path, sizeof(path), token, sizeof(token), 0))
-		;
 	if (ret || !at) {
 		gio_xen_print("the peer does not answer '%s' (%d)\n", what, ret);
 		return -1000;

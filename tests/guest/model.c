@@ -199,15 +199,7 @@ int gio_xen_store_send(const void *data, size_t bytes, unsigned ms)
 int gio_xen_store_receive(void *data, size_t bytes, unsigned ms)
 {
 	struct pollfd fd = {.fd = self.store, .events = POLLIN};
-	uint8_t *at = data;
+	ssize_t got = poll(&fd, 1, (int)ms) > 0 ? recv(self.store, data, bytes, 0) : 0;
 
-	while (bytes) {
-		ssize_t got = poll(&fd, 1, (int)ms) > 0 ? recv(self.store, at, bytes, 0) : 0;
-
-		if (got <= 0)
-			return -GIO_EAGAIN;
-		at += got;
-		bytes -= (size_t)got;
-	}
-	return 0;
+	return got > 0 ? (int)got : -GIO_EAGAIN;
 }

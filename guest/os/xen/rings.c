@@ -119,23 +119,18 @@ int gio_xen_store_send(const void *data, size_t bytes, unsigned ms)
 int gio_xen_store_receive(void *data, size_t bytes, unsigned ms)
 {
 	char *out = data;
+	uint32_t at = store->rsp_cons, written;
 
-	while (bytes) {
-		/* Acquire: the bytes are there when they are counted. Pairs with xenstored's store of `rsp_prod`. */
-		uint32_t written = __atomic_load_n(&store->rsp_prod, __ATOMIC_ACQUIRE), at = store->rsp_cons;
-
-		if (written == at) {
-			if (ring_wait(store_port, &store->rsp_prod, written, ms))
-				return -GIO_EAGAIN;
-			continue;
-		}
-		if (written - at > XENSTORE_RING_SIZE)
-			return -GIO_EPROTO;
-		for (; at != written && bytes; bytes--)
-			*out++ = store->rsp[MASK_XENSTORE_IDX(at++)];
-		/* Release: we are through with the bytes before xenstored may write there. Pairs with its load. */
-		__atomic_store_n(&store->rsp_cons, at, __ATOMIC_RELEASE);
-		gio_xen_port_send(store_port);
-	}
-	return 0;
+	/* Acquire: the bytes are there when they are counted. Pairs with xenstored's store of `rsp_prod`. */
+	while ((written = __atomic_load_n(&store->rsp_prod, __ATOMIC_ACQUIRE)) == at)
+		if (ring_wait(store_port, &store->rsp_prod, at, ms))
+			return -GIO_EAGAIN;
+	if (written - at > XENSTORE_RING_SIZE)
+		return -GIO_EPROTO;
+	for (; at != written && bytes; bytes--)
+		*out++ = store->rsp[MASK_XENSTORE_IDX(at++)];
+	/* Release: we are through with the bytes before xenstored may write there. Pairs with its load. */
+	__atomic_store_n(&store->rsp_cons, at, __ATOMIC_RELEASE);
+	gio_xen_port_send(store_port);
+	return (int)(out - (char *)data);
 }

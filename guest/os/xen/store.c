@@ -3,6 +3,7 @@
 
 #include "xen.h"
 
+#include <stdbool.h>
 #include <string.h>
 #include <xen/io/xs_wire.h>
 
@@ -12,15 +13,24 @@
  */
 #define ANSWER_MS 60000u /* xenstored serves everybody, and the machine may be slow */
 #define EVENTS	  8u	 /* that came while an answer was waited for; more are dropped */
-#define EVENT_MAX 256u
 
 struct event {
-	char text[EVENT_MAX]; /* path, NUL, token, NUL */
+	char path[STORE_PATH_MAX], token[32];
+	bool cut; /* one of both was longer */
 };
 
 static struct event events[EVENTS];
 static unsigned event_first, event_count;
 static uint32_t request_id;
+
+/* The message that is being received. A part of one stays here when its time is over, since the rest will follow. */
+static struct {
+	struct xsd_sockmsg header;
+	char payload[XENSTORE_PAYLOAD_MAX];
+} incoming;
+static uint32_t incoming_bytes; /* of it that are here */
+
+_Static_assert(sizeof(incoming) == sizeof(struct xsd_sockmsg) + XENSTORE_PAYLOAD_MAX, "as it comes by the ring");
 
 /* xenstored's names for what may go wrong (xen/io/xs_wire.h), and their numbers. */
 static const struct {
@@ -38,50 +48,82 @@ static int error_number(const char *name)
 	return -GIO_EPROTO;
 }
 
-/* Take `bytes` of payload, of which `size` fit. */
-static int payload_receive(char *out, size_t size, size_t bytes)
-{
-	char dropped[32];
-	size_t take = bytes < size ? bytes : size;
-	int err = gio_xen_store_receive(out, take, ANSWER_MS);
-
-	for (bytes -= take; bytes && !err; bytes -= take) {
-		take = bytes < sizeof(dropped) ? bytes : sizeof(dropped);
-		err = gio_xen_store_receive(dropped, take, ANSWER_MS);
-	}
-	return err;
-}
-
-/* An event that finds no room is read all the same, since the stream goes on behind it. */
-static int event_receive(size_t bytes)
-{
-	struct event spare, *event = event_count < EVENTS ? &events[(event_first + event_count) % EVENTS] : &spare;
-
-	memset(event, 0, sizeof(*event));
-	event_count += event != &spare;
-	return payload_receive(event->text, EVENT_MAX - 2, bytes); /* two NULs at the end, whatever came */
-}
-
-/* Until the answer to the last request; events that come before it are kept. */
-static int answer_receive(struct xsd_sockmsg *header, char *answer, size_t size)
+/*
+ * The next message as a whole, in `incoming` until the next call. -GIO_EAGAIN: it is not complete at `end`. After a
+ * length that no message has, nobody can say where the next one begins: -GIO_EPROTO for ever.
+ */
+static int message_receive(uint64_t end)
 {
 	for (;;) {
-		int err = gio_xen_store_receive(header, sizeof(*header), ANSWER_MS);
+		uint32_t want = sizeof(incoming.header);
+		uint64_t now = gio_xen_now_ms();
+		int got;
+
+		if (incoming_bytes >= want) {
+			if (incoming.header.len > XENSTORE_PAYLOAD_MAX)
+				return -GIO_EPROTO;
+			want += incoming.header.len;
+			if (incoming_bytes == want)
+				break;
+		}
+		got = gio_xen_store_receive((char *)&incoming + incoming_bytes, want - incoming_bytes,
+					    now < end ? (unsigned)(end - now) : 0);
+		if (got < 0)
+			return got;
+		incoming_bytes += (uint32_t)got;
+	}
+	incoming_bytes = 0;
+	return 0;
+}
+
+/* Take a text with its NUL out of `bytes` at `from`; how many it took. What has no NUL, or no room, is marked. */
+static size_t text_take(const char *from, size_t bytes, char *to, size_t size, bool *cut)
+{
+	size_t n = 0;
+
+	while (n < bytes && from[n])
+		n++;
+	*cut |= n == bytes || n >= size;
+	memcpy(to, from, n < size ? n : size - 1);
+	return n < bytes ? n + 1 : n;
+}
+
+/* Keep the event that has been received. One that finds no room is dropped. */
+static void event_keep(void)
+{
+	struct event *event = &events[(event_first + event_count) % EVENTS];
+	size_t bytes = incoming.header.len, path;
+
+	if (event_count == EVENTS)
+		return;
+	event_count++;
+	memset(event, 0, sizeof(*event));
+	path = text_take(incoming.payload, bytes, event->path, sizeof(event->path), &event->cut);
+	text_take(incoming.payload + path, bytes - path, event->token, sizeof(event->token), &event->cut);
+}
+
+/*
+ * Until the answer to the last request; events that come before it are kept. The answer to a request whose time was
+ * over belongs to nobody. However much comes, the time has an end.
+ */
+static int answer_receive(struct xsd_sockmsg *header, char *answer, size_t size)
+{
+	uint64_t end = gio_xen_now_ms() + ANSWER_MS;
+
+	do {
+		int err = message_receive(end);
 
 		if (err)
 			return err;
-		if (header->len > XENSTORE_PAYLOAD_MAX)
-			return -GIO_EPROTO;
-		if (header->type != XS_WATCH_EVENT && header->req_id == request_id)
-			return payload_receive(answer, size, header->len);
-		/* The answer to a request whose time was over is taken off the ring, and belongs to nobody. */
-		if (header->type != XS_WATCH_EVENT)
-			err = payload_receive(answer, 0, header->len);
-		else
-			err = event_receive(header->len);
-		if (err)
-			return err;
-	}
+		*header = incoming.header;
+		if (header->type == XS_WATCH_EVENT)
+			event_keep();
+		else if (header->req_id == request_id) {
+			memcpy(answer, incoming.payload, header->len < size ? header->len : size);
+			return 0;
+		}
+	} while (gio_xen_now_ms() < end);
+	return -GIO_EAGAIN;
 }
 
 /*
@@ -257,32 +299,53 @@ int gio_xen_store_watch(const char *path, const char *token)
 	return watch(XS_WATCH, path, token);
 }
 
+/* The watch's path, or one below it. A path that was cut may be either. */
+static bool event_is(const struct event *event, const char *path, const char *token)
+{
+	size_t n = strlen(path);
+
+	if (strcmp(event->token, token) || n >= sizeof(event->path))
+		return false;
+	return event->cut || (!memcmp(event->path, path, n) && (!event->path[n] || event->path[n] == '/'));
+}
+
+/* Nothing of a watch comes behind the answer that it has ended: what came before is kept here, and is forgotten. */
 int gio_xen_store_unwatch(const char *path, const char *token)
 {
-	return watch(XS_UNWATCH, path, token);
+	int err = watch(XS_UNWATCH, path, token);
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < event_count; i++) {
+		struct event *event = &events[(event_first + i) % EVENTS];
+		struct event *to = &events[(event_first + kept) % EVENTS];
+
+		if (event_is(event, path, token))
+			continue;
+		if (to != event)
+			*to = *event;
+		kept++;
+	}
+	event_count = kept;
+	return err;
 }
 
 int gio_xen_store_event(char *path, size_t path_size, char *token, size_t token_size, unsigned ms)
 {
-	struct xsd_sockmsg header;
-	const char *text;
-	int err;
+	uint64_t end = gio_xen_now_ms() + ms;
+	const struct event *event = &events[event_first];
 
-	if (!event_count) {
-		err = gio_xen_store_receive(&header, sizeof(header), ms);
+	while (!event_count) {
+		int err = message_receive(end);
+
 		if (err)
 			return err;
-		if (header.type != XS_WATCH_EVENT || header.len > XENSTORE_PAYLOAD_MAX)
-			return -GIO_EPROTO;
-		err = event_receive(header.len);
-		if (err)
-			return err;
+		if (incoming.header.type == XS_WATCH_EVENT)
+			event_keep(); /* anything else is an answer that came too late */
 	}
-	text = events[event_first].text;
 	event_first = (event_first + 1) % EVENTS;
 	event_count--;
-	if (append(path, path_size, 0, text) == SIZE_MAX ||
-	    append(token, token_size, 0, text + strlen(text) + 1) == SIZE_MAX)
+	if (event->cut || append(path, path_size, 0, event->path) == SIZE_MAX ||
+	    append(token, token_size, 0, event->token) == SIZE_MAX)
 		return -GIO_ERANGE;
 	return 0;
 }

@@ -31,8 +31,12 @@ int gio_xen_store_begin(uint32_t *transaction);
 int gio_xen_store_end(uint32_t transaction, int commit);
 
 int gio_xen_store_watch(const char *path, const char *token);
+/* The watch ends, and its events that nobody has asked for are forgotten. */
 int gio_xen_store_unwatch(const char *path, const char *token);
-/* Wait for an event of a watch: 0, its path and token; -GIO_EAGAIN: none in `ms` milliseconds. */
+/*
+ * Wait for an event of a watch: 0, its path and token; -GIO_EAGAIN: none in `ms` milliseconds. -GIO_ERANGE: there was
+ * one, of a path or token for which there is no room. Others may write such paths: to who waits it is an event.
+ */
 int gio_xen_store_event(char *path, size_t path_size, char *token, size_t token_size, unsigned ms);
 
 #endif

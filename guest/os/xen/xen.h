@@ -61,8 +61,9 @@ void gio_xen_mmio_write(uint64_t addr, unsigned size, uint64_t value);
 
 /* ---- xenstore: bytes of the wire protocol (store.h speaks it) --------------------------------------------------- */
 
-/* All of it: 0, or -GIO_EAGAIN when xenstored does not take it, or sends nothing, in `ms` milliseconds. */
+/* All of it: 0, or -GIO_EAGAIN when xenstored does not take it in `ms` milliseconds. */
 int gio_xen_store_send(const void *data, size_t bytes, unsigned ms);
+/* What is there, up to `bytes`: how many, 1 at least. -GIO_EAGAIN: none came in `ms` milliseconds. */
 int gio_xen_store_receive(void *data, size_t bytes, unsigned ms);
 
 #endif
