@@ -68,6 +68,14 @@ int peer_ask(const char *what, unsigned a, unsigned b, unsigned c, int *data)
 
 /* ---- the program ------------------------------------------------------------------------------------------------ */
 
+/* As a guest does that has started again, and knows nothing of who used the disk: its backend is connected still. */
+static int begin_anew(struct frontend *front)
+{
+	if (front->port)
+		gio_xen_port_close(front->port);
+	return gio_xen_frontend_open(front, DISK_RW);
+}
+
 static void scenarios_run(struct world *world)
 {
 	size_t pages = gio_xen_pages_used();
@@ -78,7 +86,10 @@ static void scenarios_run(struct world *world)
 	store_run(world);
 	ret = gio_xen_frontend_open(&world->rw, DISK_RW);
 	gio_xen_print("- frontends: %d", ret);
-	gio_xen_print(" %d\n", gio_xen_frontend_open(&world->ro, DISK_RO));
+	gio_xen_print(" %d", gio_xen_frontend_open(&world->ro, DISK_RO));
+	gio_xen_print(", a new start %d", begin_anew(&world->rw));
+	gio_xen_frontend_close(&world->rw);
+	gio_xen_print(", and after an end %d\n", gio_xen_frontend_open(&world->rw, DISK_RW));
 	registers_run(world);
 	disk_run(world);
 	disk_life_run(world);

@@ -19,6 +19,8 @@
 
 #define TREE_IRQS 1020u
 #define TOKEN	  "backend"
+#define STATE(n)  (1u << (n))
+#define ENDING	  (STATE(XenbusStateClosing) | STATE(XenbusStateClosed))
 #define TRIES	  100u /* of a transaction: each failure is another one's success */
 
 static int state_write(struct frontend *front, enum xenbus_state state)
@@ -26,8 +28,11 @@ static int state_write(struct frontend *front, enum xenbus_state state)
 	return gio_xen_store_write_number(STORE_NO_TRANSACTION, front->dir, "state", (unsigned)state);
 }
 
-/* Wait for the backend's state, or a later one. */
-static int state_wait(struct frontend *front, enum xenbus_state wanted)
+/*
+ * Wait for one of the backend's states that are `wanted`. -GIO_EPROTO: it came to one that is `refused`, or that there
+ * is not. All others it may be in for a while: the one of a connection before ours, for one.
+ */
+static int state_wait(struct frontend *front, unsigned wanted, unsigned refused)
 {
 	uint64_t end = gio_xen_now_ms() + FRONTEND_MS, now, state = 0;
 	char path[STORE_PATH_MAX], token[16];
@@ -35,17 +40,17 @@ static int state_wait(struct frontend *front, enum xenbus_state wanted)
 
 	while (!err) {
 		err = gio_xen_store_read_number(front->backend, "state", &state);
-		if (err || state >= (uint64_t)wanted)
+		if (!err && (state > XenbusStateReconfigured || STATE(state) & refused))
+			err = -GIO_EPROTO;
+		if (err || STATE(state) & wanted)
 			break;
 		now = gio_xen_now_ms();
 		err = now < end ? gio_xen_store_event(path, sizeof(path), token, sizeof(token), (unsigned)(end - now))
 				: -GIO_EAGAIN;
+		err = err == -GIO_ERANGE ? 0 : err; /* a key with a long name: an event as any other */
 	}
 	gio_xen_store_unwatch(front->backend, TOKEN);
-	/* What the watch has told meanwhile is of no interest any more. */
-	while (!gio_xen_store_event(path, sizeof(path), token, sizeof(token), 0))
-		;
-	return err ? err : state == (uint64_t)wanted ? 0 : -GIO_EPROTO;
+	return err;
 }
 
 /* Read what the backend offers. Registers anywhere else than in their window could lie over the guest's memory. */
@@ -121,12 +126,9 @@ static int directory_find(struct frontend *front, unsigned number)
 /* Address and line are the toolstack's: there is nothing to agree on. The backend is in state 4 once it was used. */
 static int tree_open(struct frontend *front)
 {
-	uint64_t state, irq;
-	int err = state_wait(front, XenbusStateInitWait);
+	uint64_t irq;
+	int err = state_wait(front, STATE(XenbusStateInitWait) | STATE(XenbusStateConnected), ENDING);
 
-	if (err == -GIO_EPROTO && !gio_xen_store_read_number(front->backend, "state", &state) &&
-	    state == XenbusStateConnected)
-		err = 0;
 	if (!err)
 		err = gio_xen_store_read_number(front->backend, "irq", &irq);
 	if (err)
@@ -139,24 +141,34 @@ static int tree_open(struct frontend *front)
 	return err;
 }
 
-/* The states of docs/xenbus.md, seen from the guest: each one is written when the step before it has been answered. */
-static int offer_open(struct frontend *front)
+static int offer_take(struct frontend *front)
 {
-	int port, err = state_write(front, XenbusStateInitialising); /* whoever was here before us has ended */
+	int port, err = offer_read(front);
 
-	if (!err)
-		err = state_wait(front, XenbusStateInitWait);
-	if (!err)
-		err = offer_read(front);
 	if (err)
 		return err;
 	port = gio_xen_port_open(front->domid);
 	if (port < 0)
 		return port;
 	front->port = (uint32_t)port;
-	err = answer_write(front);
+	return answer_write(front);
+}
+
+/*
+ * The states of docs/xenbus.md, seen from the guest: each one is written when the step before it has been answered. At
+ * first the backend may be anywhere: in 4, since whoever was here before us has not told it of the end, or in 5 or 6,
+ * since it was told. Our state 1 brings it to 2.
+ */
+static int offer_open(struct frontend *front)
+{
+	int err = state_write(front, XenbusStateInitialising);
+
 	if (!err)
-		err = state_wait(front, XenbusStateConnected);
+		err = state_wait(front, STATE(XenbusStateInitWait), 0);
+	if (!err)
+		err = offer_take(front);
+	if (!err)
+		err = state_wait(front, STATE(XenbusStateConnected), ENDING);
 	if (!err)
 		err = state_write(front, XenbusStateConnected);
 	if (err)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The small guest's way through xenstore (guest/os/xen/store.c), where time runs out at any byte.
+ * The small guest's way through xenstore (guest/os/xen/store.c, frontend.c), where time runs out at any byte and the
+ * backend writes what it likes into its own directory.
  */
 #include "tests/unit/guest/fake_xen.h"
 
@@ -13,8 +14,12 @@
 #include <cmocka.h>
 #include <xen/io/xs_wire.h>
 
-#include "guest/os/xen/store.h"
+#include "guest/os/xen/frontend.h"
 #include "guest/os/xen/xen.h"
+
+#define DISK	51712u
+#define BACKEND "/local/domain/0/backend/virtio_disk/1/51712"
+#define FRONT	"device/virtio_disk/51712"
 
 static char path[STORE_PATH_MAX], token[16];
 
@@ -135,12 +140,136 @@ static void long_path(void **state)
 	assert_int_equal(event(0), -GIO_EAGAIN);
 }
 
+/* ---- a backend's states ------------------------------------------------------------------------------------------ */
+
+static unsigned waits; /* steps of a backend that is to go on */
+
+static void backend_make(const char *state)
+{
+	fake_xen_reset();
+	fake_xen_key(FRONT "/backend", BACKEND);
+	fake_xen_key(FRONT "/backend-id", "0");
+	fake_xen_key(BACKEND "/state", state);
+	fake_xen_key(BACKEND "/grantio-version", "1");
+	fake_xen_key(BACKEND "/transport", "mmio");
+	fake_xen_key(BACKEND "/mmio-base", "4271898624"); /* 0xfea00000 */
+	waits = 0;
+}
+
+/* A backend as docs/xenbus.md has it, which takes a while for each step. */
+static void backend_step(void)
+{
+	const char *front = fake_xen_value(FRONT "/state"), *back = fake_xen_value(BACKEND "/state");
+	const char *next = front && *front == '1' ? "2" : front && *front == '3' && *back == '2' ? "4" : back;
+
+	if (!strcmp(next, back) || ++waits % 3)
+		return;
+	fake_xen_key(BACKEND "/state", next);
+	fake_xen_event(BACKEND "/state", "backend");
+}
+
+/* Wherever the backend is when the guest begins anew, its state 1 brings it to 2. */
+static void begins_anywhere(void **state)
+{
+	static const char *const states[] = {"1", "2", "3", "4", "5", "6", "7", "8"};
+	struct frontend front;
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
+		backend_make(states[i]);
+		fake_xen.step = backend_step;
+		assert_int_equal(gio_xen_frontend_open(&front, DISK), 0);
+		assert_string_equal(fake_xen_value(FRONT "/state"), "4");
+		assert_int_equal(front.base, 0xfea00000);
+		assert_int_equal(fake_xen.ports, 1);
+		gio_xen_frontend_close(&front);
+		assert_string_equal(fake_xen_value(FRONT "/state"), "6");
+		assert_int_equal(fake_xen.ports, 0);
+	}
+}
+
+static void refused(const char *key, const char *value, int err)
+{
+	struct frontend front;
+
+	backend_make("2");
+	fake_xen_key(key, value);
+	assert_int_equal(gio_xen_frontend_open(&front, DISK), err);
+	assert_int_equal(fake_xen.ports, 0);
+}
+
+/* What a backend may not say; the guest ends, and says so. */
+static void wrong_values(void **state)
+{
+	(void)state;
+	refused(BACKEND "/state", "9", -GIO_EPROTO);
+	refused(BACKEND "/state", "34", -GIO_EPROTO); /* 2, if it were taken modulo 32 */
+	refused(BACKEND "/state", "", -GIO_EPROTO);
+	refused(BACKEND "/state", "two", -GIO_EPROTO);
+	refused(BACKEND "/grantio-version", "0", -GIO_EPROTO);
+	refused(BACKEND "/mmio-base", "4096", -GIO_EPROTO);
+	refused(BACKEND "/transport", "pci", -GIO_EPROTO);
+	assert_string_equal(fake_xen_value(FRONT "/state"), "6");
+}
+
+static void leave_step(void)
+{
+	const char *front = fake_xen_value(FRONT "/state");
+
+	if (front && *front == '3')
+		fake_xen_key(BACKEND "/state", "5");
+}
+
+static void leaves(void **state)
+{
+	struct frontend front;
+
+	(void)state;
+	backend_make("2");
+	fake_xen.step = leave_step;
+	assert_int_equal(gio_xen_frontend_open(&front, DISK), -GIO_EPROTO);
+	assert_string_equal(fake_xen_value(FRONT "/state"), "6");
+	assert_int_equal(fake_xen.ports, 0);
+}
+
+/* Writes keys in its directory as fast as it can, with names of all lengths, and goes on while nobody watches. */
+static void restless_step(void)
+{
+	static char name[512] = BACKEND "/";
+	static unsigned length;
+
+	length = (length + 37) % (sizeof(name) - sizeof(BACKEND) - 1);
+	memset(name + sizeof(BACKEND), 'x', length);
+	name[sizeof(BACKEND) + length] = '\0';
+	for (unsigned i = 0; i < 3; i++)
+		fake_xen_event(name, "backend");
+	fake_xen.now += 100;
+}
+
+/* A backend that does not go on is waited for so long and no longer, whatever else it does. */
+static void bounded(void **state)
+{
+	struct frontend front;
+
+	(void)state;
+	for (unsigned restless = 0; restless < 2; restless++) {
+		backend_make("1");
+		fake_xen.step = restless ? restless_step : NULL;
+		assert_int_equal(gio_xen_frontend_open(&front, DISK), -GIO_EAGAIN);
+		assert_in_range(fake_xen.now, FRONTEND_MS, FRONTEND_MS + 1000);
+		assert_int_equal(fake_xen.ports, 0);
+		fake_xen.step = NULL;
+		while (event(0) != -GIO_EAGAIN)
+			;
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(event_in_parts), cmocka_unit_test(answer_in_parts), cmocka_unit_test(answer_bound),
-		cmocka_unit_test(unwatch),	  cmocka_unit_test(long_path),
-
+		cmocka_unit_test(unwatch),	  cmocka_unit_test(long_path),	     cmocka_unit_test(begins_anywhere),
+		cmocka_unit_test(wrong_values),	  cmocka_unit_test(leaves),	     cmocka_unit_test(bounded),
 		cmocka_unit_test(no_length),
 	};
 
