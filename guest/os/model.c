@@ -274,12 +274,12 @@ int gio_os_port_open(struct gio_os *os, gio_domid_t remote, uint32_t *port)
 
 void gio_os_port_close(struct gio_os *os, uint32_t port)
 {
-	gio_os_ports_close(&os->ports, port);
+	(void)gio_os_ports_close(&os->ports, port); /* the library closes what it has opened */
 }
 
 void gio_os_port_send(struct gio_os *os, uint32_t port)
 {
-	gio_os_ports_send(&os->ports, port);
+	(void)gio_os_ports_send(&os->ports, port); /* a port that is gone hears nothing */
 }
 
 bool gio_os_port_wait(struct gio_os *os, uint32_t port, unsigned ms)
@@ -295,6 +295,11 @@ int gio_os_model_ports_wait(struct gio_os *os, uint32_t *ports, unsigned max, in
 void gio_os_model_ports_wake(struct gio_os *os)
 {
 	gio_os_ports_wake(&os->ports);
+}
+
+struct ports *gio_os_model_ports(struct gio_os *os)
+{
+	return &os->ports;
 }
 
 uint64_t gio_os_now_ms(struct gio_os *os)

@@ -9,6 +9,7 @@
 #include "model/guest.h"
 
 struct gio_os;
+struct ports;
 /* The guest stays the caller's, and has to outlive the system. */
 int gio_os_model_open(struct gio_os **os, struct gm_guest *guest);
 void gio_os_model_close(struct gio_os *os); /* takes NULL */
@@ -25,6 +26,8 @@ void gio_os_model_patience(struct gio_os *os, int timeout_ms);
  */
 int gio_os_model_ports_wait(struct gio_os *os, uint32_t *ports, unsigned max, int timeout_ms);
 void gio_os_model_ports_wake(struct gio_os *os);
+/* Its ports (ports.h), for a guest that has more to do with them than grantio/os.h. */
+struct ports *gio_os_model_ports(struct gio_os *os);
 /* Pages that are allocated or held now: part of the leak oracle. */
 size_t gio_os_model_pages_used(struct gio_os *os);
 

@@ -71,17 +71,21 @@ static bool pending_take(struct ports *ports, uint32_t port)
 	return was;
 }
 
-void gio_os_ports_close(struct ports *ports, uint32_t port)
+int gio_os_ports_close(struct ports *ports, uint32_t port)
 {
-	gm_guest_port_close(ports->events, port);
+	int err = gm_guest_port_close(ports->events, port);
+
+	if (err)
+		return err;
 	pthread_mutex_lock(&ports->lock);
 	pending_take(ports, port); /* the number may be another's next */
 	pthread_mutex_unlock(&ports->lock);
+	return 0;
 }
 
-void gio_os_ports_send(struct ports *ports, uint32_t port)
+int gio_os_ports_send(struct ports *ports, uint32_t port)
 {
-	gm_guest_port_send(ports->events, port);
+	return gm_guest_port_send(ports->events, port);
 }
 
 /* ---- waiting ----------------------------------------------------------------------------------------------------- */
@@ -159,6 +163,29 @@ bool gio_os_ports_wait(struct ports *ports, uint32_t port, int timeout_ms)
 
 	pthread_mutex_lock(&ports->lock);
 	while (!(got = pending_take(ports, port)) && !(looked && left_ms(deadline) == 0)) {
+		step(ports, deadline);
+		looked = true;
+	}
+	pthread_mutex_unlock(&ports->lock);
+	return got;
+}
+
+/* With the lock held. */
+static bool any_pending(struct ports *ports, const uint32_t *wanted, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (*word_of(ports, wanted[i]) >> wanted[i] % 32 & 1)
+			return true;
+	return false;
+}
+
+bool gio_os_ports_look(struct ports *ports, const uint32_t *wanted, unsigned count, int timeout_ms)
+{
+	int64_t deadline = deadline_of(timeout_ms);
+	bool got, looked = false;
+
+	pthread_mutex_lock(&ports->lock);
+	while (!(got = any_pending(ports, wanted, count)) && !(looked && left_ms(deadline) == 0)) {
 		step(ports, deadline);
 		looked = true;
 	}

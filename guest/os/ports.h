@@ -31,10 +31,12 @@ void gio_os_ports_exit(struct ports *ports);
 
 /* As gio_os_port_open() and its like in grantio/os.h. Errors are the host's. */
 int gio_os_ports_bind(struct ports *ports, uint16_t remote, uint32_t *port);
-void gio_os_ports_close(struct ports *ports, uint32_t port);
-void gio_os_ports_send(struct ports *ports, uint32_t port);
+int gio_os_ports_close(struct ports *ports, uint32_t port);
+int gio_os_ports_send(struct ports *ports, uint32_t port);
 /* Wait for one port; `timeout_ms` -1: without limit. */
 bool gio_os_ports_wait(struct ports *ports, uint32_t port, int timeout_ms);
+/* Wait for an event of any of `count` ports, and leave it noted: false if none came in time. */
+bool gio_os_ports_look(struct ports *ports, const uint32_t *wanted, unsigned count, int timeout_ms);
 /*
  * Wait for any port: those that had an event are written to `out`, at most `max`, and their number is returned. 0: none
  * had in time. -EINTR: gio_os_ports_wake().

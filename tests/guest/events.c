@@ -53,6 +53,30 @@ static void bound(gio_domid_t backend)
 	gio_xen_print(", bind %d\n", peer_ask("bind", port, 0, 0, NULL));
 }
 
+/* One wait for two ports: whichever has an event ends it. */
+static void several(gio_domid_t backend)
+{
+	int first = port_new("several: one port", backend), second;
+	uint32_t ports[2] = {(uint32_t)first};
+
+	gio_xen_print(", ");
+	second = port_new("another", backend);
+	ports[1] = (uint32_t)second;
+	if (first < 0 || second < 0)
+		return;
+	for (unsigned i = 0; i < 2; i++) {
+		gio_xen_print(", bind %d", peer_ask("bind", ports[i], 0, 0, NULL));
+		gio_xen_print(", wait %d", gio_xen_ports_wait(ports, 2, QUIET_MS));
+		gio_xen_print(", peer sends %d", peer_ask("send", 0, 0, 0, NULL));
+		gio_xen_print(", wait %d", gio_xen_ports_wait(ports, 2, WAIT_MS));
+		gio_xen_print(", take %d", gio_xen_port_take(ports[0]));
+		gio_xen_print(" %d", gio_xen_port_take(ports[1]));
+		gio_xen_print(", unbind %d", peer_ask("unbind", 0, 0, 0, NULL));
+	}
+	gio_xen_print(", close %d", gio_xen_port_close(ports[0]));
+	gio_xen_print(" %d\n", gio_xen_port_close(ports[1]));
+}
+
 static void none(const char *name, uint32_t port)
 {
 	gio_xen_print("%s: send %d", name, gio_xen_port_send(port));
@@ -65,6 +89,7 @@ void events_run(struct world *world)
 
 	gio_xen_print("- events\n");
 	bound(world->rw.domid);
+	several(world->rw.domid);
 	port = port_new("another's port", NOBODY);
 	if (port > 0) {
 		gio_xen_print(", bind %d", peer_ask("bind", (unsigned)port, 0, 0, NULL));

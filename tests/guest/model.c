@@ -3,6 +3,7 @@
 
 #include "guest/os/xen/xen.h"
 #include "guest/os/model.h"
+#include "guest/os/ports.h"
 #include "model/guest.h"
 
 #include <errno.h>
@@ -13,7 +14,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PORTS 1024u
 #define LINES 1020u
 
 static struct {
@@ -21,9 +21,7 @@ static struct {
 	struct gio_os *os;
 	FILE *console;
 	int store;
-	struct gm_guest_events *events;
-	bool pending[PORTS]; /* arrived, not taken: the port is masked meanwhile */
-	bool raised[LINES];  /* the same of interrupt lines */
+	bool raised[LINES]; /* interrupt lines: noted, and not taken */
 } self;
 
 static int store_connect(const char *dir, uint16_t domid)
@@ -54,8 +52,6 @@ int guest_model_open(const char *dir, uint16_t domid, FILE *console)
 		return err;
 	err = gio_os_model_open(&self.os, self.guest);
 	if (!err)
-		err = gm_guest_events_open(&self.events, dir, domid);
-	if (!err)
 		err = self.store = store_connect(dir, domid);
 	return err < 0 ? err : 0;
 }
@@ -63,7 +59,6 @@ int guest_model_open(const char *dir, uint16_t domid, FILE *console)
 void guest_model_close(void)
 {
 	close(self.store);
-	gm_guest_events_close(self.events);
 	gio_os_model_close(self.os);
 	gm_guest_close(self.guest);
 }
@@ -95,58 +90,42 @@ uint64_t gio_xen_now_ms(void)
 
 int gio_xen_port_open(gio_domid_t remote)
 {
-	return gm_guest_port_open(self.events, remote);
+	uint32_t port;
+	int err = gio_os_ports_bind(gio_os_model_ports(self.os), remote, &port);
+
+	return err ? err : (int)port;
 }
 
 int gio_xen_port_close(uint32_t port)
 {
-	int err = gm_guest_port_close(self.events, port);
+	int err = gio_os_ports_close(gio_os_model_ports(self.os), port);
 
-	if (!err)
-		self.pending[port] = false;
 	return err == -ENOTCONN ? -EINVAL : err; /* that it is not the handle's is Linux's word for it */
 }
 
 int gio_xen_port_send(uint32_t port)
 {
-	return gm_guest_port_send(self.events, port);
+	return gio_os_ports_send(gio_os_model_ports(self.os), port);
 }
 
-static void events_gather(int ms)
-{
-	struct pollfd fd = {.fd = gm_guest_events_fd(self.events), .events = POLLIN};
-	uint32_t port;
-
-	for (; poll(&fd, 1, ms) > 0; ms = 0)
-		if (read(fd.fd, &port, sizeof(port)) == sizeof(port) && port < PORTS)
-			self.pending[port] = true;
-}
-
-/* A port is masked from its delivery on: unmasking may deliver what came meanwhile, which is one event with this. */
+/* A port is masked until it is noted: what came meanwhile is noted anew, and is one event with this. */
 bool gio_xen_port_take(uint32_t port)
 {
 	bool was = false;
 
-	for (events_gather(0); port < PORTS && self.pending[port]; events_gather(0)) {
+	while (gio_os_ports_wait(gio_os_model_ports(self.os), port, 0))
 		was = true;
-		self.pending[port] = false;
-		gm_guest_port_unmask(self.events, port);
-	}
 	return was;
 }
 
 int gio_xen_port_wait(uint32_t port, unsigned ms)
 {
-	uint64_t end = gio_xen_now_ms() + ms, now;
+	return gio_xen_ports_wait(&port, 1, ms);
+}
 
-	events_gather(0);
-	while (!self.pending[port]) {
-		now = gio_xen_now_ms();
-		if (now >= end)
-			return -GIO_EAGAIN;
-		events_gather((int)(end - now));
-	}
-	return 0;
+int gio_xen_ports_wait(const uint32_t *ports, unsigned count, unsigned ms)
+{
+	return gio_os_ports_look(gio_os_model_ports(self.os), ports, count, (int)ms) ? 0 : -GIO_EAGAIN;
 }
 
 /* ---- interrupt lines -------------------------------------------------------------------------------------------- */

@@ -79,19 +79,32 @@ static bool pending(uint32_t port)
 	return __atomic_load_n(pending_word(port), __ATOMIC_ACQUIRE) >> port % WORD_BITS & 1;
 }
 
+static bool any_pending(const uint32_t *ports, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (pending(ports[i]))
+			return true;
+	return false;
+}
+
 /* Settled first, looked at then: what comes after that ends the sleep. */
-int gio_xen_port_wait(uint32_t port, unsigned ms)
+int gio_xen_ports_wait(const uint32_t *ports, unsigned count, unsigned ms)
 {
 	uint64_t end = now_ns() + (uint64_t)ms * NS_PER_MS;
 
 	for (;;) {
 		gio_xen_arch_settle(&shared->vcpu_info[0]);
-		if (pending(port))
+		if (any_pending(ports, count))
 			return 0;
 		if (now_ns() >= end)
 			return -GIO_EAGAIN;
-		gio_xen_arch_sleep(port, end);
+		gio_xen_arch_sleep(ports, count, end);
 	}
+}
+
+int gio_xen_port_wait(uint32_t port, unsigned ms)
+{
+	return gio_xen_ports_wait(&port, 1, ms);
 }
 
 /* ---- grantio/os.h ------------------------------------------------------------------------------------------------ */
@@ -163,6 +176,6 @@ int gio_xen_irq_wait(unsigned irq, unsigned ms)
 			return 0;
 		if (now_ns() >= end)
 			return -GIO_EAGAIN;
-		gio_xen_arch_sleep(0, end);
+		gio_xen_arch_sleep(NULL, 0, end);
 	}
 }

@@ -203,7 +203,7 @@ void gio_xen_frontend_close(struct frontend *front)
 
 int gio_xen_frontend_wait(const struct frontend *front, unsigned ms)
 {
-	return front->irq ? gio_xen_irq_wait(front->irq, ms) : gio_xen_port_wait(front->port, ms);
+	return front->irq ? gio_xen_irq_wait(front->irq, ms) : gio_xen_ports_wait(&front->port, 1, ms);
 }
 
 bool gio_xen_frontend_take(const struct frontend *front)

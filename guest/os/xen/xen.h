@@ -17,6 +17,8 @@
 /* The program. `command_line` is what the toolstack said (xl: extra=). When it returns the domain powers off. */
 void gio_xen_main(const char *command_line);
 
+#define GIO_XEN_PORTS_WAIT 32u
+
 struct gio_os *gio_xen_os(void);
 /* Pages that are allocated or held now. */
 size_t gio_xen_pages_used(void);
@@ -42,6 +44,8 @@ int gio_xen_port_send(uint32_t port);
 bool gio_xen_port_take(uint32_t port);
 /* Wait until one is pending, and leave it so. -GIO_EAGAIN: none came in `ms` milliseconds. */
 int gio_xen_port_wait(uint32_t port, unsigned ms);
+/* The same for an event of any of `count` ports, 1 to GIO_XEN_PORTS_WAIT. */
+int gio_xen_ports_wait(const uint32_t *ports, unsigned count, unsigned ms);
 
 /* ---- interrupt lines: of devices that the device tree describes (Arm) ------------------------------------------- */
 

@@ -180,9 +180,10 @@ bool gio_xen_port_take(uint32_t port)
 	return false;
 }
 
-int gio_xen_port_wait(uint32_t port, unsigned ms)
+int gio_xen_ports_wait(const uint32_t *ports, unsigned count, unsigned ms)
 {
-	(void)port;
+	(void)ports;
+	(void)count;
 	fake_xen.now += ms;
 	return -GIO_EAGAIN;
 }

@@ -35,7 +35,7 @@ uint64_t gio_xen_arch_now(const struct vcpu_info *vcpu);
  */
 void gio_xen_arch_settle(struct vcpu_info *vcpu);
 /* Sleep until any event or interrupt comes, or gio_xen_arch_now() is `end`. */
-void gio_xen_arch_sleep(uint32_t port, uint64_t end);
+void gio_xen_arch_sleep(const uint32_t *ports, unsigned count, uint64_t end);
 
 /* A device's interrupt line, by its number (32 and on): have it raised here, or no longer. False: there is none. */
 bool gio_xen_arch_irq_enable(unsigned irq, bool enable);

@@ -105,9 +105,10 @@ void gio_xen_arch_settle(struct vcpu_info *vcpu)
 }
 
 /* CNTV_CTL_EL0: enabled, not masked. The comparison is with the counter that gio_xen_arch_now() is made of. */
-void gio_xen_arch_sleep(uint32_t port, uint64_t end)
+void gio_xen_arch_sleep(const uint32_t *ports, unsigned count, uint64_t end)
 {
-	(void)port; /* any event ends it */
+	(void)ports; /* any event ends it */
+	(void)count;
 	SYSTEM_WRITE("cntv_cval_el0", gio_xen_arch_ticks(end));
 	SYSTEM_WRITE("cntv_ctl_el0", 1);
 	barrier();

@@ -35,8 +35,8 @@ static inline void gio_xen_arch_settle(struct vcpu_info *vcpu)
 	(void)vcpu;
 }
 
-/* Sleep until an event of `port` is pending, or gio_xen_arch_now() is `end`; perhaps less. */
-void gio_xen_arch_sleep(uint32_t port, uint64_t end);
+/* Sleep until an event of one of the ports is pending, or gio_xen_arch_now() is `end`; perhaps less. */
+void gio_xen_arch_sleep(const uint32_t *ports, unsigned count, uint64_t end);
 
 /* Interrupt lines of devices: a PVH guest has none. */
 static inline bool gio_xen_arch_irq_enable(unsigned irq, bool enable)

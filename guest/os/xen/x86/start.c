@@ -163,12 +163,12 @@ void gio_xen_arch_store(uint64_t addr, unsigned size, uint64_t value)
 
 /* ---- sleep and time --------------------------------------------------------------------------------------------- */
 
-void gio_xen_arch_sleep(uint32_t port, uint64_t end)
+/* Xen reads the ports, and writes nothing there. */
+void gio_xen_arch_sleep(const uint32_t *ports, unsigned count, uint64_t end)
 {
-	evtchn_port_t ports[1] = {port};
-	struct sched_poll poll = {.nr_ports = 1, .timeout = end};
+	struct sched_poll poll = {.nr_ports = count, .timeout = end};
 
-	set_xen_guest_handle(poll.ports, ports);
+	set_xen_guest_handle(poll.ports, (evtchn_port_t *)(uintptr_t)ports);
 	hypercall(__HYPERVISOR_sched_op, SCHEDOP_poll, (uint64_t)&poll, 0);
 }
 
