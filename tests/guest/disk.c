@@ -4,8 +4,9 @@
 
 #include <string.h>
 
-#define PAGES 4u
-#define BATCH 16u
+#define PAGES	 4u
+#define BATCH	 16u
+#define AGAIN_MS 100u /* until the device is looked at again without an event, where it asks for that */
 
 /* ---- one disk --------------------------------------------------------------------------------------------------- */
 
@@ -13,7 +14,9 @@ int disk_open(struct disk *disk, struct world *world, struct frontend *front, bo
 {
 	struct gio_blk_config config = {.os = gio_xen_os(),
 					.grants = world->grants,
+					.pool = front->pool,
 					.backend = front->domid,
+					.connection = front->connection,
 					.base = front->base,
 					.queue_size = 64,
 					.indirect = indirect,
@@ -33,14 +36,15 @@ void disk_close(struct disk *disk)
 int disk_wait(struct disk *disk, const unsigned *flag)
 {
 	uint64_t end = gio_xen_now_ms() + WAIT_MS;
+	unsigned causes = 0;
 
 	while (!*flag) {
 		if (gio_xen_now_ms() >= end)
 			return -GIO_EAGAIN;
-		(void)gio_xen_frontend_wait(disk->front, WAIT_MS);
+		(void)gio_xen_frontend_wait(disk->front, causes & GIO_BLK_IRQ_AGAIN ? AGAIN_MS : WAIT_MS);
 		gio_xen_frontend_take(disk->front);
-		if (gio_blk_interrupt(disk->blk) & GIO_BLK_IRQ_CONFIG)
-			disk->config_changes++;
+		causes = gio_blk_interrupt(disk->blk);
+		disk->config_changes += !!(causes & GIO_BLK_IRQ_CONFIG);
 	}
 	return 0;
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "guest.h"
 
+#include "guest/os/xen/messages.h"
+
 #include <string.h>
 
 /* ---- the peer --------------------------------------------------------------------------------------------------- */
@@ -68,38 +70,64 @@ int peer_ask(const char *what, unsigned a, unsigned b, unsigned c, int *data)
 
 /* ---- the program ------------------------------------------------------------------------------------------------ */
 
-/* As a guest does that has started again, and knows nothing of who used the disk: its backend is connected still. */
-static int begin_anew(struct frontend *front)
+/*
+ * As a guest does that has started again, and knows nothing of who used the disk: its backend is connected still. What
+ * the former one had lent is taken back after that, and nobody holds any of it.
+ */
+static int begin_anew(struct world *world, struct frontend *front, struct gio_grants *grants)
 {
-	if (front->port)
-		gio_xen_port_close(front->port);
-	return gio_xen_frontend_open(front, DISK_RW);
+	struct frontend former = *front;
+	struct gio_grants_stats stats;
+	int ret;
+
+	if (former.port)
+		gio_xen_port_close(former.port);
+	ret = gio_xen_frontend_open(front, DISK_RW, grants);
+	gio_xen_messages_close(&former);
+	gio_grants_stats(world->grants, &stats);
+	return ret ? ret : (int)stats.quarantined;
+}
+
+/* `grants`: by messages, if they are offered; NULL: by registers. */
+static void disks_run(struct world *world, struct gio_grants *grants)
+{
+	gio_xen_print("- by %s: %d", grants ? "messages" : "registers",
+		      gio_xen_frontend_open(&world->rw, DISK_RW, grants));
+	gio_xen_print(" %d", gio_xen_frontend_open(&world->ro, DISK_RO, grants));
+	gio_xen_print(", pools %d %d", !!world->rw.pool, !!world->ro.pool);
+	gio_xen_print(", a new start %d", begin_anew(world, &world->rw, grants));
+	gio_xen_frontend_close(&world->rw);
+	gio_xen_print(", and after an end %d\n", gio_xen_frontend_open(&world->rw, DISK_RW, grants));
+	if (!grants)
+		registers_run(world);
+	disk_run(world);
+	disk_life_run(world);
+}
+
+static void disks_end(struct world *world)
+{
+	struct gio_grants_stats stats;
+
+	gio_xen_frontend_close(&world->rw);
+	gio_xen_frontend_close(&world->ro);
+	gio_grants_stats(world->grants, &stats);
+	gio_xen_print("- end: %u grants, %u in quarantine, %u misuses\n", stats.used, stats.quarantined, stats.misuses);
 }
 
 static void scenarios_run(struct world *world)
 {
 	size_t pages = gio_xen_pages_used();
-	struct gio_grants_stats stats;
 	int ret = gio_grants_open(&world->grants, gio_xen_os(), 8);
 
 	gio_xen_print("- grants: %d\n", ret);
 	store_run(world);
-	ret = gio_xen_frontend_open(&world->rw, DISK_RW);
-	gio_xen_print("- frontends: %d", ret);
-	gio_xen_print(" %d", gio_xen_frontend_open(&world->ro, DISK_RO));
-	gio_xen_print(", a new start %d", begin_anew(&world->rw));
-	gio_xen_frontend_close(&world->rw);
-	gio_xen_print(", and after an end %d\n", gio_xen_frontend_open(&world->rw, DISK_RW));
-	registers_run(world);
-	disk_run(world);
-	disk_life_run(world);
+	disks_run(world, world->grants);
+	disks_end(world);
+	disks_run(world, NULL);
 	grants_run(world);
 	events_run(world);
-	gio_xen_frontend_close(&world->rw);
-	gio_xen_frontend_close(&world->ro);
-	gio_grants_stats(world->grants, &stats);
-	gio_xen_print("- end: %u grants, %u in quarantine, %u misuses", stats.used, stats.quarantined, stats.misuses);
-	gio_xen_print(", %u held", gio_grants_close(world->grants));
+	disks_end(world);
+	gio_xen_print("- closed: %u held", gio_grants_close(world->grants));
 	gio_xen_print(", %u pages\n", (unsigned)(gio_xen_pages_used() - pages));
 }
 

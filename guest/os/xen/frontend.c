@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A disk's way from its directory in xenstore to a connection (docs/xenbus.md). There are two ways. On Arm the
- * toolstack has chosen registers and interrupt, and both ends find them in the directory. On x86 it has chosen none:
- * the backend offers an address, and the guest answers with an event channel.
- *
- * The backend is not trusted: what it writes is checked, and each wait for it has a limit.
+ * The states of a disk's two directories in xenstore, seen from the guest (docs/xenbus.md). The backend is not trusted:
+ * what it writes is checked, and each wait for it has a limit.
  */
 #include "frontend.h"
 
+#include "messages.h"
 #include "xen.h"
 
 #include <abi/virtio_mmio.h>
@@ -21,6 +19,7 @@
 #define TOKEN	  "backend"
 #define STATE(n)  (1u << (n))
 #define ENDING	  (STATE(XenbusStateClosing) | STATE(XenbusStateClosed))
+#define PORTS	  2u   /* that a disk has at most */
 #define TRIES	  100u /* of a transaction: each failure is another one's success */
 
 static int state_write(struct frontend *front, enum xenbus_state state)
@@ -30,9 +29,10 @@ static int state_write(struct frontend *front, enum xenbus_state state)
 
 /*
  * Wait for one of the backend's states that are `wanted`. -GIO_EPROTO: it came to one that is `refused`, or that there
- * is not. All others it may be in for a while: the one of a connection before ours, for one.
+ * is not. All others it may be in for a while: the one of a connection before ours, for one. `which`, if not NULL, gets
+ * the last state that was seen.
  */
-static int state_wait(struct frontend *front, unsigned wanted, unsigned refused)
+static int state_wait(struct frontend *front, unsigned wanted, unsigned refused, uint64_t *which)
 {
 	uint64_t end = gio_xen_now_ms() + FRONTEND_MS, now, state = 0;
 	char path[STORE_PATH_MAX], token[16];
@@ -50,6 +50,8 @@ static int state_wait(struct frontend *front, unsigned wanted, unsigned refused)
 		err = err == -GIO_ERANGE ? 0 : err; /* a key with a long name: an event as any other */
 	}
 	gio_xen_store_unwatch(front->backend, TOKEN);
+	if (which)
+		*which = state;
 	return err;
 }
 
@@ -73,6 +75,17 @@ static int offer_read(struct frontend *front)
 	return 0;
 }
 
+static int registers_answer(const struct frontend *front, uint32_t transaction)
+{
+	int err = gio_xen_store_write_number(transaction, front->dir, GIO_XENBUS_KEY_VERSION, GIO_XENBUS_VERSION);
+
+	if (!err)
+		err = gio_xen_store_write(transaction, front->dir, GIO_XENBUS_KEY_DMA, GIO_XENBUS_DMA_GRANT);
+	if (!err)
+		err = gio_xen_store_write_number(transaction, front->dir, GIO_XENBUS_KEY_PORT, front->port);
+	return err;
+}
+
 /* All of the answer is written in one transaction, so that the backend never reads a part of it. */
 static int answer_try(struct frontend *front)
 {
@@ -81,11 +94,7 @@ static int answer_try(struct frontend *front)
 
 	if (err)
 		return err;
-	err = gio_xen_store_write_number(transaction, front->dir, GIO_XENBUS_KEY_VERSION, GIO_XENBUS_VERSION);
-	if (!err)
-		err = gio_xen_store_write(transaction, front->dir, GIO_XENBUS_KEY_DMA, GIO_XENBUS_DMA_GRANT);
-	if (!err)
-		err = gio_xen_store_write_number(transaction, front->dir, GIO_XENBUS_KEY_PORT, front->port);
+	err = front->connection ? gio_xen_messages_answer(front, transaction) : registers_answer(front, transaction);
 	end = gio_xen_store_end(transaction, !err);
 	return err ? err : end;
 }
@@ -123,14 +132,14 @@ static int directory_find(struct frontend *front, unsigned number)
 	return err;
 }
 
-/* Address and line are the toolstack's: there is nothing to agree on. The backend is in state 4 once it was used. */
+/* ---- registers of the device tree -------------------------------------------------------------------------------- */
+
+/* Address and line are the toolstack's: there is nothing to agree on. */
 static int tree_open(struct frontend *front)
 {
 	uint64_t irq;
-	int err = state_wait(front, STATE(XenbusStateInitWait) | STATE(XenbusStateConnected), ENDING);
+	int err = gio_xen_store_read_number(front->backend, "irq", &irq);
 
-	if (!err)
-		err = gio_xen_store_read_number(front->backend, "irq", &irq);
 	if (err)
 		return err;
 	if (front->base < GIO_ARM_MMIO_BASE || front->base >= GIO_ARM_MMIO_END || front->base % GIO_VIRTIO_MMIO_BYTES ||
@@ -141,7 +150,9 @@ static int tree_open(struct frontend *front)
 	return err;
 }
 
-static int offer_take(struct frontend *front)
+/* ---- an offer ---------------------------------------------------------------------------------------------------- */
+
+static int registers_take(struct frontend *front)
 {
 	int port, err = offer_read(front);
 
@@ -151,32 +162,83 @@ static int offer_take(struct frontend *front)
 	if (port < 0)
 		return port;
 	front->port = (uint32_t)port;
-	return answer_write(front);
+	return 0;
+}
+
+/* Messages, if they are offered and wanted. */
+static int offer_take(struct frontend *front, struct gio_grants *grants)
+{
+	int err = grants ? gio_xen_messages_offered(front) : -GIO_EOPNOTSUPP;
+
+	if (!err)
+		err = gio_xen_messages_open(front, grants);
+	else if (err == -GIO_EOPNOTSUPP)
+		err = registers_take(front);
+	return err ? err : answer_write(front);
+}
+
+/* From the backend's state 2 to 4. */
+static int offer_follow(struct frontend *front, struct gio_grants *grants)
+{
+	int err = offer_take(front, grants);
+
+	if (!err)
+		err = state_wait(front, STATE(XenbusStateConnected), ENDING, NULL);
+	if (!err)
+		err = state_write(front, XenbusStateConnected);
+	return err;
 }
 
 /*
- * The states of docs/xenbus.md, seen from the guest: each one is written when the step before it has been answered. At
- * first the backend may be anywhere: in 4, since whoever was here before us has not told it of the end, or in 5 or 6,
- * since it was told. Our state 1 brings it to 2.
+ * Each state is written when the step before it has been answered. At first the backend may be anywhere: in 4, since
+ * whoever was here before us has not told it of the end, or in 5 or 6, since it was told. Our state 1 brings it to 2.
  */
-static int offer_open(struct frontend *front)
+static int offer_open(struct frontend *front, struct gio_grants *grants)
 {
 	int err = state_write(front, XenbusStateInitialising);
 
 	if (!err)
-		err = state_wait(front, STATE(XenbusStateInitWait), 0);
-	if (!err)
-		err = offer_take(front);
-	if (!err)
-		err = state_wait(front, STATE(XenbusStateConnected), ENDING);
-	if (!err)
-		err = state_write(front, XenbusStateConnected);
-	if (err)
-		gio_xen_frontend_close(front);
-	return err;
+		err = state_wait(front, STATE(XenbusStateInitWait), 0, NULL);
+	return err ? err : offer_follow(front, grants);
 }
 
-int gio_xen_frontend_open(struct frontend *front, unsigned number)
+/*
+ * Whoever was here before us may have used messages: what stands in our own directory says so. While these last there
+ * are no registers.
+ */
+static int former_end(struct frontend *front)
+{
+	uint64_t state, version;
+	int err;
+
+	if (gio_xen_store_read_number(front->dir, GIO_XENBUS_KEY_VERSION, &version) ||
+	    gio_xen_store_read_number(front->dir, "state", &state) || version != GIO_XENBUS_VERSION_MSG ||
+	    (state != XenbusStateInitialised && state != XenbusStateConnected))
+		return 0;
+	err = state_write(front, XenbusStateInitialising);
+	return err ? err : state_wait(front, STATE(XenbusStateInitWait), 0, NULL);
+}
+
+/*
+ * A device of the device tree has registers, and may have messages as well. In state 4 a driver has used the registers
+ * before: they are what there is.
+ */
+static int placed_open(struct frontend *front, struct gio_grants *grants)
+{
+	uint64_t state;
+	int err = former_end(front);
+
+	if (!err)
+		err = state_wait(front, STATE(XenbusStateInitWait) | STATE(XenbusStateConnected), ENDING, &state);
+	if (err)
+		return err;
+	err = grants && state == XenbusStateInitWait ? gio_xen_messages_offered(front) : -GIO_EOPNOTSUPP;
+	if (!err)
+		return offer_follow(front, grants);
+	return err == -GIO_EOPNOTSUPP ? tree_open(front) : err;
+}
+
+int gio_xen_frontend_open(struct frontend *front, unsigned number, struct gio_grants *grants)
 {
 	int err;
 
@@ -184,16 +246,34 @@ int gio_xen_frontend_open(struct frontend *front, unsigned number)
 	err = directory_find(front, number);
 	if (err)
 		return err;
-	if (!gio_xen_store_read_number(front->backend, "base", &front->base) && front->base)
-		return tree_open(front);
-	return offer_open(front);
+	front->placed = !gio_xen_store_read_number(front->backend, "base", &front->base) && front->base;
+	if (front->placed)
+		err = placed_open(front, grants);
+	else
+		err = offer_open(front, grants);
+	if (err)
+		gio_xen_frontend_close(front);
+	return err;
+}
+
+/*
+ * By our state 1 the backend lets go of all that it was lent, and says 2 after that; 6, if the toolstack removes the
+ * device. What it has not let go of in time, or not at all, goes to quarantine when its grants are ended.
+ */
+static void lent_close(struct frontend *front)
+{
+	if (!state_write(front, XenbusStateInitialising))
+		(void)state_wait(front, STATE(XenbusStateInitWait) | STATE(XenbusStateClosed), 0, NULL);
+	gio_xen_messages_close(front);
 }
 
 void gio_xen_frontend_close(struct frontend *front)
 {
+	if (front->connection)
+		lent_close(front);
 	if (front->irq)
 		gio_xen_irq_close(front->irq);
-	else
+	else if (!front->placed)
 		state_write(front, XenbusStateClosed);
 	if (front->port)
 		gio_xen_port_close(front->port);
@@ -201,12 +281,38 @@ void gio_xen_frontend_close(struct frontend *front)
 	front->irq = 0;
 }
 
+/* ---- interrupts -------------------------------------------------------------------------------------------------- */
+
+static unsigned ports_of(const struct frontend *front, uint32_t ports[PORTS])
+{
+	const struct gio_msg_answer *answer;
+
+	ports[0] = front->port;
+	if (!front->connection)
+		return 1;
+	answer = gio_msg_connection_answer(front->connection);
+	ports[0] = answer->port;
+	ports[1] = answer->queue_port[0];
+	return 2;
+}
+
 int gio_xen_frontend_wait(const struct frontend *front, unsigned ms)
 {
-	return front->irq ? gio_xen_irq_wait(front->irq, ms) : gio_xen_ports_wait(&front->port, 1, ms);
+	uint32_t ports[PORTS];
+	unsigned count = ports_of(front, ports);
+
+	return front->irq ? gio_xen_irq_wait(front->irq, ms) : gio_xen_ports_wait(ports, count, ms);
 }
 
 bool gio_xen_frontend_take(const struct frontend *front)
 {
-	return front->irq ? gio_xen_irq_take(front->irq) : gio_xen_port_take(front->port);
+	uint32_t ports[PORTS];
+	unsigned count = ports_of(front, ports);
+	bool taken = false;
+
+	if (front->irq)
+		return gio_xen_irq_take(front->irq);
+	while (count)
+		taken |= gio_xen_port_take(ports[--count]);
+	return taken;
 }

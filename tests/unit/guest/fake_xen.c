@@ -161,6 +161,11 @@ uint64_t gio_xen_now_ms(void)
 	return fake_xen.now;
 }
 
+struct gio_os *gio_xen_os(void)
+{
+	return fake_xen.os;
+}
+
 int gio_xen_port_open(gio_domid_t remote)
 {
 	(void)remote;

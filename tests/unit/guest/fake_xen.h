@@ -11,7 +11,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct gio_os;
+
 struct fake_xen {
+	struct gio_os *os;    /* the guest library's system, or NULL (fake_os.h) */
 	uint64_t now;	      /* milliseconds */
 	size_t deliver;	      /* bytes that are handed out before the next wait ends in vain, after which all are */
 	unsigned ports;	      /* open */

@@ -178,7 +178,7 @@ static void begins_anywhere(void **state)
 	for (unsigned i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
 		backend_make(states[i]);
 		fake_xen.step = backend_step;
-		assert_int_equal(gio_xen_frontend_open(&front, DISK), 0);
+		assert_int_equal(gio_xen_frontend_open(&front, DISK, NULL), 0);
 		assert_string_equal(fake_xen_value(FRONT "/state"), "4");
 		assert_int_equal(front.base, 0xfea00000);
 		assert_int_equal(fake_xen.ports, 1);
@@ -194,7 +194,7 @@ static void refused(const char *key, const char *value, int err)
 
 	backend_make("2");
 	fake_xen_key(key, value);
-	assert_int_equal(gio_xen_frontend_open(&front, DISK), err);
+	assert_int_equal(gio_xen_frontend_open(&front, DISK, NULL), err);
 	assert_int_equal(fake_xen.ports, 0);
 }
 
@@ -227,7 +227,7 @@ static void leaves(void **state)
 	(void)state;
 	backend_make("2");
 	fake_xen.step = leave_step;
-	assert_int_equal(gio_xen_frontend_open(&front, DISK), -GIO_EPROTO);
+	assert_int_equal(gio_xen_frontend_open(&front, DISK, NULL), -GIO_EPROTO);
 	assert_string_equal(fake_xen_value(FRONT "/state"), "6");
 	assert_int_equal(fake_xen.ports, 0);
 }
@@ -255,7 +255,7 @@ static void bounded(void **state)
 	for (unsigned restless = 0; restless < 2; restless++) {
 		backend_make("1");
 		fake_xen.step = restless ? restless_step : NULL;
-		assert_int_equal(gio_xen_frontend_open(&front, DISK), -GIO_EAGAIN);
+		assert_int_equal(gio_xen_frontend_open(&front, DISK, NULL), -GIO_EAGAIN);
 		assert_in_range(fake_xen.now, FRONTEND_MS, FRONTEND_MS + 1000);
 		assert_int_equal(fake_xen.ports, 0);
 		fake_xen.step = NULL;
