@@ -216,3 +216,30 @@ int gio_xen_irq_wait(unsigned irq, unsigned ms)
 	fake_xen.now += ms;
 	return -GIO_EAGAIN;
 }
+
+/* ---- a disk ------------------------------------------------------------------------------------------------------ */
+
+static unsigned steps; /* of a backend that is to go on */
+
+void fake_xen_disk(const char *state)
+{
+	fake_xen_reset();
+	fake_xen_key(FAKE_XEN_FRONT "/backend", FAKE_XEN_BACKEND);
+	fake_xen_key(FAKE_XEN_FRONT "/backend-id", "0");
+	fake_xen_key(FAKE_XEN_BACKEND "/state", state);
+	fake_xen_key(FAKE_XEN_BACKEND "/grantio-version", "1");
+	fake_xen_key(FAKE_XEN_BACKEND "/transport", "mmio");
+	fake_xen_key(FAKE_XEN_BACKEND "/mmio-base", "4271898624"); /* 0xfea00000 */
+	steps = 0;
+}
+
+void fake_xen_follow(void)
+{
+	const char *front = fake_xen_value(FAKE_XEN_FRONT "/state"), *back = fake_xen_value(FAKE_XEN_BACKEND "/state");
+	const char *next = front && *front == '1' ? "2" : front && *front == '3' && *back == '2' ? "4" : back;
+
+	if (!strcmp(next, back) || ++steps % 3)
+		return;
+	fake_xen_key(FAKE_XEN_BACKEND "/state", next);
+	fake_xen_event(FAKE_XEN_BACKEND "/state", "backend");
+}

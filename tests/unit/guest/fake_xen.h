@@ -33,4 +33,15 @@ const char *fake_xen_value(const char *path);
 void fake_xen_event(const char *path, const char *token);
 void fake_xen_message(uint32_t type, uint32_t id, const void *payload, uint32_t bytes);
 
+/* ---- a disk ------------------------------------------------------------------------------------------------------ */
+
+#define FAKE_XEN_DISK	 51712u
+#define FAKE_XEN_BACKEND "/local/domain/0/backend/virtio_disk/1/51712"
+#define FAKE_XEN_FRONT	 "device/virtio_disk/51712"
+
+/* Begin with a disk whose backend is in `state`, and offers registers. */
+void fake_xen_disk(const char *state);
+/* A step: the backend follows the guest through 1 and 3 as docs/xenbus.md has it, and takes a while for each. */
+void fake_xen_follow(void);
+
 #endif

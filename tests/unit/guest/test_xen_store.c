@@ -17,9 +17,8 @@
 #include "guest/os/xen/frontend.h"
 #include "guest/os/xen/xen.h"
 
-#define DISK	51712u
-#define BACKEND "/local/domain/0/backend/virtio_disk/1/51712"
-#define FRONT	"device/virtio_disk/51712"
+#define FRONT	FAKE_XEN_FRONT
+#define BACKEND FAKE_XEN_BACKEND
 
 static char path[STORE_PATH_MAX], token[16];
 
@@ -142,32 +141,6 @@ static void long_path(void **state)
 
 /* ---- a backend's states ------------------------------------------------------------------------------------------ */
 
-static unsigned waits; /* steps of a backend that is to go on */
-
-static void backend_make(const char *state)
-{
-	fake_xen_reset();
-	fake_xen_key(FRONT "/backend", BACKEND);
-	fake_xen_key(FRONT "/backend-id", "0");
-	fake_xen_key(BACKEND "/state", state);
-	fake_xen_key(BACKEND "/grantio-version", "1");
-	fake_xen_key(BACKEND "/transport", "mmio");
-	fake_xen_key(BACKEND "/mmio-base", "4271898624"); /* 0xfea00000 */
-	waits = 0;
-}
-
-/* A backend as docs/xenbus.md has it, which takes a while for each step. */
-static void backend_step(void)
-{
-	const char *front = fake_xen_value(FRONT "/state"), *back = fake_xen_value(BACKEND "/state");
-	const char *next = front && *front == '1' ? "2" : front && *front == '3' && *back == '2' ? "4" : back;
-
-	if (!strcmp(next, back) || ++waits % 3)
-		return;
-	fake_xen_key(BACKEND "/state", next);
-	fake_xen_event(BACKEND "/state", "backend");
-}
-
 /* Wherever the backend is when the guest begins anew, its state 1 brings it to 2. */
 static void begins_anywhere(void **state)
 {
@@ -176,9 +149,9 @@ static void begins_anywhere(void **state)
 
 	(void)state;
 	for (unsigned i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
-		backend_make(states[i]);
-		fake_xen.step = backend_step;
-		assert_int_equal(gio_xen_frontend_open(&front, DISK, NULL), 0);
+		fake_xen_disk(states[i]);
+		fake_xen.step = fake_xen_follow;
+		assert_int_equal(gio_xen_frontend_open(&front, FAKE_XEN_DISK, NULL), 0);
 		assert_string_equal(fake_xen_value(FRONT "/state"), "4");
 		assert_int_equal(front.base, 0xfea00000);
 		assert_int_equal(fake_xen.ports, 1);
@@ -192,9 +165,9 @@ static void refused(const char *key, const char *value, int err)
 {
 	struct frontend front;
 
-	backend_make("2");
+	fake_xen_disk("2");
 	fake_xen_key(key, value);
-	assert_int_equal(gio_xen_frontend_open(&front, DISK, NULL), err);
+	assert_int_equal(gio_xen_frontend_open(&front, FAKE_XEN_DISK, NULL), err);
 	assert_int_equal(fake_xen.ports, 0);
 }
 
@@ -225,9 +198,9 @@ static void leaves(void **state)
 	struct frontend front;
 
 	(void)state;
-	backend_make("2");
+	fake_xen_disk("2");
 	fake_xen.step = leave_step;
-	assert_int_equal(gio_xen_frontend_open(&front, DISK, NULL), -GIO_EPROTO);
+	assert_int_equal(gio_xen_frontend_open(&front, FAKE_XEN_DISK, NULL), -GIO_EPROTO);
 	assert_string_equal(fake_xen_value(FRONT "/state"), "6");
 	assert_int_equal(fake_xen.ports, 0);
 }
@@ -253,9 +226,9 @@ static void bounded(void **state)
 
 	(void)state;
 	for (unsigned restless = 0; restless < 2; restless++) {
-		backend_make("1");
+		fake_xen_disk("1");
 		fake_xen.step = restless ? restless_step : NULL;
-		assert_int_equal(gio_xen_frontend_open(&front, DISK, NULL), -GIO_EAGAIN);
+		assert_int_equal(gio_xen_frontend_open(&front, FAKE_XEN_DISK, NULL), -GIO_EAGAIN);
 		assert_in_range(fake_xen.now, FRONTEND_MS, FRONTEND_MS + 1000);
 		assert_int_equal(fake_xen.ports, 0);
 		fake_xen.step = NULL;
