@@ -33,6 +33,8 @@ void disk_life_run(struct world *world);
 void grants_run(struct world *world);
 void events_run(struct world *world);
 void store_run(struct world *world);
+/* The program of docs/small-guest.md: writes a page, and reads it back. */
+int example_run(struct gio_grants *grants, unsigned number, void *page);
 
 /*
  * Ask the peer: its result, a number that is 0 or negative when something failed; `data`, if not NULL, a second one.
