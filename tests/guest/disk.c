@@ -14,9 +14,9 @@ int disk_open(struct disk *disk, struct world *world, struct frontend *front, bo
 {
 	struct gio_blk_config config = {.os = gio_xen_os(),
 					.grants = world->grants,
-					.pool = front->pool,
+					.pool = front->messages.pool,
 					.backend = front->domid,
-					.connection = front->connection,
+					.connection = front->messages.connection,
 					.base = front->base,
 					.queue_size = 64,
 					.indirect = indirect,

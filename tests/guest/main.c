@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "guest.h"
 
-#include "guest/os/xen/messages.h"
-
 #include <string.h>
 
 /* ---- the peer --------------------------------------------------------------------------------------------------- */
@@ -83,7 +81,7 @@ static int begin_anew(struct world *world, struct frontend *front, struct gio_gr
 	if (former.port)
 		gio_xen_port_close(former.port);
 	ret = gio_xen_frontend_open(front, DISK_RW, grants);
-	gio_xen_messages_close(&former);
+	gio_xen_messages_close(&former.messages);
 	gio_grants_stats(world->grants, &stats);
 	return ret ? ret : (int)stats.quarantined;
 }
@@ -94,7 +92,7 @@ static void disks_run(struct world *world, struct gio_grants *grants)
 	gio_xen_print("- by %s: %d", grants ? "messages" : "registers",
 		      gio_xen_frontend_open(&world->rw, DISK_RW, grants));
 	gio_xen_print(" %d", gio_xen_frontend_open(&world->ro, DISK_RO, grants));
-	gio_xen_print(", pools %d %d", !!world->rw.pool, !!world->ro.pool);
+	gio_xen_print(", pools %d %d", !!world->rw.messages.pool, !!world->ro.messages.pool);
 	gio_xen_print(", a new start %d", begin_anew(world, &world->rw, grants));
 	gio_xen_frontend_close(&world->rw);
 	gio_xen_print(", and after an end %d\n", gio_xen_frontend_open(&world->rw, DISK_RW, grants));

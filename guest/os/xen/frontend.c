@@ -5,7 +5,6 @@
  */
 #include "frontend.h"
 
-#include "messages.h"
 #include "xen.h"
 
 #include <abi/virtio_mmio.h>
@@ -94,7 +93,8 @@ static int answer_try(struct frontend *front)
 
 	if (err)
 		return err;
-	err = front->connection ? gio_xen_messages_answer(front, transaction) : registers_answer(front, transaction);
+	err = front->messages.connection ? gio_xen_messages_answer(&front->messages, transaction, front->dir)
+					 : registers_answer(front, transaction);
 	end = gio_xen_store_end(transaction, !err);
 	return err ? err : end;
 }
@@ -168,10 +168,10 @@ static int registers_take(struct frontend *front)
 /* Messages, if they are offered and wanted. */
 static int offer_take(struct frontend *front, struct gio_grants *grants)
 {
-	int err = grants ? gio_xen_messages_offered(front) : -GIO_EOPNOTSUPP;
+	int err = grants ? gio_xen_messages_offered(&front->messages, front->backend) : -GIO_EOPNOTSUPP;
 
 	if (!err)
-		err = gio_xen_messages_open(front, grants);
+		err = gio_xen_messages_open(&front->messages, grants, front->domid);
 	else if (err == -GIO_EOPNOTSUPP)
 		err = registers_take(front);
 	return err ? err : answer_write(front);
@@ -232,7 +232,8 @@ static int placed_open(struct frontend *front, struct gio_grants *grants)
 		err = state_wait(front, STATE(XenbusStateInitWait) | STATE(XenbusStateConnected), ENDING, &state);
 	if (err)
 		return err;
-	err = grants && state == XenbusStateInitWait ? gio_xen_messages_offered(front) : -GIO_EOPNOTSUPP;
+	err = grants && state == XenbusStateInitWait ? gio_xen_messages_offered(&front->messages, front->backend)
+						     : -GIO_EOPNOTSUPP;
 	if (!err)
 		return offer_follow(front, grants);
 	return err == -GIO_EOPNOTSUPP ? tree_open(front) : err;
@@ -264,12 +265,12 @@ static void lent_close(struct frontend *front)
 {
 	if (!state_write(front, XenbusStateInitialising))
 		(void)state_wait(front, STATE(XenbusStateInitWait) | STATE(XenbusStateClosed), 0, NULL);
-	gio_xen_messages_close(front);
+	gio_xen_messages_close(&front->messages);
 }
 
 void gio_xen_frontend_close(struct frontend *front)
 {
-	if (front->connection)
+	if (front->messages.connection)
 		lent_close(front);
 	if (front->irq)
 		gio_xen_irq_close(front->irq);
@@ -288,9 +289,9 @@ static unsigned ports_of(const struct frontend *front, uint32_t ports[PORTS])
 	const struct gio_msg_answer *answer;
 
 	ports[0] = front->port;
-	if (!front->connection)
+	if (!front->messages.connection)
 		return 1;
-	answer = gio_msg_connection_answer(front->connection);
+	answer = gio_msg_connection_answer(front->messages.connection);
 	ports[0] = answer->port;
 	ports[1] = answer->queue_port[0];
 	return 2;

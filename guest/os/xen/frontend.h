@@ -14,10 +14,9 @@
 
 #include <stdbool.h>
 
-#include <grantio/pool.h>
 #include <grantio/types.h>
-#include <grantio/virtio_msg.h>
 
+#include "messages.h"
 #include "store.h"
 
 #define FRONTEND_MS 60000u
@@ -26,14 +25,12 @@ struct frontend {
 	char dir[STORE_PATH_MAX];     /* device/virtio_disk/N */
 	char backend[STORE_PATH_MAX]; /* the backend's directory */
 	gio_domid_t domid;	      /* the backend's */
-	/* By messages; NULL: by registers. For struct gio_blk_config, and so is `base`. */
-	struct gio_msg_connection *connection;
-	struct gio_pool *pool;
-	uint32_t pool_max; /* pages that the backend is willing to map */
-	bool placed;	   /* by xl, which has chosen address and line: our state counts for messages alone */
-	uint64_t base;	   /* of the registers */
-	uint32_t port;	   /* their interrupt, by event channel; 0: none */
-	unsigned irq;	   /* or by this line; 0: none */
+	/* By messages; without a connection: by registers. For struct gio_blk_config, and so is `base`. */
+	struct messages messages;
+	bool placed;   /* by xl, which has chosen address and line: our state counts for messages alone */
+	uint64_t base; /* of the registers */
+	uint32_t port; /* their interrupt, by event channel; 0: none */
+	unsigned irq;  /* or by this line; 0: none */
 };
 
 /*

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "messages.h"
 
+#include "store.h"
 #include "xen.h"
 
 #include <abi/virtio_msg.h>
@@ -26,9 +27,9 @@ static bool among(const char *list, const char *word)
 	return false;
 }
 
-static int number_offered(const struct frontend *front, const char *key, uint64_t min, uint64_t max, uint64_t *value)
+static int number_offered(const char *backend, const char *key, uint64_t min, uint64_t max, uint64_t *value)
 {
-	int err = gio_xen_store_read_number(front->backend, key, value);
+	int err = gio_xen_store_read_number(backend, key, value);
 
 	if (err == -GIO_EAGAIN)
 		return err;
@@ -36,60 +37,60 @@ static int number_offered(const struct frontend *front, const char *key, uint64_
 }
 
 /* A list of drafts that is longer than a path, or not there, has none of ours. */
-int gio_xen_messages_offered(struct frontend *front)
+int gio_xen_messages_offered(struct messages *messages, const char *backend)
 {
 	char drafts[STORE_PATH_MAX];
 	uint64_t unused, pool_max = 0;
-	int err = gio_xen_store_read(front->backend, GIO_XENBUS_KEY_DRAFT, drafts, sizeof(drafts));
+	int err = gio_xen_store_read(backend, GIO_XENBUS_KEY_DRAFT, drafts, sizeof(drafts));
 
 	if (err == -GIO_EAGAIN)
 		return err;
 	if (err < 0 || !among(drafts, GIO_MSG_DRAFT))
 		return -GIO_EOPNOTSUPP;
-	err = number_offered(front, GIO_XENBUS_KEY_VERSION, GIO_XENBUS_VERSION, GIO_XENBUS_VERSION_MSG, &unused);
+	err = number_offered(backend, GIO_XENBUS_KEY_VERSION, GIO_XENBUS_VERSION, GIO_XENBUS_VERSION_MSG, &unused);
 	if (!err)
-		err = number_offered(front, GIO_XENBUS_KEY_REVISION, 1, 1, &unused);
+		err = number_offered(backend, GIO_XENBUS_KEY_REVISION, 1, 1, &unused);
 	if (!err)
-		err = number_offered(front, GIO_XENBUS_KEY_MAX_SIZE, GIO_MSG_MAX, GIO_MSG_MAX, &unused);
+		err = number_offered(backend, GIO_XENBUS_KEY_MAX_SIZE, GIO_MSG_MAX, GIO_MSG_MAX, &unused);
 	if (!err)
-		err = number_offered(front, GIO_XENBUS_KEY_BUS_FEATURES, 0, 0, &unused);
+		err = number_offered(backend, GIO_XENBUS_KEY_BUS_FEATURES, 0, 0, &unused);
 	if (!err)
-		err = number_offered(front, GIO_XENBUS_KEY_MAX_CHANNELS, 1, GIO_MSG_CHANNELS_MAX, &unused);
+		err = number_offered(backend, GIO_XENBUS_KEY_MAX_CHANNELS, 1, GIO_MSG_CHANNELS_MAX, &unused);
 	if (!err)
-		err = number_offered(front, GIO_XENBUS_KEY_POOL_MAX, 0, UINT32_MAX, &pool_max);
-	front->pool_max = (uint32_t)pool_max;
+		err = number_offered(backend, GIO_XENBUS_KEY_POOL_MAX, 0, UINT32_MAX, &pool_max);
+	messages->pool_max = (uint32_t)pool_max;
 	return err;
 }
 
 /* ---- what is lent ------------------------------------------------------------------------------------------------ */
 
-int gio_xen_messages_open(struct frontend *front, struct gio_grants *grants)
+int gio_xen_messages_open(struct messages *messages, struct gio_grants *grants, gio_domid_t domid)
 {
 	const struct gio_pool_config config = {.os = gio_xen_os(),
 					       .grants = grants,
-					       .backend = front->domid,
+					       .backend = domid,
 					       .read_pages = MESSAGES_POOL_PAGES,
 					       .write_pages = MESSAGES_POOL_PAGES};
-	int err = gio_pool_open(&front->pool, &config);
+	int err = gio_pool_open(&messages->pool, &config);
 
 	if (err) {
-		front->pool = NULL;
+		messages->pool = NULL;
 		return err;
 	}
-	err = gio_msg_connection_open(&front->connection, gio_xen_os(), grants, front->domid, 1);
+	err = gio_msg_connection_open(&messages->connection, gio_xen_os(), grants, domid, 1);
 	if (err) {
-		front->connection = NULL;
-		gio_xen_messages_close(front);
+		messages->connection = NULL;
+		gio_xen_messages_close(messages);
 	}
 	return err;
 }
 
-void gio_xen_messages_close(struct frontend *front)
+void gio_xen_messages_close(struct messages *messages)
 {
-	gio_msg_connection_close(front->connection);
-	gio_pool_close(front->pool);
-	front->connection = NULL;
-	front->pool = NULL;
+	gio_msg_connection_close(messages->connection);
+	gio_pool_close(messages->pool);
+	messages->connection = NULL;
+	messages->pool = NULL;
 }
 
 /* ---- the answer -------------------------------------------------------------------------------------------------- */
@@ -118,7 +119,7 @@ static char *number_put(char *at, uint32_t value)
  * Other digits than in any answer before. This guest has no random numbers; a clock that never goes back and a count
  * are as good, since nothing is kept secret by them.
  */
-static int connection_answer(const struct frontend *front, uint32_t transaction)
+static int connection_answer(uint32_t transaction, const char *dir)
 {
 	static uint32_t answers;
 	uint64_t number = gio_xen_now_ms() << 16 | (++answers & 0xffff);
@@ -127,60 +128,55 @@ static int connection_answer(const struct frontend *front, uint32_t transaction)
 	for (unsigned i = 0; i < 16; i++)
 		text[i] = "0123456789abcdef"[number >> (60 - 4 * i) & 15];
 	text[16] = '\0';
-	return gio_xen_store_write(transaction, front->dir, GIO_XENBUS_KEY_CONNECTION, text);
+	return gio_xen_store_write(transaction, dir, GIO_XENBUS_KEY_CONNECTION, text);
 }
 
-static int pages_answer(const struct frontend *front, uint32_t transaction)
+static int pages_answer(const struct messages *messages, uint32_t transaction, const char *dir)
 {
-	const struct gio_msg_answer *answer = gio_msg_connection_answer(front->connection);
+	const struct gio_msg_answer *answer = gio_msg_connection_answer(messages->connection);
 	int err;
 
-	err = gio_xen_store_write_number(transaction, front->dir, GIO_XENBUS_KEY_DRIVER_PAGE, answer->driver_page);
+	err = gio_xen_store_write_number(transaction, dir, GIO_XENBUS_KEY_DRIVER_PAGE, answer->driver_page);
 	if (!err)
-		err = gio_xen_store_write_number(transaction, front->dir, GIO_XENBUS_KEY_DEVICE_PAGE,
-						 answer->device_page);
+		err = gio_xen_store_write_number(transaction, dir, GIO_XENBUS_KEY_DEVICE_PAGE, answer->device_page);
 	if (!err)
-		err = gio_xen_store_write_number(transaction, front->dir, GIO_XENBUS_KEY_PORT, answer->port);
+		err = gio_xen_store_write_number(transaction, dir, GIO_XENBUS_KEY_PORT, answer->port);
 	if (!err)
-		err = gio_xen_store_write_number(transaction, front->dir, GIO_XENBUS_KEY_CHANNELS, answer->ports);
+		err = gio_xen_store_write_number(transaction, dir, GIO_XENBUS_KEY_CHANNELS, answer->ports);
 	if (!err)
-		err = gio_xen_store_write_number(transaction, front->dir, "queue-0/event-channel",
-						 answer->queue_port[0]);
+		err = gio_xen_store_write_number(transaction, dir, "queue-0/event-channel", answer->queue_port[0]);
 	return err;
 }
 
 /* One run: FIRST:COUNT:r, or w. */
-static int run_answer(const struct frontend *front, uint32_t transaction, unsigned index,
-		      const struct gio_pool_run *run)
+static int run_answer(uint32_t transaction, const char *dir, unsigned index, const struct gio_pool_run *run)
 {
 	char key[24], value[32];
 
 	number_put(text_put(key, "pool-"), index);
 	text_put(number_put(text_put(number_put(value, run->first), ":"), run->count), run->readonly ? ":r" : ":w");
-	return gio_xen_store_write(transaction, front->dir, key, value);
+	return gio_xen_store_write(transaction, dir, key, value);
 }
 
 /* A backend that is not willing to map all of it is not told of it: it copies, as from any grants. */
-static int pool_answer(const struct frontend *front, uint32_t transaction)
+static int pool_answer(const struct messages *messages, uint32_t transaction, const char *dir)
 {
 	struct gio_pool_run runs[GIO_POOL_RUNS];
-	unsigned n = gio_pool_runs(front->pool, runs);
+	unsigned n = gio_pool_runs(messages->pool, runs);
 	int err;
 
-	if (front->pool_max < 2 * MESSAGES_POOL_PAGES)
+	if (messages->pool_max < 2 * MESSAGES_POOL_PAGES)
 		n = 0;
-	err = gio_xen_store_write(transaction, front->dir, GIO_XENBUS_KEY_DMA,
-				  n ? GIO_XENBUS_DMA_POOL : GIO_XENBUS_DMA_GRANT);
+	err = gio_xen_store_write(transaction, dir, GIO_XENBUS_KEY_DMA, n ? GIO_XENBUS_DMA_POOL : GIO_XENBUS_DMA_GRANT);
 	if (!err)
-		err = gio_xen_store_write_number(transaction, front->dir, GIO_XENBUS_KEY_POOL_RUNS, n);
+		err = gio_xen_store_write_number(transaction, dir, GIO_XENBUS_KEY_POOL_RUNS, n);
 	for (unsigned i = 0; i < n && !err; i++)
-		err = run_answer(front, transaction, i, &runs[i]);
+		err = run_answer(transaction, dir, i, &runs[i]);
 	return err;
 }
 
-int gio_xen_messages_answer(const struct frontend *front, uint32_t transaction)
+int gio_xen_messages_answer(const struct messages *messages, uint32_t transaction, const char *dir)
 {
-	const char *dir = front->dir;
 	int err = gio_xen_store_write_number(transaction, dir, GIO_XENBUS_KEY_VERSION, GIO_XENBUS_VERSION_MSG);
 
 	if (!err)
@@ -188,8 +184,8 @@ int gio_xen_messages_answer(const struct frontend *front, uint32_t transaction)
 	if (!err)
 		err = gio_xen_store_write(transaction, dir, GIO_XENBUS_KEY_DRAFT, GIO_MSG_DRAFT);
 	if (!err)
-		err = connection_answer(front, transaction);
+		err = connection_answer(transaction, dir);
 	if (!err)
-		err = pages_answer(front, transaction);
-	return err ? err : pool_answer(front, transaction);
+		err = pages_answer(messages, transaction, dir);
+	return err ? err : pool_answer(messages, transaction, dir);
 }

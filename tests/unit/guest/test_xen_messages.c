@@ -17,7 +17,7 @@
 #include <abi/xenbus.h>
 #include <grantio/virtio_blk.h>
 
-#include "guest/os/xen/messages.h"
+#include "guest/os/xen/frontend.h"
 #include "guest/os/xen/xen.h"
 #include "tests/unit/guest/fake_os.h"
 
@@ -65,7 +65,7 @@ static void offered(const char *key, const char *value, int err, bool messages)
 	snprintf(path, sizeof(path), BACKEND "/%s", key);
 	fake_xen_key(path, value);
 	assert_int_equal(disk_open(&front), err);
-	assert_int_equal(!!front.connection, messages);
+	assert_int_equal(!!front.messages.connection, messages);
 	if (!err)
 		gio_xen_frontend_close(&front);
 	assert_string_equal(fake_xen_value(FRONT "/state"), "6");
@@ -108,7 +108,7 @@ static void not_wanted(void **state)
 	(void)state;
 	begin();
 	assert_int_equal(gio_xen_frontend_open(&front, FAKE_XEN_DISK, NULL), 0);
-	assert_null(front.connection);
+	assert_null(front.messages.connection);
 	assert_string_equal(fake_xen_value(FRONT "/grantio-version"), "1");
 	gio_xen_frontend_close(&front);
 	end();
@@ -144,7 +144,7 @@ static void answer(void **state)
 	begin();
 	for (unsigned i = 0; i < 3; i++) {
 		assert_int_equal(disk_open(&front), 0);
-		a = gio_msg_connection_answer(front.connection);
+		a = gio_msg_connection_answer(front.messages.connection);
 		key_is("state", "4");
 		key_is("grantio-version", "2");
 		key_is("transport", "virtio-msg");
@@ -155,7 +155,7 @@ static void answer(void **state)
 		key_is_number("event-channel", a->port);
 		key_is_number("queue-channels", 1);
 		key_is_number("queue-0/event-channel", a->queue_port[0]);
-		key_is_number("pool-runs", gio_pool_runs(front.pool, runs));
+		key_is_number("pool-runs", gio_pool_runs(front.messages.pool, runs));
 		for (unsigned run = 0; run < 2; run++) {
 			snprintf(text, sizeof(text), "%u:64:%c", runs[run].first, runs[run].readonly ? 'r' : 'w');
 			key_is(run ? "pool-1" : "pool-0", text);
@@ -178,7 +178,7 @@ static void small_backend(void **state)
 	begin();
 	fake_xen_key(BACKEND "/virtio-msg/pool-max", "127");
 	assert_int_equal(disk_open(&front), 0);
-	assert_non_null(front.pool);
+	assert_non_null(front.messages.pool);
 	key_is("dma", "grant");
 	key_is("pool-runs", "0");
 	assert_null(fake_xen_value(FRONT "/pool-0"));
@@ -223,9 +223,9 @@ static void silent(void **state)
 	start = gio_os_now_ms(fake_xen.os);
 	assert_int_equal(gio_blk_open(&blk, &(struct gio_blk_config){.os = fake_xen.os,
 								     .grants = grants,
-								     .pool = front.pool,
+								     .pool = front.messages.pool,
 								     .backend = front.domid,
-								     .connection = front.connection}),
+								     .connection = front.messages.connection}),
 			 -GIO_ETIMEDOUT);
 	assert_int_equal(gio_os_now_ms(fake_xen.os) - start, GIO_MSG_GIVE_UP_MS);
 	gio_xen_frontend_close(&front);
@@ -243,7 +243,7 @@ static void keeps(void **state)
 	(void)state;
 	begin();
 	assert_int_equal(disk_open(&front), 0);
-	gio_pool_runs(front.pool, runs);
+	gio_pool_runs(front.messages.pool, runs);
 	assert_int_equal(fake_peer_pin(fake_xen.os, 0, runs[0].first + 5, false, &gfn), 0);
 	fake_xen.step = NULL;
 	fake_xen.now = 0;
@@ -277,7 +277,7 @@ static void refuses(void **state)
 	begin();
 	fake_xen.step = refuse_step;
 	assert_int_equal(disk_open(&front), -GIO_EPROTO);
-	assert_null(front.connection);
+	assert_null(front.messages.connection);
 	key_is("state", "6");
 	end();
 }
@@ -299,14 +299,14 @@ static void placed(void **state)
 	(void)state;
 	tree();
 	assert_int_equal(disk_open(&front), 0); /* by messages */
-	assert_non_null(front.connection);
+	assert_non_null(front.messages.connection);
 	assert_int_equal(front.irq, 0);
 	gio_xen_frontend_close(&front);
 	key_is("state", "1"); /* nobody follows it further */
 	fake_xen.step = NULL;
 	fake_xen_key(BACKEND "/state", "4"); /* a driver uses the registers */
 	assert_int_equal(disk_open(&front), 0);
-	assert_null(front.connection);
+	assert_null(front.messages.connection);
 	assert_int_equal(front.irq, 33);
 	gio_xen_frontend_close(&front);
 	key_is("state", "1");
@@ -322,8 +322,8 @@ static void placed_anew(void **state)
 	tree();
 	assert_int_equal(disk_open(&former), 0);
 	assert_int_equal(disk_open(&front), 0);
-	assert_non_null(front.connection);
-	gio_xen_messages_close(&former);
+	assert_non_null(front.messages.connection);
+	gio_xen_messages_close(&former.messages);
 	gio_xen_frontend_close(&front);
 	end();
 }
