@@ -8,6 +8,7 @@
 #ifndef TESTS_UNIT_GUEST_FAKE_XEN_H
 #define TESTS_UNIT_GUEST_FAKE_XEN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,9 +18,10 @@ struct fake_xen {
 	struct gio_os *os;    /* the guest library's system, or NULL (fake_os.h) */
 	uint64_t now;	      /* milliseconds */
 	size_t deliver;	      /* bytes that are handed out before the next wait ends in vain, after which all are */
+	bool noted[32];	      /* ports of `os` that have an event */
 	unsigned ports;	      /* open */
 	uint64_t silent_type; /* one more than the type of requests that are never answered; 0: none */
-	/* After each request, and when something is waited for that is not there. */
+	/* After each request of xenstore, and when something is waited for that is not there. */
 	void (*step)(void);
 };
 

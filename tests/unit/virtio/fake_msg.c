@@ -199,7 +199,12 @@ static void *page_pin(struct fake_msg *fm, gio_gref_t ref, bool write)
 
 void fake_msg_bind(struct fake_msg *fm, struct fake_dev *dev, const struct gio_msg_connection *connection)
 {
-	*fm = (struct fake_msg){.dev = dev, .answer = *gio_msg_connection_answer(connection)};
+	fake_msg_bind_answer(fm, dev, gio_msg_connection_answer(connection));
+}
+
+void fake_msg_bind_answer(struct fake_msg *fm, struct fake_dev *dev, const struct gio_msg_answer *answer)
+{
+	*fm = (struct fake_msg){.dev = dev, .answer = *answer};
 	if (!fake_peer_pin(dev->os, dev->domid, fm->answer.driver_page, true, NULL)) {
 		fake_dev_fault(dev, "a driver page that the device may write");
 		fake_peer_unpin(dev->os, fm->answer.driver_page, true);

@@ -31,6 +31,8 @@ struct fake_msg {
 
 /* Bind what the connection has answered, and serve `dev` by it. */
 void fake_msg_bind(struct fake_msg *fm, struct fake_dev *dev, const struct gio_msg_connection *connection);
+/* The same by an answer that has come in another way. */
+void fake_msg_bind_answer(struct fake_msg *fm, struct fake_dev *dev, const struct gio_msg_answer *answer);
 /* Let go of the pages. Nobody is told of anything afterwards. */
 void fake_msg_unbind(struct fake_msg *fm);
 
