@@ -30,6 +30,14 @@ void fake_xen_reset(void)
 	fake_xen.deliver = STREAM;
 }
 
+static void text_set(char *to, size_t size, const char *text)
+{
+	size_t n = strlen(text);
+
+	assert(n < size);
+	memcpy(to, text, n + 1);
+}
+
 void fake_xen_key(const char *path, const char *value)
 {
 	unsigned i = 0;
@@ -37,8 +45,8 @@ void fake_xen_key(const char *path, const char *value)
 	while (keys[i].path[0] && strcmp(keys[i].path, path))
 		i++;
 	assert(i < KEYS);
-	snprintf(keys[i].path, sizeof(keys[i].path), "%s", path);
-	snprintf(keys[i].value, sizeof(keys[i].value), "%s", value);
+	text_set(keys[i].path, sizeof(keys[i].path), path);
+	text_set(keys[i].value, sizeof(keys[i].value), value);
 }
 
 const char *fake_xen_value(const char *path)
