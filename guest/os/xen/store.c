@@ -22,6 +22,7 @@ struct event {
 static struct event events[EVENTS];
 static unsigned event_first, event_count;
 static uint32_t request_id;
+static bool torn; /* xenstored took a part of a request: it would read the next one as the rest of that */
 
 /* The message that is being received. A part of one stays here when its time is over, since the rest will follow. */
 static struct {
@@ -135,10 +136,11 @@ int gio_xen_store_request(uint32_t type, uint32_t transaction, const void *paylo
 {
 	struct xsd_sockmsg header = {type, ++request_id, transaction, (uint32_t)bytes};
 	char error[16] = "";
-	int err = gio_xen_store_send(&header, sizeof(header), ANSWER_MS);
+	int err = torn ? -GIO_EIO : gio_xen_store_send(&header, sizeof(header), ANSWER_MS);
 
 	if (!err)
 		err = gio_xen_store_send(payload, bytes, ANSWER_MS);
+	torn |= !!err;
 	if (!err)
 		err = answer_receive(&header, size >= sizeof(error) ? answer : error,
 				     size >= sizeof(error) ? size : sizeof(error));

@@ -4,7 +4,8 @@
  *
  * Paths may be relative to the guest's own directory. Values are text. Errors are xenstored's, by the numbers of Xen's
  * errno.h (-2: ENOENT, -13: EACCES, ...); -GIO_EPROTO: an answer that makes no sense; -GIO_EAGAIN: none in time, or, at
- * the end of a transaction, somebody else was first. Threads: one.
+ * the end of a transaction, somebody else was first; -GIO_EIO: an earlier request was not taken in time, and none can
+ * be made after it. Threads: one.
  */
 #ifndef GRANTIO_OS_XEN_STORE_H
 #define GRANTIO_OS_XEN_STORE_H

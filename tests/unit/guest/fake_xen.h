@@ -18,6 +18,7 @@ struct fake_xen {
 	struct gio_os *os;    /* the guest library's system, or NULL (fake_os.h) */
 	uint64_t now;	      /* milliseconds */
 	size_t deliver;	      /* bytes that are handed out before the next wait ends in vain, after which all are */
+	bool deaf;	      /* xenstored takes no bytes */
 	bool noted[32];	      /* ports of `os` that have an event */
 	unsigned ports;	      /* open */
 	uint64_t silent_type; /* one more than the type of requests that are never answered; 0: none */

@@ -68,7 +68,7 @@ static void answer_in_parts(void **state)
 	}
 }
 
-/* Behind a length that no message has, nothing is believed any more. The last of the tests of the stream. */
+/* Behind a length that no message has, nothing is believed any more. The last test but one. */
 static void no_length(void **state)
 {
 	(void)state;
@@ -78,6 +78,19 @@ static void no_length(void **state)
 	assert_int_equal(event(10), -GIO_EPROTO);
 	assert_int_equal(event(10), -GIO_EPROTO);
 	assert_int_equal(gio_xen_store_remove("a"), -GIO_EPROTO);
+}
+
+/* A request that was not taken in time ends all others at once. The last of all tests. */
+static void not_taken(void **state)
+{
+	(void)state;
+	fake_xen_reset();
+	fake_xen.deaf = true;
+	assert_int_equal(gio_xen_store_remove("a"), -GIO_EAGAIN);
+	assert_int_equal(fake_xen.now, 60000);
+	fake_xen.deaf = false;
+	assert_int_equal(gio_xen_store_remove("a"), -GIO_EIO);
+	assert_int_equal(fake_xen.now, 60000);
 }
 
 static void flood_step(void)
@@ -243,7 +256,7 @@ int main(void)
 		cmocka_unit_test(event_in_parts), cmocka_unit_test(answer_in_parts), cmocka_unit_test(answer_bound),
 		cmocka_unit_test(unwatch),	  cmocka_unit_test(long_path),	     cmocka_unit_test(begins_anywhere),
 		cmocka_unit_test(wrong_values),	  cmocka_unit_test(leaves),	     cmocka_unit_test(bounded),
-		cmocka_unit_test(no_length),
+		cmocka_unit_test(no_length),	  cmocka_unit_test(not_taken),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
