@@ -120,8 +120,11 @@ static void io_done(struct gd_disk_io *io)
 static void request_submit(struct gd_serve *serve, struct gd_request *r)
 {
 	r->io.done = io_done;
-	if (r->io.buf)
+	if (r->io.buf) {
 		r->io.fixed = gd_fixed_find(&serve->fixed, r->io.buf, r->io.length);
+		gd_count_add(&serve->base.stats.straight, !r->run);
+		gd_count_add(&serve->base.stats.registered, r->io.fixed != 0);
+	}
 	serve->base.inflight++;
 	serve->base.changing += io_changes(&r->io);
 	if (io_changes(&r->io))

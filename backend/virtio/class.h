@@ -34,6 +34,7 @@ struct gd_device_config {
 /* A queue's thread counts here (gd_count), and any thread may read. */
 struct gd_class_stats {
 	uint64_t requests, errors, bytes_read, bytes_written, batches;
+	uint64_t straight, registered; /* as in stats.h */
 };
 
 /* One queue of a device: the beginning of the class's own structure. */

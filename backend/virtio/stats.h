@@ -9,6 +9,8 @@
 struct gd_vdev_stats {
 	uint64_t requests, errors; /* completed; of these, with an error status */
 	uint64_t bytes_read, bytes_written;
+	uint64_t straight;		 /* I/O that the disk did from or to the guest's pool itself */
+	uint64_t registered;		 /* I/O with a buffer that was registered with io_uring, ours or the pool's */
 	uint64_t batches;		 /* drained batches */
 	uint64_t kicks;			 /* queue notifications by the driver */
 	uint64_t interrupts;		 /* raised */

@@ -187,6 +187,8 @@ void gd_worker_stats(const struct gd_worker *w, struct gd_vdev_stats *out)
 	out->errors += gd_count_read(&own->errors);
 	out->bytes_read += gd_count_read(&own->bytes_read);
 	out->bytes_written += gd_count_read(&own->bytes_written);
+	out->straight += gd_count_read(&own->straight);
+	out->registered += gd_count_read(&own->registered);
 	out->batches += gd_count_read(&own->batches);
 	out->copy_calls += gd_count_read(&copies->calls);
 	out->copy_ops += gd_count_read(&copies->segments);

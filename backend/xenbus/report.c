@@ -57,6 +57,7 @@ void gd_xenbus_stats(struct gd_xenbus *xenbus, FILE *out)
 			fprintf(out, " ioreqs=%" PRIu64, gd_served_answered(device));
 #define STAT(name) fprintf(out, " " #name "=%" PRIu64, stats.name)
 			STAT(requests), STAT(errors), STAT(bytes_read), STAT(bytes_written), STAT(batches), STAT(kicks);
+			STAT(straight), STAT(registered);
 			STAT(interrupts), STAT(syscalls), STAT(copy_calls), STAT(copy_ops), STAT(copy_hypercalls),
 				STAT(looks_paid), STAT(looks_vain), STAT(resets), STAT(needs_reset);
 #undef STAT

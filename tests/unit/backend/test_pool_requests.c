@@ -60,6 +60,16 @@ static unsigned straight(void)
 	return __atomic_load_n(&fake_disk.straight, __ATOMIC_SEQ_CST);
 }
 
+/* What the administrator is told. */
+static void assert_counted(uint64_t straight_io, uint64_t registered_io)
+{
+	struct gd_vdev_stats stats = {0};
+
+	gd_vdev_stats(fake_guest.vdev, &stats);
+	assert_int_equal(stats.straight, straight_io);
+	assert_int_equal(stats.registered, registered_io);
+}
+
 static void reads_and_writes(void)
 {
 	for (unsigned i = 0; i < 4; i++) {
@@ -90,6 +100,7 @@ static void test_requests_in_a_pv_domain(void **state)
 	reads_and_writes();
 	assert_int_equal(fake_xen.copies, 0);
 	assert_int_equal(straight(), 0);
+	assert_counted(0, 0);
 }
 
 static void test_requests_in_another_domain(void **state)
@@ -100,6 +111,7 @@ static void test_requests_in_another_domain(void **state)
 	reads_and_writes();
 	assert_int_equal(fake_xen.copies, 0);
 	assert_int_equal(straight(), 8);
+	assert_counted(8, 0);
 }
 
 /* Who does not know what his domain is does as in a PV domain. */
@@ -309,6 +321,7 @@ static void test_registered_in_another_domain(void **state)
 	assert_int_equal(run(GIO_VIRTIO_BLK_T_OUT, 0, out_of_pool), GIO_VIRTIO_BLK_S_OK);
 	assert_int_equal(fixed(), 0);
 	assert_int_equal(straight(), 2);
+	assert_counted(2, 1);
 }
 
 /* The same device goes on without its pool_rig, whose pages are not kept. */
@@ -326,6 +339,7 @@ static void test_registered_goes_with_the_ring(void **state)
 	assert_int_equal(run(GIO_VIRTIO_BLK_T_IN, 0, into_pool), GIO_VIRTIO_BLK_S_OK);
 	assert_int_equal(fixed(), 1);
 	assert_int_equal(straight(), 1);
+	assert_counted(1, 2); /* the other one was in our own memory */
 }
 
 /* A read of nothing by registered buffer `buffer`: the kernel's result. */
