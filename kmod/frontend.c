@@ -30,9 +30,9 @@
  * cannot fill the log.
  *
  * A device whose registers the toolstack has placed (`base` is not 0, as with xl on Arm) is in the device tree. The
- * frontend leaves it alone, unless it is told to take such devices by messages (`tree_messages=1`) and the backend
- * offers them. Then the registers answer as if there were no device, which virtio_mmio finds when the device tree's
- * devices get their drivers (of.c). That waits for gk_front_settle().
+ * frontend takes it by messages where the backend offers them, unless it is told not to (`tree_messages=0`), and leaves
+ * it alone else. Once taken, the registers answer as if there were no device, which virtio_mmio finds when the device
+ * tree's devices get their drivers (of.c). That waits for gk_front_settle().
  */
 #include <linux/jiffies.h>
 #include <linux/kernel.h>
@@ -68,9 +68,10 @@
 
 #define SETTLE (10 * HZ) /* for devices of the device tree that messages are offered for */
 
-static bool tree_messages;
+static bool tree_messages = true;
 module_param(tree_messages, bool, 0444);
-MODULE_PARM_DESC(tree_messages, "take devices of the device tree by messages, where their backends offer them");
+MODULE_PARM_DESC(tree_messages,
+		 "take devices of the device tree by messages, where their backends offer them (default Y)");
 
 static struct workqueue_struct *queue;
 

@@ -99,6 +99,10 @@ guest_finish() {
 		{ fail "guest $1 said nothing in $2 s"; guest_tail "$1"; return 1; }
 	guest_log_has "$1" 'GUEST ok' || { fail "guest $1 failed"; guest_tail "$1"; return 1; }
 }
+# guest_by_messages NAME NUMBER: a guest on Arm with grantio.ko, which has ended, reached so many devices by messages.
+guest_by_messages() {
+	guest_log_has "$1" "devices of grantio's: $2" || fail "guest $1 does not reach $2 devices by messages"
+}
 guest_log_has() { local name=$1; shift; grep -q "$@" "$GUEST_LOG/guest-$name.log"; }
 guest_tail() { tail -n 25 "$GUEST_LOG/guest-$1.log" | sed 's/^/LAB guest: /'; }
 # The leak oracle, used after every scenario, when its guests are destroyed; each part waits for what comes late.

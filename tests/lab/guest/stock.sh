@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: MIT
 # Modules: none
 # Debian's own kernel on Arm, with two virtio disks of its device tree and a PV disk. Without grantio.ko there are no
-# virtio disks, and with it there are two. Drivers come and go, and so does the module, when nothing uses it.
+# virtio disks, and with it there are two, which are left to the device tree here. Drivers come and go, and so does the
+# module, when nothing uses it.
 . /guest/lib.sh
 mmio=/sys/bus/platform/drivers/virtio-mmio
-load() { insmod "$(grep "/$1\.ko" /etc/modules)"; }
+load() { # MODULE [PARAMETER]
+	insmod "$(grep "/$1\.ko" /etc/modules)" ${2-}
+}
 devices() { ls $mmio | grep 'virtio$'; }
 gone() { wait_for 20 test ! -b "/dev/$1"; }
 read_again() { # WHAT
@@ -18,7 +21,7 @@ read_again() { # WHAT
 for m in $(grep -v grantio /etc/modules); do insmod "$m" || true; done
 wait_for 20 test -b /dev/xvdc
 [ ! -b /dev/vda ]
-load grantio
+load grantio tree_messages=0
 . /guest/two-disks.sh
 dd if=/dev/urandom of=/dev/xvdc bs=64k count=8 oflag=direct 2>/dev/null
 echo "GUEST pv $(sum /dev/xvdc)"
@@ -44,7 +47,7 @@ for device in $both; do echo "$device" >$mmio/unbind; done
 gone vda
 gone vdb
 rmmod grantio
-load grantio
+load grantio tree_messages=0
 for device in $both; do echo "$device" >$mmio/bind; done
 read_again "grantio was unloaded"
 if dmesg | grep -e WARNING: -e BUG: -e 'still in use' -e 'Waiting for devices'; then false; fi

@@ -25,6 +25,7 @@ eight_disks() { # DISKS
 	grantiod_start || return 1
 	guest_create g1 eight-disks vcpus=2 "disk=[$1]" || return 1
 	guest_finish g1 120 || return 1
+	[ "$GUEST_KERNEL" != stock ] || guest_by_messages g1 8 || return 1
 	wait_until 20 no_guests || { fail "the guest stays"; return 1; }
 	for n in 1 2 3 4 5 6 7 8; do
 		guest_log_has g1 "$(grep "^disk$n " "$RUN/before")" ||

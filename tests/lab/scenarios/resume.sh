@@ -33,6 +33,7 @@ scenario() {
 	enough g1 && { [ "$disks" = 2 ] || enough g2; } || return 1
 	guest_finish g1 120 && right g1 "$a" || return 1
 	[ "$disks" = 2 ] || { guest_finish g2 60 && right g2 "$c"; } || return 1
+	[ "$disks" = 2 ] || guest_by_messages g2 1 || return 1
 	wait_until 20 no_guests && [ -z "$(ls "$RUN/state")" ] ||
 		{ fail "ledgers are left: $(ls "$RUN/state" | tr '\n' ' ')"; return 1; }
 	say "$round times"

@@ -13,6 +13,7 @@ scenario() {
 	guest_finish g1 120 || return 1
 	guest_log_has g1 'GUEST root is /dev/vda ext4' ||
 		{ fail "its root is not on the disk"; guest_tail g1; return 1; }
+	[ "$GUEST_KERNEL" != stock ] || guest_by_messages g1 1 || return 1
 	wait_until 20 no_guests || { fail "the guest stays"; return 1; }
 	e2fsck -fn "$disk" >"$RUN/fsck" 2>&1 || { fail "e2fsck: $(tail -n 1 "$RUN/fsck")"; return 1; }
 	mount -o loop,ro "$disk" /mnt || { fail "cannot mount the guest's root"; return 1; }

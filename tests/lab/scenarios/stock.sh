@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Labs: arm64
-# Debian's own kernel as a guest, which waits for the driver of its devices' "xen,grant-dma" node: grantio.ko is that.
+# Debian's own kernel as a guest that is told to leave its disks to the device tree. It waits for the driver of its
+# devices' "xen,grant-dma" node: grantio.ko is that.
 # Two disks, one of them read-only, and a PV disk, on two vCPUs; drivers that come and go.
 scenario() {
 	local rw ro pv before loop
