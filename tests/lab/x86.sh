@@ -188,6 +188,7 @@ lab_host_programs() {
 lab_qemu() {
 	local program=$LAB_BUILD/qemu-system-x86_64 xen dom0
 	xen="console=com1 com1=115200,8n1 dom0_mem=768M,max:768M dom0_max_vcpus=1 loglvl=all guest_loglvl=all"
+	xen="$xen conring_size=256k" # room for all of a pool's grants, which scenarios read there
 	dom0="console=hvc0 earlyprintk=xen loglevel=4 $LAB_DOM0_ARGS"
 	[ -x "$program" ] || program=qemu-system-x86_64
 	exec timeout --foreground -k 5 "${LAB_TIMEOUT:-86400}" "$program" -machine q35 -cpu qemu64,+svm,+npt \

@@ -3,7 +3,6 @@
 # image's first sector.
 . /guest/lib.sh
 wait_for 20 test -b /dev/vda
-granted() { cat /sys/bus/xen/devices/virtio_disk-*/grantio/grants 2>/dev/null || echo unknown; }
 # Not from the page cache, which has what was read before for as long as fio has the disk open; one page, and nothing
 # ahead.
 said() {

@@ -4,7 +4,7 @@
 . /guest/lib.sh
 path() { grep "/$1\.ko" /etc/modules; }
 read_disk() { # WHAT
-	wait_for 20 test -b /dev/vda
+	wait_for 60 test -b /dev/vda # the backend lets a guest wait that begins anew so often
 	echo "GUEST read $(sum /dev/vda) ($1)"
 }
 gone() { wait_for 20 test ! -b /dev/vda; }
@@ -46,12 +46,12 @@ stat_is pooled -gt 0
 stat_is bounced = 0
 stat_is errors = 0
 stat_is held = 0
-for i in 1 2 3 4 5; do
+for i in 1 2; do
 	echo "$device" >$xen/unbind
 	rmmod grantio
 	insmod "$(path grantio)"
 done
-read_disk "grantio five times"
+read_disk "grantio twice more"
 # Taken from its driver in the middle of I/O, at both levels: errors for who reads, and nothing else.
 for place in $virtio $xen; do
 	dd if=/dev/vda of=/dev/null bs=64k 2>/dev/null &

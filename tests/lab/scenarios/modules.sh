@@ -9,7 +9,7 @@ scenario() {
 	before=$(sha256sum "$disk" | cut -d' ' -f1)
 	grantiod_start || return 1
 	guest_create g1 modules "disk=['$DISK_SPEC,access=rw,vdev=xvda,target=$disk']" || return 1
-	guest_finish g1 150 || return 1
+	guest_finish g1 300 || return 1
 	[ "$(grep -c "GUEST read $before" "$GUEST_LOG/guest-g1.log")" = 8 ] ||
 		{ fail "the guest read something else than the image"; guest_tail g1; return 1; }
 }
