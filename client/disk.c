@@ -20,6 +20,9 @@
 #define POLL_BATCH 4u	 /* completions at once that make it worth looking for more */
 #define POLL_US	   2000u /* how long after the last one */
 
+#define PORTS	 32u  /* that had an event, taken by one wait */
+#define AGAIN_MS 1000 /* GIO_BLK_IRQ_AGAIN: within a second */
+
 struct report {
 	char *text;
 	size_t size;
@@ -81,20 +84,43 @@ static void reap_while_busy(struct gp_disk *disk)
 	}
 }
 
-/* An interrupt or a wake-up between two waits is not lost: the model keeps it until the next wait. */
+/* By messages. What came by the message port is looked at here; that of queues by the caller. */
+static int events_wait(struct gp_disk *disk)
+{
+	uint32_t ports[PORTS];
+	int count = gio_os_model_ports_wait(disk->os, ports, PORTS, disk->again ? AGAIN_MS : -1);
+	bool told = disk->again;
+
+	for (int i = 0; i < count; i++)
+		told |= ports[i] == gp_messages_port(disk->messages);
+	if (count >= 0 && told)
+		disk->again = gio_blk_interrupt_ack(disk->blk) & GIO_BLK_IRQ_AGAIN;
+	return count < 0 ? count : 0;
+}
+
+/* By registers. */
+static int interrupt_wait(struct gp_disk *disk)
+{
+	int err = gm_guest_irq_wait(disk->guest, disk->place.irq, -1);
+
+	if (!err)
+		gio_blk_interrupt_ack(disk->blk);
+	return err;
+}
+
+/* What comes between two waits, a wake-up as well, is not lost: the model keeps it until the next wait. */
 static void *irq_main(void *arg)
 {
 	struct gp_disk *disk = arg;
 
 	pthread_setname_np(pthread_self(), "guest-irq");
 	while (!atomic_load_explicit(&disk->stop, memory_order_relaxed)) {
-		int err = gm_guest_irq_wait(disk->guest, disk->place.irq, -1);
+		int err = disk->messages ? events_wait(disk) : interrupt_wait(disk);
 
 		if (err == -EINTR)
 			continue;
 		if (err)
 			break; /* the domain goes down */
-		gio_blk_interrupt_ack(disk->blk);
 		reap_while_busy(disk);
 		for (unsigned queue = 0; queue < disk->queues; queue++)
 			gio_blk_poll(disk->blk, queue);
@@ -120,7 +146,10 @@ static int irq_start(struct gp_disk *disk)
 static void irq_stop(struct gp_disk *disk)
 {
 	atomic_store_explicit(&disk->stop, true, memory_order_relaxed);
-	gm_guest_irq_wake(disk->guest, disk->place.irq);
+	if (disk->messages)
+		gio_os_model_ports_wake(disk->os);
+	else
+		gm_guest_irq_wake(disk->guest, disk->place.irq);
 	pthread_join(disk->irq_thread, NULL);
 }
 
@@ -186,6 +215,52 @@ static int guest_close(struct gp_disk *disk, struct gp_disk_leaks *leaks)
 	return leaks->grants || leaks->held || leaks->pages ? -EBUSY : 0;
 }
 
+static int messages_open(struct gp_disk *disk, const struct gp_disk_config *config, const struct report *to)
+{
+	const struct gp_messages_config messages = {.guest = disk->guest,
+						    .os = disk->os,
+						    .grants = disk->grants,
+						    .place = &disk->place,
+						    .queues = config->queues,
+						    .wait_ms = config->wait_ms,
+						    .timeout_ms = config->timeout_ms};
+	int err = gp_messages_open(&disk->messages, &messages);
+
+	if (err == -EOPNOTSUPP)
+		return report(to, err, "domain %u, disk %s: its backend offers no messages", config->domid,
+			      config->name ? config->name : "(first)");
+	if (err)
+		return report(to, err, "domain %u, disk %s: cannot connect to its backend by messages", config->domid,
+			      config->name ? config->name : "(first)");
+	return 0;
+}
+
+static void device_close(struct gp_disk *disk)
+{
+	gio_blk_close(disk->blk);
+	disk->blk = NULL;
+	gp_messages_close(disk->messages);
+	disk->messages = NULL;
+}
+
+/* What a transfer may be, from what the device says. */
+static int limits_take(struct gp_disk *disk, const struct gp_disk_config *config, const struct report *to)
+{
+	struct gio_blk_info info;
+	int err;
+
+	gio_blk_info(disk->blk, &info);
+	disk->queues = info.queues ? info.queues : 1;
+	err = gp_limits_init(&disk->limits, &info);
+	if (!err)
+		return 0;
+	report(to, err, "domain %u, disk %s: no block of %u bytes fits in a request (size_max %u, seg_max %u, ring %u)",
+	       config->domid, config->name ? config->name : "(first)", info.block_size, info.size_max, info.seg_max,
+	       info.queue_size);
+	device_close(disk);
+	return err;
+}
+
 /* Each step has a line of its own for its failure, since a person reads it: which disk, where, and what. */
 static int device_open(struct gp_disk *disk, const struct gp_disk_config *config, const struct report *to)
 {
@@ -198,7 +273,6 @@ static int device_open(struct gp_disk *disk, const struct gp_disk_config *config
 		.indirect = config->indirect,
 		.no_event_idx = config->no_event_idx,
 	};
-	struct gio_blk_info info;
 	int err;
 
 	err = gm_guest_find_disk(disk->guest, config->name, (int)config->wait_ms, &disk->place);
@@ -209,22 +283,24 @@ static int device_open(struct gp_disk *disk, const struct gp_disk_config *config
 			      config->domid, name, config->wait_ms);
 	if (err)
 		return report(to, err, "domain %u, disk %s: xenstore does not describe it", config->domid, name);
+	if (config->messages) {
+		err = messages_open(disk, config, to);
+		if (err)
+			return err;
+		blk.connection = gp_messages_connection(disk->messages);
+		blk.pool = gp_messages_pool(disk->messages);
+	}
 	blk.backend = disk->place.backend;
 	blk.base = disk->place.base;
 	err = gio_blk_open(&disk->blk, &blk);
-	if (err)
-		return report(to, err, "domain %u, disk %s at 0x%llx: the virtio-blk driver cannot start",
-			      config->domid, name, (unsigned long long)disk->place.base);
-	gio_blk_info(disk->blk, &info);
-	disk->queues = info.queues ? info.queues : 1;
-	err = gp_limits_init(&disk->limits, &info);
 	if (err) {
-		report(to, err,
-		       "domain %u, disk %s: no block of %u bytes fits in a request (size_max %u, seg_max %u, ring %u)",
-		       config->domid, name, info.block_size, info.size_max, info.seg_max, info.queue_size);
-		gio_blk_close(disk->blk);
+		report(to, err, "domain %u, disk %s at 0x%llx: the virtio-blk driver cannot start", config->domid, name,
+		       (unsigned long long)disk->place.base);
+		gp_messages_close(disk->messages);
+		disk->messages = NULL;
+		return err;
 	}
-	return err;
+	return limits_take(disk, config, to);
 }
 
 /* The interrupt thread comes last: it uses all that was made before it. */
@@ -249,7 +325,7 @@ static int parts_open(struct gp_disk *disk, const struct gp_disk_config *config,
 exit_pool:
 	gp_pool_exit(disk);
 close_device:
-	gio_blk_close(disk->blk);
+	device_close(disk);
 	return err;
 }
 
@@ -288,8 +364,7 @@ void gp_disk_stop(struct gp_disk *disk)
 	if (!disk->blk)
 		return;
 	irq_stop(disk);
-	gio_blk_close(disk->blk);
-	disk->blk = NULL;
+	device_close(disk);
 }
 
 int gp_disk_close(struct gp_disk *disk, struct gp_disk_leaks *leaks)

@@ -33,6 +33,7 @@ struct gp_disk_config {
 	unsigned queue_size;	      /* wanted, a power of two; 0: the device's */
 	bool indirect;		      /* see struct gio_blk_config */
 	bool no_event_idx;	      /* the same */
+	bool messages;		      /* reach the disk by messages and a pool of copies; else by registers */
 	unsigned buffers;	      /* of GP_CHUNK_BYTES each, for synchronous calls; 0: asynchronous use only */
 	unsigned wait_ms;	      /* how long to wait for the disk's backend when it opens */
 	unsigned timeout_ms;	      /* longest wait for a completion or a register; 0: for ever */

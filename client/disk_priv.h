@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The inside of a guest program's disk: disk.c has its life, pool.c the buffers of synchronous transfers, io.c these
- * transfers.
+ * transfers, messages.c the way by messages.
  */
 #ifndef GP_DISK_PRIV_H
 #define GP_DISK_PRIV_H
 
 #include "disk.h"
+#include "messages.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -44,6 +45,8 @@ struct gp_disk {
 	struct gio_grants *grants;
 	struct gio_blk *blk;
 	struct gm_guest_disk place;
+	struct gp_messages *messages; /* NULL: it is reached by registers */
+	bool again;		      /* more messages may be there, of which no event tells */
 	struct gp_limits limits;
 	struct gp_pool pool;
 	unsigned queues;

@@ -28,6 +28,14 @@ static uint64_t whole_blocks(uint32_t sectors, uint32_t block)
 	return bytes - bytes % block;
 }
 
+/* With a pool: bytes of a request whose segments are as long as they may be. Each segment takes whole pages of it. */
+static uint64_t pooled_most(const struct gp_limits *limits, uint32_t pages_max)
+{
+	uint32_t pages = (limits->segment + GIO_PAGE_SIZE - 1) / GIO_PAGE_SIZE;
+
+	return (uint64_t)(pages_max / pages) * limits->segment;
+}
+
 int gp_limits_init(struct gp_limits *limits, const struct gio_blk_info *info)
 {
 	uint64_t most;
@@ -37,6 +45,8 @@ int gp_limits_init(struct gp_limits *limits, const struct gio_blk_info *info)
 		return -GIO_ERANGE;
 	limits->segment = min_u32(info->size_max ? info->size_max : GP_CHUNK_BYTES, GP_CHUNK_BYTES);
 	most = (uint64_t)limits->segment * segments_most(info);
+	if (info->pages_max && pooled_most(limits, info->pages_max) < most)
+		most = pooled_most(limits, info->pages_max);
 	limits->request = most < GP_CHUNK_BYTES ? (uint32_t)most : GP_CHUNK_BYTES;
 	limits->request -= limits->request % limits->block;
 	if (!limits->request)

@@ -13,6 +13,7 @@
 #include <stddef.h>
 
 struct gm_guest;
+struct xs_handle;
 
 /*
  * Become the guest `domid` of the machine in `dir`. One process at a time: -EBUSY while another one lives. Grants that
@@ -63,12 +64,19 @@ struct gm_guest_disk {
 	uint64_t base;
 	unsigned irq;
 	unsigned devid;
+	char front[48]; /* its directory in xenstore, seen from the guest's own */
 };
 /*
  * Find disk `name` ("xvda", a devid, or NULL for the first) in the guest's own xenstore directory, waiting until its
  * backend says state 2 or more, for at most `timeout_ms`. -ENOENT, -ETIMEDOUT, -EPROTO.
  */
 int gm_guest_find_disk(struct gm_guest *guest, const char *name, int timeout_ms, struct gm_guest_disk *out);
+
+/* A connection to xenstore as this guest, which the caller ends by xs_close(). NULL: there is no xenstored. */
+struct xs_handle *gm_guest_store(struct gm_guest *guest);
+/* Wait at most `timeout_ms` (-1: no limit) for any watch of it to fire, and take all that have. 0, -ETIMEDOUT, -EPIPE.
+ */
+int gm_guest_store_wait(struct xs_handle *store, int timeout_ms);
 
 /* ---- event channels ----------------------------------------------------------------------------------------- */
 

@@ -21,13 +21,13 @@ static const char *const device_dirs[] = {"device/virtio_disk", "device/virtio"}
  * libxenstore finds a socket only by the environment, which all threads of the process share. One at a time changes it,
  * and puts back what was there.
  */
-static struct xs_handle *store_open(struct gm_guest *g)
+struct xs_handle *gm_guest_store(struct gm_guest *guest)
 {
 	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 	struct xs_handle *xs = NULL;
 	char *path = NULL, *old;
 
-	if (asprintf(&path, "%s/store.%u", gm_machine_dir(g->m), g->m->domid) < 0)
+	if (asprintf(&path, "%s/store.%u", gm_machine_dir(guest->m), guest->m->domid) < 0)
 		return NULL;
 	pthread_mutex_lock(&lock);
 	old = getenv("XENSTORED_PATH");
@@ -114,7 +114,10 @@ static int disk_look(struct xs_handle *xs, const char *front, const char *devid,
 			err = -EPROTO; /* a backend that is ready has both */
 	}
 	free(back);
-	*out = (struct gm_guest_disk){(uint16_t)backend, base, (unsigned)irq, (unsigned)id};
+	*out = (struct gm_guest_disk){
+		.backend = (uint16_t)backend, .base = base, .irq = (unsigned)irq, .devid = (unsigned)id};
+	if (snprintf(out->front, sizeof(out->front), "%s", front) >= (int)sizeof(out->front))
+		return -EPROTO;
 	return err;
 }
 
@@ -159,10 +162,10 @@ static void watch_backends(struct xs_handle *xs, const char *dir)
 	free(ids);
 }
 
-/* Wait for any watch to fire, and take all that have. */
-static int store_wait(struct xs_handle *xs, int64_t deadline)
+int gm_guest_store_wait(struct xs_handle *store, int timeout_ms)
 {
-	struct pollfd pfd = {.fd = xs_fileno(xs), .events = POLLIN};
+	int64_t deadline = timeout_ms < 0 ? -1 : gm_now_ms() + timeout_ms;
+	struct pollfd pfd = {.fd = xs_fileno(store), .events = POLLIN};
 	char **event;
 	int n;
 
@@ -171,7 +174,7 @@ static int store_wait(struct xs_handle *xs, int64_t deadline)
 	while (n < 0 && errno == EINTR);
 	if (n <= 0)
 		return -ETIMEDOUT;
-	while ((event = xs_check_watch(xs)))
+	while ((event = xs_check_watch(store)))
 		free(event);
 	return errno == EAGAIN ? 0 : -EPIPE;
 }
@@ -194,7 +197,7 @@ static int disk_find(struct xs_handle *xs, const char *name, int64_t deadline, s
 		}
 		if (found != -ENOENT && found != -EAGAIN)
 			return found;
-		err = store_wait(xs, deadline);
+		err = gm_guest_store_wait(xs, gm_left_ms(deadline));
 		if (err)
 			return err == -ETIMEDOUT && found == -ENOENT ? -ENOENT : err;
 	}
@@ -203,7 +206,7 @@ static int disk_find(struct xs_handle *xs, const char *name, int64_t deadline, s
 int gm_guest_find_disk(struct gm_guest *guest, const char *name, int timeout_ms, struct gm_guest_disk *out)
 {
 	int64_t deadline = timeout_ms < 0 ? -1 : gm_now_ms() + timeout_ms;
-	struct xs_handle *xs = store_open(guest);
+	struct xs_handle *xs = gm_guest_store(guest);
 	int err;
 
 	if (!xs)

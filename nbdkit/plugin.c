@@ -28,6 +28,7 @@
 static struct {
 	char *machine, *disk;
 	unsigned domid, queues, queue_size, timeout;
+	bool messages;
 } settings = {.timeout = 30};
 
 static struct gp_disk *guest_disk;
@@ -56,6 +57,16 @@ static int ring_size(const char *value)
 		return -1;
 	if (settings.queue_size & (settings.queue_size - 1)) {
 		nbdkit_error("queue_size=%s: not a power of two", value);
+		return -1;
+	}
+	return 0;
+}
+
+static int transport(const char *value)
+{
+	settings.messages = !strcmp(value, "msg");
+	if (!settings.messages && strcmp(value, "mmio")) {
+		nbdkit_error("transport=%s: must be mmio or msg", value);
 		return -1;
 	}
 	return 0;
@@ -92,9 +103,13 @@ static int guest_config(const char *key, const char *value)
 		return number(key, value, 1, 16, &settings.queues);
 	if (!strcmp(key, "queue_size"))
 		return ring_size(value);
+	if (!strcmp(key, "transport"))
+		return transport(value);
 	if (!strcmp(key, "timeout"))
 		return number(key, value, 0, 86400, &settings.timeout);
-	nbdkit_error("unknown parameter '%s': machine, domid, disk, queues, queue_size and timeout are known", key);
+	nbdkit_error(
+		"unknown parameter '%s': machine, domid, disk, queues, queue_size, transport and timeout are known",
+		key);
 	return -1;
 }
 
@@ -148,6 +163,7 @@ static int disk_open(void)
 		.name = settings.disk,
 		.queues = settings.queues,
 		.queue_size = settings.queue_size,
+		.messages = settings.messages,
 		.buffers = BUFFERS,
 		.wait_ms = WAIT_MS,
 		.timeout_ms = settings.timeout * 1000,
@@ -384,6 +400,7 @@ static struct nbdkit_plugin plugin = {
 		       "disk=NAME          its disk, for instance xvda (default: the first)\n"
 		       "queues=NUMBER      request queues to ask for (default: 1)\n"
 		       "queue_size=NUMBER  descriptors of each, a power of two (default: the device's)\n"
+		       "transport=HOW      mmio: by registers; msg: by messages and a pool of copies (default: mmio)\n"
 		       "timeout=SECONDS    longest wait for the backend's answer, 0: for ever (default: 30)",
 	.dump_plugin = guest_dump_plugin,
 	.unload = guest_unload,

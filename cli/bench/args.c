@@ -24,6 +24,7 @@ enum {
 	OPT_SIZE,
 	OPT_QUEUES,
 	OPT_QUEUE_SIZE,
+	OPT_TRANSPORT,
 	OPT_SEED,
 	OPT_VERIFY,
 	OPT_CONTROL,
@@ -44,6 +45,8 @@ const struct gc_option gc_bench_options[] = {
 	[OPT_SIZE] = {"size", "SIZE", "use only this much of the disk"},
 	[OPT_QUEUES] = {"queues", "N", "request queues to ask for (default: 1)"},
 	[OPT_QUEUE_SIZE] = {"queue-size", "N", "descriptors of each, a power of two (default: the device's)"},
+	[OPT_TRANSPORT] = {"transport", "HOW",
+			   "mmio: by registers; msg: by messages and a pool of copies (default: mmio)"},
 	[OPT_SEED] = {"seed", "N", "for offsets, mix and data: the same seed, the same load (default: 1)"},
 	[OPT_VERIFY] = {"verify", NULL, "compare what is read with what this run wrote, and read all of it back"},
 	[OPT_CONTROL] = {"control", "SOCKET", "grantiod's control socket; with it, system calls are shown"},
@@ -122,6 +125,14 @@ static bool limits_take(struct gc_bench_config *config, const struct gc_args *ar
 	if (requests && !gc_number("option --requests", requests, 1, 1ull << 48, &config->requests))
 		return false;
 	return !size || gc_size("option --size", size, 512, 1ull << 60, &config->size);
+}
+
+static bool transport_take(struct gc_bench_config *config, const char *text)
+{
+	config->messages = !strcmp(text, "msg");
+	if (!config->messages && strcmp(text, "mmio"))
+		return gc_usage("option --transport '%s': must be mmio or msg", text), false;
+	return true;
 }
 
 /* Bounds are those of the guest's driver and of a request's buffer; what the disk takes is checked once it is open. */
@@ -212,7 +223,8 @@ int gc_bench_args(struct gc_bench_config *config, int argc, char **argv)
 		rc = place_take(config, &args);
 	if (rc || config->primitives)
 		return rc;
-	if (!pattern_take(config, &args) || !shape_take(config, &args) || !limits_take(config, &args))
+	if (!transport_take(config, option_or(&args, OPT_TRANSPORT, "mmio")) || !pattern_take(config, &args) ||
+	    !shape_take(config, &args) || !limits_take(config, &args))
 		return GC_USAGE;
 	config->verify = args.option[OPT_VERIFY] != NULL;
 	if (config->verify && config->read_percent == 100)

@@ -158,6 +158,7 @@ static int open_all(struct bench *bench)
 		.name = config->disk,
 		.queues = config->queues,
 		.queue_size = config->queue_size,
+		.messages = config->messages,
 		.wait_ms = WAIT_MS,
 		.timeout_ms = STALL_SECONDS * 1000,
 		.reaped = gc_load_reaped,

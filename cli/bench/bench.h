@@ -33,6 +33,7 @@ struct gc_bench_config {
 	uint64_t requests; /* 0: no limit by count */
 	uint64_t size;	   /* use only so much of the disk; 0: all */
 	uint64_t seed;
+	bool messages; /* reach the disk by them, not by registers */
 	bool verify, json;
 	bool primitives; /* measure these (primitives.h), and drive no disk */
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/unit/client/fake_blk.h"
 
+#include "client/messages.h"
 #include "guest/os/model.h"
 
 #include <errno.h>
@@ -106,6 +107,42 @@ void gm_guest_irq_wake(struct gm_guest *guest, unsigned irq)
 	pthread_mutex_unlock(&lock);
 }
 
+/* ---- messages --------------------------------------------------------------------------------------------------- */
+
+int gp_messages_open(struct gp_messages **messages, const struct gp_messages_config *config)
+{
+	(void)config;
+	if (fake.open_messages)
+		return fake.open_messages;
+	*messages = (struct gp_messages *)(void *)&handles[1];
+	fake.messages++;
+	return 0;
+}
+
+/* The driver has ended by then. */
+void gp_messages_close(struct gp_messages *messages)
+{
+	if (messages && !fake.drivers)
+		fake.messages--;
+}
+
+struct gio_msg_connection *gp_messages_connection(const struct gp_messages *messages)
+{
+	return (struct gio_msg_connection *)(uintptr_t)messages;
+}
+
+struct gio_pool *gp_messages_pool(const struct gp_messages *messages)
+{
+	(void)messages;
+	return NULL;
+}
+
+uint32_t gp_messages_port(const struct gp_messages *messages)
+{
+	(void)messages;
+	return 1;
+}
+
 /* ---- the guest's system ------------------------------------------------------------------------------------- */
 
 int gio_os_model_open(struct gio_os **os, struct gm_guest *guest)
@@ -120,6 +157,22 @@ void gio_os_model_patience(struct gio_os *os, int timeout_ms)
 {
 	(void)os;
 	(void)timeout_ms;
+}
+
+/* A device reached by messages tells of what it has done by the same means. */
+int gio_os_model_ports_wait(struct gio_os *os, uint32_t *ports, unsigned max, int timeout_ms)
+{
+	int err = gm_guest_irq_wait(NULL, 0, timeout_ms);
+
+	(void)os, (void)max;
+	*ports = 2;
+	return err ? err : 1;
+}
+
+void gio_os_model_ports_wake(struct gio_os *os)
+{
+	(void)os;
+	gm_guest_irq_wake(NULL, 0);
 }
 
 void gio_os_model_close(struct gio_os *os)

@@ -13,18 +13,18 @@
 
 struct fake {
 	/* set by the test before it opens the disk */
-	struct gio_blk_info info;	     /* capacity: FAKE_DISK_BYTES */
-	unsigned ring;			     /* requests that the driver takes at once */
-	size_t page_limit;		     /* guest RAM in pages */
-	int open_guest, find_disk, open_blk; /* results */
-	uint64_t bad_sector;		     /* a request that covers it fails; UINT64_MAX: none */
-	bool full_first;		     /* nothing completes until the ring has been full */
-	bool leak;			     /* the driver forgets to give a grant back */
+	struct gio_blk_info info;			    /* capacity: FAKE_DISK_BYTES */
+	unsigned ring;					    /* requests that the driver takes at once */
+	size_t page_limit;				    /* guest RAM in pages */
+	int open_guest, find_disk, open_blk, open_messages; /* results */
+	uint64_t bad_sector;				    /* a request that covers it fails; UINT64_MAX: none */
+	bool full_first;				    /* nothing completes until the ring has been full */
+	bool leak;					    /* the driver forgets to give a grant back */
 	/* seen */
 	unsigned requests, most_in_flight, kicks, flushes;
-	uint64_t largest;			   /* bytes of the largest request */
-	size_t pages;				   /* allocated now */
-	unsigned guests, systems, tables, drivers; /* open now */
+	uint64_t largest;				     /* bytes of the largest request */
+	size_t pages;					     /* allocated now */
+	unsigned guests, systems, tables, drivers, messages; /* open now */
 	uint8_t disk[FAKE_DISK_BYTES];
 };
 

@@ -117,6 +117,7 @@ static void test_arguments_by_default(void **state)
 	assert_int_equal(config.bs, 4096);
 	assert_int_equal(config.depth, 32);
 	assert_int_equal(config.queues, 1);
+	assert_false(config.messages);
 	assert_int_equal(config.time_ns, 5000000000);
 	assert_int_equal(config.requests, 0);
 }
@@ -140,6 +141,10 @@ static void test_arguments_given(void **state)
 	assert_false(config.random);
 	assert_int_equal(PARSE("--time=2m", "--requests=5"), GC_OK);
 	assert_int_equal(config.time_ns, 120000000000);
+	assert_int_equal(PARSE("--transport=msg"), GC_OK);
+	assert_true(config.messages);
+	assert_int_equal(PARSE("--transport=mmio"), GC_OK);
+	assert_false(config.messages);
 	assert_int_equal(PARSE("--time=7"), GC_OK);
 	assert_int_equal(config.time_ns, 7000000000);
 }
@@ -157,7 +162,8 @@ static void test_arguments_refused(void **state)
 					    "--time=12345678901", "--requests=0",
 					    "--size=x",		  "--verify",
 					    "--nonsense",	  "word",
-					    "--domid=2"};
+					    "--domid=2",	  "--transport=",
+					    "--transport=ms",	  "--transport=msgs"};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++)

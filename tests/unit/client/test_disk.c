@@ -16,6 +16,7 @@
 
 static struct gp_disk *disk;
 static char error[256];
+static bool by_messages;
 
 static int open_with(unsigned buffers, unsigned timeout_ms)
 {
@@ -23,6 +24,7 @@ static int open_with(unsigned buffers, unsigned timeout_ms)
 					      .domid = 1,
 					      .name = "xvda",
 					      .buffers = buffers,
+					      .messages = by_messages,
 					      .wait_ms = 1000,
 					      .timeout_ms = timeout_ms};
 
@@ -327,6 +329,41 @@ static void test_open_says_what_failed(void **state)
 	assert_int_equal(fake.pages, 0);
 }
 
+/* The driver is told of the connection; both end, also when a later step fails. */
+static void test_by_messages(void **state)
+{
+	uint8_t *data = malloc(1 << 20), *back = malloc(1 << 20);
+
+	(void)state;
+	by_messages = true;
+	fake.open_messages = -EOPNOTSUPP;
+	assert_int_equal(open_with(1, 0), -EOPNOTSUPP);
+	assert_string_equal(error, "domain 1, disk xvda: its backend offers no messages: Operation not supported");
+	fake.open_messages = -ETIMEDOUT;
+	assert_int_equal(open_with(1, 0), -ETIMEDOUT);
+	assert_non_null(strstr(error, "disk xvda: cannot connect to its backend by messages"));
+	fake.open_messages = 0;
+	fake.open_blk = -ENODEV;
+	assert_int_equal(open_with(1, 0), -ENODEV);
+	fake.open_blk = 0;
+	fake.info.size_max = 1;
+	fake.info.seg_max = 2;
+	assert_int_equal(open_with(1, 0), -ERANGE);
+	assert_int_equal(fake.guests + fake.systems + fake.tables + fake.drivers + fake.messages, 0);
+	fake.info.size_max = fake.info.seg_max = 0;
+	assert_int_equal(open_with(4, 0), 0);
+	assert_int_equal(fake.messages, 1);
+	fill(data, 1 << 20, 3);
+	assert_int_equal(gp_disk_write(disk, data, 0, 1 << 20), 0);
+	assert_int_equal(gp_disk_read(disk, back, 0, 1 << 20), 0);
+	assert_memory_equal(data, back, 1 << 20);
+	close_clean();
+	assert_int_equal(fake.messages, 0);
+	by_messages = false;
+	free(data);
+	free(back);
+}
+
 static void test_little_ram(void **state)
 {
 	uint8_t *data = malloc(1 << 20);
@@ -379,6 +416,7 @@ int main(void)
 		cmocka_unit_test_setup(test_close_completes_what_is_in_flight, setup),
 		cmocka_unit_test_setup(test_id, setup),
 		cmocka_unit_test_setup(test_open_says_what_failed, setup),
+		cmocka_unit_test_setup(test_by_messages, setup),
 		cmocka_unit_test_setup(test_little_ram, setup),
 		cmocka_unit_test_setup(test_leaks_are_told, setup),
 	};

@@ -72,6 +72,27 @@ static void test_no_seg_max_is_one_segment(void **state)
 	assert_int_equal(limits.request, 8192);
 }
 
+/* Each segment takes whole pages of the pool: 3 of 8193 bytes, so that 7 pages hold two of them. */
+static void test_pool_limit(void **state)
+{
+	struct gio_blk_info info = usual;
+	struct gp_limits limits;
+
+	(void)state;
+	info.pages_max = 16;
+	assert_int_equal(gp_limits_init(&limits, &info), -GIO_ERANGE); /* a segment of 256 KiB does not fit */
+	info.size_max = 4096;
+	assert_int_equal(gp_limits_init(&limits, &info), 0);
+	assert_int_equal(limits.request, 65536);
+	assert_int_equal(limits.segments, 16);
+	info.size_max = 8193;
+	info.pages_max = 7;
+	assert_int_equal(gp_limits_init(&limits, &info), 0);
+	assert_int_equal(limits.request, 2 * 8193 - 2 * 8193 % 512);
+	info.pages_max = 2;
+	assert_int_equal(gp_limits_init(&limits, &info), -GIO_ERANGE);
+}
+
 static void test_odd_segments_make_whole_blocks(void **state)
 {
 	struct gp_limits limits;
@@ -133,6 +154,7 @@ int main(void)
 		cmocka_unit_test(test_ring_limit),
 		cmocka_unit_test(test_no_seg_max_is_one_segment),
 		cmocka_unit_test(test_odd_segments_make_whole_blocks),
+		cmocka_unit_test(test_pool_limit),
 		cmocka_unit_test(test_hostile_limits),
 		cmocka_unit_test(test_ranges_of_whole_blocks),
 	};
