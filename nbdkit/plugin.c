@@ -62,6 +62,7 @@ static int ring_size(const char *value)
 	return 0;
 }
 
+/* Words as in `grantio bench`. */
 static int transport(const char *value)
 {
 	settings.messages = !strcmp(value, "msg");
