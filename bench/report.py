@@ -123,6 +123,20 @@ def mapping_table(build):
         yield f"| {direction} of {size} bytes | {cells[0]} | {cells[1]} |"
 
 
+def ring_table(build):
+    """In turn, so that a host that is busy for a while spoils both."""
+    runs, taken = 2 if "--quick" in sys.argv else 7, {"split": [], "packed": []}
+    for _ in range(runs):
+        for ring, ns in taken.items():
+            out = subprocess.run([f"{build}/bench/ring_bench", ring, "32", "1000000"], check=True, text=True,
+                                 stdout=subprocess.PIPE).stdout
+            ns.append(float(out.split()[0]))
+    yield "| ring | ns a request, the least | the median | the most |"
+    yield "|---|--:|--:|--:|"
+    for ring, ns in taken.items():
+        yield f"| {ring} | {min(ns):.0f} | {statistics.median(ns):.0f} | {max(ns):.0f} |"
+
+
 def scale_table(build):
     yield "| | |"
     yield "|---|--:|"
@@ -169,6 +183,7 @@ def write(rows, build):
         "ROUNDS": str(ROUNDS), "SECONDS": str(SECONDS), "IMAGE": f"{IMAGE_MIB} MiB",
         "THROUGHPUT": "\n".join(throughput_table(rows)), "COUNTS": "\n".join(counts_table(rows)),
         "ALLOCATOR": "\n".join(allocator_table(build)), "MAPPING": "\n".join(mapping_table(build)),
+        "RING": "\n".join(ring_table(build)),
         "XEN": "\n".join(on_xen),
         "NBD": "\n".join(nbd.section(build, ROUNDS, SECONDS)),
         "SCALE": "\n".join(scale_table(build)),
