@@ -111,7 +111,9 @@ static int state_wait(struct gp_messages *m, unsigned wanted, unsigned wrong, un
 		if (wrong & STATE(state))
 			return -EPROTO;
 		left = end - now_ms();
-		err = gm_guest_store_wait(m->store, left > 0 ? (int)left : 0);
+		if (left <= 0)
+			return -ETIMEDOUT; /* a state that keeps changing does not prolong the wait */
+		err = gm_guest_store_wait(m->store, (int)left);
 		if (err)
 			return err;
 	}

@@ -218,7 +218,7 @@ static void guest_unload(void)
 /* For scripts that ask what a plugin can do before they use it. */
 static void guest_dump_plugin(void)
 {
-	printf("grantio_transport=virtio-mmio\n");
+	printf("grantio_transport=mmio msg\n");
 	printf("grantio_buffer_bytes=%u\n", GP_CHUNK_BYTES);
 	printf("grantio_buffers=%u\n", BUFFERS);
 }
