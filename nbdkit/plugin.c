@@ -62,7 +62,10 @@ static int ring_size(const char *value)
 	return 0;
 }
 
-/* Words as in `grantio bench`. */
+/*
+ * The words of `grantio bench`. Registers are the default, since nothing here begins anew by messages if the backend
+ * does; and a word that is not known is refused, as everywhere.
+ */
 static int transport(const char *value)
 {
 	settings.messages = !strcmp(value, "msg");
